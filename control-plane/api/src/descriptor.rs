@@ -1,0 +1,215 @@
+//! A kind as data. Routes, discovery, OpenAPI, validation, patching and printing all derive from descriptors.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::names::{GroupResource, GroupVersionKind, GroupVersionResource};
+use crate::status::Cause;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    Cluster,
+    Namespaced,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verb {
+    Get,
+    List,
+    Watch,
+    Create,
+    Update,
+    Patch,
+    Delete,
+    DeleteCollection,
+}
+
+impl Verb {
+    /// The verb as discovery, RBAC rules and audit write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+        }
+    }
+}
+
+/// What may be done below one object.
+#[derive(Clone, Debug)]
+pub struct Subresource {
+    /// As in the path: `status`, `scale`, `log`, `exec`, `binding`, `token`, …
+    pub name: &'static str,
+    /// The kind of the subresource's own body, where it differs from the resource's.
+    pub kind: Option<GroupVersionKind>,
+    pub verbs: &'static [Verb],
+}
+
+/// One column of `kubectl get` (`meta/v1.TableColumnDefinition`).
+#[derive(Clone, Debug)]
+pub struct Column {
+    pub name: &'static str,
+    /// OpenAPI type: `string`, `integer`, `number`, `boolean`, `date`.
+    pub kind: &'static str,
+    pub format: &'static str,
+    pub description: &'static str,
+    /// 0 is shown always, 1 with `-o wide`.
+    pub priority: i32,
+}
+
+/// What a strategy's functions may know besides the document.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// Seconds since the epoch, for ages in tables.
+    pub now: jiff::Timestamp,
+}
+
+/// What one kind does that others do not. Every function works on whole documents, so that unknown fields survive.
+///
+/// The pipeline calls, on create: [`Strategy::default`], [`Strategy::prepare_create`], [`Strategy::validate`]; on
+/// update: `default`, [`Strategy::prepare_update`], `validate`, [`Strategy::validate_update`]. Metadata (names,
+/// labels, owner references, finalizers, generation) is the pipeline's own work.
+pub trait Strategy: Send + Sync + 'static {
+    /// Fills in what the schema's constant defaults cannot say.
+    fn default(&self, _object: &mut Value) {}
+
+    /// Drops what a client may not set on create (most often `status`).
+    fn prepare_create(&self, object: &mut Value) {
+        if let Some(object) = object.as_object_mut() {
+            object.remove("status");
+        }
+    }
+
+    /// Keeps what a client may not change through the main resource (most often `status`).
+    fn prepare_update(&self, object: &mut Value, old: &Value) {
+        if let Some(object) = object.as_object_mut() {
+            match old.get("status") {
+                Some(status) => object.insert("status".to_owned(), status.clone()),
+                None => object.remove("status"),
+            };
+        }
+    }
+
+    /// Every wrong field of a document that is to be stored.
+    fn validate(&self, _object: &Value) -> Vec<Cause> {
+        Vec::new()
+    }
+
+    /// Every field whose change is refused.
+    fn validate_update(&self, _object: &Value, _old: &Value) -> Vec<Cause> {
+        Vec::new()
+    }
+
+    /// Whether a change between the two counts as a new generation (most often a change of `spec`).
+    fn is_new_generation(&self, object: &Value, old: &Value) -> bool {
+        object.get("spec") != old.get("spec")
+    }
+
+    /// The value of a field that field selectors may name besides `metadata.name` and `metadata.namespace`;
+    /// `None` when this kind has no such selectable field.
+    fn selectable(&self, _object: &Value, _path: &str) -> Option<String> {
+        None
+    }
+
+    /// The paths that [`Strategy::selectable`] knows.
+    fn selectable_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Columns after `Name` (the pipeline adds `Name` first); `Age` is the kind's to place.
+    fn columns(&self) -> &'static [Column] {
+        AGE_ONLY
+    }
+
+    /// One cell per column of [`Strategy::columns`].
+    fn cells(&self, object: &Value, context: Context) -> Vec<Value> {
+        vec![Value::String(crate::print::age(object, context.now))]
+    }
+
+    /// How long a deletion waits when the request does not say, in seconds; 0 deletes at once. Pods have a grace period.
+    fn default_grace_seconds(&self, _object: &Value) -> i64 {
+        0
+    }
+}
+
+/// The columns of a kind that has nothing special to show.
+pub const AGE_ONLY: &[Column] = &[Column {
+    name: "Age",
+    kind: "date",
+    format: "",
+    description: "Time since the object was created.",
+    priority: 0,
+}];
+
+/// Where `/scale` finds its numbers (`autoscaling/v1.Scale`), as JSON pointers.
+#[derive(Clone, Debug)]
+pub struct ScalePaths {
+    pub spec_replicas: &'static str,
+    pub status_replicas: &'static str,
+    pub selector: &'static str,
+}
+
+/// Everything the generic pipeline needs to know of a resource.
+#[derive(Clone)]
+pub struct ResourceDescriptor {
+    pub group: Arc<str>,
+    /// Served versions, the preferred and stored one first.
+    pub versions: Vec<Arc<str>>,
+    pub kind: Arc<str>,
+    /// Plural, as in the path.
+    pub resource: Arc<str>,
+    pub singular: Arc<str>,
+    pub short_names: Vec<Arc<str>>,
+    pub categories: Vec<Arc<str>>,
+    pub scope: Scope,
+    pub verbs: &'static [Verb],
+    pub subresources: Vec<Subresource>,
+    pub scale: Option<ScalePaths>,
+    /// Name in the schema set, for example `io.k8s.api.core.v1.Pod`.
+    pub schema: Arc<str>,
+    /// Not stored: creating one only gives an answer (the SubjectAccessReview family, TokenReview).
+    pub virtual_only: bool,
+    pub strategy: Arc<dyn Strategy>,
+}
+
+impl ResourceDescriptor {
+    pub fn group_resource(&self) -> GroupResource {
+        GroupResource::new(self.group.clone(), self.resource.clone())
+    }
+
+    /// The version that is stored and preferred.
+    pub fn storage_version(&self) -> &Arc<str> {
+        &self.versions[0]
+    }
+
+    pub fn gvk(&self) -> GroupVersionKind {
+        GroupVersionKind::new(self.group.clone(), self.storage_version().clone(), self.kind.clone())
+    }
+
+    pub fn gvr(&self) -> GroupVersionResource {
+        GroupVersionResource::new(self.group.clone(), self.storage_version().clone(), self.resource.clone())
+    }
+
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources.iter().find(|subresource| subresource.name == name)
+    }
+
+    /// The store's prefix for all objects of the resource, `/registry/{group}/{resource}/`.
+    pub fn prefix(&self) -> String {
+        format!("/registry/{}/{}/", self.group, self.resource)
+    }
+
+    /// The store's key for one object; cluster-scoped objects have no namespace part.
+    pub fn key(&self, namespace: &str, name: &str) -> String {
+        match self.scope {
+            Scope::Cluster => format!("{}{name}", self.prefix()),
+            Scope::Namespaced => format!("{}{namespace}/{name}", self.prefix()),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The resource model of the Kubernetes API, with no I/O: what a kind is, what an object is, what may be said of it.
+//!
+//! Everything that differs between kinds is data in a [`descriptor::ResourceDescriptor`]; everything that is the
+//! same for all kinds works on [`object::Object`] documents and [`schema::SchemaSet`]s.
+
+pub mod descriptor;
+pub mod names;
+pub mod object;
+pub mod print;
+pub mod schema;
+pub mod status;
+
+pub use descriptor::{ResourceDescriptor, Scope, Verb};
+pub use names::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource};
+pub use object::{Head, Object, ObjectRef, OwnerReference};
+pub use status::{Reason, Status};

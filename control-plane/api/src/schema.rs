@@ -1,0 +1,106 @@
+//! The shape of documents: what defaulting, validation, patching, server-side apply, `explain` and OpenAPI all read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+/// Named schemas, keyed as OpenAPI names them, for example `io.k8s.api.core.v1.PodSpec`.
+#[derive(Clone, Debug, Default)]
+pub struct SchemaSet {
+    definitions: HashMap<Arc<str>, Arc<Schema>>,
+}
+
+impl SchemaSet {
+    pub fn insert(&mut self, name: impl Into<Arc<str>>, schema: Schema) {
+        self.definitions.insert(name.into(), Arc::new(schema));
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Arc<Schema>> {
+        self.definitions.get(name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Schema>)> {
+        self.definitions.iter()
+    }
+
+    /// Follows references until a schema with a shape of its own. A dangling reference is `Shape::Any`.
+    pub fn resolve<'a>(&'a self, schema: &'a Schema) -> &'a Schema {
+        static ANY: Schema = Schema { description: None, shape: Shape::Any };
+        let mut schema = schema;
+        while let Shape::Ref(name) = &schema.shape {
+            schema = match self.definitions.get(name) {
+                Some(target) => target,
+                None => &ANY,
+            };
+        }
+        schema
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Schema {
+    pub description: Option<Arc<str>>,
+    pub shape: Shape,
+}
+
+#[derive(Clone, Debug)]
+pub enum Shape {
+    /// A named schema of the same set.
+    Ref(Arc<str>),
+    /// A struct: known fields.
+    Object(ObjectShape),
+    /// String keys, values of one schema.
+    Map { values: Box<Schema>, atomic: bool },
+    List { items: Box<Schema>, kind: ListKind },
+    /// `enumeration` empty means any string. `format` as in OpenAPI (`date-time`, `byte`, …).
+    String { format: Option<Arc<str>>, enumeration: Vec<Arc<str>> },
+    Integer { format: Option<Arc<str>> },
+    Number { format: Option<Arc<str>> },
+    Boolean,
+    /// `util/intstr.IntOrString`.
+    IntOrString,
+    /// `resource.Quantity`: a string, or a number that means one.
+    Quantity,
+    /// Any JSON value, kept as it is (`RawExtension`, `FieldsV1`, `JSON`).
+    Any,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ObjectShape {
+    pub fields: BTreeMap<Arc<str>, Field>,
+    /// `x-kubernetes-map-type: atomic`: the struct has one owner.
+    pub atomic: bool,
+    /// Unknown fields belong here (`x-kubernetes-preserve-unknown-fields`).
+    pub preserve_unknown: bool,
+    /// `x-kubernetes-group-version-kind`, where the struct is a top-level kind.
+    pub kinds: Vec<crate::GroupVersionKind>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Field {
+    pub schema: Schema,
+    pub required: bool,
+    /// A default that every object of the kind gets (defaults that depend on other fields are the kind's code).
+    pub default: Option<Value>,
+    /// `x-kubernetes-patch-strategy` and `x-kubernetes-patch-merge-key`, for strategic merge patch.
+    pub patch: PatchStrategy,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PatchStrategy {
+    /// Lists are merged, by `merge_key` or as sets; without it they are replaced.
+    pub merge: bool,
+    /// `retainKeys`: fields that the patch's `$retainKeys` does not name are cleared.
+    pub retain_keys: bool,
+    pub merge_key: Option<Arc<str>>,
+}
+
+/// `x-kubernetes-list-type`, which says who owns what in a list (server-side apply).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListKind {
+    Atomic,
+    Set,
+    /// Elements are told apart by these fields (`x-kubernetes-list-map-keys`).
+    Map { keys: Vec<Arc<str>> },
+}

@@ -1,0 +1,146 @@
+//! `meta/v1.Status`: how the API says that something went wrong (API conventions, "Response Status Kind").
+
+use serde::{Deserialize, Serialize};
+
+/// `Status.reason`, with the HTTP code each belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    AlreadyExists,
+    Conflict,
+    Gone,
+    Invalid,
+    ServerTimeout,
+    Timeout,
+    TooManyRequests,
+    MethodNotAllowed,
+    NotAcceptable,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+    InternalError,
+    Expired,
+    ServiceUnavailable,
+    #[serde(other)]
+    Unknown,
+}
+
+impl Reason {
+    /// The HTTP status code that goes with the reason.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::NotAcceptable => 406,
+            Self::AlreadyExists | Self::Conflict => 409,
+            Self::Gone | Self::Expired => 410,
+            Self::RequestEntityTooLarge => 413,
+            Self::UnsupportedMediaType => 415,
+            Self::Invalid => 422,
+            Self::TooManyRequests => 429,
+            Self::InternalError | Self::Unknown => 500,
+            Self::ServiceUnavailable => 503,
+            Self::ServerTimeout | Self::Timeout => 504,
+        }
+    }
+}
+
+/// One wrong field (`meta/v1.StatusCause`); `reason` is one of `FieldValueInvalid`, `FieldValueRequired`,
+/// `FieldValueNotSupported`, `FieldValueForbidden`, `FieldValueDuplicate`, `FieldValueTooLong`, `FieldValueTypeInvalid`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cause {
+    pub reason: String,
+    pub message: String,
+    pub field: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Details {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Cause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u32>,
+}
+
+/// A failed request, as it is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    #[serde(default)]
+    pub message: String,
+    pub reason: Reason,
+    #[serde(default)]
+    pub details: Details,
+    /// HTTP status code.
+    pub code: u16,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Status {}
+
+impl Status {
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { message: message.into(), reason, details: Details::default(), code: reason.code() }
+    }
+
+    /// `resource` is a plural with its group, such as `pods` or `deployments.apps`.
+    pub fn not_found(resource: &crate::GroupResource, name: &str) -> Self {
+        Self::new(Reason::NotFound, format!("{resource} \"{name}\" not found")).about(resource, name)
+    }
+
+    pub fn already_exists(resource: &crate::GroupResource, name: &str) -> Self {
+        Self::new(Reason::AlreadyExists, format!("{resource} \"{name}\" already exists")).about(resource, name)
+    }
+
+    pub fn conflict(resource: &crate::GroupResource, name: &str, why: &str) -> Self {
+        Self::new(Reason::Conflict, format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}")).about(resource, name)
+    }
+
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(Reason::BadRequest, message)
+    }
+
+    pub fn internal(message: impl std::fmt::Display) -> Self {
+        Self::new(Reason::InternalError, format!("Internal error occurred: {message}"))
+    }
+
+    /// Names the object that the status is about.
+    #[must_use]
+    pub fn about(mut self, resource: &crate::GroupResource, name: &str) -> Self {
+        self.details.name = name.to_owned();
+        self.details.group = resource.group.to_string();
+        self.details.kind = resource.resource.to_string();
+        self
+    }
+
+    pub fn is(&self, reason: Reason) -> bool {
+        self.reason == reason
+    }
+
+    /// The body of the response: a complete `v1.Status` object.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "details": self.details, "code": self.code,
+        })
+    }
+}
