@@ -1,0 +1,3 @@
+//! The API server: one generic pipeline over resource descriptors, served over TLS and in process.
+
+pub mod auth;
