@@ -1,6 +1,17 @@
 //! Who asks, and whether they may.
 
+pub mod authenticator;
+pub mod bootstrap;
+pub mod certificates;
+pub mod rbac;
+pub mod reviews;
+pub mod token_request;
+pub mod tokens;
+
 use std::collections::BTreeMap;
+
+/// Tells the time; injected, so that tests and the simulation own it.
+pub type Clock = std::sync::Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
 
 /// An authenticated user (`authentication.k8s.io/v1.UserInfo`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,95 @@
+//! Authentication: a client certificate signed by the cluster's root (checked by TLS), or a service account token.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use mizzen_api::{Reason, Status};
+use mizzen_store::Store;
+use rustls_pki_types::CertificateDer;
+
+use super::certificates::identity_of;
+use super::tokens::{Claims, ISSUER, Tokens};
+use super::{Clock, Identity};
+
+pub struct Authenticator {
+    tokens: Arc<Tokens>,
+    store: Arc<dyn Store>,
+    clock: Clock,
+}
+
+impl Authenticator {
+    pub fn new(tokens: Arc<Tokens>, store: Arc<dyn Store>, clock: Clock) -> Self {
+        Self { tokens, store, clock }
+    }
+
+    /// `None` when the request carries no credentials at all. A certificate goes before a token.
+    ///
+    /// # Errors
+    /// `Unauthorized` when there are credentials that do not hold.
+    pub fn identify(&self, peer: Option<&CertificateDer<'_>>, headers: &HeaderMap) -> Result<Option<Identity>, Status> {
+        if let Some(certificate) = peer {
+            return identity_of(certificate).map(Some).map_err(unauthorized);
+        }
+        let Some(header) = headers.get(AUTHORIZATION) else { return Ok(None) };
+        let token = header
+            .to_str()
+            .ok()
+            .and_then(|text| text.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+            .ok_or_else(|| unauthorized("the authorization header holds no bearer token".to_owned()))?;
+        self.token(token, &[ISSUER]).map(|(identity, _)| Some(identity)).map_err(unauthorized)
+    }
+
+    /// The service account that a token stands for.
+    ///
+    /// # Errors
+    /// The reason why it does not hold.
+    pub fn token(&self, token: &str, audiences: &[&str]) -> Result<(Identity, Claims), String> {
+        let claims = self.tokens.verify(token, audiences, (self.clock)()).map_err(|error| error.to_string())?;
+        let bound = &claims.kubernetes;
+        let namespace = &bound.namespace;
+        self.expect("", "serviceaccounts", namespace, &bound.serviceaccount.name, &bound.serviceaccount.uid)?;
+        let mut identity = service_account(namespace, &bound.serviceaccount.name, &bound.serviceaccount.uid);
+        let mut extra = |key: &str, value: &str| identity.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]);
+        extra("credential-id", &format!("JTI={}", claims.jti));
+        if let Some(pod) = &bound.pod {
+            self.expect("", "pods", namespace, &pod.name, &pod.uid)?;
+            extra("pod-name", &pod.name);
+            extra("pod-uid", &pod.uid);
+        }
+        if let Some(secret) = &bound.secret {
+            self.expect("", "secrets", namespace, &secret.name, &secret.uid)?;
+        }
+        if let Some(node) = &bound.node {
+            extra("node-name", &node.name);
+            extra("node-uid", &node.uid);
+        }
+        Ok((identity, claims))
+    }
+
+    /// The object a token is bound to must still be the same one.
+    fn expect(&self, group: &str, resource: &str, namespace: &str, name: &str, uid: &str) -> Result<(), String> {
+        match self.store.get(&format!("/registry/{group}/{resource}/{namespace}/{name}")) {
+            Some(object) if object.head().uid == uid => Ok(()),
+            Some(_) => Err(format!("the token is bound to {resource} {namespace}/{name} with uid {uid}, which was replaced")),
+            None => Err(format!("the token is bound to {resource} {namespace}/{name}, which is gone")),
+        }
+    }
+}
+
+/// The user that a service account is.
+pub fn service_account(namespace: &str, name: &str, uid: &str) -> Identity {
+    let mut identity = Identity::component(
+        &format!("system:serviceaccount:{namespace}:{name}"),
+        &["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")],
+    );
+    identity.uid = uid.to_owned();
+    identity
+}
+
+fn unauthorized(why: String) -> Status {
+    tracing::info!(why, "request not authenticated");
+    Status::new(Reason::Unauthorized, "Unauthorized")
+}

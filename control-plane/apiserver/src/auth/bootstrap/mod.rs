@@ -1,0 +1,123 @@
+//! What a new cluster holds from the start: its namespaces, roles and bindings. Missing objects are put back at every
+//! start; roles annotated for automatic updates also get back rules that they lack.
+
+mod controllers;
+mod roles;
+
+use mizzen_api::{GroupVersionResource, Reason, Status};
+use mizzen_client::{ApiRequest, Client};
+use serde_json::{Value, json};
+
+const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+
+/// `verbs` and `resources` are separated by spaces; `""` is the core group, written `core`.
+fn rule(verbs: &str, groups: &str, resources: &str) -> Value {
+    let groups: Vec<&str> = groups.split(' ').map(|group| if group == "core" { "" } else { group }).collect();
+    json!({"verbs": words(verbs), "apiGroups": groups, "resources": words(resources)})
+}
+
+fn urls(verbs: &str, urls: &str) -> Value {
+    json!({"verbs": words(verbs), "nonResourceURLs": words(urls)})
+}
+
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().collect()
+}
+
+fn cluster_role(name: &str, rules: Vec<Value>) -> Value {
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata(name), "rules": rules})
+}
+
+fn cluster_binding(name: &str, role: &str, subjects: Value) -> Value {
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": metadata(name),
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}, "subjects": subjects})
+}
+
+fn metadata(name: &str) -> Value {
+    json!({"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}, "annotations": {AUTO_UPDATE: "true"}})
+}
+
+fn group(name: &str) -> Value {
+    json!({"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": name})
+}
+
+fn user(name: &str) -> Value {
+    json!({"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": name})
+}
+
+/// Puts everything in place that is missing, as `client` (a member of `system:masters`).
+///
+/// # Errors
+/// The first write that fails for another reason than that the object is there.
+pub async fn ensure(client: &dyn Client) -> Result<(), Status> {
+    let namespaces = GroupVersionResource::new("", "v1", "namespaces");
+    for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        create(client, &namespaces, namespace).await?;
+    }
+    let roles = GroupVersionResource::new("rbac.authorization.k8s.io", "v1", "clusterroles");
+    for role in roles::roles().into_iter().chain(controllers::roles()) {
+        ensure_role(client, &roles, role).await?;
+    }
+    let bindings = GroupVersionResource::new("rbac.authorization.k8s.io", "v1", "clusterrolebindings");
+    for binding in roles::bindings().into_iter().chain(controllers::bindings()) {
+        create(client, &bindings, binding).await?;
+    }
+    Ok(())
+}
+
+async fn create(client: &dyn Client, resource: &GroupVersionResource, object: Value) -> Result<(), Status> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    match client.get(resource, "", name).await {
+        Ok(_) => return Ok(()),
+        Err(status) if status.is(Reason::NotFound) => {}
+        Err(status) => return Err(status),
+    }
+    match client.write(ApiRequest::create(resource, "", object).manager("mizzen-bootstrap")).await {
+        Err(status) if !status.is(Reason::AlreadyExists) => Err(status),
+        _ => Ok(()),
+    }
+}
+
+async fn ensure_role(client: &dyn Client, resource: &GroupVersionResource, role: Value) -> Result<(), Status> {
+    let name = role["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let present = match client.get(resource, "", &name).await {
+        Ok(present) => present.value().map_err(Status::internal)?,
+        Err(status) if status.is(Reason::NotFound) => return create(client, resource, role).await,
+        Err(status) => return Err(status),
+    };
+    let auto_update = present["metadata"]["annotations"][AUTO_UPDATE] != "false";
+    match with_missing_rules(&present, &role) {
+        Some(updated) if auto_update => {
+            client.write(ApiRequest::update(resource, "", &name, updated).manager("mizzen-bootstrap")).await.map(|_| ())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The role with the rules it lacks; `None` when it lacks none.
+fn with_missing_rules(present: &Value, wanted: &Value) -> Option<Value> {
+    let none = Vec::new();
+    let has = present["rules"].as_array().unwrap_or(&none);
+    let missing: Vec<&Value> = wanted["rules"].as_array().unwrap_or(&none).iter().filter(|rule| !has.contains(rule)).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let mut updated = present.clone();
+    updated["rules"] = has.iter().chain(missing).cloned().collect();
+    Some(updated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_that_lost_a_rule_gets_it_back_and_keeps_its_own() {
+        let wanted = cluster_role("r", vec![rule("get", "core", "pods"), rule("list", "core", "nodes")]);
+        let own = cluster_role("r", vec![rule("list", "core", "nodes"), rule("*", "mine", "*")]);
+        let rules = with_missing_rules(&own, &wanted).expect("changes")["rules"].clone();
+        assert_eq!(rules.as_array().map(Vec::len), Some(3));
+        assert_eq!(with_missing_rules(&wanted, &wanted), None);
+    }
+}

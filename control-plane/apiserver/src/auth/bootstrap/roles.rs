@@ -1,0 +1,144 @@
+//! The default roles for people, nodes and the scheduler.
+
+use serde_json::{Value, json};
+
+use super::{cluster_binding, cluster_role, group, rule, urls, user};
+
+const WRITE: &str = "create delete deletecollection patch update";
+const READ: &str = "get list watch";
+
+/// What `view` reads in a namespace. Secrets stay out: they would give more than reading.
+fn view() -> Vec<Value> {
+    vec![
+        rule(READ, "core", "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status"),
+        rule(READ, "core", "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status namespaces"),
+        rule(READ, "discovery.k8s.io", "endpointslices"),
+        rule(READ, "apps", "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status"),
+        rule(READ, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
+        rule(READ, "batch", "cronjobs cronjobs/status jobs jobs/status"),
+        rule(READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
+        rule(READ, "networking.k8s.io", "ingresses ingresses/status networkpolicies"),
+    ]
+}
+
+fn edit() -> Vec<Value> {
+    let mut rules = view();
+    rules.extend([
+        rule(READ, "core", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy"),
+        rule("impersonate", "core", "serviceaccounts"),
+        rule(WRITE, "core", "pods pods/attach pods/exec pods/portforward pods/proxy"),
+        rule("create", "core", "pods/eviction serviceaccounts/token"),
+        rule(WRITE, "core", "configmaps endpoints events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts services services/proxy"),
+        rule(WRITE, "apps", "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale"),
+        rule(WRITE, "autoscaling", "horizontalpodautoscalers"),
+        rule(WRITE, "batch", "cronjobs jobs"),
+        rule(WRITE, "policy", "poddisruptionbudgets"),
+        rule(WRITE, "networking.k8s.io", "ingresses networkpolicies"),
+        rule("create delete deletecollection get list patch update watch", "coordination.k8s.io", "leases"),
+    ]);
+    rules
+}
+
+fn admin() -> Vec<Value> {
+    let mut rules = edit();
+    rules.extend([
+        rule("create", "authorization.k8s.io", "localsubjectaccessreviews"),
+        rule("create delete deletecollection get list patch update watch", "rbac.authorization.k8s.io", "rolebindings roles"),
+    ]);
+    rules
+}
+
+fn node() -> Vec<Value> {
+    vec![
+        rule("create", "authentication.k8s.io", "tokenreviews"),
+        rule("create", "authorization.k8s.io", "localsubjectaccessreviews subjectaccessreviews"),
+        rule(READ, "core", "services"),
+        rule("create get list watch", "core", "nodes"),
+        rule("patch update", "core", "nodes/status"),
+        rule("patch update", "core", "nodes"),
+        rule("create patch update", "core", "events"),
+        rule(READ, "core", "pods"),
+        rule("create delete", "core", "pods"),
+        rule("patch update", "core", "pods/status"),
+        rule(READ, "core", "configmaps secrets"),
+        rule("create", "core", "serviceaccounts/token"),
+        rule("get", "core", "serviceaccounts"),
+        rule("create delete get patch update", "coordination.k8s.io", "leases"),
+        rule(READ, "node.k8s.io", "runtimeclasses"),
+    ]
+}
+
+fn scheduler() -> Vec<Value> {
+    vec![
+        rule("create patch update", "core events.k8s.io", "events"),
+        rule(READ, "core", "nodes namespaces services replicationcontrollers persistentvolumeclaims persistentvolumes"),
+        rule("delete get list watch", "core", "pods"),
+        rule("create", "core", "bindings pods/binding"),
+        rule("patch update", "core", "pods/status"),
+        rule(READ, "apps", "replicasets statefulsets"),
+        rule(READ, "policy", "poddisruptionbudgets"),
+        rule("create get update list watch", "coordination.k8s.io", "leases"),
+    ]
+}
+
+pub(super) fn roles() -> Vec<Value> {
+    let discovery = "/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/";
+    let mut roles = vec![
+        cluster_role("cluster-admin", vec![rule("*", "*", "*"), urls("*", "*")]),
+        cluster_role("system:discovery", vec![urls("get", discovery)]),
+        cluster_role("system:public-info-viewer", vec![urls("get", "/healthz /livez /readyz /version /version/")]),
+        cluster_role("system:monitoring", vec![urls("get", "/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*")]),
+        cluster_role("system:service-account-issuer-discovery", vec![urls("get", "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/")]),
+        cluster_role("system:basic-user", vec![
+            rule("create", "authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews"),
+            rule("create", "authentication.k8s.io", "selfsubjectreviews"),
+        ]),
+        cluster_role("system:auth-delegator", vec![
+            rule("create", "authentication.k8s.io", "tokenreviews"),
+            rule("create", "authorization.k8s.io", "subjectaccessreviews"),
+        ]),
+        cluster_role("system:kubelet-api-admin", vec![
+            rule("get list watch", "core", "nodes"),
+            rule("proxy", "core", "nodes"),
+            rule("*", "core", "nodes/log nodes/metrics nodes/proxy nodes/stats"),
+        ]),
+        cluster_role("system:node", node()),
+        cluster_role("system:kube-scheduler", scheduler()),
+    ];
+    for (name, rules) in [("view", view()), ("edit", edit()), ("admin", admin())] {
+        let mut role = cluster_role(name, rules);
+        // Roles that users label for it are meant to flow into the next wider one.
+        let wider = match name {
+            "view" => "edit",
+            "edit" => "admin",
+            _ => "",
+        };
+        if !wider.is_empty() {
+            role["metadata"]["labels"][format!("rbac.authorization.k8s.io/aggregate-to-{wider}")] = json!("true");
+        }
+        roles.push(role);
+    }
+    roles
+}
+
+pub(super) fn bindings() -> Vec<Value> {
+    vec![
+        cluster_binding("cluster-admin", "cluster-admin", json!([group("system:masters")])),
+        cluster_binding("system:discovery", "system:discovery", json!([group("system:authenticated")])),
+        cluster_binding("system:basic-user", "system:basic-user", json!([group("system:authenticated")])),
+        cluster_binding(
+            "system:public-info-viewer",
+            "system:public-info-viewer",
+            json!([group("system:authenticated"), group("system:unauthenticated")]),
+        ),
+        cluster_binding("system:monitoring", "system:monitoring", json!([group("system:monitoring")])),
+        cluster_binding(
+            "system:service-account-issuer-discovery",
+            "system:service-account-issuer-discovery",
+            json!([group("system:serviceaccounts")]),
+        ),
+        cluster_binding("system:kube-scheduler", "system:kube-scheduler", json!([user("system:kube-scheduler")])),
+        // Until the node authorizer narrows it to a node's own objects (README, status table).
+        cluster_binding("system:node", "system:node", json!([group("system:nodes")])),
+    ]
+}

@@ -1,0 +1,158 @@
+//! The cluster's certificate authority: server certificates, and client certificates whose subject is the user
+//! (common name) and its groups (organizations), as Kubernetes reads them.
+
+use std::net::IpAddr;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    date_time_ymd,
+};
+
+const CA_YEARS: i16 = 10;
+const LEAF_YEARS: i16 = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    #[error("{operation} the certificate of {subject}: {source}")]
+    Rcgen {
+        operation: &'static str,
+        subject: String,
+        #[source]
+        source: rcgen::Error,
+    },
+    #[error("the name {name:?} cannot stand in a certificate")]
+    Name { name: String },
+}
+
+/// A certificate and its private key, both PEM.
+#[derive(Clone)]
+pub struct PemPair {
+    pub certificate: String,
+    pub key: String,
+}
+
+impl std::fmt::Debug for PemPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PemPair({} bytes of certificate, key hidden)", self.certificate.len())
+    }
+}
+
+/// Signs with the cluster's own root.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: PemPair,
+}
+
+impl Authority {
+    /// A new root, valid for ten years.
+    ///
+    /// # Errors
+    /// When no key can be generated.
+    pub fn generate(name: &str, now: jiff::Timestamp) -> Result<Self, CertificateError> {
+        let failed = |operation| move |source| CertificateError::Rcgen { operation, subject: name.to_owned(), source };
+        let key = KeyPair::generate().map_err(failed("generate"))?;
+        let mut params = params(name, None, CA_YEARS, now);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        let certificate = params.self_signed(&key).map_err(failed("sign"))?;
+        let pem = PemPair { certificate: certificate.pem(), key: key.serialize_pem() };
+        Ok(Self { issuer: Issuer::new(params, key), pem })
+    }
+
+    /// The root that an earlier run saved.
+    ///
+    /// # Errors
+    /// When the PEM is not a certificate with its key.
+    pub fn load(pem: PemPair) -> Result<Self, CertificateError> {
+        let failed = |source| CertificateError::Rcgen { operation: "load", subject: "the cluster's root".to_owned(), source };
+        let key = KeyPair::from_pem(&pem.key).map_err(failed)?;
+        Ok(Self { issuer: Issuer::from_ca_cert_pem(&pem.certificate, key).map_err(failed)?, pem })
+    }
+
+    pub fn pem(&self) -> &PemPair {
+        &self.pem
+    }
+
+    /// A server certificate for these DNS names and addresses.
+    ///
+    /// # Errors
+    /// When a name is no DNS name.
+    pub fn server(&self, name: &str, dns: &[&str], addresses: &[IpAddr], now: jiff::Timestamp) -> Result<PemPair, CertificateError> {
+        let mut params = params(name, None, LEAF_YEARS, now);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        for dns in dns {
+            let name = (*dns).try_into().map_err(|_| CertificateError::Name { name: (*dns).to_owned() })?;
+            params.subject_alt_names.push(SanType::DnsName(name));
+        }
+        params.subject_alt_names.extend(addresses.iter().map(|address| SanType::IpAddress(*address)));
+        self.sign(name, params)
+    }
+
+    /// A client certificate for `user` in `group`. (rcgen's subject holds one organization, and no component needs more.)
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn client(&self, user: &str, group: &str, now: jiff::Timestamp) -> Result<PemPair, CertificateError> {
+        let mut params = params(user, Some(group), LEAF_YEARS, now);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(user, params)
+    }
+
+    fn sign(&self, subject: &str, mut params: CertificateParams) -> Result<PemPair, CertificateError> {
+        let failed = |operation| move |source| CertificateError::Rcgen { operation, subject: subject.to_owned(), source };
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate().map_err(failed("generate"))?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(failed("sign"))?;
+        Ok(PemPair { certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+}
+
+/// Valid from yesterday, so that a peer whose clock is a little behind accepts it.
+fn params(common_name: &str, organization: Option<&str>, years: i16, now: jiff::Timestamp) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    if let Some(organization) = organization {
+        params.distinguished_name.push(DnType::OrganizationName, organization);
+    }
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    let from = now.to_zoned(jiff::tz::TimeZone::UTC).date().yesterday().unwrap_or(jiff::civil::Date::MIN);
+    // The first of the month keeps 29 February out.
+    params.not_before = date_time_ymd(from.year().into(), from.month() as u8, from.day() as u8);
+    params.not_after = date_time_ymd((from.year() + years).into(), from.month() as u8, 1);
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+/// The user and groups that a client certificate names.
+///
+/// # Errors
+/// When the certificate cannot be parsed or has no common name; the text says which.
+pub fn identity_of(certificate: &[u8]) -> Result<super::Identity, String> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|error| error.to_string())?;
+    let subject = parsed.subject();
+    let username = subject
+        .iter_common_name()
+        .next()
+        .and_then(|name| name.as_str().ok())
+        .ok_or_else(|| "the client certificate has no common name".to_owned())?;
+    let groups: Vec<&str> = subject.iter_organization().filter_map(|name| name.as_str().ok()).collect();
+    Ok(super::Identity::component(username, &groups))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_certificate_names_its_user_and_group() {
+        let now = "2026-02-28T12:00:00Z".parse().expect("is a time");
+        let authority = Authority::generate("test", now).expect("generates");
+        let reloaded = Authority::load(authority.pem().clone()).expect("loads");
+        let pair = reloaded.client("alice", "devs", now).expect("signs");
+        let der = rustls_pki_types::pem::PemObject::from_pem_slice(pair.certificate.as_bytes());
+        let der: rustls_pki_types::CertificateDer<'_> = der.expect("is PEM");
+        let identity = identity_of(&der).expect("has a name");
+        assert_eq!(identity.username, "alice");
+        assert_eq!(identity.groups, ["devs", "system:authenticated"]);
+    }
+}

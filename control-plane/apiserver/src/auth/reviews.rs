@@ -1,0 +1,143 @@
+//! The questions about access: SubjectAccessReview and its family, SelfSubjectReview, TokenReview.
+
+use std::sync::Arc;
+
+use mizzen_api::Status;
+use mizzen_api::status::{Cause, Reason};
+use serde_json::{Value, json};
+
+use super::authenticator::Authenticator;
+use super::rbac::Rbac;
+use super::tokens::ISSUER;
+use super::{Action, Authorizer, Decision, Identity};
+
+pub struct Reviews {
+    pub rbac: Arc<Rbac>,
+    pub authenticator: Arc<Authenticator>,
+}
+
+impl Reviews {
+    /// SubjectAccessReview, and LocalSubjectAccessReview when `namespace` is not empty.
+    ///
+    /// # Errors
+    /// `Invalid` when the spec asks about nobody or nothing.
+    pub fn subject_access(&self, namespace: &str, mut review: Value) -> Result<Value, Status> {
+        let spec = &review["spec"];
+        let user = Identity {
+            username: text(spec, "user").to_owned(),
+            uid: text(spec, "uid").to_owned(),
+            groups: strings(&spec["groups"]),
+            ..Identity::default()
+        };
+        if user.username.is_empty() && user.groups.is_empty() {
+            return Err(invalid("spec.user", "Invalid value: \"\": at least one of user or group must be specified"));
+        }
+        if !namespace.is_empty() && text(&spec["resourceAttributes"], "namespace") != namespace {
+            return Err(invalid("spec.resourceAttributes.namespace", "must match the namespace of the request"));
+        }
+        review["status"] = self.decide(&user, spec)?;
+        Ok(review)
+    }
+
+    /// SelfSubjectAccessReview.
+    ///
+    /// # Errors
+    /// `Invalid` when the spec asks about nothing.
+    pub fn self_access(&self, user: &Identity, mut review: Value) -> Result<Value, Status> {
+        review["status"] = self.decide(user, &review["spec"])?;
+        Ok(review)
+    }
+
+    fn decide(&self, user: &Identity, spec: &Value) -> Result<Value, Status> {
+        let action = match (spec.get("resourceAttributes"), spec.get("nonResourceAttributes")) {
+            (Some(asked), None) => Action::Resource {
+                verb: text(asked, "verb"),
+                group: text(asked, "group"),
+                resource: text(asked, "resource"),
+                subresource: text(asked, "subresource"),
+                namespace: text(asked, "namespace"),
+                name: text(asked, "name"),
+            },
+            (None, Some(asked)) => Action::Path { verb: text(asked, "verb"), path: text(asked, "path") },
+            _ => {
+                let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+                return Err(invalid("spec.resourceAttributes", why));
+            }
+        };
+        Ok(match self.rbac.authorize(user, &action) {
+            Decision::Allow { reason } => json!({"allowed": true, "reason": reason}),
+            Decision::NoOpinion { reason } => json!({"allowed": false, "reason": reason}),
+        })
+    }
+
+    /// SelfSubjectRulesReview.
+    pub fn self_rules(&self, user: &Identity, mut review: Value) -> Value {
+        let rules = self.rbac.rules(user, text(&review["spec"], "namespace"));
+        let (paths, resources): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| !rule.non_resource_urls.is_empty());
+        let resource_rule = |rule: &&super::rbac::Rule| {
+            let mut value = json!({"verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources});
+            if !rule.resource_names.is_empty() {
+                value["resourceNames"] = json!(rule.resource_names);
+            }
+            value
+        };
+        let mut resources: Vec<Value> = resources.iter().map(resource_rule).collect();
+        let mut paths: Vec<Value> =
+            paths.iter().map(|rule| json!({"verbs": rule.verbs, "nonResourceURLs": rule.non_resource_urls})).collect();
+        if user.groups.iter().any(|group| group == "system:masters") {
+            resources.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
+            paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
+        }
+        review["status"] = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
+        review
+    }
+
+    /// SelfSubjectReview (`kubectl auth whoami`).
+    pub fn who_am_i(user: &Identity, mut review: Value) -> Value {
+        review["status"] = json!({"userInfo": user_info(user)});
+        review
+    }
+
+    /// TokenReview.
+    pub fn token(&self, mut review: Value) -> Value {
+        let spec = &review["spec"];
+        let mut audiences = strings(&spec["audiences"]);
+        if audiences.is_empty() {
+            audiences.push(ISSUER.to_owned());
+        }
+        let asked: Vec<&str> = audiences.iter().map(String::as_str).collect();
+        review["status"] = match self.authenticator.token(text(spec, "token"), &asked) {
+            Ok((identity, claims)) => {
+                let meant: Vec<&String> = audiences.iter().filter(|audience| claims.aud.contains(audience)).collect();
+                json!({"authenticated": true, "user": user_info(&identity), "audiences": meant})
+            }
+            Err(why) => json!({"authenticated": false, "user": {}, "error": why}),
+        };
+        review
+    }
+}
+
+fn user_info(user: &Identity) -> Value {
+    let mut info = json!({"username": user.username, "groups": user.groups});
+    if !user.uid.is_empty() {
+        info["uid"] = json!(user.uid);
+    }
+    if !user.extra.is_empty() {
+        info["extra"] = json!(user.extra);
+    }
+    info
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn invalid(field: &str, message: &str) -> Status {
+    let mut status = Status::new(Reason::Invalid, format!("{field}: {message}"));
+    status.details.causes.push(Cause { reason: "FieldValueInvalid".to_owned(), message: message.to_owned(), field: field.to_owned() });
+    status
+}
