@@ -1,0 +1,16 @@
+//! The network of one node: an address and namespaces for each pod, on a bridge of the cluster's own.
+//!
+//! Everything is named after the cluster (bridge `mz<cluster>`, nftables table `mizzen_<cluster>`), so that clusters
+//! live side by side and one is taken away without asking anybody what it made.
+
+mod config;
+mod error;
+mod network;
+mod pod;
+mod subnet;
+
+pub use config::NetworkConfig;
+pub use error::NetworkError;
+pub use network::Network;
+pub use pod::{HostPort, PodNetwork, PodRequest, Protocol};
+pub use subnet::Ipv4Subnet;

@@ -1,0 +1,57 @@
+//! What a network is opened with, and the names that follow from it.
+
+use std::path::PathBuf;
+
+use crate::{Ipv4Subnet, NetworkError};
+
+/// Which cluster's network this is and where it keeps its state.
+#[derive(Clone, Debug)]
+pub struct NetworkConfig {
+    /// Eight lower-case hexadecimal digits; every name on the machine derives from it.
+    pub cluster: String,
+    /// Namespace pins and state files. It may survive a reboot while the namespaces do not.
+    pub run_dir: PathBuf,
+    /// `None` picks a free /24 in 10.64.0.0/10 once and remembers it.
+    pub pod_cidr: Option<Ipv4Subnet>,
+}
+
+impl NetworkConfig {
+    /// # Errors
+    /// [`NetworkError::Config`] when the cluster id is not eight lower-case hexadecimal digits.
+    pub(crate) fn check(&self) -> Result<(), NetworkError> {
+        let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        if self.cluster.len() != 8 || !self.cluster.bytes().all(hex) {
+            return Err(NetworkError::Config {
+                message: format!("cluster id {:?} is not eight lower-case hexadecimal digits", self.cluster),
+            });
+        }
+        Ok(())
+    }
+
+    /// The bridge that the pods are on.
+    pub fn bridge(&self) -> String {
+        format!("mz{}", self.cluster)
+    }
+
+    /// The nftables table (family `ip`).
+    pub fn table(&self) -> String {
+        format!("mizzen_{}", self.cluster)
+    }
+
+    /// The name of the namespace that the cluster's Wasm pods share.
+    pub fn wasm_namespace(&self) -> String {
+        format!("mz{}-wasm", self.cluster)
+    }
+
+    pub(crate) fn state_file(&self) -> PathBuf {
+        self.run_dir.join("network.json")
+    }
+
+    pub(crate) fn pods_dir(&self) -> PathBuf {
+        self.run_dir.join("pods")
+    }
+
+    pub(crate) fn pins_dir(&self) -> PathBuf {
+        self.run_dir.join("ns")
+    }
+}

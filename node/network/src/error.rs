@@ -1,0 +1,54 @@
+//! What can go wrong, in words for a pod's events.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::{Ipv4Subnet, Protocol};
+
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    #[error("network configuration: {message}")]
+    Config { message: String },
+    /// Every address of the node's range is given to a pod.
+    #[error("no free pod address in {subnet}: all {capacity} are in use")]
+    AddressesExhausted { subnet: Ipv4Subnet, capacity: usize },
+    #[error("no free /24 for pods in 10.64.0.0/10: every one overlaps an address or route of this machine")]
+    NoFreeSubnet,
+    #[error("host port {port}/{protocol} is already used by pod {owner}")]
+    HostPortConflict { port: u16, protocol: Protocol, owner: String },
+    #[error("{operation} {link}: {source}")]
+    Link {
+        operation: &'static str,
+        link: String,
+        #[source]
+        source: rtnetlink::Error,
+    },
+    #[error("address {address} of pod {uid}: {why}")]
+    Address { uid: String, address: IpAddr, why: String },
+    #[error("nftables table {table}: {message}")]
+    Nftables { table: String, message: String },
+    #[error("{operation} namespace {}: {source}", path.display())]
+    Namespace {
+        operation: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{operation} {}: {source}", path.display())]
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("state file {}: {source}", path.display())]
+    State {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("pod uid {uid:?} cannot name a file: use letters, digits and dashes, at most 63")]
+    PodUid { uid: String },
+    #[error("the network's worker thread ended before it answered")]
+    Worker,
+}
