@@ -7,6 +7,7 @@ pub mod rbac;
 pub mod reviews;
 pub mod token_request;
 pub mod tokens;
+pub mod wiring;
 
 use std::collections::BTreeMap;
 
