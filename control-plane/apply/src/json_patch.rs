@@ -1,0 +1,161 @@
+//! JSON patch (RFC 6902), one operation at a time so that what it may grow to is bounded.
+
+use ::json_patch::{PatchErrorKind, PatchOperation};
+use serde_json::Value;
+
+use crate::{MAX_DEPTH, PatchError, bounds};
+
+/// As many operations as Kubernetes allows.
+pub const MAX_OPERATIONS: usize = 10_000;
+
+/// How many bytes all `copy` operations of a patch may add: the size of the largest request.
+pub const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
+
+/// Applies `patch`, a list of operations.
+///
+/// # Errors
+/// When the patch is malformed, too large, or an operation does not fit; the document is then half patched.
+pub fn apply(doc: &mut Value, patch: &Value) -> Result<(), PatchError> {
+    bounds::check_depth(patch)?;
+    let Value::Array(list) = patch else {
+        return Err(PatchError::Decode { reason: "a JSON patch is a list of operations".to_owned() });
+    };
+    if list.len() > MAX_OPERATIONS {
+        return Err(PatchError::TooManyOperations { allowed: MAX_OPERATIONS, got: list.len() });
+    }
+    let operations: ::json_patch::Patch =
+        serde_json::from_value(patch.clone()).map_err(|error| PatchError::Decode { reason: error.to_string() })?;
+    let mut growth = Growth { depth: bounds::depth(doc), copied: 0 };
+    for operation in &operations.0 {
+        growth.admit(doc, operation)?;
+        ::json_patch::patch_unsafe(doc, std::slice::from_ref(operation)).map_err(|error| refusal(operation, &error.kind))?;
+    }
+    Ok(())
+}
+
+/// Upper bounds of what the document has grown to, kept without walking it after every operation.
+struct Growth {
+    depth: usize,
+    copied: usize,
+}
+
+impl Growth {
+    fn admit(&mut self, doc: &Value, operation: &PatchOperation) -> Result<(), PatchError> {
+        let (path, value) = match operation {
+            PatchOperation::Add(add) => (&add.path, Some(&add.value)),
+            PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),
+            PatchOperation::Copy(copy) => {
+                let source = doc.pointer(copy.from.as_str());
+                self.copied += source.map_or(0, bounds::size);
+                if self.copied > MAX_COPIED_BYTES {
+                    return Err(PatchError::CopiesTooMuch { allowed: MAX_COPIED_BYTES, got: self.copied });
+                }
+                (&copy.path, source)
+            }
+            PatchOperation::Move(moved) => (&moved.path, doc.pointer(moved.from.as_str())),
+            PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
+        };
+        let levels = path.as_str().matches('/').count();
+        self.depth = self.depth.max(levels + value.map_or(0, bounds::depth));
+        if self.depth > MAX_DEPTH { Err(PatchError::TooDeep { depth: self.depth }) } else { Ok(()) }
+    }
+}
+
+fn refusal(operation: &PatchOperation, kind: &PatchErrorKind) -> PatchError {
+    let path = operation.path().as_str();
+    let reason = match (operation, kind) {
+        (PatchOperation::Test(_), PatchErrorKind::TestFailed) => format!("testing value {path} failed: test failed"),
+        (PatchOperation::Test(_), _) => format!("error in test for path: '{path}': missing value"),
+        (PatchOperation::Add(_), PatchErrorKind::InvalidPointer) => {
+            format!("add operation does not apply: doc is missing path: \"{path}\": missing value")
+        }
+        (PatchOperation::Remove(_), PatchErrorKind::InvalidPointer) => {
+            format!("remove operation does not apply: doc is missing path: \"{path}\": missing value")
+        }
+        (PatchOperation::Replace(_), PatchErrorKind::InvalidPointer) => {
+            format!("replace operation does not apply: doc is missing path: {path}: missing value")
+        }
+        (PatchOperation::Move(moved), PatchErrorKind::InvalidFromPointer) => {
+            format!("jsonpatch move operation does not apply: doc is missing from path: {}: missing value", moved.from)
+        }
+        (PatchOperation::Copy(copied), PatchErrorKind::InvalidFromPointer) => {
+            format!("jsonpatch copy operation does not apply: doc is missing from path: {}: missing value", copied.from)
+        }
+        (_, kind) => format!("jsonpatch operation does not apply at path {path}: {kind}"),
+    };
+    PatchError::DoesNotApply { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_does_what_the_rfc_says() {
+        let mut doc = json!({"spec": {"replicas": 1, "list": [1, 2]}, "metadata": {"labels": {"a/b": "x"}}});
+        let patch = json!([
+            {"op": "test", "path": "/spec/replicas", "value": 1},
+            {"op": "replace", "path": "/spec/replicas", "value": 3},
+            {"op": "add", "path": "/spec/list/-", "value": 3},
+            {"op": "add", "path": "/spec/list/0", "value": 0},
+            {"op": "remove", "path": "/metadata/labels/a~1b"},
+            {"op": "copy", "from": "/spec/list", "path": "/spec/other"},
+            {"op": "move", "from": "/spec/list", "path": "/moved"},
+        ]);
+        apply(&mut doc, &patch).unwrap();
+        assert_eq!(
+            doc,
+            json!({"spec": {"replicas": 3, "other": [0, 1, 2, 3]}, "moved": [0, 1, 2, 3], "metadata": {"labels": {}}})
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_unprocessable_and_named() {
+        let cases = [
+            (json!([{"op": "remove", "path": "/x"}]), "remove operation does not apply"),
+            (json!([{"op": "replace", "path": "/x/y", "value": 1}]), "replace operation does not apply"),
+            (json!([{"op": "add", "path": "/x/y", "value": 1}]), "\"/x/y\": missing value"),
+            (json!([{"op": "test", "path": "/a", "value": 2}]), "testing value /a failed"),
+            (json!([{"op": "move", "from": "/x", "path": "/y"}]), "missing from path: /x"),
+            (json!([{"op": "copy", "from": "/x", "path": "/y"}]), "missing from path: /x"),
+        ];
+        for (patch, expected) in cases {
+            let error = apply(&mut json!({"a": 1}), &patch).unwrap_err();
+            assert!(error.to_string().contains(expected), "{patch}: {error}");
+            assert_eq!(error.to_status().code, 422);
+        }
+    }
+
+    #[test]
+    fn a_malformed_patch_is_a_bad_request() {
+        for patch in [json!({}), json!([{"op": "jump", "path": "/a"}]), json!([{"op": "add", "path": "a"}])] {
+            assert_eq!(apply(&mut json!({}), &patch).unwrap_err().to_status().code, 400, "{patch}");
+        }
+    }
+
+    #[test]
+    fn copies_cannot_grow_without_bound() {
+        let mut doc = json!({"a": "x".repeat(1024)});
+        let patch: Vec<_> = (0..40).map(|n| json!({"op": "copy", "from": "", "path": format!("/c{n}")})).collect();
+        assert!(matches!(
+            apply(&mut doc, &Value::Array(patch)),
+            Err(PatchError::CopiesTooMuch { .. } | PatchError::TooDeep { .. })
+        ));
+        let patch = Value::Array(vec![json!({"op": "test", "path": "/a", "value": 1}); MAX_OPERATIONS + 1]);
+        assert!(matches!(apply(&mut doc, &patch), Err(PatchError::TooManyOperations { got: 10_001, .. })));
+    }
+
+    #[test]
+    fn moves_cannot_nest_without_bound() {
+        let mut doc = json!({"a": {}, "b": {}});
+        let mut patch = Vec::new();
+        for _ in 0..1000 {
+            patch.push(json!({"op": "add", "path": "/b", "value": {}}));
+            patch.push(json!({"op": "move", "from": "/a", "path": "/b/x"}));
+            patch.push(json!({"op": "move", "from": "/b", "path": "/a"}));
+        }
+        assert!(matches!(apply(&mut doc, &Value::Array(patch)), Err(PatchError::TooDeep { .. })));
+    }
+}
