@@ -106,6 +106,11 @@ pub trait Strategy: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Which names the kind's objects may have; the pipeline checks the metadata by it.
+    fn name_rule(&self) -> crate::validate::NameRule {
+        crate::validate::NameRule::Dns1123Subdomain
+    }
+
     /// Whether a change between the two counts as a new generation (most often a change of `spec`).
     fn is_new_generation(&self, object: &Value, old: &Value) -> bool {
         object.get("spec") != old.get("spec")
@@ -139,13 +144,8 @@ pub trait Strategy: Send + Sync + 'static {
 }
 
 /// The columns of a kind that has nothing special to show.
-pub const AGE_ONLY: &[Column] = &[Column {
-    name: "Age",
-    kind: "date",
-    format: "",
-    description: "Time since the object was created.",
-    priority: 0,
-}];
+pub const AGE_ONLY: &[Column] =
+    &[Column { name: "Age", kind: "date", format: "", description: "Time since the object was created.", priority: 0 }];
 
 /// Where `/scale` finds its numbers (`autoscaling/v1.Scale`), as JSON pointers.
 #[derive(Clone, Debug)]

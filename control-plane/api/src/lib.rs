@@ -4,13 +4,23 @@
 //! same for all kinds works on [`object::Object`] documents and [`schema::SchemaSet`]s.
 
 pub mod descriptor;
+mod kinds;
 pub mod names;
 pub mod object;
+pub mod pod_resources;
 pub mod print;
+pub mod qos;
+pub mod quantity;
+pub mod registry;
 pub mod schema;
+pub mod selector;
 pub mod status;
+pub mod validate;
 
 pub use descriptor::{ResourceDescriptor, Scope, Verb};
 pub use names::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource};
 pub use object::{Head, Object, ObjectRef, OwnerReference};
+pub use quantity::Quantity;
+pub use registry::Registry;
+pub use selector::{FieldSelector, LabelSelector};
 pub use status::{Reason, Status};

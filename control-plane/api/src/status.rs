@@ -112,7 +112,8 @@ impl Status {
     }
 
     pub fn conflict(resource: &crate::GroupResource, name: &str, why: &str) -> Self {
-        Self::new(Reason::Conflict, format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}")).about(resource, name)
+        Self::new(Reason::Conflict, format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}"))
+            .about(resource, name)
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {

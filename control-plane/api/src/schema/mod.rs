@@ -1,5 +1,16 @@
 //! The shape of documents: what defaulting, validation, patching, server-side apply, `explain` and OpenAPI all read.
 
+mod check;
+mod decode;
+mod defaults;
+mod facts;
+mod source;
+
+pub use check::{Problem, check};
+pub use decode::{DecodeError, decode};
+pub use defaults::apply_defaults;
+pub use source::builtin;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -9,11 +20,23 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default)]
 pub struct SchemaSet {
     definitions: HashMap<Arc<str>, Arc<Schema>>,
+    kinds: HashMap<crate::GroupVersionKind, Arc<str>>,
 }
 
 impl SchemaSet {
     pub fn insert(&mut self, name: impl Into<Arc<str>>, schema: Schema) {
-        self.definitions.insert(name.into(), Arc::new(schema));
+        let name = name.into();
+        if let Shape::Object(object) = &schema.shape {
+            for kind in &object.kinds {
+                self.kinds.insert(kind.clone(), name.clone());
+            }
+        }
+        self.definitions.insert(name, Arc::new(schema));
+    }
+
+    /// The name of the schema of a top-level kind, lists and subresource bodies (`Scale`, `Binding`, …) among them.
+    pub fn name_of(&self, kind: &crate::GroupVersionKind) -> Option<&Arc<str>> {
+        self.kinds.get(kind)
     }
 
     pub fn get(&self, name: &str) -> Option<&Arc<Schema>> {
@@ -51,12 +74,25 @@ pub enum Shape {
     /// A struct: known fields.
     Object(ObjectShape),
     /// String keys, values of one schema.
-    Map { values: Box<Schema>, atomic: bool },
-    List { items: Box<Schema>, kind: ListKind },
+    Map {
+        values: Box<Schema>,
+        atomic: bool,
+    },
+    List {
+        items: Box<Schema>,
+        kind: ListKind,
+    },
     /// `enumeration` empty means any string. `format` as in OpenAPI (`date-time`, `byte`, …).
-    String { format: Option<Arc<str>>, enumeration: Vec<Arc<str>> },
-    Integer { format: Option<Arc<str>> },
-    Number { format: Option<Arc<str>> },
+    String {
+        format: Option<Arc<str>>,
+        enumeration: Vec<Arc<str>>,
+    },
+    Integer {
+        format: Option<Arc<str>>,
+    },
+    Number {
+        format: Option<Arc<str>>,
+    },
     Boolean,
     /// `util/intstr.IntOrString`.
     IntOrString,
@@ -82,6 +118,8 @@ pub struct Field {
     pub schema: Schema,
     pub required: bool,
     /// A default that every object of the kind gets (defaults that depend on other fields are the kind's code).
+    /// Empty defaults (`""`, `0`, `false`) say what an absent field means, for example as a list-map key; they are
+    /// not written into documents.
     pub default: Option<Value>,
     /// `x-kubernetes-patch-strategy` and `x-kubernetes-patch-merge-key`, for strategic merge patch.
     pub patch: PatchStrategy,
@@ -102,5 +140,7 @@ pub enum ListKind {
     Atomic,
     Set,
     /// Elements are told apart by these fields (`x-kubernetes-list-map-keys`).
-    Map { keys: Vec<Arc<str>> },
+    Map {
+        keys: Vec<Arc<str>>,
+    },
 }

@@ -1,0 +1,1 @@
+//! Pod templates, as workloads have them.

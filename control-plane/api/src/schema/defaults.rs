@@ -1,0 +1,53 @@
+//! Constant defaults of a schema, written into a document.
+
+use serde_json::{Map, Value};
+
+use super::{Schema, SchemaSet, Shape};
+
+/// Fills in the constant defaults of the schema `name`, and drops `null`s of known fields (to Kubernetes they are absent).
+pub fn apply_defaults(set: &SchemaSet, name: &str, value: &mut Value) {
+    if let Some(schema) = set.get(name) {
+        fill(set, schema, value);
+    }
+}
+
+fn fill(set: &SchemaSet, schema: &Schema, value: &mut Value) {
+    match (&set.resolve(schema).shape, value) {
+        (Shape::Object(shape), Value::Object(object)) => {
+            object.retain(|key, value| !value.is_null() || !shape.fields.contains_key(key.as_str()));
+            for (key, child) in object.iter_mut() {
+                if let Some(field) = shape.fields.get(key.as_str()) {
+                    fill(set, &field.schema, child);
+                }
+            }
+            for (key, field) in &shape.fields {
+                if let Some(default) = &field.default
+                    && !is_empty(default)
+                    && !object.contains_key(&**key)
+                {
+                    object.insert(key.to_string(), default.clone());
+                }
+            }
+        }
+        (Shape::Map { values, .. }, Value::Object(object)) => each(set, values, object),
+        (Shape::List { items, .. }, Value::Array(list)) => list.iter_mut().for_each(|item| fill(set, items, item)),
+        _ => {}
+    }
+}
+
+fn each(set: &SchemaSet, values: &Schema, object: &mut Map<String, Value>) {
+    // Maps of scalars are the common case, and have nothing to fill in.
+    if matches!(values.shape, Shape::Ref(_) | Shape::Object(_) | Shape::List { .. } | Shape::Map { .. }) {
+        object.values_mut().for_each(|value| fill(set, values, value));
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.is_empty(),
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::Bool(flag) => !flag,
+        Value::Object(object) => object.is_empty(),
+        _ => false,
+    }
+}

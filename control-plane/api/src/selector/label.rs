@@ -1,0 +1,351 @@
+//! Label selectors (`apimachinery/pkg/labels`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::Value;
+
+use super::SelectorError;
+use crate::validate::{label_key, label_value};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    In,
+    NotIn,
+    Exists,
+    DoesNotExist,
+    /// The label is an integer greater than the one value (node affinity and query strings).
+    Gt,
+    Lt,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requirement {
+    pub key: String,
+    pub operator: Operator,
+    /// Sorted, without duplicates.
+    pub values: Vec<String>,
+}
+
+impl Requirement {
+    /// # Errors
+    /// When key, values or their number do not fit the operator.
+    pub fn new(key: &str, operator: Operator, values: impl IntoIterator<Item = String>) -> Result<Self, SelectorError> {
+        let mut values: Vec<String> = values.into_iter().collect();
+        values.sort_unstable();
+        values.dedup();
+        let invalid =
+            |field: &str, value: &str, why: &str| Err(SelectorError(format!("{field}: Invalid value: {value:?}: {why}")));
+        if let Some(complaint) = label_key(key).first() {
+            return invalid("key", key, complaint);
+        }
+        match operator {
+            Operator::In | Operator::NotIn if values.is_empty() => {
+                return Err(SelectorError(
+                    "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty".into(),
+                ));
+            }
+            Operator::Exists | Operator::DoesNotExist if !values.is_empty() => {
+                return Err(SelectorError(format!(
+                    "values: Invalid value: {values:?}: values set must be empty for exists and does not exist"
+                )));
+            }
+            Operator::Gt | Operator::Lt => match values.as_slice() {
+                [value] if value.parse::<i64>().is_ok() => {}
+                [value] => return invalid("values[0]", value, "for 'Gt', 'Lt' operators, the value must be an integer"),
+                _ => {
+                    return Err(SelectorError(format!(
+                        "values: Invalid value: {values:?}: for 'Gt', 'Lt' operators, exactly one value is required"
+                    )));
+                }
+            },
+            _ => {}
+        }
+        for (index, value) in values.iter().enumerate() {
+            if let Some(complaint) = label_value(value).first() {
+                return invalid(&format!("values[{index}][{key}]"), value, complaint);
+            }
+        }
+        Ok(Self { key: key.to_owned(), operator, values })
+    }
+
+    /// Whether a label of this value (`None`: no such label) satisfies the requirement.
+    pub fn matches(&self, label: Option<&str>) -> bool {
+        let among = |label: &str| self.values.iter().any(|value| value == label);
+        let number = |text: &str| text.parse::<i64>().ok();
+        let compare = |label: &str, right: fn(i64, i64) -> bool| matches!((number(label), self.values.first().and_then(|value| number(value))), (Some(a), Some(b)) if right(a, b));
+        match (self.operator, label) {
+            (Operator::In, Some(label)) => among(label),
+            (Operator::NotIn, Some(label)) => !among(label),
+            (Operator::Exists, label) => label.is_some(),
+            (Operator::DoesNotExist, label) => label.is_none(),
+            (Operator::Gt, Some(label)) => compare(label, |a, b| a > b),
+            (Operator::Lt, Some(label)) => compare(label, |a, b| a < b),
+            (Operator::NotIn, None) => true,
+            (Operator::In | Operator::Gt | Operator::Lt, None) => false,
+        }
+    }
+}
+
+/// A conjunction of requirements; none at all select everything.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct LabelSelector {
+    requirements: Vec<Requirement>,
+    nothing: bool,
+}
+
+impl LabelSelector {
+    pub fn everything() -> Self {
+        Self::default()
+    }
+
+    /// What an absent `LabelSelector` document selects.
+    pub fn nothing() -> Self {
+        Self { requirements: Vec::new(), nothing: true }
+    }
+
+    pub fn new(requirements: Vec<Requirement>) -> Self {
+        Self { requirements, nothing: false }
+    }
+
+    /// Parses a query's `labelSelector`.
+    ///
+    /// # Errors
+    /// When the text is no selector.
+    pub fn parse(text: &str) -> Result<Self, SelectorError> {
+        Parser::new(text)
+            .requirements()
+            .map(Self::new)
+            .map_err(|error| SelectorError(format!("unable to parse requirement: {}", error.0)))
+    }
+
+    /// A `meta/v1.LabelSelector` document (`matchLabels`, `matchExpressions`): absent selects nothing, empty everything.
+    ///
+    /// # Errors
+    /// When an operator is unknown or a requirement invalid.
+    pub fn from_document(document: Option<&Value>) -> Result<Self, SelectorError> {
+        let Some(document) = document.filter(|document| !document.is_null()) else { return Ok(Self::nothing()) };
+        let mut requirements = Self::from_match_labels(document.get("matchLabels"))?.requirements;
+        for expression in document.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
+            requirements.push(requirement_document(expression, false)?);
+        }
+        Ok(Self::new(requirements))
+    }
+
+    /// A plain map of labels, as `Service.spec.selector` and `nodeSelector` have it.
+    ///
+    /// # Errors
+    /// When a key or value is no label.
+    pub fn from_match_labels(labels: Option<&Value>) -> Result<Self, SelectorError> {
+        let labels = labels.and_then(Value::as_object).into_iter().flatten();
+        labels
+            .map(|(key, value)| Requirement::new(key, Operator::In, [value.as_str().unwrap_or_default().to_owned()]))
+            .collect::<Result<_, _>>()
+            .map(Self::new)
+    }
+
+    /// `NodeSelectorTerm.matchExpressions`, which also knows `Gt` and `Lt`.
+    ///
+    /// # Errors
+    /// When an operator is unknown or a requirement invalid.
+    pub fn from_node_expressions(expressions: &[Value]) -> Result<Self, SelectorError> {
+        expressions.iter().map(|expression| requirement_document(expression, true)).collect::<Result<_, _>>().map(Self::new)
+    }
+
+    pub fn requirements(&self) -> &[Requirement] {
+        &self.requirements
+    }
+
+    pub fn is_everything(&self) -> bool {
+        !self.nothing && self.requirements.is_empty()
+    }
+
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.matches_with(|key| labels.get(key).map(String::as_str))
+    }
+
+    /// Matches the `metadata.labels` (or any other map) of a document.
+    pub fn matches_value(&self, labels: Option<&Value>) -> bool {
+        self.matches_with(|key| labels?.get(key)?.as_str())
+    }
+
+    pub fn matches_with<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        !self.nothing && self.requirements.iter().all(|requirement| requirement.matches(label(&requirement.key)))
+    }
+}
+
+fn requirement_document(expression: &Value, node: bool) -> Result<Requirement, SelectorError> {
+    let text = |field: &str| expression.get(field).and_then(Value::as_str).unwrap_or_default();
+    let operator = match text("operator") {
+        "In" => Operator::In,
+        "NotIn" => Operator::NotIn,
+        "Exists" => Operator::Exists,
+        "DoesNotExist" => Operator::DoesNotExist,
+        "Gt" if node => Operator::Gt,
+        "Lt" if node => Operator::Lt,
+        other if node => return Err(SelectorError(format!("{other:?} is not a valid node selector operator"))),
+        other => return Err(SelectorError(format!("{other:?} is not a valid label selector operator"))),
+    };
+    let values = expression.get("values").and_then(Value::as_array).into_iter().flatten();
+    Requirement::new(text("key"), operator, values.filter_map(Value::as_str).map(str::to_owned))
+}
+
+impl fmt::Display for LabelSelector {
+    /// The canonical query string, which parses to the same selector.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Requirement { key, operator, values }) in self.requirements.iter().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            let joined = values.join(",");
+            match operator {
+                Operator::In if values.len() == 1 => write!(f, "{key}={joined}")?,
+                Operator::In => write!(f, "{key} in ({joined})")?,
+                Operator::NotIn if values.len() == 1 => write!(f, "{key}!={joined}")?,
+                Operator::NotIn => write!(f, "{key} notin ({joined})")?,
+                Operator::Exists => f.write_str(key)?,
+                Operator::DoesNotExist => write!(f, "!{key}")?,
+                Operator::Gt => write!(f, "{key}>{joined}")?,
+                Operator::Lt => write!(f, "{key}<{joined}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token<'a> {
+    Word(&'a str),
+    Symbol(&'static str),
+    End,
+}
+
+impl Token<'_> {
+    fn literal(self) -> String {
+        match self {
+            Self::Word(word) => word.to_owned(),
+            Self::Symbol(symbol) => symbol.to_owned(),
+            Self::End => String::new(),
+        }
+    }
+}
+
+const SYMBOLS: [&str; 9] = ["==", "!=", "=", "!", "(", ")", ",", ">", "<"];
+
+struct Parser<'a> {
+    tokens: Vec<Token<'a>>,
+    next: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn new(mut text: &'a str) -> Self {
+        let mut tokens = Vec::new();
+        loop {
+            text = text.trim_start_matches([' ', '\t', '\r', '\n']);
+            if text.is_empty() {
+                break;
+            }
+            if let Some(symbol) = SYMBOLS.iter().find(|symbol| text.starts_with(**symbol)) {
+                tokens.push(Token::Symbol(symbol));
+                text = &text[symbol.len()..];
+                continue;
+            }
+            let end = text.find([' ', '\t', '\r', '\n', '=', '!', '(', ')', ',', '>', '<']).unwrap_or(text.len());
+            tokens.push(Token::Word(&text[..end]));
+            text = &text[end..];
+        }
+        Self { tokens, next: 0 }
+    }
+
+    fn peek(&self) -> Token<'a> {
+        self.tokens.get(self.next).copied().unwrap_or(Token::End)
+    }
+
+    fn take(&mut self) -> Token<'a> {
+        let token = self.peek();
+        self.next += 1;
+        token
+    }
+
+    fn requirements(mut self) -> Result<Vec<Requirement>, SelectorError> {
+        let mut requirements = Vec::new();
+        loop {
+            match self.peek() {
+                Token::End => return Ok(requirements),
+                Token::Word(_) | Token::Symbol("!") => requirements.push(self.requirement()?),
+                other => {
+                    return Err(SelectorError(format!(
+                        "found '{}', expected: !, identifier, or 'end of string'",
+                        other.literal()
+                    )));
+                }
+            }
+            match self.take() {
+                Token::End => return Ok(requirements),
+                Token::Symbol(",") => match self.peek() {
+                    Token::Word(_) | Token::Symbol("!") => {}
+                    other => return Err(SelectorError(format!("found '{}', expected: identifier after ','", other.literal()))),
+                },
+                other => return Err(SelectorError(format!("found '{}', expected: ',' or 'end of string'", other.literal()))),
+            }
+        }
+    }
+
+    fn requirement(&mut self) -> Result<Requirement, SelectorError> {
+        let negated = self.peek() == Token::Symbol("!");
+        if negated {
+            self.take();
+        }
+        let key = match self.take() {
+            Token::Word(key) => key,
+            other => return Err(SelectorError(format!("found '{}', expected: identifier", other.literal()))),
+        };
+        if negated {
+            return Requirement::new(key, Operator::DoesNotExist, []);
+        }
+        match self.peek() {
+            Token::End | Token::Symbol(",") => return Requirement::new(key, Operator::Exists, []),
+            _ => {}
+        }
+        match self.take() {
+            Token::Symbol("=" | "==") => Requirement::new(key, Operator::In, [self.exact_value()?]),
+            Token::Symbol("!=") => Requirement::new(key, Operator::NotIn, [self.exact_value()?]),
+            Token::Symbol(">") => Requirement::new(key, Operator::Gt, [self.exact_value()?]),
+            Token::Symbol("<") => Requirement::new(key, Operator::Lt, [self.exact_value()?]),
+            Token::Word("in") => Requirement::new(key, Operator::In, self.values()?),
+            Token::Word("notin") => Requirement::new(key, Operator::NotIn, self.values()?),
+            other => Err(SelectorError(format!("found '{}', expected: in, notin, =, ==, !=, >, <", other.literal()))),
+        }
+    }
+
+    fn exact_value(&mut self) -> Result<String, SelectorError> {
+        match self.peek() {
+            Token::End | Token::Symbol(",") => Ok(String::new()),
+            Token::Word(word) => {
+                self.take();
+                Ok(word.to_owned())
+            }
+            other => Err(SelectorError(format!("found '{}', expected: identifier", other.literal()))),
+        }
+    }
+
+    fn values(&mut self) -> Result<Vec<String>, SelectorError> {
+        match self.take() {
+            Token::Symbol("(") => {}
+            other => return Err(SelectorError(format!("found '{}', expected: '('", other.literal()))),
+        }
+        let mut values = Vec::new();
+        let mut word = String::new();
+        loop {
+            match self.take() {
+                Token::Word(text) if word.is_empty() => word = text.to_owned(),
+                Token::Symbol(",") => values.push(std::mem::take(&mut word)),
+                Token::Symbol(")") => {
+                    values.push(word);
+                    return Ok(values);
+                }
+                other => return Err(SelectorError(format!("found '{}', expected: ',', ')' or identifier", other.literal()))),
+            }
+        }
+    }
+}
