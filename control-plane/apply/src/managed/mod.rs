@@ -19,6 +19,9 @@ pub struct Context<'a> {
     pub manager: &'a str,
     /// `status`, `scale`, …; empty for the object itself.
     pub subresource: &'a str,
+    /// Top-level fields that this kind of write may not change, and so never owns: `["status"]` for the main resource of
+    /// a kind with a status subresource, `["spec"]` for its status.
+    pub reset: &'a [&'a str],
     pub now: jiff::Timestamp,
 }
 
