@@ -1,1 +1,16 @@
-fn main() {}
+//! The `mizzen` command: the only place where the parts are put together.
+
+mod cluster;
+mod commands;
+mod config;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = commands::Cli::parse();
+    // Every TLS user in this process shares one provider; a second installation can only be the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    commands::run(cli)
+}

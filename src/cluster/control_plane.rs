@@ -1,0 +1,127 @@
+//! Store, API server, controllers and scheduler of one server.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use mizzen_api::Registry;
+use mizzen_apiserver::auth::authenticator::Authenticator;
+use mizzen_apiserver::auth::rbac::Rbac;
+use mizzen_apiserver::auth::reviews::Reviews;
+use mizzen_apiserver::auth::token_request::TokenRequests;
+use mizzen_apiserver::auth::{Identity, authenticator, bootstrap, wiring};
+use mizzen_apiserver::node_proxy::NodeProxy;
+use mizzen_apiserver::{ApiServer, ServerConfig};
+use mizzen_client::Client;
+use mizzen_controllers::ControllersConfig;
+use mizzen_raft::{RaftConfig, RaftStore};
+use mizzen_reconcile::{Clock, SystemClock};
+use mizzen_scheduler::{Scheduler, SchedulerConfig};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::data_dir::DataDir;
+use super::kubeconfig;
+use super::pki::Pki;
+use crate::config::Config;
+
+/// How long open requests get when the server stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+pub struct ControlPlane {
+    pub server: Arc<ApiServer>,
+    pub pki: Pki,
+    pub clock: Arc<dyn Clock>,
+    store: Arc<RaftStore>,
+    tasks: JoinSet<()>,
+}
+
+impl ControlPlane {
+    /// Brings everything up. The API answers when this returns.
+    ///
+    /// # Errors
+    /// When data or keys cannot be opened, or the bootstrap objects cannot be written.
+    pub async fn start(
+        config: &Config,
+        data: &DataDir,
+        listener: TcpListener,
+        node_address: IpAddr,
+        cancel: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let now = clock.now();
+        let pki = Pki::open(&data.pki(), now)?;
+        let store = RaftStore::open(RaftConfig::new(data.server(), 1)).await.context("open the store")?;
+        let server = api_server(&pki, &store, &clock, cancel.clone())?;
+
+        let mut tasks = JoinSet::new();
+        let mut addresses = vec![config.api_address.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST), node_address];
+        addresses.dedup();
+        let tls = pki.api_server(&addresses, now)?;
+        bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
+        let serving = server.clone();
+        let serving_cancel = cancel.clone();
+        tasks.spawn(async move {
+            if let Err(error) = serving.serve(listener, tls, serving_cancel).await {
+                tracing::error!(%error, "API server ended");
+            }
+        });
+        let admin = pki.authority.client("kubernetes-admin", "system:masters", now)?;
+        let address = SocketAddr::new(config.api_address.ip(), config.api_address.port());
+        kubeconfig::write(&config.kubeconfig, address, &pki.authority.pem().certificate, &admin)?;
+
+        start_controllers(&mut tasks, &server, &pki, &clock, &cancel);
+        let scheduler = server.client(Identity::component("system:kube-scheduler", &[]));
+        let scheduler = SchedulerConfig::new(scheduler, clock.clone(), cancel.clone());
+        tasks.spawn(async move { Scheduler::run(scheduler).await });
+        Ok(Self { server, pki, clock, store, tasks })
+    }
+
+    /// Waits for requests to end and closes the store, after the token given to [`ControlPlane::start`] was cancelled.
+    pub async fn stopped(mut self) {
+        let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            tracing::warn!("some requests did not end in {DRAIN:?}");
+            self.tasks.shutdown().await;
+        }
+        self.store.shutdown().await;
+    }
+
+    pub fn client(&self, identity: Identity) -> Arc<dyn Client> {
+        self.server.client(identity)
+    }
+}
+
+fn api_server(pki: &Pki, store: &Arc<RaftStore>, clock: &Arc<dyn Clock>, cancel: CancellationToken) -> anyhow::Result<Arc<ApiServer>> {
+    let time = clock.clone();
+    let time: mizzen_apiserver::auth::Clock = Arc::new(move || time.now());
+    let rbac = Rbac::start(store.clone(), cancel)?;
+    let authenticator = Arc::new(Authenticator::new(pki.tokens.clone(), store.clone(), time.clone()));
+    let reviews = Arc::new(Reviews { rbac: rbac.clone(), authenticator: authenticator.clone() });
+    let tokens = Arc::new(TokenRequests { tokens: pki.tokens.clone(), store: store.clone(), clock: time.clone() });
+    Ok(ApiServer::new(ServerConfig {
+        store: store.clone(),
+        registry: Arc::new(Registry::builtin()),
+        authorizer: rbac,
+        authenticator,
+        clock: time.clone(),
+        virtuals: wiring::virtuals(reviews, tokens),
+        connect: Some(Arc::new(NodeProxy::new(store.clone(), pki.node_client(time())?))),
+    }))
+}
+
+fn start_controllers(tasks: &mut JoinSet<()>, server: &Arc<ApiServer>, pki: &Pki, clock: &Arc<dyn Clock>, cancel: &CancellationToken) {
+    let clients = server.clone();
+    mizzen_controllers::start_all(
+        tasks,
+        ControllersConfig {
+            client_for: Arc::new(move |name| clients.client(authenticator::service_account("kube-system", name, ""))),
+            clock: clock.clone(),
+            registry: server.registry().clone(),
+            root_ca_pem: pki.authority.pem().certificate.clone(),
+            cancel: cancel.clone(),
+        },
+    );
+}

@@ -1,0 +1,188 @@
+//! The data folder: which cluster it is, and that only one process runs it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+/// Raised when the layout of the folder changes so that an older `mizzen` could not read it.
+const FORMAT: u32 = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    #[error("{operation} {}: {source}", path.display())]
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{} was written by another version of mizzen (format {found}, this one reads {FORMAT})", path.display())]
+    Format { path: PathBuf, found: u32 },
+    #[error("{} is not a mizzen cluster: {why}", path.display())]
+    NotACluster { path: PathBuf, why: String },
+    #[error("another mizzen (process {pid}) already runs the cluster in {}", path.display())]
+    Busy { path: PathBuf, pid: String },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Identity {
+    format: u32,
+    /// Eight hexadecimal digits: names of bridge, namespaces and cgroups derive from it.
+    cluster: String,
+}
+
+/// A cluster's folder.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    root: PathBuf,
+    cluster: String,
+}
+
+/// Held while a process runs the cluster.
+pub struct Lock {
+    _file: Flock<File>,
+}
+
+impl DataDir {
+    /// Opens the folder, making it a new cluster's when it is empty or missing.
+    ///
+    /// # Errors
+    /// When it cannot be written or belongs to another version.
+    pub fn create(root: &Path) -> Result<Self, DataDirError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let failed = |source| DataDirError::Io { operation: "create", path: root.to_owned(), source };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
+        match Self::open(root) {
+            Err(DataDirError::NotACluster { .. }) => {}
+            opened => return opened,
+        }
+        let identity = Identity { format: FORMAT, cluster: format!("{:08x}", rand::random::<u32>()) };
+        let text = serde_json::to_vec(&identity).map_err(|error| failed(error.into()))?;
+        write_private(&root.join("cluster.json"), &text)?;
+        Self::open(root)
+    }
+
+    /// Opens a folder that is a cluster's.
+    ///
+    /// # Errors
+    /// When it is none, or another version's.
+    pub fn open(root: &Path) -> Result<Self, DataDirError> {
+        let path = root.join("cluster.json");
+        let not_a_cluster = |why: String| DataDirError::NotACluster { path: root.to_owned(), why };
+        let text = std::fs::read(&path).map_err(|error| not_a_cluster(error.to_string()))?;
+        let identity: Identity = serde_json::from_slice(&text).map_err(|error| not_a_cluster(error.to_string()))?;
+        if identity.format != FORMAT {
+            return Err(DataDirError::Format { path: root.to_owned(), found: identity.format });
+        }
+        Ok(Self { root: root.to_owned(), cluster: identity.cluster })
+    }
+
+    /// Takes the folder for this process until the lock is dropped.
+    ///
+    /// # Errors
+    /// [`DataDirError::Busy`] when another process has it.
+    pub fn lock(&self) -> Result<Lock, DataDirError> {
+        let path = self.lock_path();
+        let failed = |source| DataDirError::Io { operation: "lock", path: path.clone(), source };
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut file) => {
+                file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id())).map_err(failed)?;
+                Ok(Lock { _file: file })
+            }
+            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+                let mut pid = String::new();
+                file.read_to_string(&mut pid).map_err(failed)?;
+                Err(DataDirError::Busy { path: self.root.clone(), pid })
+            }
+            Err((_, errno)) => Err(failed(errno.into())),
+        }
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn pki(&self) -> PathBuf {
+        self.root.join("pki")
+    }
+
+    /// Log and state of the control plane.
+    pub fn server(&self) -> PathBuf {
+        self.root.join("server")
+    }
+
+    pub fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
+    pub fn network(&self) -> PathBuf {
+        self.root.join("network")
+    }
+
+    /// Containers and their shims.
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    pub fn wasm(&self) -> PathBuf {
+        self.root.join("wasm")
+    }
+
+    /// Pods: volumes and logs.
+    pub fn node(&self) -> PathBuf {
+        self.root.join("node")
+    }
+}
+
+/// Writes a file that only root reads, whole or not at all.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_private(path: &Path, contents: &[u8]) -> Result<(), DataDirError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let failed = |source| DataDirError::Io { operation: "write", path: path.to_owned(), source };
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(failed)?;
+    file.write_all(contents).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&new, path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_keeps_its_identity_and_has_one_owner() {
+        let root = tempfile::tempdir().expect("a folder");
+        let first = DataDir::create(root.path()).expect("creates");
+        let again = DataDir::create(root.path()).expect("opens");
+        assert_eq!(first.cluster(), again.cluster());
+        let lock = first.lock().expect("locks");
+        let busy = again.lock().err().expect("is busy").to_string();
+        assert!(busy.contains(&format!("process {}", std::process::id())), "{busy}");
+        drop(lock);
+        again.lock().expect("is free");
+    }
+
+    #[test]
+    fn data_of_another_version_is_refused_by_name() {
+        let root = tempfile::tempdir().expect("a folder");
+        std::fs::write(root.path().join("cluster.json"), r#"{"format":9,"cluster":"00000000"}"#).expect("writes");
+        let error = DataDir::create(root.path()).expect_err("is refused").to_string();
+        assert!(error.contains("another version of mizzen (format 9"), "{error}");
+    }
+}

@@ -1,0 +1,8 @@
+//! One cluster on this machine: its data folder, its keys, its control plane and its node.
+
+pub mod control_plane;
+pub mod data_dir;
+pub mod executables;
+pub mod kubeconfig;
+pub mod node;
+pub mod pki;

@@ -1,0 +1,94 @@
+//! `mizzen down`: takes everything of a cluster off the machine, also after a crash.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use mizzen_network::Network;
+use mizzen_runtime::Runtime;
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::cluster::data_dir::{DataDir, DataDirError, Lock};
+use crate::cluster::node;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[arg(long, value_name = "DIR", default_value = crate::config::DEFAULT_DATA_DIR, env = "MIZZEN_DATA_DIR")]
+    data_dir: PathBuf,
+    /// Delete the data folder as well
+    #[arg(long)]
+    delete_data: bool,
+}
+
+/// How long a running `mizzen up` gets to end.
+const STOP: Duration = Duration::from_secs(30);
+
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let data = match DataDir::open(&args.data_dir) {
+        Err(DataDirError::NotACluster { .. }) if !args.data_dir.exists() => return Ok(()),
+        opened => opened?,
+    };
+    let _lock = take_over(&data).await?;
+    let runtime = node::container_runtime(&data).await?;
+    for container in runtime.list().await? {
+        runtime.remove(&container.id).await.with_context(|| format!("remove container {}", container.id))?;
+    }
+    Network::teardown(&node::network_config(&data)).await.context("remove the pod network")?;
+    unmount_below(data.root())?;
+    mizzen_agent::cgroups::remove_all(data.cluster()).context("remove the cgroups")?;
+    if args.delete_data {
+        std::fs::remove_dir_all(data.root()).with_context(|| format!("delete {}", data.root().display()))?;
+    }
+    Ok(())
+}
+
+/// Ends a running `mizzen up` and takes its place.
+async fn take_over(data: &DataDir) -> anyhow::Result<Lock> {
+    let deadline = Instant::now() + STOP;
+    let mut told = false;
+    loop {
+        match data.lock() {
+            Ok(lock) => return Ok(lock),
+            Err(DataDirError::Busy { pid, .. }) if Instant::now() < deadline => {
+                if let (false, Ok(pid)) = (told, pid.parse()) {
+                    kill(Pid::from_raw(pid), Signal::SIGTERM).with_context(|| format!("end process {pid}"))?;
+                    told = true;
+                }
+                // Nobody tells when a lock becomes free without blocking on it.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(DataDirError::Busy { pid, .. }) => bail!("process {pid} still runs the cluster after {STOP:?}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Unmounts whatever is still mounted below the data folder, the innermost first.
+fn unmount_below(root: &Path) -> anyhow::Result<()> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("read /proc/self/mountinfo")?;
+    let mut targets: Vec<PathBuf> = mounts.lines().filter_map(mount_point).filter(|target| target.starts_with(root) && target != root).collect();
+    targets.sort_by_key(|target| std::cmp::Reverse(target.components().count()));
+    for target in targets {
+        umount2(&target, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", target.display()))?;
+    }
+    Ok(())
+}
+
+/// The fifth field of a line of mountinfo (proc(5)), where octal escapes stand for white space and backslashes.
+fn mount_point(line: &str) -> Option<PathBuf> {
+    let field = line.split(' ').nth(4)?;
+    Some(["\\040", "\\011", "\\012", "\\134"].iter().zip([" ", "\t", "\n", "\\"]).fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain)).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_point_is_read_with_its_escapes() {
+        let line = r"36 35 98:0 / /mnt/a\040b rw,noatime master:1 - ext3 /dev/root rw";
+        assert_eq!(mount_point(line), Some(PathBuf::from("/mnt/a b")));
+    }
+}

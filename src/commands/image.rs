@@ -1,0 +1,182 @@
+//! `mizzen image`: what the node holds, and OCI layout folders to and from registries.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use mizzen_images::{Credentials, Image, ImageConfig, ImageKind, ImageStore, Progress, layout};
+use parking_lot::Mutex;
+
+use crate::cluster::data_dir::DataDir;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[arg(long, global = true, value_name = "DIR", default_value = crate::config::DEFAULT_DATA_DIR, env = "MIZZEN_DATA_DIR")]
+    data_dir: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List the node's images
+    Ls,
+    /// Fetch an image from its registry
+    Pull {
+        reference: String,
+        #[command(flatten)]
+        login: Login,
+    },
+    /// Take in the images of an OCI layout folder
+    Import {
+        layout: PathBuf,
+        /// Name for the layout's only image
+        reference: Option<String>,
+    },
+    /// Send an OCI layout folder's image, or one of the node's, to a registry
+    Push {
+        /// Layout folder, or reference of an image of the node
+        source: String,
+        target: String,
+        #[command(flatten)]
+        login: Login,
+    },
+    /// Make an OCI layout folder from a root directory or a Wasm module
+    Build(Build),
+}
+
+#[derive(Debug, clap::Args)]
+struct Login {
+    #[arg(long, default_value = "")]
+    username: String,
+    #[arg(long, default_value = "", env = "MIZZEN_REGISTRY_PASSWORD", hide_env_values = true)]
+    password: String,
+}
+
+impl Login {
+    fn credentials(self) -> Credentials {
+        match self.username.as_str() {
+            "" => Credentials::Anonymous,
+            _ => Credentials::Basic { username: self.username, password: self.password },
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct Build {
+    layout: PathBuf,
+    /// Directories that become layers, the lowest first
+    #[arg(long, conflicts_with = "wasm", required_unless_present = "wasm")]
+    root: Vec<PathBuf>,
+    /// A Wasm component or module
+    #[arg(long)]
+    wasm: Option<PathBuf>,
+    #[arg(long)]
+    reference: Option<String>,
+    #[arg(long)]
+    entrypoint: Vec<String>,
+    #[arg(long)]
+    cmd: Vec<String>,
+    /// NAME=value
+    #[arg(long)]
+    env: Vec<String>,
+    #[arg(long, default_value = "")]
+    working_dir: String,
+    #[arg(long, default_value = "")]
+    user: String,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    if let Command::Build(build) = args.command {
+        println!("{}", build.run()?);
+        return Ok(());
+    }
+    let store = ImageStore::open(DataDir::create(&args.data_dir)?.images())?;
+    match args.command {
+        Command::Ls => store.list().iter().for_each(|image| println!("{}", line(image))),
+        Command::Pull { reference, login } => {
+            let image = store.pull(&reference, &login.credentials(), Some(Bars::new())).await?;
+            println!("{}", line(&image));
+        }
+        Command::Import { layout, reference } => {
+            store.import(&layout, reference.as_deref()).await?.iter().for_each(|image| println!("{}", line(image)));
+        }
+        Command::Push { source, target, login } => {
+            println!("{}", store.push(&source, &target, &login.credentials(), Some(Bars::new())).await?);
+        }
+        Command::Build(_) => {}
+    }
+    Ok(())
+}
+
+impl Build {
+    fn run(self) -> anyhow::Result<String> {
+        let config = ImageConfig {
+            entrypoint: self.entrypoint,
+            cmd: self.cmd,
+            env: self.env,
+            working_dir: self.working_dir,
+            user: self.user,
+            ..ImageConfig::default()
+        };
+        Ok(match self.wasm {
+            Some(wasm) => layout::build_wasm(&self.layout, self.reference.as_deref(), &wasm)?,
+            None => {
+                let roots: Vec<&std::path::Path> = self.root.iter().map(PathBuf::as_path).collect();
+                layout::build_container(&self.layout, self.reference.as_deref(), &roots, &config)?
+            }
+        })
+    }
+}
+
+fn line(image: &Image) -> String {
+    let kind = match image.kind {
+        ImageKind::Container(_) => "container",
+        ImageKind::Wasm(_) => "wasm",
+    };
+    let id = image.id.trim_start_matches("sha256:").get(..12).unwrap_or(&image.id);
+    format!("{:<60} {id}  {kind:<9}  {:.1} MB", image.reference, image.size as f64 / 1e6)
+}
+
+/// One bar for each blob on its way.
+struct Bars {
+    all: MultiProgress,
+    bars: Mutex<HashMap<String, ProgressBar>>,
+}
+
+impl Bars {
+    fn new() -> Arc<dyn Progress> {
+        Arc::new(Self { all: MultiProgress::new(), bars: Mutex::default() })
+    }
+
+    fn bar(&self, digest: &str) -> ProgressBar {
+        let mut bars = self.bars.lock();
+        let bar = bars.entry(digest.to_owned()).or_insert_with(|| {
+            let style = ProgressStyle::with_template("{prefix} {bar:30} {bytes:>10}/{total_bytes:10} {msg}");
+            let bar = self.all.add(ProgressBar::new(0)).with_prefix(digest.trim_start_matches("sha256:").chars().take(12).collect::<String>());
+            // The template is a constant; the plain bar stands in should it ever not parse.
+            style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style))
+        });
+        bar.clone()
+    }
+}
+
+impl Progress for Bars {
+    fn transferred(&self, digest: &str, bytes: u64, total: Option<u64>) {
+        let bar = self.bar(digest);
+        if let Some(total) = total {
+            bar.set_length(total);
+        }
+        bar.set_position(bytes);
+    }
+
+    fn exists(&self, digest: &str) {
+        self.bar(digest).finish_with_message("already there");
+    }
+
+    fn unpacking(&self, digest: &str, done: bool) {
+        let bar = self.bar(digest);
+        if done { bar.finish_with_message("done") } else { bar.set_message("unpacking") }
+    }
+}

@@ -1,0 +1,81 @@
+//! One file per subcommand.
+
+mod apply;
+mod delete;
+mod describe;
+mod down;
+mod exec;
+mod get;
+mod image;
+mod kube_client;
+mod kubeconfig;
+mod logs;
+mod resources;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Mizzen: a WebAssembly-native orchestrator that speaks the Kubernetes API
+#[derive(Debug, Parser)]
+#[command(name = "mizzen", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a cluster on this machine: control plane and node
+    Up(crate::config::Flags),
+    /// Remove every container, mount, namespace and address of a cluster
+    Down(down::Args),
+    /// Images on the node
+    Image(image::Args),
+    /// Print the administrator's kubeconfig
+    Kubeconfig(kubeconfig::Args),
+    /// Show objects
+    Get(get::Args),
+    /// Create or change objects from files (server-side apply)
+    Apply(apply::Args),
+    /// Show an object with its events
+    Describe(describe::Args),
+    /// Print the logs of a pod's container
+    Logs(logs::Args),
+    /// Run a command in a container
+    Exec(exec::Args),
+    /// Delete objects
+    Delete(delete::Args),
+}
+
+/// Runs the command; an error is one line on stderr.
+pub fn run(cli: Cli) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::new(error).context("start the async runtime")),
+    };
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Up(flags) => up::run(flags).await,
+            Command::Down(args) => down::run(args).await,
+            Command::Image(args) => image::run(args).await,
+            Command::Kubeconfig(args) => kubeconfig::run(&args),
+            Command::Get(args) => get::run(args).await,
+            Command::Apply(args) => apply::run(args).await,
+            Command::Describe(args) => describe::run(args).await,
+            Command::Logs(args) => logs::run(args).await,
+            Command::Exec(args) => return exec::run(args).await,
+            Command::Delete(args) => delete::run(args).await,
+        }
+        .map(|()| ExitCode::SUCCESS)
+    });
+    // A task that still blocks (a read of stdin) must not hold up the exit.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|error| fail(&error))
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("mizzen: {error:#}");
+    ExitCode::FAILURE
+}
