@@ -1,5 +1,6 @@
 //! What a network is opened with, and the names that follow from it.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use crate::{Ipv4Subnet, NetworkError};
@@ -41,6 +42,33 @@ impl NetworkConfig {
     /// The name of the namespace that the cluster's Wasm pods share.
     pub fn wasm_namespace(&self) -> String {
         format!("mz{}-wasm", self.cluster)
+    }
+
+    pub(crate) fn veth_prefix(&self) -> String {
+        format!("v{}", self.cluster)
+    }
+
+    /// The host's end of a pod's pair: 15 characters, the longest a link's name may be. The low 24 bits of an address are
+    /// unique in any range of at least 8 prefix bits.
+    pub(crate) fn veth(&self, address: Ipv4Addr) -> String {
+        format!("{}{:06x}", self.veth_prefix(), u32::from(address) & 0x00ff_ffff)
+    }
+
+    pub(crate) fn wasm_veth(&self) -> String {
+        format!("{}w", self.veth_prefix())
+    }
+
+    /// Pod uids cannot have an underscore, so this is nobody's.
+    pub(crate) fn wasm_pin(&self) -> PathBuf {
+        self.pins_dir().join(format!("_{}", self.wasm_namespace())).join("net")
+    }
+
+    pub(crate) fn pod_file(&self, uid: &str) -> PathBuf {
+        self.pods_dir().join(format!("{uid}.json"))
+    }
+
+    pub(crate) fn pin_dir(&self, uid: &str) -> PathBuf {
+        self.pins_dir().join(uid)
     }
 
     pub(crate) fn state_file(&self) -> PathBuf {

@@ -3,11 +3,21 @@
 //! Everything is named after the cluster (bridge `mz<cluster>`, nftables table `mizzen_<cluster>`), so that clusters
 //! live side by side and one is taken away without asking anybody what it made.
 
+mod addresses;
 mod config;
 mod error;
+mod hostports;
+mod links;
+mod machine;
+mod namespace;
 mod network;
+mod nft;
+mod open;
 mod pod;
+mod state;
 mod subnet;
+mod teardown;
+mod wasm;
 
 pub use config::NetworkConfig;
 pub use error::NetworkError;

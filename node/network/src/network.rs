@@ -1,12 +1,49 @@
 //! The node's network as its agent uses it.
 
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
 
-use crate::{NetworkConfig, NetworkError, PodNetwork, PodRequest};
+use parking_lot::Mutex;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-/// The network of one node. Calls for different pods run at the same time.
+use crate::addresses::Addresses;
+use crate::hostports::HostPorts;
+use crate::links::{Links, Pair, mac};
+use crate::namespace::{self, Made, Wanted};
+use crate::open::bring_up;
+use crate::state::{self, PodState};
+use crate::wasm::WasmSpace;
+use crate::{HostPort, Ipv4Subnet, NetworkConfig, NetworkError, PodNetwork, PodRequest, machine, nft, teardown};
+
+/// A pod's interface, as everywhere.
+pub(crate) const INTERFACE: &str = "eth0";
+
+/// The network of one node. Calls for different pods run at the same time, calls for one pod one after the other.
 pub struct Network {
-    config: NetworkConfig,
+    pub(crate) config: NetworkConfig,
+    pub(crate) subnet: Ipv4Subnet,
+    pub(crate) bridge: u32,
+    pub(crate) mtu: u32,
+    pub(crate) links: Links,
+    ledger: Mutex<Ledger>,
+    turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
+    wasm: WasmSpace,
+}
+
+/// Who has what.
+struct Ledger {
+    pods: BTreeMap<String, Entry>,
+    addresses: Addresses,
+    ports: HostPorts,
+}
+
+#[derive(Clone)]
+struct Entry {
+    state: PodState,
+    /// The ports that the table leads to the pod now.
+    led: Vec<HostPort>,
 }
 
 impl Network {
@@ -16,7 +53,21 @@ impl Network {
     /// When the kernel refuses (not root, no nftables), or no free range is left.
     pub async fn open(config: NetworkConfig) -> Result<Self, NetworkError> {
         config.check()?;
-        Ok(Self { config })
+        let links = Links::connect()?;
+        let base = bring_up(&config, &links).await?;
+        let ledger = take_up(&config, base.subnet)?;
+        let ports: Vec<_> = ledger.pods.values().filter_map(|e| Some((e.state.address?, e.led.clone()))).collect();
+        nft::apply(&config.table(), &nft::table(&config, base.subnet, &ports)?).await?;
+        Ok(Self {
+            subnet: base.subnet,
+            bridge: base.bridge,
+            mtu: machine::mtu(),
+            links,
+            ledger: Mutex::new(ledger),
+            turns: Mutex::default(),
+            wasm: WasmSpace::default(),
+            config,
+        })
     }
 
     /// Gives a pod its namespaces and address, or answers with what it has. The address survives agent restarts.
@@ -24,15 +75,54 @@ impl Network {
     /// # Errors
     /// [`NetworkError::AddressesExhausted`], [`NetworkError::HostPortConflict`], or what the kernel refused. Call again.
     pub async fn ensure_pod(&self, request: &PodRequest) -> Result<PodNetwork, NetworkError> {
-        Err(NetworkError::PodUid { uid: request.uid.clone() })
+        let _turn = self.turn(&request.uid).await;
+        let address = self.reserve(request, false)?;
+        let dir = self.config.pin_dir(&request.uid);
+        let (net, ipc, uts) = (dir.join("net"), dir.join("ipc"), dir.join("uts"));
+        let wanted = Wanted {
+            net: address.is_some(),
+            ipc: !request.host_ipc,
+            uts: (!request.host_network).then(|| request.hostname.clone()),
+        };
+        let pinned = (!wanted.net || namespace::is_pinned(&net))
+            && (!wanted.ipc || namespace::is_pinned(&ipc))
+            && (wanted.uts.is_none() || namespace::is_pinned(&uts));
+        if !pinned {
+            let made = namespace::make(&dir, wanted.clone()).await?;
+            if let Some(address) = address {
+                self.wire(&made, address).await?;
+            }
+            // The network's pin comes last: a pod that has it has everything.
+            for (file, path) in [(&made.ipc, &ipc), (&made.uts, &uts), (&made.net, &net)] {
+                if let Some(file) = file {
+                    namespace::pin(file, path)?;
+                }
+            }
+        }
+        self.lead_ports(request, address).await?;
+        Ok(PodNetwork {
+            addresses: vec![address.map_or_else(machine::primary_address, IpAddr::V4)],
+            network_namespace: wanted.net.then_some(net),
+            ipc_namespace: wanted.ipc.then_some(ipc),
+            uts_namespace: wanted.uts.map(|_| uts),
+        })
     }
 
-    /// Gives a Wasm pod an address in the namespace that the node's Wasm pods share.
+    /// Gives a Wasm pod an address in the namespace that the node's Wasm pods share. Sockets must be bound to it: an
+    /// unbound one gets whichever pod's address the kernel likes.
     ///
     /// # Errors
     /// As for [`Network::ensure_pod`].
     pub async fn ensure_wasm(&self, request: &PodRequest) -> Result<PodNetwork, NetworkError> {
-        Err(NetworkError::PodUid { uid: request.uid.clone() })
+        let _turn = self.turn(&request.uid).await;
+        let address = self.reserve(request, true)?;
+        let Some(address) = address else {
+            let addresses = vec![machine::primary_address()];
+            return Ok(PodNetwork { addresses, ..PodNetwork::default() });
+        };
+        let pin = self.wasm.add(self, address).await?;
+        self.lead_ports(request, Some(address)).await?;
+        Ok(PodNetwork { addresses: vec![IpAddr::V4(address)], network_namespace: Some(pin), ..PodNetwork::default() })
     }
 
     /// Takes away what the pod had. No error when there was nothing.
@@ -40,22 +130,56 @@ impl Network {
     /// # Errors
     /// When something could not be removed; call again.
     pub async fn remove_pod(&self, uid: &str) -> Result<(), NetworkError> {
-        Err(NetworkError::PodUid { uid: uid.to_owned() })
+        state::check_uid(uid)?;
+        let _turn = self.turn(uid).await;
+        let entry = self.ledger.lock().pods.get(uid).cloned();
+        if let Some(Entry { state: PodState { address: Some(address), wasm, .. }, led }) = &entry {
+            if !led.is_empty() {
+                nft::apply(&self.config.table(), &nft::delete(&self.config.table(), led, *address)?).await?;
+            }
+            match wasm {
+                true => self.wasm.remove(&self.config, *address).await?,
+                false => self.links.delete(&self.config.veth(*address)).await?,
+            }
+        }
+        let dir = self.config.pin_dir(uid);
+        for kind in ["net", "ipc", "uts"] {
+            namespace::unpin(&dir.join(kind))?;
+        }
+        teardown::remove_dir(&dir)?;
+        state::remove(&self.config.pod_file(uid))?;
+        let mut ledger = self.ledger.lock();
+        ledger.ports.release(uid);
+        if let Some(address) = entry.and_then(|e| e.state.address) {
+            ledger.addresses.release(address, uid);
+        }
+        ledger.pods.remove(uid);
+        // Unless somebody waits: a newcomer must not get a turn beside theirs.
+        let mut turns = self.turns.lock();
+        if turns.get(uid).is_some_and(|turn| Arc::strong_count(turn) <= 2) {
+            turns.remove(uid);
+        }
+        Ok(())
     }
 
     /// The uids of all pods that have something here.
     pub fn pods(&self) -> Vec<String> {
-        Vec::new()
+        self.ledger.lock().pods.keys().cloned().collect()
     }
 
     /// The address pods reach the node by: the bridge's.
     pub fn node_address(&self) -> IpAddr {
-        IpAddr::from([127, 0, 0, 1])
+        IpAddr::V4(self.subnet.gateway())
+    }
+
+    /// The range that pods' addresses are from.
+    pub fn pod_cidr(&self) -> Ipv4Subnet {
+        self.subnet
     }
 
     /// The machine's own address, for the Node's status; 127.0.0.1 when it has none.
     pub fn host_primary_address(&self) -> IpAddr {
-        IpAddr::from([127, 0, 0, 1])
+        machine::primary_address()
     }
 
     /// Removes everything of the cluster: namespaces, links, table, pins, state. Works after a crash.
@@ -63,10 +187,116 @@ impl Network {
     /// # Errors
     /// The first thing that could not be removed, after all others were tried.
     pub async fn teardown(config: &NetworkConfig) -> Result<(), NetworkError> {
-        config.check()
+        config.check()?;
+        teardown::all(config).await
     }
 
     pub fn config(&self) -> &NetworkConfig {
         &self.config
     }
+
+    async fn turn(&self, uid: &str) -> OwnedMutexGuard<()> {
+        let turn = self.turns.lock().entry(uid.to_owned()).or_default().clone();
+        turn.lock_owned().await
+    }
+
+    /// Notes the pod, on disk before anything is made for it, and answers its address.
+    fn reserve(&self, request: &PodRequest, wasm: bool) -> Result<Option<Ipv4Addr>, NetworkError> {
+        let uid = &request.uid;
+        state::check_uid(uid)?;
+        let ledger = &mut *self.ledger.lock();
+        let before = ledger.pods.get(uid);
+        if let Some(Entry { state, .. }) = before
+            && state.request == *request
+            && state.wasm == wasm
+        {
+            return Ok(state.address);
+        }
+        let had = before.and_then(|e| e.state.address);
+        let led = before.map(|e| e.led.clone()).unwrap_or_default();
+        let address = match (request.host_network, had) {
+            (true, _) => None,
+            (false, Some(address)) => Some(address),
+            (false, None) => Some(ledger.addresses.allocate(uid)?),
+        };
+        let give_back = |ledger: &mut Ledger| {
+            if let (Some(address), None) = (address, had) {
+                ledger.addresses.release(address, uid);
+            }
+        };
+        let ports: &[HostPort] = if request.host_network { &[] } else { &request.host_ports };
+        if let Err(error) = ledger.ports.claim(uid, ports) {
+            give_back(ledger);
+            return Err(error);
+        }
+        let state = PodState { request: request.clone(), address, wasm };
+        if let Err(error) = state::save(&self.config.pod_file(uid), &state) {
+            ledger.ports.release(uid);
+            give_back(ledger);
+            return Err(error);
+        }
+        ledger.pods.insert(uid.clone(), Entry { state, led });
+        Ok(address)
+    }
+
+    /// Connects a new namespace to the bridge.
+    async fn wire(&self, made: &Made, address: Ipv4Addr) -> Result<(), NetworkError> {
+        let (Some(namespace), Some(inside)) = (&made.net, &made.links) else { return Err(NetworkError::Worker) };
+        let veth = self.config.veth(address);
+        let pair = Pair {
+            outside: &veth,
+            inside: INTERFACE,
+            namespace: namespace.as_fd(),
+            mac: mac(address),
+            mtu: self.mtu,
+            bridge: self.bridge,
+        };
+        self.links.add_pair(&pair).await?;
+        let index = inside.index_of(INTERFACE).await?;
+        inside.loopback_up().await?;
+        inside.up(index, INTERFACE).await?;
+        inside.add_address(index, INTERFACE, address, self.subnet.prefix()).await?;
+        inside.add_routes(index, INTERFACE, self.subnet, false).await
+    }
+
+    /// Makes the table lead the pod's host ports to it. Touches nftables only when they changed.
+    async fn lead_ports(&self, request: &PodRequest, address: Option<Ipv4Addr>) -> Result<(), NetworkError> {
+        let Some(address) = address else { return Ok(()) };
+        let led = self.ledger.lock().pods.get(&request.uid).map(|e| e.led.clone()).unwrap_or_default();
+        if led == request.host_ports {
+            return Ok(());
+        }
+        let table = self.config.table();
+        let gone: Vec<_> = led.into_iter().filter(|p| !request.host_ports.contains(p)).collect();
+        let rules = nft::delete(&table, &gone, address)? + &nft::add(&table, &request.host_ports, address)?;
+        nft::apply(&table, &rules).await?;
+        let veth = self.config.veth(address);
+        if let Some(index) = self.links.index(&veth).await? {
+            // A pod that calls its own host port gets its frame back through the port it came from.
+            self.links.hairpin(index, &veth).await?;
+        }
+        if let Some(entry) = self.ledger.lock().pods.get_mut(&request.uid) {
+            entry.led = request.host_ports.clone();
+        }
+        Ok(())
+    }
+}
+
+/// Reads what an earlier process noted. A pod whose address cannot be its any more is let go of.
+fn take_up(config: &NetworkConfig, subnet: Ipv4Subnet) -> Result<Ledger, NetworkError> {
+    let mut ledger = Ledger { pods: BTreeMap::new(), addresses: Addresses::new(subnet), ports: HostPorts::default() };
+    for state in state::load_pods(config)? {
+        let uid = state.request.uid.clone();
+        let ports: &[HostPort] = if state.request.host_network { &[] } else { &state.request.host_ports };
+        let address_kept = state.address.is_none_or(|a| ledger.addresses.claim(a, &uid));
+        if state::check_uid(&uid).is_err() || !address_kept || ledger.ports.claim(&uid, ports).is_err() {
+            tracing::warn!(uid, address = ?state.address, "a pod of an earlier run cannot keep its network");
+            namespace::unpin(&config.pin_dir(&uid).join("net"))?;
+            state::remove(&config.pod_file(&uid))?;
+            continue;
+        }
+        let led = ports.to_vec();
+        ledger.pods.insert(uid, Entry { state, led });
+    }
+    Ok(ledger)
 }

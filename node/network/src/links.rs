@@ -1,0 +1,219 @@
+//! Links, addresses and routes over netlink, in the namespace where the socket was made.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use futures::TryStreamExt as _;
+use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteScope};
+use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use tokio::task::AbortHandle;
+
+use crate::{Ipv4Subnet, NetworkError};
+
+/// The loopback of every network namespace.
+const LOOPBACK: u32 = 1;
+
+pub(crate) struct Links {
+    handle: Handle,
+    connection: AbortHandle,
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        // The socket would otherwise keep its namespace alive.
+        self.connection.abort();
+    }
+}
+
+/// A veth pair to be made: one end on the bridge, the other inside a namespace.
+pub(crate) struct Pair<'a> {
+    pub(crate) outside: &'a str,
+    pub(crate) inside: &'a str,
+    pub(crate) namespace: BorrowedFd<'a>,
+    pub(crate) mac: [u8; 6],
+    pub(crate) mtu: u32,
+    pub(crate) bridge: u32,
+}
+
+/// A locally administered MAC that follows from the address, so that a neighbour's ARP entry stays right when a pod's
+/// namespace is made again.
+pub(crate) fn mac(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x0a, 0x58, a, b, c, d]
+}
+
+fn failed(operation: &'static str, link: &str) -> impl FnOnce(rtnetlink::Error) -> NetworkError {
+    let link = link.to_owned();
+    move |source| NetworkError::Link { operation, link, source }
+}
+
+fn errno(error: &rtnetlink::Error) -> i32 {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.raw_code().abs(),
+        _ => 0,
+    }
+}
+
+fn unless(code: i32) -> impl FnOnce(rtnetlink::Error) -> Result<(), rtnetlink::Error> {
+    move |error| if errno(&error) == code { Ok(()) } else { Err(error) }
+}
+
+fn name(message: &LinkMessage) -> Option<&str> {
+    message.attributes.iter().find_map(|a| if let LinkAttribute::IfName(name) = a { Some(name.as_str()) } else { None })
+}
+
+impl Links {
+    /// In the calling thread's network namespace, driven by the current runtime.
+    pub(crate) fn connect() -> Result<Self, NetworkError> {
+        let path = "/proc/thread-self/ns/net".as_ref();
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(crate::state::io("open a netlink socket in", path))?;
+        let connection = tokio::spawn(connection).abort_handle();
+        Ok(Self { handle, connection })
+    }
+
+    pub(crate) async fn index(&self, link: &str) -> Result<Option<u32>, NetworkError> {
+        match self.handle.link().get().match_name(link).execute().try_next().await {
+            Ok(found) => Ok(found.map(|m| m.header.index)),
+            Err(e) if errno(&e) == libc::ENODEV => Ok(None),
+            Err(e) => Err(failed("look up", link)(e)),
+        }
+    }
+
+    /// Of a link that must be there.
+    pub(crate) async fn index_of(&self, link: &str) -> Result<u32, NetworkError> {
+        self.index(link).await?.ok_or_else(|| failed("find", link)(rtnetlink::Error::RequestFailed))
+    }
+
+    /// (name, index) of every link whose name starts so.
+    pub(crate) async fn with_prefix(&self, prefix: &str) -> Result<Vec<(String, u32)>, NetworkError> {
+        let all: Vec<LinkMessage> = self.handle.link().get().execute().try_collect().await.map_err(failed("list", prefix))?;
+        let found = all.iter().filter_map(|m| Some((name(m)?.to_owned(), m.header.index)));
+        Ok(found.filter(|(name, _)| name.starts_with(prefix)).collect())
+    }
+
+    /// Creates the bridge, or finds it; answers its index and whether it is new.
+    pub(crate) async fn ensure_bridge(&self, bridge: &str, gateway: Ipv4Addr) -> Result<(u32, bool), NetworkError> {
+        if let Some(index) = self.index(bridge).await? {
+            return Ok((index, false));
+        }
+        // With no address of its own it would take its lowest port's, and change it as pods come and go.
+        let message = LinkBridge::new(bridge).address(mac(gateway).to_vec()).build();
+        let made = self.handle.link().add(message).execute().await;
+        made.or_else(unless(libc::EEXIST)).map_err(failed("create bridge", bridge))?;
+        Ok((self.index_of(bridge).await?, true))
+    }
+
+    /// Makes a pair whose inner end is in the namespace already and still down: the kernel refuses
+    /// to bring up the end that it makes first. A left-over of the same name is replaced.
+    pub(crate) async fn add_pair(&self, pair: &Pair<'_>) -> Result<(), NetworkError> {
+        let inside = rtnetlink::LinkMessageBuilder::<LinkUnspec>::new()
+            .name(pair.inside)
+            .address(pair.mac.to_vec())
+            .mtu(pair.mtu)
+            .setns_by_fd(pair.namespace.as_raw_fd())
+            .build();
+        let message = LinkVeth::new(pair.outside, pair.inside)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(inside)))
+            .mtu(pair.mtu)
+            .controller(pair.bridge)
+            .up()
+            .build();
+        let first = self.handle.link().add(message.clone()).execute().await;
+        let done = match first {
+            Err(e) if errno(&e) == libc::EEXIST => {
+                self.delete(pair.outside).await?;
+                self.handle.link().add(message).execute().await
+            }
+            other => other,
+        };
+        done.map_err(failed("create veth", pair.outside))
+    }
+
+    /// No error when there is none.
+    pub(crate) async fn delete(&self, link: &str) -> Result<(), NetworkError> {
+        let Some(index) = self.index(link).await? else { return Ok(()) };
+        let deleted = self.handle.link().del(index).execute().await;
+        deleted.or_else(unless(libc::ENODEV)).map_err(failed("delete", link))
+    }
+
+    pub(crate) async fn up(&self, index: u32, link: &str) -> Result<(), NetworkError> {
+        let message = LinkUnspec::new_with_index(index).up().build();
+        self.handle.link().set(message).execute().await.map_err(failed("bring up", link))
+    }
+
+    pub(crate) async fn loopback_up(&self) -> Result<(), NetworkError> {
+        self.up(LOOPBACK, "lo").await
+    }
+
+    pub(crate) async fn attach(&self, index: u32, link: &str, bridge: u32) -> Result<(), NetworkError> {
+        let message = LinkUnspec::new_with_index(index).controller(bridge).up().build();
+        self.handle.link().set(message).execute().await.map_err(failed("attach to the bridge", link))
+    }
+
+    pub(crate) async fn hairpin(&self, index: u32, link: &str) -> Result<(), NetworkError> {
+        let message = LinkBridgePort::new(index).hairpin(true).build();
+        self.handle.link().set_port(message).execute().await.map_err(failed("allow hairpin on", link))
+    }
+
+    /// No error when it is there.
+    pub(crate) async fn add_address(&self, index: u32, link: &str, address: Ipv4Addr, prefix: u8) -> Result<(), NetworkError> {
+        let added = self.handle.address().add(index, IpAddr::V4(address), prefix).execute().await;
+        added.or_else(unless(libc::EEXIST)).map_err(failed("add an address to", link))
+    }
+
+    /// No error when it is not there.
+    pub(crate) async fn delete_address(&self, link: &str, address: Ipv4Addr) -> Result<(), NetworkError> {
+        let find = self.handle.address().get().set_address_filter(IpAddr::V4(address)).execute();
+        let found: Vec<_> = find.try_collect().await.map_err(failed("list the addresses of", link))?;
+        for message in found {
+            let deleted = self.handle.address().del(message).execute().await;
+            deleted.or_else(unless(libc::EADDRNOTAVAIL)).map_err(failed("remove an address from", link))?;
+        }
+        Ok(())
+    }
+
+    /// To the subnet directly and to everywhere else by its gateway; no error when they are there.
+    pub(crate) async fn add_routes(&self, index: u32, link: &str, subnet: Ipv4Subnet, on_link: bool) -> Result<(), NetworkError> {
+        if on_link {
+            let direct = RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(subnet.network(), subnet.prefix())
+                .output_interface(index)
+                .scope(RouteScope::Link)
+                .build();
+            let added = self.handle.route().add(direct).execute().await;
+            added.or_else(unless(libc::EEXIST)).map_err(failed("add the pods' route to", link))?;
+        }
+        let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(subnet.gateway()).output_interface(index).build();
+        let added = self.handle.route().add(default).execute().await;
+        added.or_else(unless(libc::EEXIST)).map_err(failed("add the default route to", link))
+    }
+
+    /// Every range this machine has an address or a route in, but for default routes and those of the link `except`.
+    pub(crate) async fn occupied(&self, except: Option<u32>) -> Result<Vec<Ipv4Subnet>, NetworkError> {
+        let mut ranges = Vec::new();
+        let addresses: Vec<_> = self.handle.address().get().execute().try_collect().await.map_err(failed("list", "addresses"))?;
+        for message in addresses.iter().filter(|m| Some(m.header.index) != except) {
+            for attribute in &message.attributes {
+                if let AddressAttribute::Address(IpAddr::V4(ip)) = attribute {
+                    ranges.push(Ipv4Subnet::containing(*ip, message.header.prefix_len));
+                }
+            }
+        }
+        let all = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let routes: Vec<_> = self.handle.route().get(all).execute().try_collect().await.map_err(failed("list", "routes"))?;
+        for route in routes {
+            let of_except = |a: &RouteAttribute| matches!(a, RouteAttribute::Oif(index) if Some(*index) == except);
+            if route.header.destination_prefix_length == 0 || route.attributes.iter().any(of_except) {
+                continue;
+            }
+            for attribute in &route.attributes {
+                if let RouteAttribute::Destination(RouteAddress::Inet(ip)) = attribute {
+                    ranges.push(Ipv4Subnet::containing(*ip, route.header.destination_prefix_length));
+                }
+            }
+        }
+        Ok(ranges)
+    }
+}

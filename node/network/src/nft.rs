@@ -1,0 +1,120 @@
+//! The cluster's nftables table: masquerade for what leaves the pods' range, and host ports.
+//!
+//! Host ports are elements of two maps, so that a pod's ports come and go without touching a rule.
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::hostports::host_address;
+use crate::{HostPort, Ipv4Subnet, NetworkConfig, NetworkError, Protocol};
+
+fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
+    }
+}
+
+/// (map, key, value) of a host port.
+fn element(port: &HostPort, address: Ipv4Addr) -> Result<(&'static str, String, String), NetworkError> {
+    let service = format!("{} . {}", protocol(port.protocol), port.host_port);
+    let value = format!("{address} . {}", port.container_port);
+    Ok(match host_address(port)? {
+        None => ("any_address", service, value),
+        Some(ip) => ("one_address", format!("{ip} . {service}"), value),
+    })
+}
+
+/// The whole table, replacing what is there in one transaction, so that a restarted agent repairs it.
+pub(crate) fn table(
+    config: &NetworkConfig,
+    subnet: Ipv4Subnet,
+    ports: &[(Ipv4Addr, Vec<HostPort>)],
+) -> Result<String, NetworkError> {
+    let (table, bridge) = (config.table(), config.bridge());
+    // The guard: with route_localnet on the bridge, a pod could otherwise reach what listens on the machine's loopback.
+    // The masquerades: a client on loopback has no address that a pod could answer, and a pod that calls its own host
+    // port must not see itself as the client.
+    let mut text = format!(
+        r#"table ip {table}
+delete table ip {table}
+table ip {table} {{
+  map any_address {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
+  map one_address {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
+  chain guard {{
+    type filter hook prerouting priority -300; policy accept;
+    iifname "{bridge}" ip daddr 127.0.0.0/8 drop
+  }}
+  chain prerouting {{
+    type nat hook prerouting priority -100; policy accept;
+    fib daddr type local jump hostports
+  }}
+  chain output {{
+    type nat hook output priority -100; policy accept;
+    fib daddr type local jump hostports
+  }}
+  chain hostports {{
+    meta l4proto {{ tcp, udp, sctp }} dnat ip to ip daddr . meta l4proto . th dport map @one_address
+    meta l4proto {{ tcp, udp, sctp }} dnat ip to meta l4proto . th dport map @any_address
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority 100; policy accept;
+    oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
+    ip saddr {subnet} ip daddr {subnet} ct status dnat masquerade
+    ip saddr {subnet} ip daddr != {subnet} oifname != "{bridge}" masquerade
+  }}
+}}
+"#
+    );
+    for (address, ports) in ports {
+        text.push_str(&add(&table, ports, *address)?);
+    }
+    Ok(text)
+}
+
+/// Leads the ports to the pod, replacing what they led to.
+pub(crate) fn add(table: &str, ports: &[HostPort], address: Ipv4Addr) -> Result<String, NetworkError> {
+    let mut text = String::new();
+    for port in ports {
+        let (map, key, value) = element(port, address)?;
+        let _ = writeln!(text, "add element ip {table} {map} {{ {key} : {value} }}");
+    }
+    Ok(text)
+}
+
+pub(crate) fn delete(table: &str, ports: &[HostPort], address: Ipv4Addr) -> Result<String, NetworkError> {
+    // Adding first makes deleting what is not there no error, in one transaction with no moment of either.
+    let mut text = add(table, ports, address)?;
+    for port in ports {
+        let (map, key, value) = element(port, address)?;
+        let _ = writeln!(text, "delete element ip {table} {map} {{ {key} : {value} }}");
+    }
+    Ok(text)
+}
+
+pub(crate) fn delete_table(table: &str) -> String {
+    format!("table ip {table}\ndelete table ip {table}\n")
+}
+
+/// Runs one transaction.
+pub(crate) async fn apply(table: &str, rules: &str) -> Result<(), NetworkError> {
+    let failed = |message: String| NetworkError::Nftables { table: table.to_owned(), message };
+    let spawned = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = spawned.map_err(|e| failed(format!("cannot run nft (Debian package nftables): {e}")))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(rules.as_bytes()).await.map_err(|e| failed(format!("writing rules to nft: {e}")))?;
+    }
+    let output = child.wait_with_output().await.map_err(|e| failed(format!("waiting for nft: {e}")))?;
+    if output.status.success() { Ok(()) } else { Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
+}

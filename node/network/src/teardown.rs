@@ -1,0 +1,64 @@
+//! Taking a cluster's network away, knowing only its name and its directory.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::links::Links;
+use crate::{NetworkConfig, NetworkError, namespace, nft, state};
+
+pub(crate) async fn all(config: &NetworkConfig) -> Result<(), NetworkError> {
+    let mut first = Ok(());
+    let mut note = |result: Result<(), NetworkError>| {
+        if first.is_ok() {
+            first = result;
+        }
+    };
+    note(nft::apply(&config.table(), &nft::delete_table(&config.table())).await);
+    note(links(config).await);
+    note(pins(config));
+    note(remove_tree(&config.pins_dir()));
+    note(remove_tree(&config.pods_dir()));
+    note(state::remove(&config.state_file()));
+    first
+}
+
+async fn links(config: &NetworkConfig) -> Result<(), NetworkError> {
+    let links = Links::connect()?;
+    for (name, _) in links.with_prefix(&config.veth_prefix()).await? {
+        links.delete(&name).await?;
+    }
+    links.delete(&config.bridge()).await
+}
+
+fn pins(config: &NetworkConfig) -> Result<(), NetworkError> {
+    let mut found = Vec::new();
+    for pod in entries(&config.pins_dir())? {
+        if pod.is_dir() {
+            found.extend(entries(&pod)?);
+        }
+    }
+    found.iter().try_for_each(|pin| namespace::unpin(pin))
+}
+
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, NetworkError> {
+    let read = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(state::io("read", dir))?,
+    };
+    read.map(|entry| Ok(entry.map_err(state::io("read", dir))?.path())).collect()
+}
+
+/// An empty directory, or none.
+pub(crate) fn remove_dir(dir: &Path) -> Result<(), NetworkError> {
+    match std::fs::remove_dir(dir) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(state::io("remove", dir)(e)),
+        _ => Ok(()),
+    }
+}
+
+fn remove_tree(dir: &Path) -> Result<(), NetworkError> {
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(state::io("remove", dir)(e)),
+        _ => Ok(()),
+    }
+}
