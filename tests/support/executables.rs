@@ -1,0 +1,36 @@
+//! Where the executables under test are: beside the test executables (`make test` builds them first).
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// # Panics
+/// When it was not built.
+pub fn path(name: &str) -> PathBuf {
+    // target/PROFILE/deps/TEST
+    let test = std::env::current_exe().expect("a test knows itself");
+    let path = test.ancestors().nth(2).expect("tests stand in a target folder").join(name);
+    assert!(path.is_file(), "{} is missing: run `make build`", path.display());
+    path
+}
+
+pub fn mizzen() -> Command {
+    Command::new(path("mizzen"))
+}
+
+/// The folder with the repository's sources.
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository is there")
+}
+
+/// A Wasm guest of `examples/`, built on first use.
+///
+/// # Panics
+/// When it does not build.
+pub fn guest(name: &str) -> PathBuf {
+    let target = path("mizzen").ancestors().nth(2).expect("a target folder").join("examples");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--target", "wasm32-wasip2", "--manifest-path"]);
+    cargo.arg(repository().join("examples/Cargo.toml")).env("CARGO_TARGET_DIR", &target);
+    crate::command::run(&mut cargo).ok();
+    target.join("wasm32-wasip2/release").join(format!("{name}.wasm"))
+}

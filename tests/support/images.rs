@@ -1,0 +1,52 @@
+//! Images, built and pushed by the real command.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::command::run;
+use crate::executables::{guest, mizzen};
+use crate::registry::Registry;
+
+/// Debian's static busybox with a web page, answering HTTP on port 8080 by default. Answers its reference.
+///
+/// # Panics
+/// When it cannot be built or pushed.
+pub fn busybox(registry: &Registry, name: &str) -> String {
+    let work = tempfile::tempdir().expect("a folder");
+    let (base, page) = (work.path().join("base"), work.path().join("page"));
+    for dir in ["bin", "tmp", "etc", "root"] {
+        std::fs::create_dir_all(base.join(dir)).expect("makes");
+    }
+    std::fs::copy("/bin/busybox", base.join("bin/busybox")).expect("busybox-static is installed (.ci/setup)");
+    for applet in ["sh", "ls", "cat", "sleep", "httpd", "echo", "env", "id", "true", "false", "touch", "hostname", "kill", "trap", "nc", "stty", "grep", "pwd"] {
+        symlink("busybox", base.join("bin").join(applet)).expect("links");
+    }
+    std::fs::write(base.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000:web:/:/bin/sh\n").expect("writes");
+    std::fs::create_dir_all(page.join("www")).expect("makes");
+    std::fs::write(page.join("www/index.html"), format!("hello from {name}\n")).expect("writes");
+    let layout = work.path().join("layout");
+    let mut build = mizzen();
+    build.args(["image", "build"]).arg(&layout);
+    build.arg("--root").arg(&base).arg("--root").arg(&page);
+    build.args(["--env", "PATH=/bin", "--entrypoint", "/bin/httpd"]);
+    build.args(["--cmd=-f", "--cmd=-p", "--cmd=8080", "--cmd=-h", "--cmd=/www"]);
+    run(&mut build).ok();
+    push(registry, &layout, name)
+}
+
+/// One of the Wasm guests of `examples/`. Answers its reference.
+///
+/// # Panics
+/// When it cannot be built or pushed.
+pub fn wasm(registry: &Registry, guest_name: &str, name: &str) -> String {
+    let work = tempfile::tempdir().expect("a folder");
+    let layout = work.path().join("layout");
+    run(mizzen().args(["image", "build"]).arg(&layout).arg("--wasm").arg(guest(guest_name))).ok();
+    push(registry, &layout, name)
+}
+
+fn push(registry: &Registry, layout: &Path, name: &str) -> String {
+    let reference = registry.reference(name);
+    run(mizzen().args(["image", "push"]).arg(layout).arg(&reference)).ok();
+    reference
+}

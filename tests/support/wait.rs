@@ -1,0 +1,26 @@
+//! Waiting for a state.
+
+use std::time::{Duration, Instant};
+
+/// How long a state may take to come about on a busy two-core machine before the test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks until the answer is there.
+///
+/// # Panics
+/// When it does not come about; `what` says what was waited for.
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        pause();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the states waited for are in other processes, which tell nobody")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(50));
+}
