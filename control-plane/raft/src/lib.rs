@@ -1,0 +1,16 @@
+//! The store over raft: `log.redb` for order, `state.redb` for state, memory for reads.
+
+mod dir;
+mod error;
+mod log_store;
+mod log_writer;
+mod machine;
+mod network;
+mod proposer;
+mod snapshot;
+mod store;
+mod types;
+
+pub use error::RaftError;
+pub use network::Router;
+pub use store::{RaftConfig, RaftStore};

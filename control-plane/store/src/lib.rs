@@ -1,7 +1,18 @@
 //! Multi-version documents: transactions, reads at a revision, and a watch log that resumes.
 
+pub mod archive;
+pub mod frozen;
+mod memory;
 pub mod model;
+pub mod persist;
+pub mod redb_state;
+pub mod served;
+pub mod state;
+pub mod testing;
+mod topics;
+mod watcher;
 
+pub use memory::{HISTORY_BYTES, MemoryStore};
 pub use model::{Compare, Event, Range, RangeOptions, StoreError, Txn, TxnOutcome, Watch};
 
 use std::sync::Arc;

@@ -1,0 +1,1 @@
+//! The suite. Each function takes an empty store and panics where it is wrong.
