@@ -1,0 +1,201 @@
+//! Logs in the format of the Container Runtime Interface: `<RFC 3339 with nanoseconds> stdout|stderr F|P <line>`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::clock;
+
+/// The longest piece of a line in one entry, as container engines have it; longer lines become several `P` entries and
+/// a last `F` one.
+pub const MAX_LINE: usize = 16 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    fn name(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+    }
+}
+
+/// Cuts the bytes of one stream into entries.
+#[derive(Debug)]
+pub struct Lines {
+    stream: Stream,
+    pending: Vec<u8>,
+}
+
+impl Lines {
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, pending: Vec::new() }
+    }
+
+    /// Appends the entries that `bytes` complete to `out`.
+    pub fn push(&mut self, mut bytes: &[u8], time: &str, out: &mut Vec<u8>) {
+        while !bytes.is_empty() {
+            let room = MAX_LINE - self.pending.len();
+            let (piece, end) = match bytes.iter().take(room + 1).position(|byte| *byte == b'\n') {
+                Some(newline) => (newline, true),
+                None => (bytes.len().min(room), false),
+            };
+            self.pending.extend_from_slice(&bytes[..piece]);
+            bytes = &bytes[piece + usize::from(end)..];
+            if end {
+                self.entry(time, b'F', out);
+            } else if self.pending.len() == MAX_LINE && !bytes.is_empty() {
+                self.entry(time, b'P', out);
+            }
+        }
+    }
+
+    /// The end of the stream: what has no newline yet is a partial line.
+    pub fn finish(&mut self, time: &str, out: &mut Vec<u8>) {
+        if !self.pending.is_empty() {
+            self.entry(time, b'P', out);
+        }
+    }
+
+    fn entry(&mut self, time: &str, tag: u8, out: &mut Vec<u8>) {
+        out.extend_from_slice(time.as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(self.stream.name().as_bytes());
+        out.extend_from_slice(&[b' ', tag, b' ']);
+        out.append(&mut self.pending);
+        out.push(b'\n');
+        // Most lines are short: one long line must not cost memory for ever.
+        if self.pending.capacity() > 1024 {
+            self.pending = Vec::new();
+        }
+    }
+}
+
+/// Appends both streams of a container to its log file.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+    file: File,
+    stdout: Lines,
+    stderr: Lines,
+    entries: Vec<u8>,
+}
+
+impl Log {
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_path_buf(),
+            file: open(path)?,
+            stdout: Lines::new(Stream::Stdout),
+            stderr: Lines::new(Stream::Stderr),
+            entries: Vec::new(),
+        })
+    }
+
+    /// Goes on in a new file after the old one was moved away.
+    ///
+    /// # Errors
+    /// When the file cannot be opened; the old one stays in use.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        self.file = open(&self.path)?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// When the disk is full or the like; the entries are lost, the stream goes on.
+    pub fn write(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        let lines = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        lines.push(bytes, &clock::now(), &mut self.entries);
+        self.flush()
+    }
+
+    /// # Errors
+    /// As for [`Log::write`].
+    pub fn finish(&mut self) -> io::Result<()> {
+        let now = clock::now();
+        self.stdout.finish(&now, &mut self.entries);
+        self.stderr.finish(&now, &mut self.entries);
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let written = if self.entries.is_empty() { Ok(()) } else { self.file.write_all(&self.entries) };
+        if self.entries.capacity() > 4096 {
+            self.entries = Vec::new();
+        } else {
+            self.entries.clear();
+        }
+        written
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(pieces: &[&[u8]]) -> String {
+        let mut lines = Lines::new(Stream::Stdout);
+        let mut out = Vec::new();
+        for piece in pieces {
+            lines.push(piece, "T", &mut out);
+        }
+        lines.finish("T", &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn whole_lines_are_full_entries_however_they_arrive() {
+        assert_eq!(entries(&[b"one\ntw", b"o\n", b"\n"]), "T stdout F one\nT stdout F two\nT stdout F \n");
+    }
+
+    #[test]
+    fn a_last_line_without_newline_is_partial() {
+        assert_eq!(entries(&[b"one\nprompt> "]), "T stdout F one\nT stdout P prompt> \n");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_into_partial_entries_and_a_full_one() {
+        let line = [vec![b'a'; MAX_LINE * 2 + 5], b"\n".to_vec()].concat();
+        let log = entries(&[&line]);
+        let lengths: Vec<_> = log.lines().map(|line| (&line[..10], line.len() - 11)).collect();
+        assert_eq!(lengths, [("T stdout P", MAX_LINE), ("T stdout P", MAX_LINE), ("T stdout F", 5)]);
+    }
+
+    #[test]
+    fn a_line_of_exactly_the_longest_length_is_one_full_entry() {
+        let line = vec![b'a'; MAX_LINE];
+        let log = entries(&[&line, b"\n"]);
+        assert_eq!(log.lines().count(), 1);
+        assert!(log.starts_with("T stdout F a"));
+    }
+
+    #[test]
+    fn a_log_goes_on_in_a_new_file_after_a_rotation() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pod/0.log");
+        let mut log = Log::open(&path).unwrap();
+        log.write(Stream::Stderr, b"before\n").unwrap();
+        fs::rename(&path, dir.path().join("old")).unwrap();
+        log.reopen().unwrap();
+        log.write(Stream::Stdout, b"after\n").unwrap();
+        assert!(fs::read_to_string(dir.path().join("old")).unwrap().ends_with(" stderr F before\n"));
+        assert!(fs::read_to_string(&path).unwrap().ends_with(" stdout F after\n"));
+    }
+}
