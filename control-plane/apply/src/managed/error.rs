@@ -44,6 +44,10 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
+    pub(super) fn invalid(reason: String) -> Self {
+        Self::Invalid { reason }
+    }
+
     /// The answer to the client, with the code, reason and causes that Kubernetes gives.
     pub fn to_status(&self) -> Status {
         match self {

@@ -1,11 +1,30 @@
 //! Server-side apply: who owns which field of an object (`metadata.managedFields`), and what follows from it.
 
+mod apply;
+mod codec;
+mod compare;
+mod entries;
 mod error;
+mod extract;
+mod fieldset;
+mod last_applied;
+mod merge;
+mod node;
+mod ownership;
+mod path;
+mod remove;
+#[cfg(test)]
+mod tests;
+mod update;
 
 use mizzen_api::schema::SchemaSet;
 use serde_json::Value;
 
+pub use codec::DecodeError;
 pub use error::{ApplyError, Conflict, Conflicts};
+pub use extract::{BadItem, extract};
+pub use fieldset::FieldSet;
+pub use path::{PathElement, Scalar};
 
 /// What is known of a write besides the documents.
 #[derive(Clone, Copy)]
@@ -33,12 +52,18 @@ pub struct Context<'a> {
 /// [`ApplyError::Conflicts`] when the configuration changes what others own and `force` is not set;
 /// [`ApplyError::Invalid`] when a document does not fit the schema's lists or nests too deep.
 pub fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, force: bool) -> Result<Value, ApplyError> {
-    let _ = (ctx, live, applied, force);
-    Err(ApplyError::Invalid { reason: "server-side apply is not built yet".to_owned() })
+    apply::apply(ctx, live, applied, force)
 }
 
 /// Records in `new.metadata.managedFields` what a create (`old` is `None`), update or patch changed: the manager owns
-/// what it changed, others lose what was changed or removed.
+/// what it changed, others lose what was changed or removed. Managed fields that `new` brings count, unless the write is
+/// to a subresource; `[]` or `[{}]` forgets all managers, and nobody is recorded until the next apply. `old` has to be the
+/// document that `new` was made from. All field sets are taken to be of one version of the kind.
 pub fn update(ctx: &Context<'_>, old: Option<&Value>, new: &mut Value) {
-    let _ = (ctx, old, new);
+    update::update(ctx, old, new);
+}
+
+/// The time of an entry, in seconds as `meta/v1.Time` has it.
+fn timestamp(now: jiff::Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

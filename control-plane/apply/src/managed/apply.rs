@@ -1,0 +1,115 @@
+//! Server-side apply of one configuration.
+
+use serde_json::Value;
+
+use super::compare::compare;
+use super::entries::{self, Entry, Manager, Operation};
+use super::error::ApplyError;
+use super::extract::extract_at;
+use super::fieldset::FieldSet;
+use super::node::{Kind, Node};
+use super::{Context, last_applied, merge, ownership, remove, update};
+use crate::bounds;
+
+/// Who owns what was there before anybody applied.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
+pub(super) fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, force: bool) -> Result<Value, ApplyError> {
+    check(ctx, live, applied)?;
+    let root = Node::root(ctx.set, ctx.schema);
+    let mut managed = entries::decode(live.and_then(entries::of))
+        .map_err(|error| ApplyError::invalid(format!("failed to decode managed fields: {error}")))?;
+    let live = live.map(|live| {
+        let mut live = live.clone();
+        entries::take(&mut live);
+        live
+    });
+    if managed.is_empty()
+        && let Some(live) = &live
+    {
+        update::record(ctx, BEFORE_FIRST_APPLY, None, live, &mut managed)
+            .map_err(|error| ApplyError::invalid(format!("failed to create manager for existing fields: {error}")))?;
+    }
+
+    let reset = ownership::reset_fields(ctx);
+    let mut fields = extract_at(ctx.set, root, applied)
+        .map_err(|error| ApplyError::invalid(format!("failed to create typed patch object: {error}")))?;
+    fields.subtract_recursively(&reset);
+
+    // The applier's own entry leaves the list: what is left are the others.
+    let name = if ctx.manager.is_empty() { "unknown" } else { ctx.manager };
+    let manager = Manager { name: name.to_owned(), operation: Operation::Apply, subresource: ctx.subresource.to_owned() };
+    let last = managed.iter().position(|entry| entry.is(&manager, ctx.api_version)).map(|place| managed.remove(place));
+
+    let mut merged = merged(ctx, root, live.as_ref(), applied)?;
+    if let Some(last) = &last {
+        let mut owned = fields.clone();
+        for entry in &managed {
+            owned.add(&entry.fields);
+        }
+        remove::prune(ctx.set, root, &mut merged, &last.fields, &owned)
+            .map_err(|error| ApplyError::invalid(format!("failed to prune fields: {error}")))?;
+    }
+
+    let change = compare(ctx.set, root, live.as_ref(), Some(&merged))
+        .map_err(|error| ApplyError::invalid(format!("failed to compare objects: {error}")))?
+        .without(&reset);
+    if !force && let Some(live) = &live {
+        let allowed: Option<FieldSet> = if ctx.manager == last_applied::MANAGER { last_applied::owned(ctx, live) } else { None };
+        let conflicts = ownership::conflicts(managed.iter(), &change, allowed.as_ref());
+        if !conflicts.0.is_empty() {
+            return Err(ApplyError::Conflicts(conflicts));
+        }
+    }
+    ownership::take_away(managed.iter_mut(), &change);
+    managed.retain(|entry| !entry.fields.is_empty());
+
+    ownership::strip(&mut fields);
+    let is_same_object = live.as_ref() == Some(&merged);
+    let time = match last {
+        Some(last) if is_same_object && last.fields == fields => last.time,
+        _ => Some(super::timestamp(ctx.now)),
+    };
+    if !fields.is_empty() {
+        managed.push(Entry { manager, api_version: ctx.api_version.to_owned(), time, fields });
+    }
+    if ctx.manager == last_applied::MANAGER {
+        last_applied::refresh(&mut merged, applied);
+    }
+    entries::put(&mut merged, managed);
+    Ok(merged)
+}
+
+fn check(ctx: &Context<'_>, live: Option<&Value>, applied: &Value) -> Result<(), ApplyError> {
+    for document in live.into_iter().chain([applied]) {
+        bounds::check_depth(document).map_err(|error| ApplyError::invalid(error.to_string()))?;
+    }
+    if !applied.is_object() {
+        return Err(ApplyError::invalid("the applied configuration is not an object".to_owned()));
+    }
+    let version = applied.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    if version != ctx.api_version {
+        return Err(ApplyError::invalid(format!(
+            "Incorrect version specified in apply patch. Specified patch version: {version}, expected: {}",
+            ctx.api_version
+        )));
+    }
+    match entries::of(applied) {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Array(entries)) if entries.is_empty() => Ok(()),
+        Some(_) => Err(ApplyError::invalid("metadata.managedFields must be nil".to_owned())),
+    }
+}
+
+/// The live document with the configuration merged into it, less what this write resets.
+fn merged(ctx: &Context<'_>, root: Node<'_>, live: Option<&Value>, applied: &Value) -> Result<Value, ApplyError> {
+    let mut merged = live.cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    if let (Kind::Fields(fields), Value::Object(config)) = (root.kind(ctx.set, [Some(applied), None]), applied)
+        && let Value::Object(object) = &mut merged
+    {
+        merge::merge_fields(ctx.set, fields, object, config, ctx.reset)
+            .map_err(|error| ApplyError::invalid(format!("failed to merge config: {error}")))?;
+    }
+    entries::take(&mut merged);
+    Ok(merged)
+}

@@ -1,0 +1,68 @@
+//! How ownership moves when a document changes.
+
+use super::Context;
+use super::compare::Comparison;
+use super::entries::Entry;
+use super::error::{Conflict, Conflicts};
+use super::fieldset::FieldSet;
+
+/// What nobody owns: identity, and what only the server writes.
+const NEVER_OWNED: &[&[&str]] = &[
+    &["apiVersion"],
+    &["kind"],
+    &["metadata"],
+    &["metadata", "name"],
+    &["metadata", "namespace"],
+    &["metadata", "creationTimestamp"],
+    &["metadata", "selfLink"],
+    &["metadata", "uid"],
+    &["metadata", "clusterName"],
+    &["metadata", "generation"],
+    &["metadata", "managedFields"],
+    &["metadata", "resourceVersion"],
+];
+
+/// Removes what nobody owns.
+pub(super) fn strip(fields: &mut FieldSet) {
+    fields.subtract(&FieldSet::of_fields(NEVER_OWNED));
+}
+
+/// The fields that this kind of write resets.
+pub(super) fn reset_fields(ctx: &Context<'_>) -> FieldSet {
+    let mut fields = FieldSet::default();
+    for name in ctx.reset {
+        fields.add(&FieldSet::of_fields(&[&[*name]]));
+    }
+    fields
+}
+
+/// What each of `others` owns that the change sets to something else.
+pub(super) fn conflicts<'a>(
+    others: impl Iterator<Item = &'a Entry>,
+    change: &Comparison,
+    allowed: Option<&FieldSet>,
+) -> Conflicts {
+    let mut conflicts = Vec::new();
+    for entry in others {
+        let mut taken = entry.fields.intersection(&change.modified);
+        taken.add(&entry.fields.intersection(&change.added));
+        if let Some(allowed) = allowed {
+            taken.subtract(allowed);
+        }
+        for path in taken.paths() {
+            let path = path.iter().map(ToString::to_string).collect();
+            conflicts.push(Conflict { manager: entry.describe(), path });
+        }
+    }
+    conflicts.sort_by(|left, right| left.manager.cmp(&right.manager));
+    Conflicts(conflicts)
+}
+
+/// Takes from `others` what the change set or removed.
+pub(super) fn take_away<'a>(others: impl Iterator<Item = &'a mut Entry>, change: &Comparison) {
+    for entry in others {
+        entry.fields.subtract(&change.modified);
+        entry.fields.subtract(&change.added);
+        entry.fields.subtract(&change.removed);
+    }
+}

@@ -1,0 +1,73 @@
+//! Create, update and patch: whoever changes a field owns it.
+
+use serde_json::Value;
+
+use super::compare::compare;
+use super::entries::{self, Entry, Manager, Operation};
+use super::extract::BadItem;
+use super::fieldset::FieldSet;
+use super::node::Node;
+use super::{Context, ownership};
+use crate::bounds;
+
+pub(super) fn update(ctx: &Context<'_>, old: Option<&Value>, new: &mut Value) {
+    let requested = entries::take(new);
+    let live = || entries::decode(old.and_then(entries::of)).unwrap_or_default();
+    let mut managed = if ctx.subresource.is_empty() {
+        if entries::is_reset(requested.as_ref()) {
+            Vec::new()
+        } else {
+            // Clients that do not know managed fields drop them without meaning to.
+            match entries::decode(requested.as_ref()) {
+                Ok(managed) if !managed.is_empty() => managed,
+                _ => live(),
+            }
+        }
+    } else {
+        live()
+    };
+    // An object that nobody manages (they were reset) is managed again from its next apply.
+    if managed.is_empty() && old.is_some() {
+        return;
+    }
+    if record(ctx, ctx.manager, old, new, &mut managed).is_err() {
+        // Lists that cannot be told apart item by item are validation's to refuse; the owners stay as they were.
+        managed = live();
+    }
+    entries::put(new, managed);
+}
+
+/// Moves the ownership of all that differs between the documents to `manager`.
+pub(super) fn record(
+    ctx: &Context<'_>,
+    manager: &str,
+    old: Option<&Value>,
+    new: &Value,
+    managed: &mut Vec<Entry>,
+) -> Result<(), BadItem> {
+    for document in old.into_iter().chain([new]) {
+        bounds::check_depth(document).map_err(|error| BadItem { path: String::new(), reason: error.to_string() })?;
+    }
+    let root = Node::root(ctx.set, ctx.schema);
+    let change = compare(ctx.set, root, old, Some(new))?.without(&ownership::reset_fields(ctx));
+    ownership::take_away(managed.iter_mut(), &change);
+    managed.retain(|entry| !entry.fields.is_empty());
+
+    let mut fields: FieldSet = change.modified;
+    fields.add(&change.added);
+    ownership::strip(&mut fields);
+    if !fields.is_empty() {
+        let name = if manager.is_empty() { "unknown" } else { manager };
+        let manager = Manager { name: name.to_owned(), operation: Operation::Update, subresource: ctx.subresource.to_owned() };
+        let time = Some(super::timestamp(ctx.now));
+        match managed.iter_mut().find(|entry| entry.is(&manager, ctx.api_version)) {
+            Some(entry) => {
+                entry.fields.add(&fields);
+                entry.time = time;
+            }
+            None => managed.push(Entry { manager, api_version: ctx.api_version.to_owned(), time, fields }),
+        }
+    }
+    entries::cap_updaters(managed);
+    Ok(())
+}
