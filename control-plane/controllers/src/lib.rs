@@ -1,0 +1,58 @@
+//! The controllers: each brings one part of the cluster's state to what is asked for, as a client of the API.
+//!
+//! A controller is a module with a `start` function and one line in [`start_all`].
+
+mod caches;
+mod claim;
+mod context;
+mod deployment;
+mod expectations;
+mod pod_view;
+mod replicaset;
+mod time;
+
+use std::sync::Arc;
+
+use mizzen_api::registry::Registry;
+use mizzen_client::Client;
+use mizzen_reconcile::Clock;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use caches::Caches;
+use context::Context;
+
+pub struct ControllersConfig {
+    /// The API as seen by a controller's service account in `kube-system`, such as `replicaset-controller`.
+    pub client_for: Arc<dyn Fn(&str) -> Arc<dyn Client> + Send + Sync>,
+    pub clock: Arc<dyn Clock>,
+    /// The resources that garbage collection and namespace deletion cover.
+    pub registry: Registry,
+    /// What the ConfigMap `kube-root-ca.crt` of every namespace holds.
+    pub root_ca_pem: String,
+    pub cancel: CancellationToken,
+}
+
+/// Starts all controllers. They work once their caches have synced; the handle ends after `cancel`.
+pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let caches = Caches::start(config.client_for.as_ref(), &config.cancel);
+        tokio::select! {
+            () = config.cancel.cancelled() => return,
+            () = caches.synced() => {}
+        }
+        let context = Context {
+            client_for: config.client_for,
+            clock: config.clock,
+            registry: config.registry,
+            root_ca_pem: config.root_ca_pem,
+            cancel: config.cancel,
+            caches,
+            tasks: parking_lot::Mutex::new(JoinSet::new()),
+        };
+        replicaset::start(&context);
+        deployment::start(&context);
+        let mut tasks = context.tasks.into_inner();
+        while tasks.join_next().await.is_some() {}
+    })
+}

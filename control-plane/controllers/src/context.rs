@@ -1,0 +1,37 @@
+//! What every controller is started with.
+
+use std::sync::Arc;
+
+use mizzen_api::registry::Registry;
+use mizzen_client::Client;
+use mizzen_reconcile::{Clock, Controller};
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::caches::Caches;
+
+pub(crate) struct Context {
+    pub(crate) client_for: Arc<dyn Fn(&str) -> Arc<dyn Client> + Send + Sync>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) registry: Registry,
+    pub(crate) root_ca_pem: String,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) caches: Caches,
+    pub(crate) tasks: Mutex<JoinSet<()>>,
+}
+
+impl Context {
+    /// The API as seen by a controller's service account.
+    pub(crate) fn client(&self, account: &str) -> Arc<dyn Client> {
+        (self.client_for)(account)
+    }
+
+    pub(crate) fn run(&self, controller: Controller) {
+        self.spawn(controller.run(self.cancel.clone()));
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.lock().spawn(task);
+    }
+}

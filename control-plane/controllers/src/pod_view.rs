@@ -1,0 +1,117 @@
+//! What controllers keep of a pod: a projection, so that a cache over all pods stays small.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Toleration;
+use mizzen_api::{Object, ObjectRef, OwnerReference};
+use serde::Deserialize;
+
+/// `metadata.annotations` of a pod that says how willingly it is given up (KEP-2255).
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PodView {
+    pub(crate) key: ObjectRef,
+    pub(crate) uid: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The owner that controls the pod.
+    pub(crate) owner: Option<OwnerReference>,
+    pub(crate) phase: String,
+    pub(crate) ready: bool,
+    pub(crate) ready_since: Option<Timestamp>,
+    pub(crate) terminating: bool,
+    pub(crate) node: String,
+    pub(crate) created: Option<Timestamp>,
+    /// The most restarts of one of its containers.
+    pub(crate) restarts: i32,
+    pub(crate) deletion_cost: i32,
+    pub(crate) tolerations: Vec<Toleration>,
+}
+
+impl PodView {
+    pub(crate) fn of(object: &Arc<Object>) -> Option<Self> {
+        let document: Document = object.decode().ok()?;
+        let head = object.head();
+        let ready = document.status.conditions.iter().find(|condition| condition.kind == "Ready");
+        Some(Self {
+            key: head.object_ref(),
+            uid: head.uid.clone(),
+            labels: head.labels.clone(),
+            owner: head.controller().cloned(),
+            phase: document.status.phase,
+            ready: ready.is_some_and(|condition| condition.status == "True"),
+            ready_since: ready.and_then(|condition| condition.last_transition_time),
+            terminating: head.is_terminating(),
+            node: document.spec.node_name,
+            created: head.creation_timestamp.as_deref().and_then(|text| text.parse().ok()),
+            restarts: document.status.container_statuses.iter().map(|status| status.restart_count).max().unwrap_or(0),
+            deletion_cost: document.metadata.annotations.get(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or(0),
+            tolerations: document.spec.tolerations,
+        })
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        matches!(self.phase.as_str(), "Succeeded" | "Failed")
+    }
+
+    /// Counts as a replica: neither finished nor on its way out.
+    pub(crate) fn is_active(&self) -> bool {
+        !self.is_finished() && !self.terminating
+    }
+
+    /// Since when the pod counts as available, once it has been ready for `min_ready_seconds`; it may lie ahead.
+    pub(crate) fn available_at(&self, min_ready_seconds: i32) -> Option<Timestamp> {
+        let since = self.ready_since.filter(|_| self.ready);
+        match (self.ready, min_ready_seconds) {
+            (false, _) => None,
+            (true, 0) => Some(since.unwrap_or(Timestamp::MIN)),
+            (true, seconds) => since?.checked_add(jiff::SignedDuration::from_secs(seconds.into())).ok(),
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Document {
+    metadata: Metadata,
+    spec: Spec,
+    status: Status,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Metadata {
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    node_name: String,
+    tolerations: Vec<Toleration>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    phase: String,
+    conditions: Vec<Condition>,
+    container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+    last_transition_time: Option<Timestamp>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct ContainerStatus {
+    restart_count: i32,
+}

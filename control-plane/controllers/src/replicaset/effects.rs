@@ -1,0 +1,163 @@
+//! What the ReplicaSet controller does to pods.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use mizzen_api::Reason;
+use mizzen_client::{ApiRequest, DeleteOptions, PatchKind};
+use mizzen_reconcile::{Error, typed};
+use serde_json::{Value, json};
+
+use super::ReplicaSets;
+use super::decide::Decision;
+use super::view::RsView;
+use crate::claim::{self, Claim};
+use crate::pod_view::PodView;
+
+/// Why the number of pods could not be changed.
+pub(super) struct Failure {
+    /// `FailedCreate` or `FailedDelete`.
+    pub(super) reason: &'static str,
+    pub(super) error: Error,
+}
+
+impl ReplicaSets {
+    /// The set's pods, after adopting and releasing.
+    pub(super) async fn claimed(&self, set: &RsView) -> Result<Vec<Arc<PodView>>, Error> {
+        let mut mine = Vec::new();
+        let mut may_adopt = None;
+        for pod in self.pods.in_namespace(&set.key.namespace) {
+            if !pod.is_active() && pod.owner.is_none() {
+                continue;
+            }
+            match claim::claim(&set.uid, set.terminating, &set.selector, &pod.labels, pod.owner.as_ref(), pod.terminating) {
+                Claim::NotMine => {}
+                Claim::Mine => mine.push(pod),
+                Claim::Release => self.patch_owner(&pod, claim::release(&set.uid, &pod.uid)).await?,
+                Claim::Adopt => {
+                    // The cache may not know yet that the set is gone: an adopted pod would be collected with it.
+                    let allowed = match may_adopt {
+                        Some(allowed) => allowed,
+                        None => *may_adopt.insert(self.live(set).await?.is_some()),
+                    };
+                    if allowed {
+                        self.patch_owner(&pod, claim::adoption(&owner_of_pods(set), &pod.uid)).await?;
+                        mine.push(pod);
+                    }
+                }
+            }
+        }
+        Ok(mine)
+    }
+
+    async fn patch_owner(&self, pod: &PodView, patch: Value) -> Result<(), Error> {
+        let (namespace, name) = (&pod.key.namespace, &pod.key.name);
+        match typed::patch::<Pod>(self.client.as_ref(), namespace, name, "", PatchKind::Strategic, patch).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is(Reason::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn carry_out(&self, set: &RsView, decision: Decision) -> Result<(), Failure> {
+        match decision {
+            Decision::Nothing => Ok(()),
+            Decision::Create(count) => self.create(set, count).await.map_err(|error| Failure { reason: "FailedCreate", error }),
+            Decision::Delete(pods) => self.delete(set, pods).await.map_err(|error| Failure { reason: "FailedDelete", error }),
+        }
+    }
+
+    /// Creates pods in batches that double, so that a template which cannot be created costs few requests.
+    async fn create(&self, set: &RsView, count: usize) -> Result<(), Error> {
+        self.expectations.expect_creations(&set.key, count);
+        let (mut left, mut batch) = (count, 1);
+        while left > 0 {
+            let size = batch.min(left);
+            let results = join_all((0..size).map(|_| self.create_one(set))).await;
+            let failures: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+            left -= size;
+            if !failures.is_empty() {
+                self.expectations.creations_settled(&set.key, failures.len() + left);
+                // A namespace on its way out takes no more pods, and nobody need hear of it.
+                let mut failures = failures.into_iter().filter(|error| !is_namespace_terminating(error));
+                return failures.next().map_or(Ok(()), Err);
+            }
+            batch *= 2;
+        }
+        Ok(())
+    }
+
+    async fn create_one(&self, set: &RsView) -> Result<(), Error> {
+        let request = ApiRequest::create(&typed::gvr::<Pod>(), &set.key.namespace, pod_of(set));
+        match self.client.write(request).await {
+            Ok(response) => {
+                let name = &response.object.head().name;
+                self.recorder.normal(&reference(set), "SuccessfulCreate", format!("Created pod: {name}"));
+                Ok(())
+            }
+            Err(status) => {
+                self.recorder.warning(&reference(set), "FailedCreate", format!("Error creating: {status}"));
+                Err(Error::api(format!("create pods {}/{}-", set.key.namespace, set.key.name), status))
+            }
+        }
+    }
+
+    async fn delete(&self, set: &RsView, pods: Vec<Arc<PodView>>) -> Result<(), Error> {
+        self.expectations.expect_deletions(&set.key, pods.iter().map(|pod| pod.uid.clone()));
+        let results = join_all(pods.iter().map(|pod| self.delete_one(set, pod))).await;
+        results.into_iter().find(Result::is_err).unwrap_or(Ok(()))
+    }
+
+    async fn delete_one(&self, set: &RsView, pod: &PodView) -> Result<(), Error> {
+        let options = DeleteOptions { uid: Some(pod.uid.clone()), ..DeleteOptions::default() };
+        let (namespace, name) = (&pod.key.namespace, &pod.key.name);
+        match typed::delete::<Pod>(self.client.as_ref(), namespace, name, options).await {
+            Ok(true) => {
+                self.recorder.normal(&reference(set), "SuccessfulDelete", format!("Deleted pod: {name}"));
+                Ok(())
+            }
+            Ok(false) => {
+                self.expectations.deletion_settled(&set.key, &pod.uid);
+                Ok(())
+            }
+            Err(error) => {
+                self.expectations.deletion_settled(&set.key, &pod.uid);
+                self.recorder.warning(&reference(set), "FailedDelete", format!("Error deleting: {error}"));
+                Err(error)
+            }
+        }
+    }
+}
+
+fn is_namespace_terminating(error: &Error) -> bool {
+    matches!(error, Error::Api { status, .. }
+        if status.is(Reason::Forbidden) && status.message.contains("because it is being terminated"))
+}
+
+fn owner_of_pods(set: &RsView) -> Value {
+    claim::controller_reference("apps/v1", "ReplicaSet", &set.key.name, &set.uid)
+}
+
+fn reference(set: &RsView) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("apps/v1".to_owned()),
+        kind: Some("ReplicaSet".to_owned()),
+        name: Some(set.key.name.clone()),
+        namespace: Some(set.key.namespace.clone()),
+        uid: Some(set.uid.clone()),
+        resource_version: Some(set.object.head().resource_version.clone()),
+        field_path: None,
+    }
+}
+
+/// A pod of the set's template.
+fn pod_of(set: &RsView) -> Value {
+    let mut metadata = json!({"generateName": format!("{}-", set.key.name), "ownerReferences": [owner_of_pods(set)]});
+    for field in ["labels", "annotations", "finalizers"] {
+        if let Some(value) = set.template.pointer(&format!("/metadata/{field}")).filter(|value| !value.is_null()) {
+            metadata[field] = value.clone();
+        }
+    }
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": set.template.get("spec")})
+}

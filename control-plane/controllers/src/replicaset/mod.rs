@@ -1,0 +1,142 @@
+//! ReplicaSet: keeps as many pods of one template as asked for.
+
+mod decide;
+mod effects;
+mod ranking;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use mizzen_api::{Object, ObjectRef};
+use mizzen_client::Client;
+use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, Recorder, WatchCache, typed};
+
+use crate::context::Context;
+use crate::expectations::Expectations;
+use crate::pod_view::PodView;
+pub(crate) use view::RsView;
+
+const NAME: &str = "replicaset-controller";
+
+pub(crate) fn start(context: &Context) {
+    let client = context.client(NAME);
+    let (sets, pods) = (context.caches.replica_sets.clone(), context.caches.pods.clone());
+    let queue = Queue::default();
+    let expectations = Arc::new(Expectations::default());
+    sets.enqueue(&queue);
+    observe_pods(&pods, &sets, &queue, &expectations);
+    let reconciler = ReplicaSets {
+        recorder: Recorder::start(client.clone(), context.clock.clone(), NAME, ""),
+        clock: context.clock.clone(),
+        client,
+        sets,
+        pods,
+        expectations,
+    };
+    context.run(Controller::new("replicaset", queue, Arc::new(reconciler)).workers(5));
+}
+
+/// Settles expectations by what the pod cache sees, and wakes the ReplicaSets concerned.
+fn observe_pods(pods: &WatchCache<PodView>, sets: &Arc<WatchCache<RsView>>, queue: &Queue, expectations: &Arc<Expectations>) {
+    let (sets, queue, expectations) = (sets.clone(), queue.clone(), expectations.clone());
+    pods.on_change(move |change| {
+        let namespace = change.key.namespace.as_str();
+        let owner = |pod: &PodView| {
+            let owner = pod.owner.as_ref().filter(|owner| owner.kind == "ReplicaSet")?;
+            Some(ObjectRef::new(namespace, owner.name.clone()))
+        };
+        if let Some(pod) = change.new
+            && change.old.is_none_or(|old| old.uid != pod.uid)
+            && let Some(owner) = owner(pod)
+        {
+            expectations.creations_settled(&owner, 1);
+        }
+        for old in change.old {
+            let leaves = change.new.is_none_or(|new| new.uid != old.uid || new.terminating);
+            if let Some(owner) = owner(old).filter(|_| leaves) {
+                expectations.deletion_settled(&owner, &old.uid);
+            }
+        }
+        for pod in change.old.into_iter().chain(change.new) {
+            match owner(pod) {
+                Some(owner) => queue.add(owner),
+                None if pod.owner.is_none() => sets
+                    .in_namespace(namespace)
+                    .iter()
+                    .filter(|set| set.selector.matches(&pod.labels))
+                    .for_each(|set| queue.add(set.key.clone())),
+                None => {}
+            }
+        }
+    });
+}
+
+struct ReplicaSets {
+    client: Arc<dyn Client>,
+    clock: Arc<dyn Clock>,
+    recorder: Recorder,
+    sets: Arc<WatchCache<RsView>>,
+    pods: Arc<WatchCache<PodView>>,
+    expectations: Arc<Expectations>,
+}
+
+#[async_trait]
+impl Reconciler for ReplicaSets {
+    async fn reconcile(&self, key: ObjectRef) -> Result<Action, Error> {
+        let Some(set) = self.sets.get(&key) else {
+            self.expectations.forget(&key);
+            return Ok(Action::Done);
+        };
+        let met = self.expectations.are_met(&key);
+        let mut pods = self.claimed(&set).await?;
+        pods.retain(|pod| pod.is_active());
+        let mut failure = None;
+        if met && !set.terminating {
+            let ranks = ranking::ranks(&pods, &self.related(&set));
+            let decision = decide::replicas(&set, &pods, &ranks, self.clock.now());
+            failure = self.carry_out(&set, decision).await.err();
+        }
+        let now = self.clock.now();
+        let status = decide::status(&set, &pods, failure.as_ref(), now);
+        if status != set.status {
+            match typed::update_status::<ReplicaSet>(self.client.as_ref(), &set.object, &status).await {
+                Ok(_) => {}
+                Err(error) => return Err(failure.map_or(error, |failure| failure.error)),
+            }
+        }
+        if let Some(failure) = failure {
+            return Err(failure.error);
+        }
+        Ok(match decide::next_available(&set, &pods, now) {
+            Some(wait) => Action::RequeueAfter(wait.max(Duration::from_millis(100))),
+            None => Action::Done,
+        })
+    }
+}
+
+impl ReplicaSets {
+    /// The active pods of all ReplicaSets with the same controller: what a node holds of the same application.
+    fn related(&self, set: &RsView) -> BTreeMap<String, usize> {
+        let siblings = self.sets.in_namespace(&set.key.namespace);
+        let siblings = siblings.iter().filter(|other| match (&set.controller, &other.controller) {
+            (Some(mine), Some(theirs)) => mine.uid == theirs.uid,
+            _ => other.uid == set.uid,
+        });
+        let mut per_node = BTreeMap::new();
+        for pod in siblings.flat_map(|sibling| self.pods.by(crate::caches::BY_OWNER, &sibling.uid)) {
+            if pod.is_active() && !pod.node.is_empty() {
+                *per_node.entry(pod.node.clone()).or_default() += 1;
+            }
+        }
+        per_node
+    }
+
+    async fn live(&self, set: &RsView) -> Result<Option<Arc<Object>>, Error> {
+        let live = typed::get_object::<ReplicaSet>(self.client.as_ref(), &set.key.namespace, &set.key.name).await?;
+        Ok(live.filter(|live| live.head().uid == set.uid && !live.head().is_terminating()))
+    }
+}
