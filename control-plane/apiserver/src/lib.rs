@@ -1,3 +1,25 @@
 //! The API server: one generic pipeline over resource descriptors, served over TLS and in process.
 
+#![allow(clippy::result_large_err, reason = "a Status is the answer of a failed request; boxing it would cost every caller")]
+
+pub mod admission;
 pub mod auth;
+pub mod authenticate;
+pub mod connect;
+mod discovery;
+mod errors;
+mod http;
+mod in_process;
+pub mod node_proxy;
+mod openapi;
+mod pipeline;
+mod scan;
+pub mod server;
+mod table;
+pub mod version;
+pub mod virtuals;
+
+pub use authenticate::Authenticate;
+pub use connect::Connect;
+pub use server::{ApiServer, ServerConfig};
+pub use virtuals::{RequestContext, Virtual};

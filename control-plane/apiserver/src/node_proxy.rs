@@ -105,8 +105,11 @@ impl NodeProxy {
             let stream = TcpStream::connect(&address).await.map_err(failed)?;
             stream.set_nodelay(true).map_err(failed)?;
             let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host).to_owned();
-            let name = ServerName::try_from(host)
-                .map_err(|source| ProxyError::Name { node: node.to_owned(), address: address.clone(), source })?;
+            let name = ServerName::try_from(host).map_err(|source| ProxyError::Name {
+                node: node.to_owned(),
+                address: address.clone(),
+                source,
+            })?;
             self.tls.connect(name, stream).await.map_err(failed)
         };
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect)
@@ -121,8 +124,8 @@ impl NodeProxy {
         });
 
         let client_side = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
-        let outgoing = outgoing(&address, path, request)
-            .map_err(|source| ProxyError::Request { node: node.to_owned(), source })?;
+        let outgoing =
+            outgoing(&address, path, request).map_err(|source| ProxyError::Request { node: node.to_owned(), source })?;
         let mut response = sender.send_request(outgoing).await.map_err(http_failed)?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client_side) = client_side
@@ -137,7 +140,10 @@ impl NodeProxy {
         let missing = || ProxyError::NoAddress { node: node.to_owned() };
         let object = self.store.get(&format!("/registry//nodes/{node}")).ok_or_else(missing)?;
         let node = object.value().map_err(|_| missing())?;
-        let port = node.pointer("/status/daemonEndpoints/kubeletEndpoint/Port").and_then(serde_json::Value::as_u64).ok_or_else(missing)?;
+        let port = node
+            .pointer("/status/daemonEndpoints/kubeletEndpoint/Port")
+            .and_then(serde_json::Value::as_u64)
+            .ok_or_else(missing)?;
         let address = node
             .pointer("/status/addresses")
             .and_then(serde_json::Value::as_array)
@@ -186,7 +192,11 @@ fn container(pod: &PodView, query: Option<&str>) -> Result<String, Status> {
         .map(|container| container.name.as_str())
         .collect();
     let name = &pod.metadata.name;
-    match (asked.filter(|asked| !asked.is_empty()), pod.metadata.annotations.get(DEFAULT_CONTAINER), pod.spec.containers.as_slice()) {
+    match (
+        asked.filter(|asked| !asked.is_empty()),
+        pod.metadata.annotations.get(DEFAULT_CONTAINER),
+        pod.spec.containers.as_slice(),
+    ) {
         (Some(asked), _, _) if all.contains(&asked) => Ok(asked.to_owned()),
         (Some(asked), _, _) => Err(Status::bad_request(format!("container {asked} is not valid for pod {name}"))),
         (None, Some(default), _) if all.contains(&default.as_str()) => Ok(default.clone()),
@@ -252,7 +262,10 @@ mod tests {
     fn the_container_is_the_one_asked_for_the_default_or_the_only_one() {
         assert_eq!(node_path(&pod(&["a"], None), "log", None).expect("finds"), "/containerLogs/n/p/a");
         assert_eq!(node_path(&pod(&["a", "b"], Some("b")), "exec", None).expect("finds"), "/exec/n/p/b");
-        assert_eq!(node_path(&pod(&["a", "b"], None), "log", Some("follow=true&container=init")).expect("finds"), "/containerLogs/n/p/init");
+        assert_eq!(
+            node_path(&pod(&["a", "b"], None), "log", Some("follow=true&container=init")).expect("finds"),
+            "/containerLogs/n/p/init"
+        );
         let ambiguous = node_path(&pod(&["a", "b"], None), "log", None).expect_err("is ambiguous");
         assert_eq!(ambiguous.message, "a container name must be specified for pod p, choose one of: [a b]");
         assert_eq!(node_path(&pod(&["a"], None), "exec", Some("container=zz")).expect_err("is unknown").code, 400);

@@ -52,7 +52,8 @@ impl Authenticator {
         let namespace = &bound.namespace;
         self.expect("", "serviceaccounts", namespace, &bound.serviceaccount.name, &bound.serviceaccount.uid)?;
         let mut identity = service_account(namespace, &bound.serviceaccount.name, &bound.serviceaccount.uid);
-        let mut extra = |key: &str, value: &str| identity.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]);
+        let mut extra =
+            |key: &str, value: &str| identity.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]);
         extra("credential-id", &format!("JTI={}", claims.jti));
         if let Some(pod) = &bound.pod {
             self.expect("", "pods", namespace, &pod.name, &pod.uid)?;

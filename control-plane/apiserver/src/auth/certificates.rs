@@ -77,7 +77,13 @@ impl Authority {
     ///
     /// # Errors
     /// When a name is no DNS name.
-    pub fn server(&self, name: &str, dns: &[&str], addresses: &[IpAddr], now: jiff::Timestamp) -> Result<PemPair, CertificateError> {
+    pub fn server(
+        &self,
+        name: &str,
+        dns: &[&str],
+        addresses: &[IpAddr],
+        now: jiff::Timestamp,
+    ) -> Result<PemPair, CertificateError> {
         let mut params = params(name, None, LEAF_YEARS, now);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         for dns in dns {

@@ -126,7 +126,8 @@ impl Index {
             objects.clone().filter_map(move |(key, object)| Some((key.strip_prefix(PREFIX)?.strip_prefix(resource)?, object)))
         };
         let rules = |object: &Object| Arc::new(object.decode::<Role>().unwrap_or_default().rules);
-        let cluster_roles: HashMap<String, _> = of("clusterroles/").map(|(key, object)| (key.to_owned(), rules(object))).collect();
+        let cluster_roles: HashMap<String, _> =
+            of("clusterroles/").map(|(key, object)| (key.to_owned(), rules(object))).collect();
         let roles: HashMap<String, _> = of("roles/").map(|(key, object)| (key.to_owned(), rules(object))).collect();
         let mut index = Self::default();
         let add = |grants: &mut Grants, kind: &str, object: &Object| {
@@ -138,12 +139,7 @@ impl Index {
             };
             // A binding to a role that does not exist (yet) gives nothing.
             let Some(role) = role else { return };
-            let source = format!(
-                "{kind} \"{}\" of {} \"{}\"",
-                head.object_ref(),
-                binding.role_ref.kind,
-                binding.role_ref.name
-            );
+            let source = format!("{kind} \"{}\" of {} \"{}\"", head.object_ref(), binding.role_ref.kind, binding.role_ref.name);
             let grant = Arc::new(Grant { source, rules: role.clone() });
             for subject in &binding.subjects {
                 grants.entry(subject.key()).or_default().push(grant.clone());
@@ -258,18 +254,31 @@ mod tests {
 
     fn world() -> Index {
         let objects = [
-            ("clusterroles/view", json!({"metadata": {"name": "view"}, "rules": [
+            (
+                "clusterroles/view",
+                json!({"metadata": {"name": "view"}, "rules": [
                 {"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods", "pods/log"]},
-                {"verbs": ["get"], "nonResourceURLs": ["/healthz", "/api/*"]}]})),
-            ("roles/dev/secret-a", json!({"metadata": {"name": "secret-a", "namespace": "dev"}, "rules": [
-                {"verbs": ["*"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a"]}]})),
-            ("clusterrolebindings/viewers", json!({"metadata": {"name": "viewers"},
-                "subjects": [{"kind": "Group", "name": "devs"}], "roleRef": {"kind": "ClusterRole", "name": "view"}})),
-            ("rolebindings/dev/robot", json!({"metadata": {"name": "robot", "namespace": "dev"},
+                {"verbs": ["get"], "nonResourceURLs": ["/healthz", "/api/*"]}]}),
+            ),
+            (
+                "roles/dev/secret-a",
+                json!({"metadata": {"name": "secret-a", "namespace": "dev"}, "rules": [
+                {"verbs": ["*"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a"]}]}),
+            ),
+            (
+                "clusterrolebindings/viewers",
+                json!({"metadata": {"name": "viewers"},
+                "subjects": [{"kind": "Group", "name": "devs"}], "roleRef": {"kind": "ClusterRole", "name": "view"}}),
+            ),
+            (
+                "rolebindings/dev/robot",
+                json!({"metadata": {"name": "robot", "namespace": "dev"},
                 "subjects": [{"kind": "ServiceAccount", "name": "robot", "namespace": "ci"}],
-                "roleRef": {"kind": "Role", "name": "secret-a"}})),
+                "roleRef": {"kind": "Role", "name": "secret-a"}}),
+            ),
         ];
-        let objects: Vec<(String, Object)> = objects.iter().map(|(key, value)| (format!("{PREFIX}{key}"), object(value))).collect();
+        let objects: Vec<(String, Object)> =
+            objects.iter().map(|(key, value)| (format!("{PREFIX}{key}"), object(value))).collect();
         Index::build(objects.iter().map(|(key, object)| (key.as_str(), object)))
     }
 

@@ -138,6 +138,10 @@ fn strings(value: &Value) -> Vec<String> {
 
 fn invalid(field: &str, message: &str) -> Status {
     let mut status = Status::new(Reason::Invalid, format!("{field}: {message}"));
-    status.details.causes.push(Cause { reason: "FieldValueInvalid".to_owned(), message: message.to_owned(), field: field.to_owned() });
+    status.details.causes.push(Cause {
+        reason: "FieldValueInvalid".to_owned(),
+        message: message.to_owned(),
+        field: field.to_owned(),
+    });
     status
 }

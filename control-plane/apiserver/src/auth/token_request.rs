@@ -31,7 +31,9 @@ impl TokenRequests {
         let spec = request.get("spec").cloned().unwrap_or_default();
         let seconds = spec.get("expirationSeconds").and_then(Value::as_i64).unwrap_or(DEFAULT_EXPIRY);
         if !(SHORTEST_EXPIRY..=LONGEST_EXPIRY).contains(&seconds) {
-            let why = format!("spec.expirationSeconds: Invalid value: {seconds}: may not specify a duration less than 10 minutes or larger than 2^32 seconds");
+            let why = format!(
+                "spec.expirationSeconds: Invalid value: {seconds}: may not specify a duration less than 10 minutes or larger than 2^32 seconds"
+            );
             return Err(Status::new(Reason::Invalid, why));
         }
         let mut audiences: Vec<String> =
@@ -80,7 +82,9 @@ impl TokenRequests {
         let namespace = if kind == "Node" { "" } else { &bound.namespace };
         let uid = self.uid(resource, namespace, name)?;
         if !wanted.is_empty() && wanted != uid {
-            let why = format!("the UID in the bound object reference ({wanted}) does not match the UID in record ({uid}). The object might have been deleted and then recreated");
+            let why = format!(
+                "the UID in the bound object reference ({wanted}) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
+            );
             return Err(Status::conflict(&GroupResource::new("", resource), name, &why));
         }
         let binding = Some(Bound { name: name.to_owned(), uid });

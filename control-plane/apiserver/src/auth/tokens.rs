@@ -124,7 +124,10 @@ impl Tokens {
             return Err(invalid("service account token is not valid yet"));
         }
         if !claims.aud.iter().any(|audience| audiences.contains(&audience.as_str())) {
-            return Err(TokenError::Invalid(format!("token audiences {:?} is invalid for the target audiences {audiences:?}", claims.aud)));
+            return Err(TokenError::Invalid(format!(
+                "token audiences {:?} is invalid for the target audiences {audiences:?}",
+                claims.aud
+            )));
         }
         Ok(claims)
     }

@@ -45,7 +45,9 @@ impl Virtual for Review {
 
 const REVIEWS: &[(&str, &str, Answer)] = &[
     ("authorization.k8s.io", "subjectaccessreviews", |reviews, context, body| reviews.subject_access(&context.namespace, body)),
-    ("authorization.k8s.io", "localsubjectaccessreviews", |reviews, context, body| reviews.subject_access(&context.namespace, body)),
+    ("authorization.k8s.io", "localsubjectaccessreviews", |reviews, context, body| {
+        reviews.subject_access(&context.namespace, body)
+    }),
     ("authorization.k8s.io", "selfsubjectaccessreviews", |reviews, context, body| reviews.self_access(&context.identity, body)),
     ("authorization.k8s.io", "selfsubjectrulesreviews", |reviews, context, body| Ok(reviews.self_rules(&context.identity, body))),
     ("authentication.k8s.io", "selfsubjectreviews", |_, context, body| Ok(Reviews::who_am_i(&context.identity, body))),

@@ -7,48 +7,69 @@ use super::{cluster_binding, cluster_role, rule};
 fn table() -> Vec<(&'static str, Vec<Value>)> {
     let events = || rule("create patch update", "core events.k8s.io", "events");
     vec![
-        ("replicaset-controller", vec![
-            rule("get list update watch", "apps", "replicasets"),
-            rule("update", "apps", "replicasets/status replicasets/finalizers"),
-            rule("create delete get list patch update watch", "core", "pods"),
-            events(),
-        ]),
-        ("deployment-controller", vec![
-            rule("get list update watch", "apps", "deployments"),
-            rule("update", "apps", "deployments/status deployments/finalizers"),
-            rule("create delete get list patch update watch", "apps", "replicasets"),
-            rule("get list update watch", "core", "pods"),
-            events(),
-        ]),
+        (
+            "replicaset-controller",
+            vec![
+                rule("get list update watch", "apps", "replicasets"),
+                rule("update", "apps", "replicasets/status replicasets/finalizers"),
+                rule("create delete get list patch update watch", "core", "pods"),
+                events(),
+            ],
+        ),
+        (
+            "deployment-controller",
+            vec![
+                rule("get list update watch", "apps", "deployments"),
+                rule("update", "apps", "deployments/status deployments/finalizers"),
+                rule("create delete get list patch update watch", "apps", "replicasets"),
+                rule("get list update watch", "core", "pods"),
+                events(),
+            ],
+        ),
         ("generic-garbage-collector", vec![rule("get list watch patch update delete", "*", "*"), events()]),
-        ("namespace-controller", vec![
-            rule("get list watch delete", "core", "namespaces"),
-            rule("update", "core", "namespaces/finalize namespaces/status"),
-            rule("get list delete deletecollection", "*", "*"),
-        ]),
-        ("service-account-controller", vec![
-            rule("create get list watch", "core", "serviceaccounts"),
-            rule("get list watch", "core", "namespaces"),
-            events(),
-        ]),
-        ("root-ca-cert-publisher", vec![
-            rule("create get list update watch", "core", "configmaps"),
-            rule("get list watch", "core", "namespaces"),
-            events(),
-        ]),
-        ("node-controller", vec![
-            rule("get list update delete patch watch", "core", "nodes"),
-            rule("patch update", "core", "nodes/status"),
-            rule("get list delete watch", "core", "pods"),
-            rule("patch update", "core", "pods/status"),
-            rule("get list watch", "coordination.k8s.io", "leases"),
-            events(),
-        ]),
-        ("pod-garbage-collector", vec![
-            rule("delete get list watch", "core", "pods"),
-            rule("patch update", "core", "pods/status"),
-            rule("get list watch", "core", "nodes"),
-        ]),
+        (
+            "namespace-controller",
+            vec![
+                rule("get list watch delete", "core", "namespaces"),
+                rule("update", "core", "namespaces/finalize namespaces/status"),
+                rule("get list delete deletecollection", "*", "*"),
+            ],
+        ),
+        (
+            "service-account-controller",
+            vec![
+                rule("create get list watch", "core", "serviceaccounts"),
+                rule("get list watch", "core", "namespaces"),
+                events(),
+            ],
+        ),
+        (
+            "root-ca-cert-publisher",
+            vec![
+                rule("create get list update watch", "core", "configmaps"),
+                rule("get list watch", "core", "namespaces"),
+                events(),
+            ],
+        ),
+        (
+            "node-controller",
+            vec![
+                rule("get list update delete patch watch", "core", "nodes"),
+                rule("patch update", "core", "nodes/status"),
+                rule("get list delete watch", "core", "pods"),
+                rule("patch update", "core", "pods/status"),
+                rule("get list watch", "coordination.k8s.io", "leases"),
+                events(),
+            ],
+        ),
+        (
+            "pod-garbage-collector",
+            vec![
+                rule("delete get list watch", "core", "pods"),
+                rule("patch update", "core", "pods/status"),
+                rule("get list watch", "core", "nodes"),
+            ],
+        ),
     ]
 }
 
@@ -62,8 +83,5 @@ pub(super) fn roles() -> Vec<Value> {
 
 pub(super) fn bindings() -> Vec<Value> {
     let account = |controller: &str| json!([{"kind": "ServiceAccount", "name": controller, "namespace": "kube-system"}]);
-    table()
-        .iter()
-        .map(|(controller, _)| cluster_binding(&name(controller), &name(controller), account(controller)))
-        .collect()
+    table().iter().map(|(controller, _)| cluster_binding(&name(controller), &name(controller), account(controller))).collect()
 }

@@ -10,10 +10,22 @@ const READ: &str = "get list watch";
 /// What `view` reads in a namespace. Secrets stay out: they would give more than reading.
 fn view() -> Vec<Value> {
     vec![
-        rule(READ, "core", "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status"),
-        rule(READ, "core", "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status namespaces"),
+        rule(
+            READ,
+            "core",
+            "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status",
+        ),
+        rule(
+            READ,
+            "core",
+            "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status namespaces",
+        ),
         rule(READ, "discovery.k8s.io", "endpointslices"),
-        rule(READ, "apps", "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status"),
+        rule(
+            READ,
+            "apps",
+            "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status",
+        ),
         rule(READ, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
         rule(READ, "batch", "cronjobs cronjobs/status jobs jobs/status"),
         rule(READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
@@ -87,21 +99,39 @@ pub(super) fn roles() -> Vec<Value> {
         cluster_role("cluster-admin", vec![rule("*", "*", "*"), urls("*", "*")]),
         cluster_role("system:discovery", vec![urls("get", discovery)]),
         cluster_role("system:public-info-viewer", vec![urls("get", "/healthz /livez /readyz /version /version/")]),
-        cluster_role("system:monitoring", vec![urls("get", "/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*")]),
-        cluster_role("system:service-account-issuer-discovery", vec![urls("get", "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/")]),
-        cluster_role("system:basic-user", vec![
-            rule("create", "authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews"),
-            rule("create", "authentication.k8s.io", "selfsubjectreviews"),
-        ]),
-        cluster_role("system:auth-delegator", vec![
-            rule("create", "authentication.k8s.io", "tokenreviews"),
-            rule("create", "authorization.k8s.io", "subjectaccessreviews"),
-        ]),
-        cluster_role("system:kubelet-api-admin", vec![
-            rule("get list watch", "core", "nodes"),
-            rule("proxy", "core", "nodes"),
-            rule("*", "core", "nodes/log nodes/metrics nodes/proxy nodes/stats"),
-        ]),
+        cluster_role(
+            "system:monitoring",
+            vec![urls("get", "/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*")],
+        ),
+        cluster_role(
+            "system:service-account-issuer-discovery",
+            vec![urls(
+                "get",
+                "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/",
+            )],
+        ),
+        cluster_role(
+            "system:basic-user",
+            vec![
+                rule("create", "authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews"),
+                rule("create", "authentication.k8s.io", "selfsubjectreviews"),
+            ],
+        ),
+        cluster_role(
+            "system:auth-delegator",
+            vec![
+                rule("create", "authentication.k8s.io", "tokenreviews"),
+                rule("create", "authorization.k8s.io", "subjectaccessreviews"),
+            ],
+        ),
+        cluster_role(
+            "system:kubelet-api-admin",
+            vec![
+                rule("get list watch", "core", "nodes"),
+                rule("proxy", "core", "nodes"),
+                rule("*", "core", "nodes/log nodes/metrics nodes/proxy nodes/stats"),
+            ],
+        ),
         cluster_role("system:node", node()),
         cluster_role("system:kube-scheduler", scheduler()),
     ];

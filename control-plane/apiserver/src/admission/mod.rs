@@ -1,0 +1,136 @@
+//! Admission: what changes or refuses a write after it is authorized and before it is stored. One file per plugin.
+
+mod default_tolerations;
+mod namespace_lifecycle;
+mod pod_defaults;
+mod service_account;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mizzen_api::{Object, Registry, Status};
+use mizzen_store::Store;
+use serde_json::Value;
+
+use crate::auth::Identity;
+use crate::pipeline::Target;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Create,
+    Update,
+    Delete,
+}
+
+/// One write as plugins see it.
+#[derive(Clone, Copy)]
+pub struct Attributes<'a> {
+    pub identity: &'a Arc<Identity>,
+    pub operation: Operation,
+    pub(crate) target: &'a Target,
+    pub dry_run: bool,
+    /// The stored document; `None` on create.
+    pub old: Option<&'a Value>,
+    pub(crate) registry: &'a Registry,
+    pub(crate) store: &'a dyn Store,
+}
+
+impl Attributes<'_> {
+    pub fn group(&self) -> &str {
+        &self.target.descriptor.group
+    }
+
+    pub fn resource(&self) -> &str {
+        &self.target.descriptor.resource
+    }
+
+    pub fn subresource(&self) -> &str {
+        &self.target.subresource
+    }
+
+    /// Empty for a cluster-scoped object.
+    pub fn namespace(&self) -> &str {
+        &self.target.namespace
+    }
+
+    pub fn name(&self) -> &str {
+        &self.target.name
+    }
+
+    /// Whether a pod is being created.
+    pub fn creates_pod(&self) -> bool {
+        self.operation == Operation::Create && self.target.is_pod() && self.subresource().is_empty()
+    }
+
+    /// 403 with the name of what is written.
+    pub fn forbid(&self, why: &str) -> Status {
+        crate::errors::forbidden_because(&self.target.group_resource(), self.name(), why)
+    }
+
+    /// A stored object of a core kind.
+    pub(crate) fn lookup(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        let descriptor = self.registry.by_group_resource("", resource)?;
+        self.store.get(&descriptor.key(namespace, name))
+    }
+}
+
+/// One admission plugin. Plugins that only look answer `Ok` from the method they do not need.
+#[async_trait]
+pub trait Plugin: Send + Sync + 'static {
+    /// Changes the document, before the kind's own checks.
+    ///
+    /// # Errors
+    /// When the write is refused.
+    async fn mutate(&self, _attributes: &Attributes<'_>, _object: &mut Value) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Looks at the document as it will be stored; `None` for a deletion.
+    ///
+    /// # Errors
+    /// When the write is refused.
+    async fn validate(&self, _attributes: &Attributes<'_>, _object: Option<&Value>) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+/// The plugins in their order: all mutate, then, on the finished document, all validate.
+#[derive(Clone, Default)]
+pub struct Chain {
+    plugins: Vec<Arc<dyn Plugin>>,
+}
+
+impl Chain {
+    /// The plugins that every cluster has.
+    pub fn builtin() -> Self {
+        Self {
+            plugins: vec![
+                Arc::new(namespace_lifecycle::NamespaceLifecycle),
+                Arc::new(pod_defaults::PodDefaults),
+                Arc::new(service_account::ServiceAccount),
+                Arc::new(default_tolerations::DefaultTolerations),
+            ],
+        }
+    }
+
+    /// Adds a plugin after the others.
+    #[must_use]
+    pub fn with(mut self, plugin: Arc<dyn Plugin>) -> Self {
+        self.plugins.push(plugin);
+        self
+    }
+
+    pub(crate) async fn mutate(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
+        for plugin in &self.plugins {
+            plugin.mutate(attributes, object).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn validate(&self, attributes: &Attributes<'_>, object: Option<&Value>) -> Result<(), Status> {
+        for plugin in &self.plugins {
+            plugin.validate(attributes, object).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+//! Subresources that open a stream to a node: `pods/log`, `exec`, `attach`, `portforward`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::response::Response;
+use mizzen_api::Object;
+
+use crate::auth::Identity;
+
+/// The subresources that [`Connect`] serves.
+pub(crate) const SUBRESOURCES: &[&str] = &["log", "exec", "attach", "portforward"];
+
+/// Serves a stream from or to a pod. The request is authorized and the pod exists when it is called.
+#[async_trait]
+pub trait Connect: Send + Sync + 'static {
+    /// Answers the whole request; failures are answered as `v1.Status` bodies.
+    async fn connect(
+        &self,
+        identity: Arc<Identity>,
+        pod: Arc<Object>,
+        subresource: &str,
+        request: axum::http::Request<Body>,
+    ) -> Response;
+}

@@ -1,0 +1,62 @@
+//! Request bodies: limits and content types.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use mizzen_api::{Reason, Status};
+use mizzen_client::PatchKind;
+
+use crate::pipeline::body::MAX_BYTES;
+
+/// # Errors
+/// 413 for more than [`MAX_BYTES`], `BadRequest` when the connection breaks.
+pub(super) async fn read(body: Body) -> Result<Bytes, Status> {
+    match Limited::new(body, MAX_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Status::new(Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {MAX_BYTES}")))
+        }
+        Err(error) => Err(Status::bad_request(format!("read the request body: {error}"))),
+    }
+}
+
+/// The body in the form that `Content-Type` names; JSON when it names none.
+pub(super) fn document(headers: &HeaderMap, bytes: Bytes) -> Result<mizzen_client::Body, Status> {
+    if bytes.is_empty() {
+        return Ok(mizzen_client::Body::None);
+    }
+    match media_type(headers).as_str() {
+        // What a client sends that did not think of it (curl -d).
+        "" | "application/json" | "application/x-www-form-urlencoded" | "*/*" => Ok(mizzen_client::Body::Json(bytes)),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(mizzen_client::Body::Yaml(bytes)),
+        other => Err(unsupported(other, "application/json, application/yaml")),
+    }
+}
+
+pub(super) fn patch_kind(headers: &HeaderMap) -> Result<PatchKind, Status> {
+    match media_type(headers).as_str() {
+        "application/json-patch+json" => Ok(PatchKind::Json),
+        "application/merge-patch+json" => Ok(PatchKind::Merge),
+        "application/strategic-merge-patch+json" => Ok(PatchKind::Strategic),
+        "application/apply-patch+yaml" => Ok(PatchKind::Apply),
+        other => Err(unsupported(
+            other,
+            "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, \
+             application/apply-patch+yaml",
+        )),
+    }
+}
+
+fn unsupported(given: &str, accepted: &str) -> Status {
+    Status::new(
+        Reason::UnsupportedMediaType,
+        format!("the body of the request was in an unknown format ({given}) - accepted media types include: {accepted}"),
+    )
+}
+
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}

@@ -1,0 +1,69 @@
+//! Answers: objects, statuses and documents as HTTP responses.
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNING};
+use mizzen_api::{Reason, Status};
+use serde_json::Value;
+
+pub(super) fn bytes(code: u16, content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+/// Already encoded JSON, as YAML if that is asked.
+pub(super) fn document(code: u16, json: Bytes, yaml: bool) -> Response {
+    if !yaml {
+        return bytes(code, "application/json", json);
+    }
+    let text = serde_json::from_slice::<Value>(&json)
+        .map_err(|error| error.to_string())
+        .and_then(|value| serde_yaml_ng::to_string(&value).map_err(|error| error.to_string()));
+    match text {
+        Ok(text) => bytes(code, "application/yaml", text),
+        Err(error) => status(&Status::internal(format!("encode the answer as YAML: {error}"))),
+    }
+}
+
+pub(super) fn value(code: u16, value: &Value, yaml: bool) -> Response {
+    document(code, value.to_string().into(), yaml)
+}
+
+pub(super) fn text(code: u16, text: impl Into<Body>) -> Response {
+    bytes(code, "text/plain; charset=utf-8", text)
+}
+
+pub(super) fn status(status: &Status) -> Response {
+    let mut body = status.to_json();
+    if status.is(Reason::Unauthorized)
+        && let Some(body) = body.as_object_mut()
+    {
+        body.remove("details");
+    }
+    let mut response = value(status.code, &body, false);
+    if let Some(seconds) = status.details.retry_after_seconds {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// Adds `Warning: 299` headers (RFC 7234, section 5.5).
+pub(super) fn warn(response: &mut Response, warnings: &[String]) {
+    for warning in warnings {
+        let text: String = warning
+            .chars()
+            .flat_map(|c| match c {
+                '"' | '\\' => vec!['\\', c],
+                c if c.is_control() => vec![' '],
+                c => vec![c],
+            })
+            .collect();
+        if let Ok(header) = HeaderValue::from_bytes(format!("299 - \"{text}\"").as_bytes()) {
+            response.headers_mut().append(WARNING, header);
+        }
+    }
+}

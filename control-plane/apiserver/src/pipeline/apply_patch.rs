@@ -1,0 +1,119 @@
+//! Server-side apply, and the record of field owners on every other write.
+
+use std::sync::Arc;
+
+use mizzen_api::{Reason, Status};
+use mizzen_apply::managed;
+use mizzen_client::WriteOptions;
+use serde_json::Value;
+
+use super::body::Parsed;
+use super::create::Ownership;
+use super::metadata;
+use super::modify::Change;
+use super::schema::Validation;
+use super::target::Target;
+use super::{Pipeline, Written};
+use crate::auth::Identity;
+
+impl Pipeline {
+    pub(super) async fn apply(
+        &self,
+        user: &Arc<Identity>,
+        target: &Target,
+        parsed: Parsed,
+        validation: Validation,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        if options.field_manager.is_empty() {
+            return Err(Status::bad_request(
+                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+            ));
+        }
+        let mut applied = parsed.value;
+        metadata::fit_to_target(&mut applied, target)?;
+        if applied.pointer("/metadata/managedFields").and_then(Value::as_array).is_some_and(|fields| !fields.is_empty()) {
+            return Err(Status::bad_request("metadata.managedFields must be nil"));
+        }
+        let warnings = self.check_body(target, &target.descriptor.schema, &applied, parsed.duplicates, validation)?;
+        let uid = metadata::text(&applied, "uid").to_owned();
+        loop {
+            if self.store.get(&target.key()).is_none() && target.subresource.is_empty() {
+                if !uid.is_empty() {
+                    return Err(Status::not_found(&target.group_resource(), &target.name));
+                }
+                let document = self.merge(target, options, None, &applied)?;
+                match self.store_new(user, target, document, options, warnings.clone(), Ownership::Recorded).await {
+                    // Somebody created it meanwhile: it is an update now.
+                    Err(status) if status.is(Reason::AlreadyExists) => continue,
+                    done => return done,
+                }
+            }
+            let applying = self
+                .modify(user, target, options, |old| {
+                    let document = self.merge(target, options, Some(old), &applied)?;
+                    Ok(Change { document, warnings: warnings.clone(), owned: true })
+                })
+                .await;
+            match applying {
+                // Somebody deleted it meanwhile: it is a create now.
+                Err(status) if status.is(Reason::NotFound) && target.subresource.is_empty() => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn merge(&self, target: &Target, options: &WriteOptions, live: Option<&Value>, applied: &Value) -> Result<Value, Status> {
+        let schemas = self.registry.schemas();
+        let api_version = target.api_version();
+        let context = managed::Context {
+            set: &schemas,
+            schema: &target.descriptor.schema,
+            api_version: &api_version,
+            manager: &options.field_manager,
+            subresource: &target.subresource,
+            reset: reset(target),
+            now: (self.clock)(),
+        };
+        managed::apply(&context, live, applied, options.force)
+            .map_err(|error| error.to_status().about(&target.group_resource(), &target.name))
+    }
+
+    /// Records who owns what a write changed.
+    pub(super) fn track(
+        &self,
+        target: &Target,
+        options: &WriteOptions,
+        old: Option<&Value>,
+        new: &mut Value,
+        now: jiff::Timestamp,
+    ) -> Result<(), Status> {
+        const MAX_MANAGER: usize = 128;
+        let manager = if options.field_manager.is_empty() { "unknown" } else { &options.field_manager };
+        if manager.len() > MAX_MANAGER {
+            return Err(Status::bad_request(format!("fieldManager: Too long: may not be more than {MAX_MANAGER} bytes")));
+        }
+        let schemas = self.registry.schemas();
+        let api_version = target.api_version();
+        let context = managed::Context {
+            set: &schemas,
+            schema: &target.descriptor.schema,
+            api_version: &api_version,
+            manager,
+            subresource: &target.subresource,
+            reset: reset(target),
+            now,
+        };
+        managed::update(&context, old, new);
+        Ok(())
+    }
+}
+
+/// The fields that a write through the target never changes, and so never owns.
+fn reset(target: &Target) -> &'static [&'static str] {
+    match target.subresource.as_str() {
+        "" if target.descriptor.subresource("status").is_some() => &["status"],
+        "status" => &["spec"],
+        _ => &[],
+    }
+}

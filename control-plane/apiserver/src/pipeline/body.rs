@@ -1,0 +1,159 @@
+//! Decoding of request bodies, remembering fields that were given twice.
+
+use std::fmt;
+
+use mizzen_api::Status;
+use mizzen_client::Body;
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// Bodies beyond this many bytes are refused with 413.
+pub(crate) const MAX_BYTES: usize = 3 * 1024 * 1024;
+
+pub(crate) struct Parsed {
+    pub(crate) value: Value,
+    /// Paths of fields that appear more than once; the last one counts.
+    pub(crate) duplicates: Vec<String>,
+}
+
+/// # Errors
+/// `BadRequest` when the body is not one document, or is nested more than 128 levels deep.
+pub(crate) fn parse(body: Body) -> Result<Parsed, Status> {
+    let mut duplicates = Vec::new();
+    let value = match body {
+        Body::None => Value::Null,
+        Body::Value(value) => value,
+        Body::Json(bytes) => {
+            let mut reader = serde_json::Deserializer::from_slice(&bytes);
+            let value = Node { path: &mut String::new(), duplicates: &mut duplicates }.deserialize(&mut reader);
+            value.and_then(|value| reader.end().map(|()| value)).map_err(|error| unreadable(&error))?
+        }
+        Body::Yaml(bytes) => {
+            let reader = serde_yaml_ng::Deserializer::from_slice(&bytes);
+            Node { path: &mut String::new(), duplicates: &mut duplicates }
+                .deserialize(reader)
+                .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?
+        }
+    };
+    Ok(Parsed { value, duplicates })
+}
+
+fn unreadable(error: &serde_json::Error) -> Status {
+    Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
+}
+
+/// Builds a value below `path`.
+struct Node<'a> {
+    path: &'a mut String,
+    duplicates: &'a mut Vec<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = Value;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number must be finite"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        let length = self.path.len();
+        loop {
+            self.path.push_str(&format!("[{}]", list.len()));
+            let item = items.next_element_seed(Node { path: self.path, duplicates: self.duplicates })?;
+            self.path.truncate(length);
+            match item {
+                Some(item) => list.push(item),
+                None => return Ok(Value::Array(list)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        let length = self.path.len();
+        while let Some(key) = entries.next_key::<String>()? {
+            if length > 0 {
+                self.path.push('.');
+            }
+            self.path.push_str(&key);
+            let value = entries.next_value_seed(Node { path: self.path, duplicates: self.duplicates })?;
+            if map.contains_key(&key) {
+                self.duplicates.push(self.path.clone());
+            }
+            self.path.truncate(length);
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_last_of_two_equal_fields_counts_and_is_reported() {
+        let parsed = parse(Body::Json(r#"{"spec":{"a":1,"list":[{"b":1,"b":2}],"a":3}}"#.into())).expect("parses");
+        assert_eq!(parsed.value, json!({"spec": {"a": 3, "list": [{"b": 2}]}}));
+        assert_eq!(parsed.duplicates, ["spec.list[0].b", "spec.a"]);
+    }
+
+    #[test]
+    fn a_document_that_is_too_deep_is_refused() {
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        assert_eq!(parse(Body::Json(deep.clone().into())).err().map(|status| status.code), Some(400));
+        assert_eq!(parse(Body::Yaml(deep.into())).err().map(|status| status.code), Some(400));
+    }
+
+    #[test]
+    fn trailing_text_is_refused() {
+        assert!(parse(Body::Json("{} {}".into())).is_err());
+    }
+}

@@ -1,0 +1,57 @@
+//! The opaque token that resumes a list: the revision it is of, and the key it ended with.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mizzen_api::Status;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ContinueToken {
+    #[serde(rename = "v")]
+    version: String,
+    #[serde(rename = "rv")]
+    pub(crate) revision: u64,
+    /// The last key that was returned, below the collection's prefix.
+    #[serde(rename = "start")]
+    pub(crate) after: String,
+}
+
+const VERSION: &str = "meta.k8s.io/v1";
+
+impl ContinueToken {
+    pub(crate) fn new(revision: u64, after: &str) -> Self {
+        Self { version: VERSION.to_owned(), revision, after: after.to_owned() }
+    }
+
+    pub(crate) fn encode(&self) -> String {
+        // A struct of strings and a number always encodes.
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// # Errors
+    /// `BadRequest` when the token is not one of ours.
+    pub(crate) fn decode(token: &str) -> Result<Self, Status> {
+        let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
+        let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|_| invalid("not base64"))?;
+        let token: Self = serde_json::from_slice(&bytes).map_err(|_| invalid("not a continue token"))?;
+        if token.version != VERSION {
+            return Err(invalid("unrecognized version"));
+        }
+        if token.after.starts_with('/') || token.after.split('/').any(|part| part == "..") {
+            return Err(invalid("the key leaves the collection"));
+        }
+        Ok(token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_comes_back_as_it_was() {
+        let token = ContinueToken::new(7, "default/a");
+        assert_eq!(ContinueToken::decode(&token.encode()), Ok(token));
+        assert_eq!(ContinueToken::decode("%%%").map_err(|status| status.code), Err(400));
+    }
+}

@@ -1,0 +1,88 @@
+//! `create`.
+
+use std::sync::Arc;
+
+use mizzen_api::{Scope, Status};
+use mizzen_client::{ApiRequest, WriteOptions};
+use serde_json::Value;
+
+use super::metadata;
+use super::schema::Validation;
+use super::target::Target;
+use super::write::unstored;
+use super::{Pipeline, Written};
+use crate::admission::{Attributes, Operation};
+use crate::auth::Identity;
+
+impl Pipeline {
+    pub(super) async fn create(&self, user: &Arc<Identity>, target: &Target, request: ApiRequest) -> Result<Written, Status> {
+        if target.descriptor.scope == Scope::Namespaced && target.namespace.is_empty() {
+            return Err(Status::bad_request("an empty namespace may not be set during creation"));
+        }
+        let validation = Validation::parse(&request.write.field_validation)?;
+        let parsed = super::body::parse(request.body)?;
+        let mut object = parsed.value;
+        metadata::fit_to_target(&mut object, target)?;
+        let warnings = self.check_body(target, &target.descriptor.schema, &object, parsed.duplicates, validation)?;
+        self.store_new(user, target, object, &request.write, warnings, Ownership::Write).await
+    }
+
+    /// Stores a decoded document as a new object; server-side apply comes here too.
+    pub(super) async fn store_new(
+        &self,
+        user: &Arc<Identity>,
+        target: &Target,
+        mut object: Value,
+        options: &WriteOptions,
+        warnings: Vec<String>,
+        ownership: Ownership,
+    ) -> Result<Written, Status> {
+        let descriptor = &target.descriptor;
+        let now = (self.clock)();
+        self.apply_defaults(target, &mut object);
+        metadata::stamp_new(&mut object, descriptor, now)?;
+        let mut target = target.clone();
+        if target.name.is_empty() {
+            target.name = metadata::text(&object, "name").to_owned();
+        }
+        let target = &target;
+        let attributes = Attributes {
+            identity: user,
+            operation: Operation::Create,
+            target,
+            dry_run: options.dry_run,
+            old: None,
+            registry: &self.registry,
+            store: self.store.as_ref(),
+        };
+        self.admission.mutate(&attributes, &mut object).await?;
+        descriptor.strategy.prepare_create(&mut object);
+        self.apply_defaults(target, &mut object);
+        if let Ownership::Write = ownership {
+            self.track(target, options, None, &mut object, now)?;
+        }
+        self.validate_document(target, &object, None)?;
+        self.admission.validate(&attributes, Some(&object)).await?;
+
+        let exists = || Status::already_exists(&target.group_resource(), &target.name);
+        let key = target.key();
+        if options.dry_run {
+            if self.store.get(&key).is_some() {
+                return Err(exists());
+            }
+            return Ok(Written { code: 201, object: Arc::new(unstored(&object)?), warnings, deleted: false });
+        }
+        match self.put(&key, 0, object).await? {
+            Some(object) => Ok(Written { code: 201, object, warnings, deleted: false }),
+            None => Err(exists()),
+        }
+    }
+}
+
+/// Whether the fields' owners still have to be recorded.
+#[derive(Clone, Copy)]
+pub(super) enum Ownership {
+    Write,
+    /// Server-side apply has recorded them.
+    Recorded,
+}

@@ -1,0 +1,169 @@
+//! `list`: pages at one revision, narrowed by selectors.
+
+use std::sync::Arc;
+
+use mizzen_api::{GroupVersionResource, Object, Status, Verb};
+use mizzen_client::ListOptions;
+use mizzen_store::{RangeOptions, StoreError};
+
+use super::Pipeline;
+use super::continue_token::ContinueToken;
+use super::select::Selection;
+use super::target::Target;
+use crate::auth::Identity;
+use crate::errors;
+
+/// A list as it is answered.
+pub(crate) struct Listed {
+    pub(crate) target: Target,
+    pub(crate) items: Vec<Arc<Object>>,
+    pub(crate) revision: u64,
+    pub(crate) continue_token: Option<String>,
+    /// Unknown when selectors are given.
+    pub(crate) remaining: Option<u64>,
+}
+
+/// At least so many keys are read at a time when a selector leaves items out.
+const SCAN: usize = 500;
+
+impl Pipeline {
+    pub(crate) async fn list(
+        &self,
+        user: &Identity,
+        resource: &GroupVersionResource,
+        namespace: &str,
+        options: &ListOptions,
+    ) -> Result<Listed, Status> {
+        let mut target = Target::resolve(&self.registry, resource, namespace, "", "")?;
+        let selection = Selection::parse(&target.descriptor, &options.label_selector, &options.field_selector)?;
+        // A list narrowed to one name is authorized as that name.
+        target.name = selection.name().unwrap_or_default().to_owned();
+        self.authorize(
+            user,
+            &crate::auth::Action::Resource {
+                verb: "list",
+                group: &target.descriptor.group,
+                resource: &target.descriptor.resource,
+                subresource: "",
+                namespace: &target.namespace,
+                name: &target.name,
+            },
+        )?;
+        target.require(Verb::List)?;
+        target.name.clear();
+        self.select(target, &selection, options).await
+    }
+
+    /// The objects of a collection, without asking whether the user may list them.
+    pub(super) async fn collect(&self, target: &Target, options: &ListOptions) -> Result<Listed, Status> {
+        let selection = Selection::parse(&target.descriptor, &options.label_selector, &options.field_selector)?;
+        self.select(target.clone(), &selection, options).await
+    }
+
+    async fn select(&self, target: Target, selection: &Selection, options: &ListOptions) -> Result<Listed, Status> {
+        let prefix = target.prefix();
+        let start = self.start(&prefix, options).await?;
+        let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);
+        let mut range = RangeOptions { start_after: start.after, limit, revision: start.revision };
+        let mut items = Vec::new();
+        if selection.is_everything() {
+            let found = self.store.range(&prefix, &range).map_err(|error| start_error(error, options))?;
+            let last = found.items.last().map(|(key, _)| key.clone());
+            items.extend(found.items.into_iter().map(|(_, object)| object));
+            let more = found.remaining > 0;
+            let continue_token = last.filter(|_| more).map(|key| token(found.revision, &prefix, &key));
+            let remaining = more.then_some(found.remaining as u64);
+            return Ok(Listed { target, items, revision: found.revision, continue_token, remaining });
+        }
+        if limit > 0 {
+            range.limit = limit.max(SCAN);
+        }
+        loop {
+            let found = self.store.range(&prefix, &range).map_err(|error| start_error(error, options))?;
+            range.revision = Some(found.revision);
+            let last = found.items.last().map(|(key, _)| key.clone());
+            let mut rest = found.items.into_iter();
+            for (key, object) in rest.by_ref() {
+                if !selection.matches(&target.descriptor, &object) {
+                    continue;
+                }
+                items.push(object);
+                if limit > 0 && items.len() == limit {
+                    let more = rest.len() > 0 || found.remaining > 0;
+                    let continue_token = more.then(|| token(found.revision, &prefix, &key));
+                    return Ok(Listed { target, items, revision: found.revision, continue_token, remaining: None });
+                }
+            }
+            match last {
+                Some(last) if found.remaining > 0 => range.start_after = Some(last.to_string()),
+                _ => return Ok(Listed { target, items, revision: found.revision, continue_token: None, remaining: None }),
+            }
+        }
+    }
+
+    /// Where a list begins, and at which revision (API concepts, "Semantics for get and list").
+    async fn start(&self, prefix: &str, options: &ListOptions) -> Result<Start, Status> {
+        let asked = parse_revision(&options.resource_version)?;
+        if !options.continue_token.is_empty() {
+            if asked > 0 {
+                return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+            }
+            if !options.resource_version_match.is_empty() {
+                return Err(Status::bad_request("resourceVersionMatch is forbidden when continue is provided"));
+            }
+            let token = ContinueToken::decode(&options.continue_token)?;
+            return Ok(Start { after: Some(format!("{prefix}{}", token.after)), revision: Some(token.revision) });
+        }
+        match options.resource_version_match.as_str() {
+            "" | "NotOlderThan" | "Exact" => {}
+            other => {
+                return Err(Status::bad_request(format!(
+                    "resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
+                )));
+            }
+        }
+        if !options.resource_version_match.is_empty() && options.resource_version.is_empty() {
+            return Err(Status::bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided"));
+        }
+        if options.resource_version_match == "Exact" {
+            if asked == 0 {
+                return Err(Status::bad_request("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+            }
+            return Ok(Start { after: None, revision: Some(asked) });
+        }
+        self.reach(&options.resource_version).await?;
+        // The older way to ask for one revision: a page of it.
+        let exact = asked > 0 && options.limit > 0 && options.resource_version_match.is_empty();
+        Ok(Start { after: None, revision: exact.then_some(asked) })
+    }
+}
+
+struct Start {
+    after: Option<String>,
+    revision: Option<u64>,
+}
+
+fn token(revision: u64, prefix: &str, key: &str) -> String {
+    ContinueToken::new(revision, key.strip_prefix(prefix).unwrap_or(key)).encode()
+}
+
+fn start_error(error: StoreError, options: &ListOptions) -> Status {
+    match error {
+        StoreError::Compacted { .. } if !options.continue_token.is_empty() => errors::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list without \
+             the continue parameter.",
+        ),
+        error => errors::store(error),
+    }
+}
+
+/// # Errors
+/// `BadRequest` when `text` is no revision.
+pub(super) fn parse_revision(text: &str) -> Result<u64, Status> {
+    match text {
+        "" => Ok(0),
+        text => {
+            text.parse().map_err(|_| Status::bad_request(format!("Invalid value: {text:?}: resourceVersion must be a number")))
+        }
+    }
+}

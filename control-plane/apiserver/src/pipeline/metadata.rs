@@ -1,0 +1,272 @@
+//! The metadata that is the same for every kind: what the server stamps, what a client may not change, what is valid.
+
+use mizzen_api::status::Cause;
+use mizzen_api::{ResourceDescriptor, Scope, Status};
+use rand::Rng as _;
+use serde_json::{Map, Value, json};
+
+use super::names;
+use super::owners;
+use super::target::Target;
+use crate::errors::{cause, invalid_value};
+
+/// Kinds with a spec and no generation.
+const WITHOUT_GENERATION: &[(&str, &str)] =
+    &[("", "namespaces"), ("", "nodes"), ("", "services"), ("", "persistentvolumes"), ("coordination.k8s.io", "leases")];
+
+/// The `metadata` of a document, made if it is missing.
+///
+/// # Errors
+/// `BadRequest` when the document or its metadata is not an object.
+pub(super) fn of(object: &mut Value) -> Result<&mut Map<String, Value>, Status> {
+    object
+        .as_object_mut()
+        .ok_or_else(|| Status::bad_request("the object provided is not a JSON object"))?
+        .entry("metadata")
+        .or_insert_with(|| json!({}))
+        .as_object_mut()
+        .ok_or_else(|| Status::bad_request("metadata must be an object"))
+}
+
+pub(super) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Checks `apiVersion`, `kind`, namespace and name against the path, and fills in what the client left out.
+///
+/// # Errors
+/// `BadRequest` when they contradict the path.
+pub(super) fn fit_to_target(object: &mut Value, target: &Target) -> Result<(), Status> {
+    let document = object.as_object_mut().ok_or_else(|| Status::bad_request("the object provided is not a JSON object"))?;
+    let expected = [("apiVersion", target.api_version()), ("kind", target.descriptor.kind.to_string())];
+    for (field, expected) in expected {
+        match document.get(field).and_then(Value::as_str) {
+            None | Some("") => {
+                document.insert(field.to_owned(), Value::String(expected));
+            }
+            Some(given) if given == expected => {}
+            Some(given) => {
+                let what = if field == "kind" { "kind" } else { "API version" };
+                return Err(Status::bad_request(format!(
+                    "the {what} in the data ({given}) does not match the expected {what} ({expected})"
+                )));
+            }
+        }
+    }
+    let metadata = of(object)?;
+    match target.descriptor.scope {
+        Scope::Cluster => {
+            metadata.remove("namespace");
+        }
+        Scope::Namespaced => match metadata.get("namespace").and_then(Value::as_str) {
+            None | Some("") => {
+                metadata.insert("namespace".to_owned(), Value::String(target.namespace.clone()));
+            }
+            Some(given) if given == target.namespace => {}
+            Some(given) => {
+                return Err(Status::bad_request(format!(
+                    "the namespace of the provided object does not match the namespace sent on the request ({given} != {})",
+                    target.namespace
+                )));
+            }
+        },
+    }
+    if !target.name.is_empty() {
+        match metadata.get("name").and_then(Value::as_str) {
+            None | Some("") => {
+                metadata.insert("name".to_owned(), Value::String(target.name.clone()));
+            }
+            Some(given) if given == target.name => {}
+            Some(given) => {
+                return Err(Status::bad_request(format!(
+                    "the name of the object ({given}) does not match the name on the URL ({})",
+                    target.name
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Stamps a new object: name, uid, creation time, generation.
+///
+/// # Errors
+/// `BadRequest` when the client sets what only a stored object has.
+pub(super) fn stamp_new(object: &mut Value, descriptor: &ResourceDescriptor, now: jiff::Timestamp) -> Result<(), Status> {
+    let has_spec = object.get("spec").is_some();
+    let metadata = of(object)?;
+    if metadata.get("resourceVersion").and_then(Value::as_str).is_some_and(|version| !version.is_empty()) {
+        return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+    }
+    for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+        metadata.remove(field);
+    }
+    let named = metadata.get("name").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
+    if !named && let Some(base) = metadata.get("generateName").and_then(Value::as_str).filter(|base| !base.is_empty()) {
+        let name = generate_name(base);
+        metadata.insert("name".to_owned(), Value::String(name));
+    }
+    metadata.insert("uid".to_owned(), Value::String(uuid::Uuid::new_v4().to_string()));
+    metadata.insert("creationTimestamp".to_owned(), Value::String(seconds(now)));
+    if has_spec && !WITHOUT_GENERATION.contains(&(&*descriptor.group, &*descriptor.resource)) {
+        metadata.insert("generation".to_owned(), json!(1));
+    }
+    Ok(())
+}
+
+/// Five characters without vowels or look-alikes, as Kubernetes appends them.
+fn generate_name(base: &str) -> String {
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    const MAX_BASE: usize = 63 - 5;
+    let mut rng = rand::rng();
+    let mut end = base.len().min(MAX_BASE);
+    while !base.is_char_boundary(end) {
+        end -= 1;
+    }
+    let suffix = (0..5).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]));
+    base[..end].chars().chain(suffix).collect()
+}
+
+/// A time as `metav1.Time` writes it.
+pub(super) fn seconds(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Carries over what a client may not change, so that leaving it out is no change.
+pub(super) fn keep_on_update(object: &mut Value, old: &Value) -> Result<(), Status> {
+    let metadata = of(object)?;
+    let old = old.get("metadata").and_then(Value::as_object);
+    metadata.remove("selfLink");
+    for field in ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "generateName"] {
+        match old.and_then(|old| old.get(field)) {
+            Some(value) => metadata.insert(field.to_owned(), value.clone()),
+            None => metadata.remove(field),
+        };
+    }
+    for field in ["uid", "name", "namespace"] {
+        let missing = metadata.get(field).and_then(Value::as_str).is_none_or(str::is_empty);
+        if missing && let Some(value) = old.and_then(|old| old.get(field)) {
+            metadata.insert(field.to_owned(), value.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Counts a new generation, where the kind has one.
+pub(super) fn bump_generation(object: &mut Value) {
+    if let Some(generation) = object.pointer_mut("/metadata/generation")
+        && let Some(number) = generation.as_i64()
+    {
+        *generation = json!(number + 1);
+    }
+}
+
+/// Every wrong field of a document's metadata.
+pub(super) fn validate(object: &Value, descriptor: &ResourceDescriptor) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let name = text(object, "name");
+    if name.is_empty() {
+        causes.push(cause("FieldValueRequired", "metadata.name", "Required value: name or generateName is required"));
+    } else if let Some(why) = name_rule(descriptor)(name) {
+        causes.push(invalid_value("metadata.name", name, &why));
+    }
+    let Some(metadata) = object.get("metadata").and_then(Value::as_object) else { return causes };
+    if let Some(labels) = strings(metadata, "labels", &mut causes) {
+        for (key, value) in labels {
+            if let Some(why) = names::qualified(key) {
+                causes.push(invalid_value("metadata.labels", key, &why));
+            }
+            match value.as_str() {
+                Some(value) => {
+                    if let Some(why) = names::label_value(value) {
+                        causes.push(invalid_value("metadata.labels", value, &why));
+                    }
+                }
+                None => causes.push(invalid_value(format!("metadata.labels.{key}"), &value.to_string(), "must be a string")),
+            }
+        }
+    }
+    if let Some(annotations) = strings(metadata, "annotations", &mut causes) {
+        const MAX_TOTAL: usize = 256 * 1024;
+        let mut total = 0;
+        for (key, value) in annotations {
+            if let Some(why) = names::qualified(&key.to_lowercase()) {
+                causes.push(invalid_value("metadata.annotations", key, &why));
+            }
+            total += key.len() + value.as_str().map_or(0, str::len);
+            if !value.is_string() {
+                causes.push(invalid_value(format!("metadata.annotations.{key}"), &value.to_string(), "must be a string"));
+            }
+        }
+        if total > MAX_TOTAL {
+            let message = format!("Too long: may not be more than {MAX_TOTAL} bytes");
+            causes.push(cause("FieldValueTooLong", "metadata.annotations", message));
+        }
+    }
+    if let Some(finalizers) = metadata.get("finalizers").and_then(Value::as_array) {
+        for finalizer in finalizers {
+            match finalizer.as_str() {
+                Some(finalizer) => {
+                    if let Some(why) = names::qualified(finalizer) {
+                        causes.push(invalid_value("metadata.finalizers", finalizer, &why));
+                    }
+                }
+                None => causes.push(invalid_value("metadata.finalizers", &finalizer.to_string(), "must be a string")),
+            }
+        }
+    }
+    owners::validate(metadata, &mut causes);
+    causes
+}
+
+fn strings<'a>(metadata: &'a Map<String, Value>, field: &str, causes: &mut Vec<Cause>) -> Option<&'a Map<String, Value>> {
+    match metadata.get(field)? {
+        Value::Null => None,
+        Value::Object(map) => Some(map),
+        other => {
+            causes.push(invalid_value(format!("metadata.{field}"), &other.to_string(), "must be an object"));
+            None
+        }
+    }
+}
+
+/// Every change of metadata that is refused.
+pub(super) fn validate_update(object: &Value, old: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for field in ["name", "namespace", "uid"] {
+        let (new, old) = (text(object, field), text(old, field));
+        if new != old {
+            causes.push(invalid_value(format!("metadata.{field}"), new, "field is immutable"));
+        }
+    }
+    if !text(old, "deletionTimestamp").is_empty() {
+        let old: Vec<&str> = finalizers(old).collect();
+        let added: Vec<String> =
+            finalizers(object).filter(|finalizer| !old.contains(finalizer)).map(|finalizer| format!("{finalizer:?}")).collect();
+        if !added.is_empty() {
+            causes.push(cause(
+                "FieldValueForbidden",
+                "metadata.finalizers",
+                format!(
+                    "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                    added.join(", ")
+                ),
+            ));
+        }
+    }
+    causes
+}
+
+pub(super) fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
+    object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// How the kind's names are written.
+fn name_rule(descriptor: &ResourceDescriptor) -> fn(&str) -> Option<String> {
+    match (&*descriptor.group, &*descriptor.resource) {
+        ("rbac.authorization.k8s.io", _) => names::path_segment,
+        ("", "namespaces") => names::dns_label,
+        ("", "services") => names::dns_1035_label,
+        _ => names::dns_subdomain,
+    }
+}

@@ -1,0 +1,82 @@
+//! The generic request pipeline: every verb for every kind, over resource descriptors.
+
+mod apply_patch;
+pub(crate) mod binding;
+pub(crate) mod body;
+mod continue_token;
+mod create;
+mod delete;
+mod delete_collection;
+mod get;
+mod list;
+mod metadata;
+mod modify;
+mod names;
+mod owners;
+mod patch;
+mod scale;
+mod schema;
+mod select;
+mod target;
+mod update;
+mod watch;
+mod write;
+
+use std::sync::Arc;
+
+use mizzen_api::{Object, Registry, Status};
+use mizzen_store::Store;
+
+pub(crate) use list::Listed;
+pub(crate) use target::Target;
+pub(crate) use watch::WatchItem;
+
+use crate::admission::Chain;
+use crate::auth::{Action, Authorizer, Clock, Decision, Identity};
+use crate::errors;
+use crate::virtuals::Virtuals;
+
+/// What every request works with. Shared by all of them.
+pub(crate) struct Pipeline {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) clock: Clock,
+    pub(crate) admission: Chain,
+    pub(crate) virtuals: Virtuals,
+}
+
+/// The answer to a request that writes.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) code: u16,
+    pub(crate) object: Arc<Object>,
+    pub(crate) warnings: Vec<String>,
+    /// The object is gone from the store.
+    pub(crate) deleted: bool,
+}
+
+impl Pipeline {
+    /// # Errors
+    /// `Forbidden` when no rule allows it.
+    pub(crate) fn authorize(&self, user: &Identity, action: &Action<'_>) -> Result<(), Status> {
+        match self.authorizer.authorize(user, action) {
+            Decision::Allow { .. } => Ok(()),
+            Decision::NoOpinion { reason } => Err(errors::forbidden(user, action, &reason)),
+        }
+    }
+
+    pub(crate) fn authorize_target(&self, user: &Identity, verb: &str, target: &Target) -> Result<(), Status> {
+        self.authorize(
+            user,
+            &Action::Resource {
+                verb,
+                group: &target.descriptor.group,
+                resource: &target.descriptor.resource,
+                subresource: &target.subresource,
+                namespace: target.authorization_namespace(),
+                name: &target.name,
+            },
+        )
+    }
+}

@@ -1,0 +1,196 @@
+//! Changing a stored object: the common end of update, patch, apply and the subresources that write.
+
+use std::sync::Arc;
+
+use mizzen_api::{Object, Status};
+use mizzen_client::WriteOptions;
+use serde_json::{Value, json};
+
+use super::metadata;
+use super::target::Target;
+use super::write::{decoded, unstored};
+use super::{Pipeline, Written};
+use crate::admission::{Attributes, Operation};
+use crate::auth::Identity;
+use crate::errors;
+
+/// How often a change that names no revision is tried again on a newer object before the client is told.
+const ATTEMPTS: u32 = 32;
+
+/// What a change made of the present document.
+pub(super) struct Change {
+    pub(super) document: Value,
+    pub(super) warnings: Vec<String>,
+    /// The change has recorded field owners itself (server-side apply).
+    pub(super) owned: bool,
+}
+
+impl From<Value> for Change {
+    fn from(document: Value) -> Self {
+        Self { document, warnings: Vec::new(), owned: false }
+    }
+}
+
+impl Pipeline {
+    /// Applies `change` to the present document and stores the outcome; tries again on a newer document when another
+    /// write came between, unless the outcome names a `resourceVersion`.
+    pub(super) async fn modify(
+        &self,
+        user: &Arc<Identity>,
+        target: &Target,
+        options: &WriteOptions,
+        mut change: impl FnMut(&Value) -> Result<Change, Status> + Send,
+    ) -> Result<Written, Status> {
+        let conflict = || errors::modified(&target.group_resource(), &target.name);
+        for _ in 0..ATTEMPTS {
+            let current = self.current(target)?;
+            let old = decoded(&current)?;
+            let Change { document, warnings, owned } = change(&old)?;
+            let asked = metadata::text(&document, "resourceVersion");
+            let pinned = !asked.is_empty() && asked != "0";
+            if pinned && asked != current.head().resource_version {
+                // A patch starts from the present document, so only a client can have named another revision.
+                return Err(conflict());
+            }
+            match self.store_changed(user, target, options, &current, &old, document, owned).await? {
+                Some(mut written) => {
+                    written.warnings = warnings;
+                    return Ok(written);
+                }
+                None if pinned && self.current(target)?.revision() != current.revision() => {}
+                None => {}
+            }
+        }
+        Err(conflict())
+    }
+
+    /// `None` when the object changed meanwhile.
+    #[expect(clippy::too_many_arguments, reason = "the two versions of the document and what is asked belong together")]
+    async fn store_changed(
+        &self,
+        user: &Arc<Identity>,
+        target: &Target,
+        options: &WriteOptions,
+        current: &Arc<Object>,
+        old: &Value,
+        mut new: Value,
+        owned: bool,
+    ) -> Result<Option<Written>, Status> {
+        let strategy = &target.descriptor.strategy;
+        let now = (self.clock)();
+        metadata::fit_to_target(&mut new, target)?;
+        self.apply_defaults(target, &mut new);
+        let attributes = Attributes {
+            identity: user,
+            operation: Operation::Update,
+            target,
+            dry_run: options.dry_run,
+            old: Some(old),
+            registry: &self.registry,
+            store: self.store.as_ref(),
+        };
+        self.admission.mutate(&attributes, &mut new).await?;
+        match target.subresource.as_str() {
+            "status" => keep_all_but_status(&mut new, old)?,
+            "finalize" => keep_all_but(&mut new, old, "/spec/finalizers")?,
+            "binding" | "scale" => {}
+            _ => strategy.prepare_update(&mut new, old),
+        }
+        metadata::keep_on_update(&mut new, old)?;
+        self.apply_defaults(target, &mut new);
+        if target.subresource != "status" && strategy.is_new_generation(&new, old) {
+            metadata::bump_generation(&mut new);
+        }
+        if !owned {
+            self.track(target, options, Some(old), &mut new, now)?;
+        }
+        self.validate_document(target, &new, Some(old))?;
+        self.admission.validate(&attributes, Some(&new)).await?;
+
+        if same(&new, old) {
+            return Ok(Some(Written { code: 200, object: current.clone(), warnings: Vec::new(), deleted: false }));
+        }
+        if options.dry_run {
+            set_revision(&mut new, &current.head().resource_version);
+            return Ok(Some(Written { code: 200, object: Arc::new(unstored(&new)?), warnings: Vec::new(), deleted: false }));
+        }
+        if super::delete::is_finished(target, &new) {
+            let removed = self.remove(&target.key(), current).await?;
+            return Ok(removed.map(|object| Written { code: 200, object, warnings: Vec::new(), deleted: true }));
+        }
+        let stored = self.put(&target.key(), current.revision(), new).await?;
+        Ok(stored.map(|object| Written { code: 200, object, warnings: Vec::new(), deleted: false }))
+    }
+}
+
+fn set_revision(object: &mut Value, revision: &str) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("resourceVersion".to_owned(), json!(revision));
+    }
+}
+
+/// Only `status` and the annotations change through the status subresource.
+fn keep_all_but_status(new: &mut Value, old: &Value) -> Result<(), Status> {
+    let mut kept = old.clone();
+    let status = new.get_mut("status").map(Value::take);
+    let annotations = new.pointer_mut("/metadata/annotations").map(Value::take);
+    let managed = new.pointer_mut("/metadata/managedFields").map(Value::take);
+    let uid = new.pointer_mut("/metadata/uid").map(Value::take);
+    if let Some(document) = kept.as_object_mut() {
+        match status {
+            Some(status) if !status.is_null() => document.insert("status".to_owned(), status),
+            _ => document.remove("status"),
+        };
+    }
+    let metadata = metadata::of(&mut kept)?;
+    for (field, value) in [("annotations", annotations), ("managedFields", managed), ("uid", uid)] {
+        if let Some(value) = value.filter(|value| !value.is_null()) {
+            metadata.insert(field.to_owned(), value);
+        }
+    }
+    *new = kept;
+    Ok(())
+}
+
+/// Everything stays as it was, save the value at one pointer.
+fn keep_all_but(new: &mut Value, old: &Value, pointer: &str) -> Result<(), Status> {
+    let mut kept = old.clone();
+    let given = new.pointer_mut(pointer).map(Value::take).unwrap_or_else(|| json!([]));
+    let managed = new.pointer_mut("/metadata/managedFields").map(Value::take);
+    if let Some(place) = kept.pointer_mut(pointer) {
+        *place = given;
+    }
+    if let Some(managed) = managed.filter(|managed| !managed.is_null()) {
+        metadata::of(&mut kept)?.insert("managedFields".to_owned(), managed);
+    }
+    *new = kept;
+    Ok(())
+}
+
+/// Whether nothing but the times of field owners differs: then nothing is written.
+fn same(new: &Value, old: &Value) -> bool {
+    let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return false };
+    let equal_outside = new.len() == old.len()
+        && new.iter().all(|(key, value)| key == "metadata" || old.get(key).is_some_and(|old| old == value));
+    if !equal_outside {
+        return false;
+    }
+    let (Some(new), Some(old)) = (new.get("metadata").and_then(Value::as_object), old.get("metadata").and_then(Value::as_object))
+    else {
+        return false;
+    };
+    let ignored = |key: &str| key == "resourceVersion";
+    let fields = |map: &serde_json::Map<String, Value>| map.keys().filter(|key| !ignored(key)).count();
+    fields(new) == fields(old)
+        && new.iter().filter(|(key, _)| !ignored(key)).all(|(key, value)| match old.get(key) {
+            Some(old) if key == "managedFields" => same_owners(value, old),
+            Some(old) => old == value,
+            None => false,
+        })
+}
+
+fn same_owners(new: &Value, old: &Value) -> bool {
+    let (Some(new), Some(old)) = (new.as_array(), old.as_array()) else { return new == old };
+    let fields = ["manager", "operation", "apiVersion", "fieldsType", "fieldsV1", "subresource"];
+    new.len() == old.len() && new.iter().zip(old).all(|(new, old)| fields.iter().all(|field| new.get(field) == old.get(field)))
+}

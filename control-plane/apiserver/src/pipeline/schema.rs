@@ -1,0 +1,132 @@
+//! Field validation: what strict decoding has to say of a body, and what becomes of it.
+
+use mizzen_api::schema::{self, Problem};
+use mizzen_api::status::Cause;
+use mizzen_api::{Reason, Status};
+use serde_json::Value;
+
+use super::Pipeline;
+use super::target::Target;
+use crate::errors;
+
+/// `fieldValidation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Validation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+impl Validation {
+    /// # Errors
+    /// `BadRequest` for a directive that does not exist.
+    pub(super) fn parse(directive: &str) -> Result<Self, Status> {
+        match directive {
+            "Ignore" => Ok(Self::Ignore),
+            "" | "Warn" => Ok(Self::Warn),
+            "Strict" => Ok(Self::Strict),
+            other => Err(Status::bad_request(format!(
+                "invalid fieldValidation directive: {other:?}, only Ignore, Warn and Strict are supported"
+            ))),
+        }
+    }
+}
+
+impl Pipeline {
+    /// Checks the shape of a body that a client sent whole. Returns warnings.
+    ///
+    /// # Errors
+    /// `BadRequest` for values of the wrong type, and under `Strict` for unknown and duplicate fields.
+    pub(super) fn check_body(
+        &self,
+        target: &Target,
+        schema_name: &str,
+        value: &Value,
+        duplicates: Vec<String>,
+        validation: Validation,
+    ) -> Result<Vec<String>, Status> {
+        let (warnings, fatal) = self.problems(schema_name, value, duplicates, validation);
+        let refuse = |what: &str| {
+            let (kind, version) = (&target.descriptor.kind, &target.version);
+            Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {what}"))
+        };
+        if let Some(fatal) = fatal {
+            return Err(refuse(&fatal));
+        }
+        match validation {
+            Validation::Strict if !warnings.is_empty() => Err(refuse(&format!("strict decoding error: {}", warnings.join(", ")))),
+            _ => Ok(warnings),
+        }
+    }
+
+    /// The same for the outcome of a patch: Kubernetes answers 422 there.
+    pub(super) fn check_patched(
+        &self,
+        target: &Target,
+        value: &Value,
+        duplicates: Vec<String>,
+        patch: &Value,
+        validation: Validation,
+    ) -> Result<Vec<String>, Status> {
+        let (warnings, fatal) = self.problems(&target.descriptor.schema, value, duplicates, validation);
+        let refuse = |what: &str| {
+            let message = format!("Invalid value: {:?}: {what}", patch.to_string());
+            let mut status = Status::new(Reason::Invalid, format!(" \"\" is invalid: patch: {message}"));
+            status.details.causes = vec![Cause { reason: "FieldValueInvalid".to_owned(), message, field: "patch".to_owned() }];
+            status
+        };
+        if let Some(fatal) = fatal {
+            return Err(refuse(&fatal));
+        }
+        match validation {
+            Validation::Strict if !warnings.is_empty() => Err(refuse(&format!("strict decoding error: {}", warnings.join(", ")))),
+            _ => Ok(warnings),
+        }
+    }
+
+    fn problems(
+        &self,
+        schema_name: &str,
+        value: &Value,
+        duplicates: Vec<String>,
+        validation: Validation,
+    ) -> (Vec<String>, Option<String>) {
+        let schemas = self.registry.schemas();
+        let mut warnings = Vec::new();
+        let mut fatal = None;
+        for problem in schema::check(&schemas, schema_name, value) {
+            if problem.is_fatal() {
+                fatal.get_or_insert(problem.to_string());
+            } else if validation != Validation::Ignore {
+                warnings.push(problem.to_string());
+            }
+        }
+        if validation != Validation::Ignore {
+            warnings.extend(duplicates.into_iter().map(|path| Problem::Duplicate(path).to_string()));
+        }
+        (warnings, fatal)
+    }
+
+    /// Fills in the schema's constant defaults and then the kind's own.
+    pub(super) fn apply_defaults(&self, target: &Target, value: &mut Value) {
+        schema::apply_defaults(&self.registry.schemas(), &target.descriptor.schema, value);
+        target.descriptor.strategy.default(value);
+    }
+
+    /// All that is wrong with a document that is to be stored.
+    pub(super) fn validate_document(&self, target: &Target, object: &Value, old: Option<&Value>) -> Result<(), Status> {
+        let descriptor = &target.descriptor;
+        let mut causes = super::metadata::validate(object, descriptor);
+        if let Some(old) = old {
+            causes.extend(super::metadata::validate_update(object, old));
+        }
+        causes.extend(descriptor.strategy.validate(object));
+        if let Some(old) = old {
+            causes.extend(descriptor.strategy.validate_update(object, old));
+        }
+        if causes.is_empty() {
+            return Ok(());
+        }
+        Err(errors::invalid(descriptor, super::metadata::text(object, "name"), causes))
+    }
+}

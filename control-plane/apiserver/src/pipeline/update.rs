@@ -1,0 +1,45 @@
+//! `update`: the client sends the whole document.
+
+use std::sync::Arc;
+
+use mizzen_api::Status;
+use mizzen_client::ApiRequest;
+use serde_json::Value;
+
+use super::metadata;
+use super::modify::Change;
+use super::schema::Validation;
+use super::target::Target;
+use super::{Pipeline, Written};
+use crate::auth::Identity;
+use crate::errors;
+
+impl Pipeline {
+    pub(super) async fn update(&self, user: &Arc<Identity>, target: &Target, request: ApiRequest) -> Result<Written, Status> {
+        let validation = Validation::parse(&request.write.field_validation)?;
+        let parsed = super::body::parse(request.body)?;
+        let mut object = parsed.value;
+        metadata::fit_to_target(&mut object, target)?;
+        let warnings = self.check_body(target, &target.descriptor.schema, &object, parsed.duplicates, validation)?;
+        let uid = metadata::text(&object, "uid").to_owned();
+        let mut object = Some(object);
+        self.modify(user, target, &request.write, move |old| {
+            let stored_uid = metadata::text(old, "uid");
+            if !uid.is_empty() && uid != stored_uid {
+                let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {stored_uid}");
+                return Err(Status::conflict(&target.group_resource(), &target.name, &why));
+            }
+            // Only a document without a revision is tried again.
+            let document = match object.as_ref().is_some_and(names_a_revision) {
+                true => object.take().ok_or_else(|| errors::modified(&target.group_resource(), &target.name))?,
+                false => object.clone().ok_or_else(|| errors::modified(&target.group_resource(), &target.name))?,
+            };
+            Ok(Change { document, warnings: warnings.clone(), owned: false })
+        })
+        .await
+    }
+}
+
+fn names_a_revision(object: &Value) -> bool {
+    !matches!(metadata::text(object, "resourceVersion"), "" | "0")
+}

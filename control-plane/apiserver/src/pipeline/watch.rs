@@ -1,0 +1,215 @@
+//! `watch`: changes after a revision, narrowed by selectors.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use mizzen_api::{GroupVersionResource, Object, Scope, Status, Verb};
+use mizzen_client::{WatchEvent, WatchOptions};
+use mizzen_store::{Event, RangeOptions, StoreError, Watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Pipeline;
+use super::select::Selection;
+use super::target::Target;
+use crate::auth::{Action, Identity};
+use crate::errors;
+
+pub(crate) type WatchItem = Result<Vec<WatchEvent>, Status>;
+
+/// How often a watch that asked for bookmarks gets one when nothing else happens.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// How long a watch lasts when the client does not say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
+
+/// An open watch of the pipeline; [`Watching::stream`] yields batches of events.
+pub(crate) struct Watching {
+    pub(crate) target: Target,
+    selection: Selection,
+    initial: VecDeque<WatchEvent>,
+    changes: Box<dyn Watch>,
+    bookmarks: bool,
+    ends: Instant,
+}
+
+impl Pipeline {
+    pub(crate) async fn watch(
+        &self,
+        user: &Identity,
+        resource: &GroupVersionResource,
+        namespace: &str,
+        options: &WatchOptions,
+    ) -> Result<Watching, Status> {
+        let target = Target::resolve(&self.registry, resource, namespace, "", "")?;
+        let selection = Selection::parse(&target.descriptor, &options.label_selector, &options.field_selector)?;
+        self.authorize(
+            user,
+            &Action::Resource {
+                verb: "watch",
+                group: &target.descriptor.group,
+                resource: &target.descriptor.resource,
+                subresource: "",
+                namespace: &target.namespace,
+                name: selection.name().unwrap_or_default(),
+            },
+        )?;
+        target.require(Verb::Watch)?;
+        let prefix = narrowed(&target, &selection);
+        let (initial, after) = self.begin(&target, &prefix, &selection, options).await?;
+        let changes = self.store.watch(&prefix, after).map_err(errors::store)?;
+        let lasts = options.timeout_seconds.filter(|seconds| *seconds > 0).map_or(DEFAULT_TIMEOUT, Duration::from_secs);
+        let ends = Instant::now() + lasts.min(Duration::from_secs(24 * 3600));
+        Ok(Watching { target, selection, initial, changes, bookmarks: options.allow_bookmarks, ends })
+    }
+
+    /// The events that come first, and the revision after which changes follow (API concepts, "Semantics for watch").
+    async fn begin(
+        &self,
+        target: &Target,
+        prefix: &str,
+        selection: &Selection,
+        options: &WatchOptions,
+    ) -> Result<(VecDeque<WatchEvent>, u64), Status> {
+        let asked = super::list::parse_revision(&options.resource_version)?;
+        match (options.send_initial_events, options.resource_version_match.as_str()) {
+            (None, "") | (Some(_), "NotOlderThan") => {}
+            (None, _) => {
+                return Err(Status::bad_request(
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                ));
+            }
+            (Some(_), _) => {
+                return Err(Status::bad_request("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+            }
+        }
+        let initial = match options.send_initial_events {
+            Some(initial) => initial,
+            None => asked == 0,
+        };
+        if options.send_initial_events.is_some() && initial {
+            self.reach(&options.resource_version).await?;
+        }
+        if !initial {
+            if asked == 0 {
+                self.store.barrier().await.map_err(errors::store)?;
+                return Ok((VecDeque::new(), self.store.revision()));
+            }
+            let newest = self.store.revision();
+            return if asked > newest { Err(errors::too_large_revision(asked, newest)) } else { Ok((VecDeque::new(), asked)) };
+        }
+        if options.resource_version.is_empty() {
+            self.store.barrier().await.map_err(errors::store)?;
+        }
+        let found = self.store.range(prefix, &RangeOptions::default()).map_err(errors::store)?;
+        let mut events: VecDeque<WatchEvent> = found
+            .items
+            .into_iter()
+            .filter(|(key, object)| within(prefix, key) && selection.matches(&target.descriptor, object))
+            .map(|(_, object)| WatchEvent::Added(object))
+            .collect();
+        if options.send_initial_events == Some(true) && options.allow_bookmarks {
+            events.push_back(WatchEvent::Bookmark { revision: found.revision, initial_events_end: true });
+        }
+        Ok((events, found.revision))
+    }
+}
+
+/// The store's prefix of a watch: one key where the selector names one object.
+fn narrowed(target: &Target, selection: &Selection) -> String {
+    match selection.name() {
+        Some(name) if target.descriptor.scope == Scope::Cluster || !target.namespace.is_empty() => {
+            format!("{}{name}", target.prefix())
+        }
+        _ => target.prefix(),
+    }
+}
+
+/// A prefix that is one whole key matches only that key.
+fn within(prefix: &str, key: &str) -> bool {
+    prefix.ends_with('/') || prefix == key
+}
+
+impl Watching {
+    /// Batches of events until the watch times out, the store ends it or `shutdown` is cancelled.
+    pub(crate) fn stream(self, shutdown: CancellationToken) -> impl Stream<Item = WatchItem> + Send + 'static {
+        let next_bookmark = Instant::now() + BOOKMARK_EVERY;
+        futures::stream::unfold(Some((self, next_bookmark)), move |state| {
+            let shutdown = shutdown.clone();
+            async move {
+                let (mut watching, mut next_bookmark) = state?;
+                if !watching.initial.is_empty() {
+                    let batch = watching.initial.drain(..).collect();
+                    return Some((Ok(batch), Some((watching, next_bookmark))));
+                }
+                loop {
+                    tokio::select! {
+                        biased;
+                        () = shutdown.cancelled() => return None,
+                        changes = watching.changes.next() => match changes {
+                            Ok(changes) => {
+                                let batch = watching.translate(&changes);
+                                if !batch.is_empty() {
+                                    return Some((Ok(batch), Some((watching, next_bookmark))));
+                                }
+                                // Whatever is filtered out must not keep the clock from being looked at.
+                                if Instant::now() >= watching.ends {
+                                    return None;
+                                }
+                            }
+                            Err(StoreError::Unavailable { .. }) => return None,
+                            Err(error) => return Some((Err(errors::store(error)), None)),
+                        },
+                        () = tokio::time::sleep_until(watching.ends.min(next_bookmark)) => {
+                            let now = Instant::now();
+                            let ended = now >= watching.ends;
+                            next_bookmark = now + BOOKMARK_EVERY;
+                            match watching.bookmark() {
+                                Some(bookmark) => {
+                                    let rest = (!ended).then_some((watching, next_bookmark));
+                                    return Some((Ok(vec![bookmark]), rest));
+                                }
+                                None if ended => return None,
+                                None => {}
+                            }
+                        }
+                    }
+                }
+            }
+        })
+    }
+
+    fn bookmark(&self) -> Option<WatchEvent> {
+        let revision = self.changes.progress();
+        (self.bookmarks && revision > 0).then_some(WatchEvent::Bookmark { revision, initial_events_end: false })
+    }
+
+    fn translate(&self, changes: &[Event]) -> Vec<WatchEvent> {
+        changes.iter().filter_map(|change| self.event(change)).collect()
+    }
+
+    /// What a change means to one who sees only what the selectors let through.
+    fn event(&self, change: &Event) -> Option<WatchEvent> {
+        let matches = |object: &Option<Arc<Object>>| {
+            object.as_ref().is_some_and(|object| self.selection.matches(&self.target.descriptor, object))
+        };
+        if let Some(name) = self.selection.name()
+            && !change.key.rsplit('/').next().is_some_and(|last| last == name)
+        {
+            return None;
+        }
+        let (is, was) = (matches(&change.object), matches(&change.previous));
+        match (&change.object, &change.previous) {
+            (Some(object), None) => is.then(|| WatchEvent::Added(object.clone())),
+            (Some(object), Some(previous)) => match (is, was) {
+                (true, true) => Some(WatchEvent::Modified(object.clone())),
+                (true, false) => Some(WatchEvent::Added(object.clone())),
+                (false, true) => Some(WatchEvent::Deleted(crate::scan::at_revision(previous, change.revision))),
+                (false, false) => None,
+            },
+            (None, Some(previous)) => was.then(|| WatchEvent::Deleted(crate::scan::at_revision(previous, change.revision))),
+            (None, None) => None,
+        }
+    }
+}

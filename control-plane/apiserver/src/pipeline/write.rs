@@ -1,0 +1,110 @@
+//! Requests that write, by verb.
+
+use std::sync::Arc;
+
+use mizzen_api::{Object, Reason, Status, Verb};
+use mizzen_client::ApiRequest;
+use mizzen_store::{Compare, Txn, TxnOutcome};
+use serde_json::Value;
+
+use super::target::Target;
+use super::{Pipeline, Written};
+use crate::auth::Identity;
+use crate::errors;
+use crate::virtuals::RequestContext;
+
+impl Pipeline {
+    /// Any request that writes. Authorization comes first, so that nobody learns what is there.
+    pub(crate) async fn write(&self, user: &Arc<Identity>, request: ApiRequest) -> Result<Written, Status> {
+        let target = Target::resolve(&self.registry, &request.resource, &request.namespace, &request.name, &request.subresource)?;
+        self.authorize_target(user, request.verb.as_str(), &target)?;
+        target.require(request.verb)?;
+        let descriptor = &target.descriptor;
+        if request.verb == Verb::Create
+            && let Some(answer) = self.virtuals.find(&descriptor.group, &descriptor.resource, &target.subresource)
+        {
+            return self.answer(user, &target, answer.clone(), request).await;
+        }
+        if descriptor.virtual_only {
+            return Err(errors::method_not_allowed());
+        }
+        match (request.verb, target.subresource.as_str()) {
+            (Verb::Create, "") => self.create(user, &target, request).await,
+            (Verb::Create, "binding") if target.is_pod() => self.bind(user, &target, request).await,
+            (Verb::Update, "scale") => self.update_scale(user, &target, request).await,
+            (Verb::Patch, "scale") => self.patch_scale(user, &target, request).await,
+            (Verb::Update, _) => self.update(user, &target, request).await,
+            (Verb::Patch, _) => self.patch(user, &target, request).await,
+            (Verb::Delete, "") => self.delete(user, &target, &request.delete).await,
+            (Verb::DeleteCollection, "") => self.delete_collection(user, &target, &request).await,
+            _ => Err(errors::method_not_allowed()),
+        }
+    }
+
+    async fn answer(
+        &self,
+        user: &Arc<Identity>,
+        target: &Target,
+        answer: Arc<dyn crate::virtuals::Virtual>,
+        request: ApiRequest,
+    ) -> Result<Written, Status> {
+        let parsed = super::body::parse(request.body)?;
+        let context = RequestContext {
+            identity: user.clone(),
+            namespace: target.namespace.clone(),
+            name: target.name.clone(),
+            dry_run: request.write.dry_run,
+        };
+        let value = answer.create(context, parsed.value).await?;
+        Ok(Written { code: 201, object: Arc::new(unstored(&value)?), warnings: Vec::new(), deleted: false })
+    }
+
+    /// Puts one object if its key is still at `expected` (0: absent). `None` when it is not.
+    pub(super) async fn put(&self, key: &str, expected: u64, value: Value) -> Result<Option<Arc<Object>>, Status> {
+        let encoded = mizzen_api::object::Encoded::from_value(value)
+            .ok_or_else(|| Status::internal("a document without metadata cannot be stored"))?;
+        let txn = Txn {
+            compares: vec![Compare { key: key.to_owned(), revision: expected }],
+            puts: vec![(key.to_owned(), encoded)],
+            deletes: Vec::new(),
+        };
+        match self.store.txn(txn).await.map_err(errors::store)? {
+            TxnOutcome::Applied { mut objects, .. } => match objects.pop() {
+                Some(object) => Ok(Some(object)),
+                None => Err(Status::internal("the store answered a put without the object")),
+            },
+            TxnOutcome::Conflict { .. } => Ok(None),
+        }
+    }
+
+    /// Removes one object if its key is still at `expected`. Gives its last state with the deletion's revision.
+    pub(super) async fn remove(&self, key: &str, current: &Arc<Object>) -> Result<Option<Arc<Object>>, Status> {
+        let txn = Txn {
+            compares: vec![Compare { key: key.to_owned(), revision: current.revision() }],
+            puts: Vec::new(),
+            deletes: vec![key.to_owned()],
+        };
+        match self.store.txn(txn).await.map_err(errors::store)? {
+            TxnOutcome::Applied { revision, .. } => Ok(Some(crate::scan::at_revision(current, revision))),
+            TxnOutcome::Conflict { .. } => Ok(None),
+        }
+    }
+
+    /// The present object of a target.
+    pub(super) fn current(&self, target: &Target) -> Result<Arc<Object>, Status> {
+        self.store.get(&target.key()).ok_or_else(|| Status::not_found(&target.group_resource(), &target.name))
+    }
+}
+
+/// A document that no store holds: a dry run's outcome, a review's answer.
+pub(super) fn unstored(value: &Value) -> Result<Object, Status> {
+    let bytes =
+        serde_json::to_vec(value).map_err(|error| Status::new(Reason::InternalError, format!("encode the answer: {error}")))?;
+    Ok(Object::new(bytes, 0))
+}
+
+/// # Errors
+/// When stored bytes are not JSON, which the store never holds.
+pub(super) fn decoded(object: &Object) -> Result<Value, Status> {
+    object.value().map_err(|error| Status::internal(format!("decode {object:?}: {error}")))
+}

@@ -1,0 +1,150 @@
+//! The server: what it is made of, and how it is reached.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use mizzen_api::Registry;
+use mizzen_client::Client;
+use mizzen_store::Store;
+use rustls_pki_types::CertificateDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::Chain;
+use crate::auth::{Authorizer, Clock, Identity};
+use crate::authenticate::Authenticate;
+use crate::connect::Connect;
+use crate::http::Handler;
+use crate::in_process::InProcess;
+use crate::openapi::OpenApi;
+use crate::pipeline::Pipeline;
+use crate::virtuals::Virtuals;
+
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long requests may run on after the server was told to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What an API server works with.
+pub struct ServerConfig {
+    pub store: Arc<dyn Store>,
+    pub registry: Arc<Registry>,
+    pub authorizer: Arc<dyn Authorizer>,
+    pub authenticator: Arc<dyn Authenticate>,
+    pub clock: Clock,
+    /// Reviews, tokens: what is answered and not stored.
+    pub virtuals: Virtuals,
+    /// Without one, `pods/log`, `exec`, `attach` and `portforward` answer 404.
+    pub connect: Option<Arc<dyn Connect>>,
+}
+
+pub struct ApiServer {
+    handler: Arc<Handler>,
+}
+
+impl ApiServer {
+    pub fn new(config: ServerConfig) -> Arc<Self> {
+        let pipeline = Arc::new(Pipeline {
+            store: config.store,
+            registry: config.registry.clone(),
+            authorizer: config.authorizer,
+            clock: config.clock,
+            admission: Chain::builtin(),
+            virtuals: config.virtuals,
+        });
+        let handler = Handler {
+            pipeline,
+            authenticator: config.authenticator,
+            connector: config.connect,
+            openapi: OpenApi::new(config.registry),
+            shutdown: CancellationToken::new(),
+        };
+        Arc::new(Self { handler: Arc::new(handler) })
+    }
+
+    /// What is served.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.handler.pipeline.registry
+    }
+
+    /// The API for a component of this process, acting as `identity`.
+    pub fn client(&self, identity: Identity) -> Arc<dyn Client> {
+        Arc::new(InProcess {
+            pipeline: self.handler.pipeline.clone(),
+            identity: Arc::new(identity),
+            shutdown: self.handler.shutdown.clone(),
+        })
+    }
+
+    /// Serves HTTP/1.1 and HTTP/2 over TLS until `shutdown` is cancelled; then watches end, in process too, and
+    /// requests get five seconds to finish.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Arc<rustls::ServerConfig>, shutdown: CancellationToken) {
+        let acceptor = TlsAcceptor::from(tls);
+        let connections = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let serving = self.clone().connection(stream, acceptor.clone(), shutdown.clone());
+                    connections.spawn(async move {
+                        if let Err(error) = serving.await {
+                            tracing::debug!(%peer, error, "connection ended");
+                        }
+                    });
+                }
+                Err(error) => {
+                    // Out of file descriptors, most often: others have to close first.
+                    tracing::warn!(%error, "accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        self.handler.shutdown.cancel();
+        connections.close();
+        if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
+            tracing::info!(left = connections.len(), "requests were still running at shutdown");
+        }
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        acceptor: TlsAcceptor,
+        shutdown: CancellationToken,
+    ) -> Result<(), String> {
+        stream.set_nodelay(true).map_err(|error| format!("set TCP_NODELAY: {error}"))?;
+        let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(format!("TLS handshake: {error}")),
+            Err(_) => return Err("TLS handshake: timed out".to_owned()),
+        };
+        let peer: Option<CertificateDer<'static>> =
+            stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|first| first.clone().into_owned());
+        let peer = Arc::new(peer);
+        let handler = self.handler.clone();
+        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let (handler, peer) = (handler.clone(), peer.clone());
+            async move { Ok::<_, Infallible>(handler.handle(peer.as_ref().as_ref(), request.map(Body::new)).await) }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new());
+        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000).keep_alive_interval(Some(Duration::from_secs(30)));
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            served = connection.as_mut() => return served.map_err(|error| error.to_string()),
+            () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await.map_err(|error| error.to_string())
+    }
+}

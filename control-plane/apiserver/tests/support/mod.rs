@@ -1,0 +1,99 @@
+//! A server over a store in memory, where everybody may do everything, for tests and the example.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use mizzen_api::{GroupVersionResource, Registry, Status};
+use mizzen_apiserver::auth::{Action, Authorizer, Decision, Identity};
+use mizzen_apiserver::virtuals::Virtuals;
+use mizzen_apiserver::{ApiServer, Authenticate, ServerConfig};
+use mizzen_client::{ApiRequest, Client};
+use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
+use rustls_pki_types::CertificateDer;
+use serde_json::{Value, json};
+
+/// Allows everything except to the user `nobody`.
+pub(crate) struct Permissive;
+
+impl Authorizer for Permissive {
+    fn authorize(&self, user: &Identity, _action: &Action<'_>) -> Decision {
+        match user.username.as_str() {
+            "nobody" => Decision::NoOpinion { reason: String::new() },
+            _ => Decision::Allow { reason: String::new() },
+        }
+    }
+}
+
+/// Everybody is an administrator, save who says `Authorization: Bearer nobody` or `wrong`.
+impl Authenticate for Permissive {
+    fn authenticate(&self, _peer: Option<&CertificateDer<'static>>, headers: &HeaderMap) -> Result<Option<Identity>, Status> {
+        match headers.get("authorization").and_then(|value| value.to_str().ok()) {
+            Some("Bearer nobody") => Ok(Some(Identity::component("nobody", &[]))),
+            Some("Bearer wrong") => Err(Status::new(mizzen_api::Reason::Unauthorized, "Unauthorized")),
+            _ => Ok(Some(admin())),
+        }
+    }
+}
+
+pub(crate) fn admin() -> Identity {
+    Identity::component("admin", &["system:masters"])
+}
+
+pub(crate) fn now() -> jiff::Timestamp {
+    #[expect(clippy::disallowed_methods, reason = "the edge of the process: tests and the example run in real time")]
+    jiff::Timestamp::now()
+}
+
+pub(crate) fn server_over(store: Arc<dyn Store>) -> Arc<ApiServer> {
+    ApiServer::new(ServerConfig {
+        store,
+        registry: Arc::new(Registry::builtin()),
+        authorizer: Arc::new(Permissive),
+        authenticator: Arc::new(Permissive),
+        clock: Arc::new(now),
+        virtuals: Virtuals::default(),
+        connect: None,
+    })
+}
+
+/// A server with the namespace `default` and its service account.
+pub(crate) async fn server() -> (Arc<ApiServer>, Arc<dyn Client>) {
+    server_with(Arc::new(MemoryStore::new(HISTORY_BYTES))).await
+}
+
+pub(crate) async fn server_with(store: Arc<dyn Store>) -> (Arc<ApiServer>, Arc<dyn Client>) {
+    let server = server_over(store);
+    let client = server.client(admin());
+    for (resource, namespace, object) in [
+        (gvr("", "v1", "namespaces"), "", json!({"metadata": {"name": "default"}})),
+        (gvr("", "v1", "serviceaccounts"), "default", json!({"metadata": {"name": "default"}})),
+    ] {
+        client.write(ApiRequest::create(&resource, namespace, object)).await.expect("the first objects are stored");
+    }
+    (server, client)
+}
+
+pub(crate) fn gvr(group: &str, version: &str, resource: &str) -> GroupVersionResource {
+    GroupVersionResource::new(group, version, resource)
+}
+
+/// A certificate for loopback that signs itself, and the TLS configuration of a server that shows it.
+pub(crate) fn tls() -> (rcgen::Certificate, Arc<rustls::ServerConfig>) {
+    let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("a certificate");
+    let key = rustls_pki_types::PrivateKeyDer::try_from(signed.signing_key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("TLS versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .expect("the key fits the certificate");
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    (signed.cert, Arc::new(config))
+}
+
+/// A pod that passes validation.
+pub(crate) fn pod(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+           "spec": {"containers": [{"name": "main", "image": "example.com/a:1"}]}})
+}
