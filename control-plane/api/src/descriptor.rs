@@ -106,6 +106,19 @@ pub trait Strategy: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Keeps what an update through a subresource that is a part of the object itself may not change: by default all
+    /// but `status` and metadata, for `status`.
+    fn prepare_subresource_update(&self, subresource: &str, object: &mut Value, old: &Value) {
+        if subresource == "status" {
+            keep_all_but(&["metadata", "status"], object, old);
+        }
+    }
+
+    /// Every field whose change through a subresource (`status`, `ephemeralcontainers`, `finalize`, …) is refused.
+    fn validate_subresource_update(&self, _subresource: &str, _object: &Value, _old: &Value) -> Vec<Cause> {
+        Vec::new()
+    }
+
     /// Which names the kind's objects may have; the pipeline checks the metadata by it.
     fn name_rule(&self) -> crate::validate::NameRule {
         crate::validate::NameRule::Dns1123Subdomain
@@ -127,6 +140,11 @@ pub trait Strategy: Send + Sync + 'static {
         &[]
     }
 
+    /// Whether the pipeline adds the column `Name` first; events place it themselves.
+    fn name_comes_first(&self) -> bool {
+        true
+    }
+
     /// Columns after `Name` (the pipeline adds `Name` first); `Age` is the kind's to place.
     fn columns(&self) -> &'static [Column] {
         AGE_ONLY
@@ -143,9 +161,40 @@ pub trait Strategy: Send + Sync + 'static {
     }
 }
 
+/// Makes `object` the `old` one but for the top-level fields `changed`.
+pub(crate) fn keep_all_but(changed: &[&str], object: &mut Value, old: &Value) {
+    if let (Some(object), Some(old)) = (object.as_object_mut(), old.as_object()) {
+        object.retain(|key, _| changed.contains(&key.as_str()));
+        for (key, value) in old {
+            if !changed.contains(&key.as_str()) {
+                object.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+impl Column {
+    /// A text that is always shown.
+    pub(crate) const fn text(name: &'static str, description: &'static str) -> Self {
+        Self { name, kind: "string", format: "", description, priority: 0 }
+    }
+
+    /// A number that is always shown.
+    pub(crate) const fn number(name: &'static str, description: &'static str) -> Self {
+        Self { name, kind: "integer", format: "", description, priority: 0 }
+    }
+
+    /// A text that `-o wide` shows.
+    pub(crate) const fn wide(name: &'static str, description: &'static str) -> Self {
+        Self { name, kind: "string", format: "", description, priority: 1 }
+    }
+
+    pub(crate) const AGE: Self =
+        Self { name: "Age", kind: "date", format: "", description: "Time since the object was created.", priority: 0 };
+}
+
 /// The columns of a kind that has nothing special to show.
-pub const AGE_ONLY: &[Column] =
-    &[Column { name: "Age", kind: "date", format: "", description: "Time since the object was created.", priority: 0 }];
+pub const AGE_ONLY: &[Column] = &[Column::AGE];
 
 /// Where `/scale` finds its numbers (`autoscaling/v1.Scale`), as JSON pointers.
 #[derive(Clone, Debug)]

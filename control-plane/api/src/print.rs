@@ -12,6 +12,18 @@ pub fn age(object: &Value, now: Timestamp) -> String {
         .map_or_else(|| "<unknown>".to_owned(), |created| human_duration(now.as_second() - created.as_second()))
 }
 
+/// How long ago a timestamp was, `<unknown>` when it is none.
+pub fn since(timestamp: &str, now: Timestamp) -> String {
+    timestamp
+        .parse::<Timestamp>()
+        .map_or_else(|_| "<unknown>".to_owned(), |then| human_duration(now.as_second() - then.as_second()))
+}
+
+/// A text, or `<none>`.
+pub fn or_none(text: &str) -> &str {
+    if text.is_empty() { "<none>" } else { text }
+}
+
 /// A duration in the two most significant units that Kubernetes shows (`apimachinery/pkg/util/duration`).
 pub fn human_duration(seconds: i64) -> String {
     const MINUTE: i64 = 60;

@@ -18,6 +18,7 @@ mod service;
 mod service_account;
 mod token_review;
 mod value;
+mod workload;
 
 use crate::descriptor::ResourceDescriptor;
 

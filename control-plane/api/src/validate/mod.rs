@@ -2,6 +2,7 @@
 
 mod metadata;
 mod names;
+mod path;
 
 pub use metadata::{validate_labels, validate_metadata, validate_metadata_update};
 pub use names::{
@@ -9,14 +10,16 @@ pub use names::{
     label_value, path_segment, port_name, port_number, qualified_name,
 };
 
+pub use path::Path;
+
 use std::fmt::Display;
 
 use serde_json::Value;
 
 use crate::status::Cause;
 
-fn cause(reason: &str, field: &str, message: String) -> Cause {
-    Cause { reason: reason.to_owned(), message, field: field.to_owned() }
+fn cause(reason: &str, field: impl Display, message: String) -> Cause {
+    Cause { reason: reason.to_owned(), message, field: field.to_string() }
 }
 
 /// A value as Kubernetes quotes it in messages: strings in quotes, other values as JSON.
@@ -27,7 +30,7 @@ pub fn quoted(value: &Value) -> String {
     }
 }
 
-pub fn required(field: &str, detail: &str) -> Cause {
+pub fn required(field: impl Display, detail: &str) -> Cause {
     let message = match detail {
         "" => "Required value".to_owned(),
         detail => format!("Required value: {detail}"),
@@ -35,43 +38,59 @@ pub fn required(field: &str, detail: &str) -> Cause {
     cause("FieldValueRequired", field, message)
 }
 
-pub fn invalid(field: &str, value: &Value, detail: impl Display) -> Cause {
+pub fn invalid(field: impl Display, value: &Value, detail: impl Display) -> Cause {
     cause("FieldValueInvalid", field, format!("Invalid value: {}: {detail}", quoted(value)))
 }
 
-pub fn invalid_text(field: &str, value: &str, detail: impl Display) -> Cause {
+pub fn invalid_text(field: impl Display, value: &str, detail: impl Display) -> Cause {
     cause("FieldValueInvalid", field, format!("Invalid value: {value:?}: {detail}"))
 }
 
-pub fn not_supported(field: &str, value: &str, supported: &[&str]) -> Cause {
+pub fn not_supported(field: impl Display, value: &str, supported: &[&str]) -> Cause {
     let mut sorted = supported.to_vec();
     sorted.sort_unstable();
     let list: Vec<String> = sorted.iter().map(|value| format!("{value:?}")).collect();
     cause("FieldValueNotSupported", field, format!("Unsupported value: {value:?}: supported values: {}", list.join(", ")))
 }
 
-pub fn forbidden(field: &str, detail: &str) -> Cause {
+pub fn forbidden(field: impl Display, detail: &str) -> Cause {
     cause("FieldValueForbidden", field, format!("Forbidden: {detail}"))
 }
 
-pub fn duplicate(field: &str, value: &Value) -> Cause {
+pub fn duplicate(field: impl Display, value: &Value) -> Cause {
     cause("FieldValueDuplicate", field, format!("Duplicate value: {}", quoted(value)))
 }
 
-pub fn too_long(field: &str, limit: usize) -> Cause {
+pub fn too_long(field: impl Display, limit: usize) -> Cause {
     cause("FieldValueTooLong", field, format!("Too long: may not be more than {limit} bytes"))
 }
 
-pub fn too_many(field: &str, count: usize, limit: usize) -> Cause {
+pub fn too_many(field: impl Display, count: usize, limit: usize) -> Cause {
     cause("FieldValueTooMany", field, format!("Too many: {count}: must have at most {limit} items"))
 }
 
+/// What a field names does not exist.
+pub fn not_found(field: impl Display, value: &str) -> Cause {
+    cause("FieldValueNotFound", field, format!("Not found: {value:?}"))
+}
+
+/// A whole number that may not be negative.
+pub fn non_negative(field: impl Display, value: Option<&Value>) -> Option<Cause> {
+    let value = value.filter(|value| value.as_i64().is_some_and(|number| number < 0))?;
+    Some(invalid(field, value, "must be greater than or equal to 0"))
+}
+
+/// A text that must be one of `supported`, where it is set at all.
+pub fn one_of(field: impl Display, value: &str, supported: &[&str]) -> Option<Cause> {
+    (!value.is_empty() && !supported.contains(&value)).then(|| not_supported(field, value, supported))
+}
+
 /// One [`invalid_text`] for each of a checker's complaints.
-pub fn complaints(field: &str, value: &str, complaints: Vec<String>) -> impl Iterator<Item = Cause> {
-    complaints.into_iter().map(move |detail| invalid_text(field, value, detail))
+pub fn complaints(field: impl Display, value: &str, complaints: Vec<String>) -> impl Iterator<Item = Cause> {
+    complaints.into_iter().map(move |detail| invalid_text(&field, value, detail))
 }
 
 /// A field that may not change.
-pub fn immutable(field: &str, new: Option<&Value>, old: Option<&Value>) -> Option<Cause> {
+pub fn immutable(field: impl Display, new: Option<&Value>, old: Option<&Value>) -> Option<Cause> {
     (new != old).then(|| invalid(field, new.unwrap_or(&Value::Null), "field is immutable"))
 }

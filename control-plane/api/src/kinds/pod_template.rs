@@ -1,1 +1,0 @@
-//! Pod templates, as workloads have them.

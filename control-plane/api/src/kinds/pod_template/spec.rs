@@ -1,0 +1,166 @@
+//! `PodSpec` as a whole (`core/validation.ValidatePodSpec`).
+
+use serde_json::Value;
+
+use super::super::value::{entries, flag, int, list, text};
+use super::containers::check_containers;
+use super::scheduling::{check_affinity, check_node_labels, check_spreading, check_tolerations};
+use super::volumes::check_volumes;
+use crate::status::Cause;
+use crate::validate::{
+    NameRule, Path, complaints, dns1123_label, dns1123_subdomain, duplicate, forbidden, invalid, ip_address, non_negative,
+    one_of, qualified_name, required,
+};
+
+/// Whether the spec is a pod's own or a template's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum SpecContext {
+    Pod,
+    Template,
+}
+
+/// Every wrong field of a pod spec that has its defaults.
+pub(in super::super) fn check_spec(spec: &Value, path: &Path, context: SpecContext) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let volumes = check_volumes(spec, path, &mut causes);
+    check_containers(spec, path, &volumes, &mut causes);
+    if context == SpecContext::Template && !list(spec, "/ephemeralContainers").is_empty() {
+        causes.push(forbidden(path.field("ephemeralContainers"), "ephemeral containers not allowed in pod template"));
+    }
+    causes.extend(one_of(path.field("restartPolicy"), text(spec, "/restartPolicy"), &["Always", "OnFailure", "Never"]));
+    check_dns(spec, path, &mut causes);
+    causes.extend(non_negative(path.field("terminationGracePeriodSeconds"), spec.get("terminationGracePeriodSeconds")));
+    if let Some(seconds) = spec.get("activeDeadlineSeconds").filter(|seconds| !seconds.is_null())
+        && !seconds.as_i64().is_some_and(|seconds| (1..=i64::from(i32::MAX)).contains(&seconds))
+    {
+        causes.push(invalid(path.field("activeDeadlineSeconds"), seconds, "must be between 1 and 2147483647, inclusive"));
+    }
+    check_names(spec, path, &mut causes);
+    check_security(spec, path, &mut causes);
+    check_node_labels(spec.get("nodeSelector"), &path.field("nodeSelector"), &mut causes);
+    check_affinity(spec.get("affinity"), &path.field("affinity"), &mut causes);
+    check_tolerations(list(spec, "/tolerations"), &path.field("tolerations"), &mut causes);
+    check_spreading(spec, &path.field("topologySpreadConstraints"), &mut causes);
+    let gates = path.field("schedulingGates");
+    for (index, gate) in list(spec, "/schedulingGates").iter().enumerate() {
+        let at = gates.index(index);
+        let name = text(gate, "/name");
+        causes.extend(complaints(at.field("name"), name, qualified_name(name)));
+        if list(spec, "/schedulingGates")[..index].iter().any(|other| text(other, "/name") == name) {
+            causes.push(duplicate(at, &name.into()));
+        }
+    }
+    if context == SpecContext::Pod && !text(spec, "/nodeName").is_empty() && !list(spec, "/schedulingGates").is_empty() {
+        causes.push(forbidden(path.field("nodeName"), "cannot be set until all schedulingGates have been cleared"));
+    }
+    causes
+}
+
+fn check_dns(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
+    let policy = text(spec, "/dnsPolicy");
+    let policies = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
+    causes.extend(one_of(path.field("dnsPolicy"), policy, &policies));
+    let config = path.field("dnsConfig");
+    let servers = config.field("nameservers");
+    let given = list(spec, "/dnsConfig/nameservers");
+    if policy == "None" && spec.get("dnsConfig").is_none_or(Value::is_null) {
+        causes.push(required(config, "must provide `dnsConfig` when `dnsPolicy` is None"));
+    } else if policy == "None" && given.is_empty() {
+        causes.push(required(servers, "must provide at least one DNS nameserver when `dnsPolicy` is None"));
+    }
+    if given.len() > 3 {
+        causes.push(invalid(servers, &Value::Array(given.to_vec()), "must not have more than 3 nameservers"));
+    }
+    for (index, server) in given.iter().enumerate() {
+        let server = server.as_str().unwrap_or("");
+        causes.extend(complaints(servers.index(index), server, ip_address(server)));
+    }
+}
+
+fn check_names(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
+    type Check = fn(&str) -> Vec<String>;
+    let checks: [(&str, Check); 7] = [
+        ("serviceAccountName", dns1123_subdomain),
+        ("nodeName", dns1123_subdomain),
+        ("hostname", dns1123_label),
+        ("subdomain", dns1123_label),
+        ("priorityClassName", dns1123_subdomain),
+        ("runtimeClassName", dns1123_subdomain),
+        ("schedulerName", qualified_name),
+    ];
+    for (field, check) in checks {
+        if let Some(name) = spec.get(field).and_then(Value::as_str).filter(|name| !name.is_empty()) {
+            causes.extend(complaints(path.field(field), name, check(name)));
+        }
+    }
+    let secrets = path.field("imagePullSecrets");
+    for (index, secret) in list(spec, "/imagePullSecrets").iter().enumerate() {
+        if text(secret, "/name").is_empty() {
+            causes.push(required(secrets.index(index).field("name"), ""));
+        }
+    }
+    let aliases = path.field("hostAliases");
+    for (index, alias) in list(spec, "/hostAliases").iter().enumerate() {
+        let at = aliases.index(index);
+        causes.extend(complaints(at.field("ip"), text(alias, "/ip"), ip_address(text(alias, "/ip"))));
+        for (number, hostname) in list(alias, "/hostnames").iter().enumerate() {
+            let hostname = hostname.as_str().unwrap_or("");
+            causes.extend(complaints(at.field("hostnames").index(number), hostname, NameRule::default().check(hostname)));
+        }
+    }
+    let gates = path.field("readinessGates");
+    for (index, gate) in list(spec, "/readinessGates").iter().enumerate() {
+        let name = text(gate, "/conditionType");
+        causes.extend(complaints(gates.index(index).field("conditionType"), name, qualified_name(name)));
+    }
+}
+
+fn check_security(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
+    let at = path.field("securityContext");
+    for field in ["runAsUser", "runAsGroup", "fsGroup"] {
+        if let Some(id) = int(spec, &format!("/securityContext/{field}"))
+            && !(0..=i64::from(i32::MAX)).contains(&id)
+        {
+            causes.push(invalid(at.field(field), &id.into(), "must be between 0 and 2147483647, inclusive"));
+        }
+    }
+    let policies = ["OnRootMismatch", "Always"];
+    causes.extend(one_of(at.field("fsGroupChangePolicy"), text(spec, "/securityContext/fsGroupChangePolicy"), &policies));
+    check_seccomp(spec.get("securityContext"), &at, causes);
+    if flag(spec, "/shareProcessNamespace") && flag(spec, "/hostPID") {
+        causes.push(invalid(
+            path.field("shareProcessNamespace"),
+            &true.into(),
+            "ShareProcessNamespace and HostPID cannot both be enabled",
+        ));
+    }
+    let overhead = path.field("overhead");
+    for (name, amount) in entries(spec, "/overhead") {
+        super::containers::check_quantity(amount, &overhead.key(name), causes);
+    }
+}
+
+pub(super) fn check_seccomp(context: Option<&Value>, path: &Path, causes: &mut Vec<Cause>) {
+    let Some(profile) = context.and_then(|context| context.get("seccompProfile")).filter(|profile| !profile.is_null()) else {
+        return;
+    };
+    let at = path.field("seccompProfile");
+    let local = text(profile, "/localhostProfile");
+    match text(profile, "/type") {
+        "" => causes.push(required(at.field("type"), "")),
+        "Localhost" if local.is_empty() => {
+            causes.push(required(at.field("localhostProfile"), "must be set when seccomp type is Localhost"));
+        }
+        "Localhost" => {}
+        kind => {
+            causes.extend(one_of(at.field("type"), kind, &["Localhost", "RuntimeDefault", "Unconfined"]));
+            if !local.is_empty() {
+                causes.push(invalid(
+                    at.field("localhostProfile"),
+                    &local.into(),
+                    "can only be set when seccomp type is Localhost",
+                ));
+            }
+        }
+    }
+}
