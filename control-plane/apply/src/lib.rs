@@ -11,6 +11,8 @@ pub mod managed;
 pub mod merge_patch;
 mod schema;
 pub mod strategic;
+#[cfg(test)]
+mod test_schema;
 
 pub use bounds::MAX_DEPTH;
 pub use error::PatchError;

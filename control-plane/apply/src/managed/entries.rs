@@ -100,7 +100,16 @@ impl Entry {
 pub(super) fn decode(list: Option<&Value>) -> Result<Vec<Entry>, String> {
     match list {
         None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Array(entries)) => entries.iter().map(Entry::decode).collect(),
+        Some(Value::Array(list)) => {
+            let mut entries: Vec<Entry> = Vec::with_capacity(list.len());
+            for entry in list {
+                let entry = Entry::decode(entry)?;
+                // Of two entries of one manager, the later counts.
+                entries.retain(|known| !known.is(&entry.manager, &entry.api_version));
+                entries.push(entry);
+            }
+            Ok(entries)
+        }
         Some(_) => Err("managedFields is not a list".to_owned()),
     }
 }
@@ -162,9 +171,14 @@ pub(super) fn cap_updaters(entries: &mut Vec<Entry>) {
         let key = |place: &usize| (&entries[*place].time, &entries[*place].manager.name);
         key(left).cmp(&key(right))
     });
-    // The first entry of each version becomes the bucket of the others.
+    // The first entry of each version becomes the bucket of the others, unless there is one from before.
+    let is_bucket = |entry: &Entry| {
+        let Manager { name, operation, subresource } = &entry.manager;
+        name == ANCIENT && *operation == Operation::Update && subresource.is_empty()
+    };
     let mut merged = Vec::new();
-    let mut buckets: Vec<usize> = Vec::new();
+    let mut buckets: Vec<usize> = (0..entries.len()).filter(|place| is_bucket(&entries[*place])).collect();
+    updaters.retain(|place| !buckets.contains(place));
     for place in updaters {
         if excess == 0 {
             break;

@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use super::extract::{BadItem, extract_at};
 use super::fieldset::FieldSet;
-use super::node::{Kind, Node, is_empty};
+use super::node::{Kind, Node};
 use super::path::PathElement;
 
-/// Removes the members of `gone` from `value`. A field whose last content goes is removed with it.
+/// Removes the members of `gone` from `value`.
 fn remove(set: &SchemaSet, node: Node<'_>, value: &mut Value, gone: &FieldSet) {
     match (node.kind(set, [Some(value), None]), value) {
         (Kind::Fields(fields), Value::Object(object)) => {
@@ -19,10 +19,8 @@ fn remove(set: &SchemaSet, node: Node<'_>, value: &mut Value, gone: &FieldSet) {
             }
             for (element, below) in &gone.children {
                 let PathElement::Field(name) = element else { continue };
-                let Some(value) = object.get_mut(name).filter(|value| !is_empty(value)) else { continue };
-                remove(set, fields.child(name).0, value, below);
-                if is_empty(value) {
-                    object.remove(name);
+                if let Some(value) = object.get_mut(name) {
+                    remove(set, fields.child(name).0, value, below);
                 }
             }
         }
