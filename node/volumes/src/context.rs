@@ -1,0 +1,47 @@
+//! What volumes and environment variables may be made from.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::Pod;
+
+/// A pod on its node.
+#[derive(Clone, Copy)]
+pub struct PodContext<'a> {
+    pub pod: &'a Pod,
+    pub node_name: &'a str,
+    pub host_ips: &'a [IpAddr],
+    /// Empty before the pod has its addresses.
+    pub pod_ips: &'a [IpAddr],
+    /// Millicores and bytes of the node: what a container without limits may use.
+    pub allocatable_cpu: i64,
+    pub allocatable_memory: i64,
+}
+
+impl PodContext<'_> {
+    pub fn namespace(&self) -> &str {
+        self.pod.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    pub fn name(&self) -> &str {
+        self.pod.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    pub fn uid(&self) -> &str {
+        self.pod.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    pub fn service_account(&self) -> &str {
+        self.pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.service_account_name.as_deref())
+            .filter(|n| !n.is_empty())
+            .unwrap_or("default")
+    }
+
+    /// `securityContext.fsGroup`.
+    pub fn fs_group(&self) -> Option<u32> {
+        let group = self.pod.spec.as_ref()?.security_context.as_ref()?.fs_group?;
+        u32::try_from(group).ok()
+    }
+}
