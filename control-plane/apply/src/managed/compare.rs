@@ -49,15 +49,16 @@ enum Change {
 
 /// Compares two documents of one kind; a missing one has no fields.
 pub(super) fn compare(set: &SchemaSet, root: Node<'_>, old: Option<&Value>, new: Option<&Value>) -> Result<Comparison, BadItem> {
-    Ok(walk(set, root, old, new)?.1)
+    Ok(walk(set, root, old, new, true)?.1)
 }
 
-/// The change of the value itself, and of what is below it.
+/// The change of the value itself, and of what is below it. A value is `present` if it was there before, seen or not.
 fn walk(
     set: &SchemaSet,
     node: Node<'_>,
     old: Option<&Value>,
     new: Option<&Value>,
+    present: bool,
 ) -> Result<(Option<Change>, Comparison), BadItem> {
     let itself = match (old, new) {
         (None, Some(_)) => Some(Change::Added),
@@ -68,7 +69,7 @@ fn walk(
     let nothing_inside = old.is_none_or(is_empty) && new.is_none_or(is_empty);
     match node.kind(set, [old, new]) {
         Kind::Fields(fields) if !nothing_inside => {
-            compare_fields(set, fields, old.and_then(Value::as_object), new.and_then(Value::as_object), &mut below)?;
+            compare_fields(set, fields, old.and_then(Value::as_object), new.and_then(Value::as_object), present, &mut below)?;
         }
         Kind::List(list) if !nothing_inside => {
             compare_items(set, list, old.and_then(Value::as_array), new.and_then(Value::as_array), &mut below)?;
@@ -79,8 +80,8 @@ fn walk(
                 && (old.is_object() || old.is_array() || new.is_object() || new.is_array())
                 && std::mem::discriminant(old) != std::mem::discriminant(new)
             {
-                below.join(&walk(set, node, Some(old), None)?.1);
-                below.join(&walk(set, node, None, Some(new))?.1);
+                below.join(&walk(set, node, Some(old), None, true)?.1);
+                below.join(&walk(set, node, None, Some(new), false)?.1);
             }
             return Ok((Some(Change::Modified), below));
         }
@@ -94,6 +95,7 @@ fn compare_fields(
     fields: Fields<'_>,
     old: Option<&Map<String, Value>>,
     new: Option<&Map<String, Value>>,
+    present: bool,
     out: &mut Comparison,
 ) -> Result<(), BadItem> {
     let only_new = new.into_iter().flat_map(Map::keys).filter(|name| !old.is_some_and(|old| old.contains_key(*name)));
@@ -103,12 +105,12 @@ fn compare_fields(
             continue;
         }
         let element = PathElement::field(name);
-        let (mut change, below) = walk(set, fields.child(name).0, old, new).map_err(|error| error.below(&element))?;
-        if change == Some(Change::Added) && !new.is_none_or(is_empty) && fields.always_present(set, name) {
-            let is_leaf = matches!(fields.child(name).0.kind(set, [old, new]), Kind::Leaf);
-            if !is_leaf {
-                change = None;
-            }
+        let node = fields.child(name).0;
+        let present = present && (old.is_some() || fields.always_present(name));
+        let (mut change, below) = walk(set, node, old, new, present).map_err(|error| error.below(&element))?;
+        let is_filled = !new.is_none_or(is_empty) && !matches!(node.kind(set, [old, new]), Kind::Leaf);
+        if change == Some(Change::Added) && present && is_filled {
+            change = None;
         }
         out.graft(&element, change, below);
     }
@@ -132,7 +134,7 @@ fn compare_items(
         let before = old_places.get(element).map_or(&[][..], Vec::as_slice);
         let after = new_places.get(element).map_or(&[][..], Vec::as_slice);
         let single = |old: Option<&Value>, new: Option<&Value>| {
-            walk(set, list.node, old, new).map_err(|error: BadItem| error.below(element))
+            walk(set, list.node, old, new, old.is_some()).map_err(|error: BadItem| error.below(element))
         };
         match (before, after) {
             ([] | [_], [] | [_]) => {

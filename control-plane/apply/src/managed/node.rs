@@ -91,12 +91,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Whether a field is there even when a document does not show it: structs and required fields.
-    pub(super) fn always_present(self, set: &SchemaSet, name: &str) -> bool {
+    /// Whether a field is there even when a document does not show it, so that filling it does not add it: required
+    /// fields, and the structs that the API's types hold by value. The schema does not tell those from optional ones, but
+    /// they have the same names in every kind.
+    pub(super) fn always_present(self, name: &str) -> bool {
+        const BY_VALUE: &[&str] =
+            &["metadata", "spec", "status", "template", "strategy", "updateStrategy", "jobTemplate", "loadBalancer", "resources"];
         let Self::Struct(object) = self else { return false };
-        object.fields.get(name).is_some_and(|field| {
-            field.required || matches!(&set.resolve(&field.schema).shape, Shape::Object(object) if !object.atomic)
-        })
+        object.fields.get(name).is_some_and(|field| field.required || BY_VALUE.contains(&name))
     }
 }
 

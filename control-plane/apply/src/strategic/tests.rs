@@ -222,3 +222,20 @@ fn a_patch_of_any_depth_is_answered() {
     }
     assert!(matches!(apply(&pods(), "Pod", &mut json!({}), &deep), Err(PatchError::TooDeep { .. })));
 }
+
+#[test]
+fn a_real_deployment_merges_its_containers_by_name() {
+    let mut doc = json!({"spec": {"template": {"spec": {"containers": [
+        {"name": "web", "image": "nginx:1", "ports": [{"containerPort": 80}]},
+        {"name": "log", "image": "log:1"},
+    ]}}}});
+    let patch = json!({"spec": {"template": {"spec": {
+        "$setElementOrder/containers": [{"name": "web"}, {"name": "log"}],
+        "containers": [{"name": "web", "image": "nginx:2"}],
+    }}}});
+    apply(mizzen_api::schema::builtin(), "io.k8s.api.apps.v1.Deployment", &mut doc, &patch).unwrap();
+    assert_eq!(
+        doc["spec"]["template"]["spec"]["containers"],
+        json!([{"name": "web", "image": "nginx:2", "ports": [{"containerPort": 80}]}, {"name": "log", "image": "log:1"}])
+    );
+}

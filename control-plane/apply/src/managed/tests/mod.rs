@@ -1,4 +1,5 @@
 mod applies;
+mod builtin;
 mod fields;
 mod properties;
 mod updates;
