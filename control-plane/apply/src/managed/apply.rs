@@ -19,13 +19,8 @@ pub(super) fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, fo
     let root = Node::root(ctx.set, ctx.schema);
     let mut managed = entries::decode(live.and_then(entries::of))
         .map_err(|error| ApplyError::invalid(format!("failed to decode managed fields: {error}")))?;
-    let live = live.map(|live| {
-        let mut live = live.clone();
-        entries::take(&mut live);
-        live
-    });
     if managed.is_empty()
-        && let Some(live) = &live
+        && let Some(live) = live
     {
         update::record(ctx, BEFORE_FIRST_APPLY, None, live, &mut managed)
             .map_err(|error| ApplyError::invalid(format!("failed to create manager for existing fields: {error}")))?;
@@ -41,7 +36,7 @@ pub(super) fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, fo
     let manager = Manager { name: name.to_owned(), operation: Operation::Apply, subresource: ctx.subresource.to_owned() };
     let last = managed.iter().position(|entry| entry.is(&manager, ctx.api_version)).map(|place| managed.remove(place));
 
-    let mut merged = merged(ctx, root, live.as_ref(), applied)?;
+    let (mut merged, recorded) = merged(ctx, root, live, applied)?;
     if let Some(last) = &last {
         let mut owned = fields.clone();
         for entry in &managed {
@@ -51,10 +46,10 @@ pub(super) fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, fo
             .map_err(|error| ApplyError::invalid(format!("failed to prune fields: {error}")))?;
     }
 
-    let change = compare(ctx.set, root, live.as_ref(), Some(&merged))
+    let change = compare(ctx.set, root, live, Some(&merged))
         .map_err(|error| ApplyError::invalid(format!("failed to compare objects: {error}")))?
         .without(&reset);
-    if !force && let Some(live) = &live {
+    if !force && let Some(live) = live {
         let allowed: Option<FieldSet> = if ctx.manager == last_applied::MANAGER { last_applied::owned(ctx, live) } else { None };
         let conflicts = ownership::conflicts(managed.iter(), &change, allowed.as_ref());
         if !conflicts.0.is_empty() {
@@ -65,7 +60,9 @@ pub(super) fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, fo
     managed.retain(|entry| !entry.fields.is_empty());
 
     ownership::strip(&mut fields);
-    let is_same_object = live.as_ref() == Some(&merged);
+    // With what was recorded before put back, the two differ only if the object does.
+    entries::restore(&mut merged, recorded);
+    let is_same_object = live == Some(&merged);
     let time = match last {
         Some(last) if is_same_object && last.fields == fields => last.time,
         _ => Some(super::timestamp(ctx.now)),
@@ -101,9 +98,16 @@ fn check(ctx: &Context<'_>, live: Option<&Value>, applied: &Value) -> Result<(),
     }
 }
 
-/// The live document with the configuration merged into it, less what this write resets.
-fn merged(ctx: &Context<'_>, root: Node<'_>, live: Option<&Value>, applied: &Value) -> Result<Value, ApplyError> {
+/// The live document with the configuration merged into it, less what this write resets; and apart from it the managed
+/// fields that it had.
+fn merged(
+    ctx: &Context<'_>,
+    root: Node<'_>,
+    live: Option<&Value>,
+    applied: &Value,
+) -> Result<(Value, Option<Value>), ApplyError> {
     let mut merged = live.cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    let recorded = entries::take(&mut merged);
     if let (Kind::Fields(fields), Value::Object(config)) = (root.kind(ctx.set, [Some(applied), None]), applied)
         && let Value::Object(object) = &mut merged
     {
@@ -111,5 +115,5 @@ fn merged(ctx: &Context<'_>, root: Node<'_>, live: Option<&Value>, applied: &Val
             .map_err(|error| ApplyError::invalid(format!("failed to merge config: {error}")))?;
     }
     entries::take(&mut merged);
-    Ok(merged)
+    Ok((merged, recorded))
 }

@@ -124,6 +124,13 @@ pub(super) fn take(object: &mut Value) -> Option<Value> {
     object.get_mut("metadata")?.as_object_mut()?.remove("managedFields")
 }
 
+/// Puts back what [`take`] took.
+pub(super) fn restore(object: &mut Value, recorded: Option<Value>) {
+    if let (Some(Value::Object(metadata)), Some(recorded)) = (object.get_mut("metadata"), recorded) {
+        metadata.insert("managedFields".to_owned(), recorded);
+    }
+}
+
 /// Writes the entries into a document, in the order of Kubernetes: appliers first, then by time and name.
 pub(super) fn put(object: &mut Value, mut entries: Vec<Entry>) {
     let Some(object) = object.as_object_mut() else { return };

@@ -92,16 +92,21 @@ pub(super) fn element_order(value: &Value) -> Result<&[Value], PatchError> {
 }
 
 /// A value of the patch that replaces what was there, without the directives in it and without nulls in objects.
-pub(super) fn without_directives(value: &Value) -> Value {
+fn without_directives(value: &Value) -> Value {
     match value {
         Value::Object(fields) => fields
             .iter()
             .filter(|(name, value)| key(name) == Key::Field && !value.is_null())
             .map(|(name, value)| (name.clone(), without_directives(value)))
             .collect(),
-        Value::Array(items) => items.iter().filter(|item| !is_special(item)).map(without_directives).collect(),
+        Value::Array(items) => Value::Array(elements(items)),
         scalar => scalar.clone(),
     }
+}
+
+/// The elements that a list of the patch replaces a list with.
+pub(super) fn elements(items: &[Value]) -> Vec<Value> {
+    items.iter().filter(|item| !is_special(item)).map(without_directives).collect()
 }
 
 /// A list element that stands for no element: it deletes one, or says that the list is replaced.

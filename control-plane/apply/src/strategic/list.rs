@@ -21,11 +21,7 @@ impl Merge<'_> {
     /// Merges `patch` into `list`; `order` is the list's `$setElementOrder`, if the patch has one.
     pub(super) fn apply(&self, list: &mut Vec<Value>, patch: &[Value], order: Option<&[Value]>) -> Result<(), PatchError> {
         if !self.strategy.merge {
-            list.clear();
-            list.extend(patch.iter().filter_map(|item| match directive::without_directives(&Value::Array(vec![item.clone()])) {
-                Value::Array(mut kept) => kept.pop(),
-                _ => None,
-            }));
+            *list = directive::elements(patch);
             return Ok(());
         }
         match merge_key(self.strategy) {
