@@ -1,7 +1,14 @@
 //! `Node`.
 
+use serde_json::Value;
+
 use super::builder::{Describe, resource};
-use crate::descriptor::{ResourceDescriptor, Scope, Strategy};
+use super::pod_template::check_taints;
+use super::value::{entries, flag, list, text};
+use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
+use crate::print::{age, or_none};
+use crate::status::Cause;
+use crate::validate::{Path, forbidden};
 
 struct Node;
 
@@ -9,4 +16,137 @@ pub(super) fn descriptor() -> ResourceDescriptor {
     resource("", "Node", "nodes", Scope::Cluster, Node).short("no").status()
 }
 
-impl Strategy for Node {}
+const COLUMNS: &[Column] = &[
+    Column::text("Status", "Whether the node is ready for pods."),
+    Column::text("Roles", "The roles that the node is labelled with."),
+    Column::AGE,
+    Column::text("Version", "The version of the node's agent."),
+    Column::wide("Internal-IP", "The node's address inside the cluster."),
+    Column::wide("External-IP", "The node's address outside the cluster."),
+    Column::wide("OS-Image", "The operating system."),
+    Column::wide("Kernel-Version", "The version of the kernel."),
+    Column::wide("Container-Runtime", "The container runtime and its version."),
+];
+
+impl Strategy for Node {
+    /// An agent registers itself with its status.
+    fn prepare_create(&self, _object: &mut Value) {}
+
+    fn validate(&self, object: &Value) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        let spec = Path::root("spec");
+        check_taints(list(object, "/spec/taints"), &spec.field("taints"), &mut causes);
+        causes
+    }
+
+    fn validate_update(&self, object: &Value, old: &Value) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        for field in ["providerID", "podCIDR", "podCIDRs"] {
+            let pointer = format!("/spec/{field}");
+            if let Some(before) = old.pointer(&pointer)
+                && *before != Value::String(String::new())
+                && object.pointer(&pointer) != Some(before)
+            {
+                causes.push(forbidden(format!("spec.{field}"), "node updates may not change this once it is set"));
+            }
+        }
+        causes
+    }
+
+    fn selectable(&self, object: &Value, path: &str) -> Option<String> {
+        (path == "spec.unschedulable").then(|| flag(object, "/spec/unschedulable").to_string())
+    }
+
+    fn selectable_fields(&self) -> &'static [&'static str] {
+        &["spec.unschedulable"]
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn cells(&self, object: &Value, context: Context) -> Vec<Value> {
+        let address = |kind: &str| {
+            let found = list(object, "/status/addresses").iter().find(|address| text(address, "/type") == kind);
+            found.map_or("", |address| text(address, "/address"))
+        };
+        let info = |field: &str| text(object, &format!("/status/nodeInfo/{field}")).to_owned();
+        let unknown = |text: String| if text.is_empty() { "<unknown>".to_owned() } else { text };
+        [
+            status(object),
+            roles(object),
+            age(object, context.now),
+            info("kubeletVersion"),
+            or_none(address("InternalIP")).to_owned(),
+            or_none(address("ExternalIP")).to_owned(),
+            unknown(info("osImage")),
+            unknown(info("kernelVersion")),
+            unknown(info("containerRuntimeVersion")),
+        ]
+        .into_iter()
+        .map(Value::String)
+        .collect()
+    }
+}
+
+fn status(node: &Value) -> String {
+    let ready = list(node, "/status/conditions").iter().find(|condition| text(condition, "/type") == "Ready");
+    let mut status = match ready.map(|condition| text(condition, "/status")) {
+        Some("True") => "Ready",
+        Some(_) => "NotReady",
+        None => "Unknown",
+    }
+    .to_owned();
+    if flag(node, "/spec/unschedulable") {
+        status.push_str(",SchedulingDisabled");
+    }
+    status
+}
+
+fn roles(node: &Value) -> String {
+    let mut roles: Vec<&str> = entries(node, "/metadata/labels")
+        .filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
+            Some(role) => Some(role),
+            None if key == "kubernetes.io/role" => value.as_str(),
+            None => None,
+        })
+        .filter(|role| !role.is_empty())
+        .collect();
+    roles.sort_unstable();
+    roles.dedup();
+    or_none(&roles.join(",")).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_shows_its_state_and_roles() {
+        let node = json!({
+            "metadata": {"labels": {"node-role.kubernetes.io/worker": "", "node-role.kubernetes.io/control-plane": ""}},
+            "spec": {"unschedulable": true},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"kubeletVersion": "v1.36.0"},
+                "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]},
+        });
+        let now = "2026-01-01T00:00:00Z".parse().expect("a timestamp");
+        let cells = Node.cells(&node, Context { now });
+        assert_eq!(cells.len(), COLUMNS.len());
+        assert_eq!(cells[..2], [json!("Ready,SchedulingDisabled"), json!("control-plane,worker")]);
+        assert_eq!(cells[3..7], [json!("v1.36.0"), json!("10.0.0.1"), json!("<none>"), json!("<unknown>")]);
+        assert_eq!(Node.selectable(&node, "spec.unschedulable").as_deref(), Some("true"));
+    }
+
+    #[test]
+    fn taints_are_checked_and_the_pod_range_stays() {
+        let causes = Node.validate(&json!({"spec": {"taints": [{"key": "a", "effect": "No"}, {"key": "b", "effect": "NoSchedule"}, {"key": "b", "effect": "NoSchedule"}]}}));
+        assert_eq!(
+            causes.iter().map(|cause| cause.field.as_str()).collect::<Vec<_>>(),
+            ["spec.taints[0].effect", "spec.taints[2]"]
+        );
+        let old = json!({"spec": {"podCIDR": "10.0.0.0/24", "providerID": ""}});
+        assert_eq!(Node.validate_update(&json!({"spec": {"providerID": "x"}}), &old)[0].field, "spec.podCIDR");
+    }
+}

@@ -1,7 +1,11 @@
 //! `ServiceAccount`.
 
+use serde_json::Value;
+
 use super::builder::{Describe, resource};
-use crate::descriptor::{ResourceDescriptor, Scope, Strategy, Verb};
+use super::value::list;
+use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy, Verb};
+use crate::print::age;
 
 struct ServiceAccount;
 
@@ -13,4 +17,14 @@ pub(super) fn descriptor() -> ResourceDescriptor {
     )
 }
 
-impl Strategy for ServiceAccount {}
+const COLUMNS: &[Column] = &[Column::number("Secrets", "How many secrets the account names."), Column::AGE];
+
+impl Strategy for ServiceAccount {
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn cells(&self, object: &Value, context: Context) -> Vec<Value> {
+        vec![list(object, "/secrets").len().into(), age(object, context.now).into()]
+    }
+}

@@ -9,6 +9,6 @@ mod template;
 mod volumes;
 
 pub(super) use defaults::{default_pod, default_template};
-pub(super) use scheduling::{check_node_selector, check_taints, check_tolerations};
+pub(super) use scheduling::check_taints;
 pub(super) use spec::{SpecContext, check_spec};
 pub(super) use template::check_template;

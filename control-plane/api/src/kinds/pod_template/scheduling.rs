@@ -74,7 +74,7 @@ fn check_label_selector(selector: Option<&Value>, at: &Path, causes: &mut Vec<Ca
 }
 
 /// `core/v1.NodeSelector`.
-pub(in super::super) fn check_node_selector(selector: &Value, at: &Path, causes: &mut Vec<Cause>) {
+fn check_node_selector(selector: &Value, at: &Path, causes: &mut Vec<Cause>) {
     let terms = at.field("nodeSelectorTerms");
     if list(selector, "/nodeSelectorTerms").is_empty() {
         causes.push(required(terms, "must have at least one node selector term"));
@@ -123,7 +123,7 @@ fn check_node_term(term: &Value, at: &Path, causes: &mut Vec<Cause>) {
     }
 }
 
-pub(in super::super) fn check_tolerations(tolerations: &[Value], at: &Path, causes: &mut Vec<Cause>) {
+pub(super) fn check_tolerations(tolerations: &[Value], at: &Path, causes: &mut Vec<Cause>) {
     for (index, toleration) in tolerations.iter().enumerate() {
         let at = at.index(index);
         let (key, operator, effect) = (text(toleration, "/key"), text(toleration, "/operator"), text(toleration, "/effect"));
