@@ -1,9 +1,12 @@
 //! What a node can run: containers and Wasm modules behind one [`Runtime`] trait.
 
+pub mod oci;
 pub mod spec;
 pub mod status;
 pub mod stream;
+pub mod testing;
 
+pub use oci::{OciConfig, OciRuntime};
 pub use spec::{ContainerSpec, Image, Mount, Process, Resources, Sandbox, Seccomp};
 pub use status::{ContainerState, ContainerStatus, Exit, Stats};
 pub use stream::{ExecSpec, Session};

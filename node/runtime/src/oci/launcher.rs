@@ -1,0 +1,60 @@
+//! Starting a shim, from a copy that no upgrade replaces.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use mizzen_shim_protocol::StartReply;
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+use super::directory::Directory;
+
+/// Longer than the shim's own limit for a start.
+const LIMIT: Duration = Duration::from_secs(70);
+
+/// Copies the shim into `root` under its digest, where it is not yet, and answers where it is.
+pub(super) fn keep_copy(shim: &Path, root: &Path) -> io::Result<PathBuf> {
+    let bytes = fs::read(shim)?;
+    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let dir = root.join("shim").join(digest);
+    let copy = dir.join("mizzen-shim");
+    if copy.exists() {
+        return Ok(copy);
+    }
+    fs::create_dir_all(&dir)?;
+    let temporary = dir.join(format!("new-{}", std::process::id()));
+    fs::write(&temporary, bytes)?;
+    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o755))?;
+    fs::rename(temporary, &copy)?;
+    Ok(copy)
+}
+
+/// Starts a shim in a prepared directory and waits for what became of its container. The lock passes to the shim.
+pub(super) async fn launch(shim: &Path, directory: &Directory, lock: File) -> io::Result<StartReply> {
+    let log = File::create(directory.path().join("shim.log"))?;
+    let mut child = Command::new(shim)
+        .arg("run")
+        .arg(directory.path())
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(lock))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::from(log))
+        .spawn()?;
+    let mut answer = Vec::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        match tokio::time::timeout(LIMIT, stdout.read_to_end(&mut answer)).await {
+            Ok(read) => drop(read?),
+            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "the shim does not answer")),
+        }
+    }
+    // It goes on in a child of its own; this one has only to be reaped.
+    child.wait().await?;
+    serde_json::from_slice(&answer)
+        .map_err(|_| io::Error::other(format!("the shim ended without an answer: {}", directory.complaints())))
+}

@@ -1,0 +1,1 @@
+//! What every [`crate::Runtime`] must do.
