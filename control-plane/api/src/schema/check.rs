@@ -36,7 +36,7 @@ impl fmt::Display for Problem {
 
 /// Every unknown field and wrong type of a document that should be a `name`, in document order.
 pub fn check(set: &SchemaSet, name: &str, value: &Value) -> Vec<Problem> {
-    let mut walk = Walk { set, path: String::new(), problems: Vec::new() };
+    let mut walk = Walk { set, path: String::new(), fields: Vec::new(), problems: Vec::new() };
     if let Some(schema) = set.get(name) {
         walk.value(schema, value, short(name));
     }
@@ -46,6 +46,8 @@ pub fn check(set: &SchemaSet, name: &str, value: &Value) -> Vec<Problem> {
 struct Walk<'a> {
     set: &'a SchemaSet,
     path: String,
+    /// The struct fields of the path, without keys of maps and places in lists.
+    fields: Vec<&'a str>,
     problems: Vec<Problem>,
 }
 
@@ -63,8 +65,12 @@ impl<'a> Walk<'a> {
             (Shape::Object(shape), Value::Object(object)) => {
                 for (key, child) in object {
                     let length = self.push(key);
-                    match shape.fields.get(key.as_str()) {
-                        Some(field) => self.value(&field.schema, child, named.unwrap_or(owner)),
+                    match shape.fields.get_key_value(key.as_str()) {
+                        Some((name, field)) => {
+                            self.fields.push(name);
+                            self.value(&field.schema, child, named.unwrap_or(owner));
+                            self.fields.pop();
+                        }
                         None if shape.preserve_unknown => {}
                         None => self.problems.push(Problem::Unknown(self.path.clone())),
                     }
@@ -144,18 +150,7 @@ impl<'a> Walk<'a> {
         let message = match self.path.is_empty() {
             true => format!("json: cannot unmarshal {found} into Go value of type v1.{wanted}"),
             false => {
-                // The wording has field names only, without the places in lists.
-                let mut fields = String::new();
-                let mut in_index = false;
-                for c in self.path.chars() {
-                    match c {
-                        '[' => in_index = true,
-                        ']' => in_index = false,
-                        c if !in_index => fields.push(c),
-                        _ => {}
-                    }
-                }
-                format!("json: cannot unmarshal {found} into Go struct field {owner}.{fields} of type {wanted}")
+                format!("json: cannot unmarshal {found} into Go struct field {owner}.{} of type {wanted}", self.fields.join("."))
             }
         };
         self.problems.push(Problem::Type { path: self.path.clone(), message });
@@ -189,5 +184,81 @@ fn go_type(shape: &Shape, named: Option<&str>) -> String {
         }
         (Shape::Boolean, _) => "bool".to_owned(),
         _ => "object".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn problems(kind: &str, value: Value) -> Vec<String> {
+        check(super::super::builtin(), kind, &value).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn unknown_fields_are_named_with_their_path() {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "labels": {"any": "thing"}, "nam": 1},
+            "spec": {"containers": [{"name": "a", "imge": "b"}], "nodeSelector": {"x": "y"}, "foo": {}}});
+        assert_eq!(
+            problems("io.k8s.api.core.v1.Pod", pod),
+            ["unknown field \"metadata.nam\"", "unknown field \"spec.containers[0].imge\"", "unknown field \"spec.foo\""]
+        );
+    }
+
+    #[test]
+    fn wrong_types_are_told_as_kubernetes_tells_them() {
+        for (spec, wrong) in [
+            (
+                json!({"replicas": "3"}),
+                "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+            ),
+            (
+                json!({"replicas": 1.5}),
+                "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32",
+            ),
+            (
+                json!({"replicas": 3_000_000_000_i64}),
+                "json: cannot unmarshal number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32",
+            ),
+            (
+                json!({"template": {"spec": {"containers": {}}}}),
+                "json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container",
+            ),
+            (
+                json!({"template": {"spec": {"containers": [{"image": 1}]}}}),
+                "json: cannot unmarshal number into Go struct field Container.spec.template.spec.containers.image of type string",
+            ),
+            (
+                json!({"selector": {"matchLabels": {"a": 1}}}),
+                "json: cannot unmarshal number into Go struct field LabelSelector.spec.selector.matchLabels of type string",
+            ),
+            (
+                json!({"paused": "yes"}),
+                "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.paused of type bool",
+            ),
+            (json!([]), "json: cannot unmarshal array into Go struct field Deployment.spec of type v1.DeploymentSpec"),
+        ] {
+            assert_eq!(problems("io.k8s.api.apps.v1.Deployment", json!({"spec": spec})), [wrong]);
+        }
+        assert_eq!(problems("io.k8s.api.core.v1.Secret", json!({"data": {"a": "%"}})), ["illegal base64 data at input byte 0"]);
+    }
+
+    #[test]
+    fn special_types_and_nulls_pass() {
+        let deployment = json!({"metadata": {"creationTimestamp": null, "managedFields": [{"fieldsV1": {"f:x": {}}}]}, "status": null, "spec": {
+            "strategy": {"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 1}},
+            "template": {"spec": {"containers": [{"resources": {"limits": {"cpu": 1, "memory": "1Gi"}},
+                "livenessProbe": {"httpGet": {"port": "http"}}}]}}}});
+        assert_eq!(problems("io.k8s.api.apps.v1.Deployment", deployment), Vec::<String>::new());
+        let lease = json!({"spec": {"renewTime": "2026-01-01T00:00:00.000000Z"}});
+        assert_eq!(problems("io.k8s.api.coordination.v1.Lease", lease), Vec::<String>::new());
+        assert!(
+            problems("io.k8s.api.coordination.v1.Lease", json!({"spec": {"renewTime": "yesterday"}}))[0]
+                .starts_with("parsing time")
+        );
+        let quantity = json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "one"}}}]}});
+        assert!(problems("io.k8s.api.core.v1.Pod", quantity)[0].starts_with("quantities must match"));
     }
 }

@@ -51,3 +51,24 @@ fn is_empty(value: &Value) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn constant_defaults_are_filled_in_at_any_depth_and_nothing_else_changes() {
+        let mut service =
+            json!({"spec": {"ports": [{"port": 80}, {"port": 53, "protocol": "UDP", "unknown": null}]}, "status": null, "x": 1});
+        apply_defaults(super::super::builtin(), "io.k8s.api.core.v1.Service", &mut service);
+        assert_eq!(
+            service,
+            json!({"spec": {"ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP", "unknown": null}]}, "x": 1})
+        );
+        let mut pod = json!({"spec": {"containers": [{"name": "a", "ports": [{"containerPort": 1}]}]}});
+        apply_defaults(super::super::builtin(), "io.k8s.api.core.v1.Pod", &mut pod);
+        assert_eq!(pod, json!({"spec": {"containers": [{"name": "a", "ports": [{"containerPort": 1, "protocol": "TCP"}]}]}}));
+    }
+}

@@ -16,6 +16,8 @@ pub(super) enum Fact {
     RetainKeys,
     ZeroDefault,
     Default(Value),
+    Required,
+    Optional,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +58,8 @@ fn fact(word: &'static str) -> Option<Fact> {
         None if word == "merge" => Fact::Merge(None),
         None if word == "retain" => Fact::RetainKeys,
         None if word == "zero" => Fact::ZeroDefault,
+        None if word == "required" => Fact::Required,
+        None if word == "optional" => Fact::Optional,
         _ => return None,
     })
 }

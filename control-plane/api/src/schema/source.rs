@@ -99,6 +99,11 @@ fn build() -> SchemaSet {
         let mut schema = Schema { description: description(json), shape: shape(name, json) };
         if let Shape::Object(object) = &mut schema.shape {
             object.kinds.extend(roots.kinds.get(name).cloned());
+            if let (false, Some(metadata)) =
+                (object.kinds.is_empty() && !name.ends_with(".Status"), object.fields.get_mut("metadata"))
+            {
+                metadata.required = false;
+            }
             if let Some(facts) = facts.get(name) {
                 object.atomic = facts.own.contains(&Fact::Atomic);
                 for (field, facts) in &facts.fields {
@@ -183,6 +188,8 @@ fn lay_over(field: &mut Field, fact: &Fact) {
             field.patch.merge = true;
             field.patch.merge_key = key.map(Arc::from);
         }
+        (Fact::Required, _) => field.required = true,
+        (Fact::Optional, _) => field.required = false,
         (Fact::RetainKeys, _) => field.patch.retain_keys = true,
         (Fact::Default(value), _) => field.default = Some(value.clone()),
         (Fact::ZeroDefault, Shape::Integer { .. } | Shape::Number { .. }) => field.default = Some(0.into()),

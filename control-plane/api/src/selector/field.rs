@@ -113,3 +113,56 @@ fn unescape(text: &str) -> Result<String, SelectorError> {
     }
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn field(path: &str) -> Option<String> {
+        match path {
+            "metadata.name" => Some("a".to_owned()),
+            "status.phase" => Some("Run,n=ng\\".to_owned()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn field_selectors_compare_whole_values() {
+        for (selector, matches, canonical) in [
+            ("", true, ""),
+            ("metadata.name=a", true, "metadata.name=a"),
+            ("metadata.name==a", true, "metadata.name=a"),
+            ("metadata.name!=a", false, "metadata.name!=a"),
+            ("status.phase=Run\\,n\\=ng\\\\", true, "status.phase=Run\\,n\\=ng\\\\"),
+            ("metadata.name=a,status.phase!=x", true, "metadata.name=a,status.phase!=x"),
+            ("missing=", true, "missing="),
+            ("missing!=", false, "missing!="),
+        ] {
+            let parsed = FieldSelector::parse(selector).unwrap_or_else(|error| panic!("{selector}: {error}"));
+            assert_eq!((parsed.matches(field), parsed.to_string().as_str()), (matches, canonical), "{selector}");
+        }
+        assert_eq!(FieldSelector::parse("a!=b,metadata.name=x").expect("parses").exact("metadata.name"), Some("x"));
+    }
+
+    #[test]
+    fn wrong_field_selectors_are_refused() {
+        assert_eq!(
+            FieldSelector::parse("a=b,nonsense").expect_err("is none").to_string(),
+            "invalid selector: 'a=b,nonsense'; can't understand 'nonsense'"
+        );
+        assert!(FieldSelector::parse("a=b=c").is_err());
+        assert!(FieldSelector::parse("a=b\\c").is_err());
+        assert!(FieldSelector::parse("a=b\\").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics_and_what_parses_parses_again(text in "[a-c=!,\\\\.é]{0,24}") {
+            if let Ok(selector) = FieldSelector::parse(&text) {
+                prop_assert_eq!(FieldSelector::parse(&selector.to_string()), Ok(selector));
+            }
+        }
+    }
+}

@@ -349,3 +349,99 @@ impl<'a> Parser<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn selectors_match_as_their_operators_say() {
+        let labels = labels(&[("a", "x"), ("b", ""), ("n", "5"), ("example.com/c", "y")]);
+        for (selector, matches, canonical) in [
+            ("", true, ""),
+            ("a=x", true, "a=x"),
+            ("a==x", true, "a=x"),
+            ("a = x , b", true, "a=x,b"),
+            ("a!=x", false, "a!=x"),
+            ("missing!=x", true, "missing!=x"),
+            ("a in (y, x)", true, "a in (x,y)"),
+            ("a in(x)", true, "a=x"),
+            ("a notin (x,y)", false, "a notin (x,y)"),
+            ("missing notin (x)", true, "missing!=x"),
+            ("b in (,x)", true, "b in (,x)"),
+            ("a", true, "a"),
+            ("!a", false, "!a"),
+            ("! missing", true, "!missing"),
+            ("b=", true, "b="),
+            ("b=,a=x", true, "b=,a=x"),
+            ("n>4", true, "n>4"),
+            ("n<4", false, "n<4"),
+            ("a>4", false, "a>4"),
+            ("missing<4", false, "missing<4"),
+            ("example.com/c=y", true, "example.com/c=y"),
+            ("in in (in)", false, "in=in"),
+        ] {
+            let parsed = LabelSelector::parse(selector).unwrap_or_else(|error| panic!("{selector}: {error}"));
+            assert_eq!((parsed.matches(&labels), parsed.to_string().as_str()), (matches, canonical), "{selector}");
+            assert_eq!(LabelSelector::parse(canonical).expect("parses again"), parsed, "{selector}");
+        }
+    }
+
+    #[test]
+    fn wrong_selectors_are_refused_with_the_reason() {
+        for (selector, why) in [
+            ("a in", "found '', expected: '('"),
+            ("a in (x", "found '', expected: ',', ')' or identifier"),
+            ("a=x b", "found 'b', expected: ',' or 'end of string'"),
+            ("a,", "found '', expected: identifier after ','"),
+            ("=x", "found '=', expected: !, identifier, or 'end of string'"),
+            ("a ? b", "found '?', expected: in, notin, =, ==, !=, >, <"),
+            ("!", "found '', expected: identifier"),
+            ("a>b", "values[0]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an integer"),
+            ("a/b/c=d", "key: Invalid value: \"a/b/c\": a qualified name must"),
+            ("a=-x", "values[0][a]: Invalid value: \"-x\": a valid label must be"),
+        ] {
+            let error = LabelSelector::parse(selector).expect_err(selector).to_string();
+            assert!(error.starts_with(&format!("unable to parse requirement: {why}")), "{selector}: {error}");
+        }
+    }
+
+    #[test]
+    fn documents_select_nothing_everything_or_what_they_name() {
+        let labels = labels(&[("app", "a"), ("tier", "b")]);
+        assert!(!LabelSelector::from_document(None).expect("is one").matches(&labels));
+        assert!(LabelSelector::from_document(Some(&json!({}))).expect("is one").matches(&labels));
+        let document = json!({"matchLabels": {"app": "a"}, "matchExpressions": [
+            {"key": "tier", "operator": "In", "values": ["b", "c"]}, {"key": "x", "operator": "DoesNotExist"}]});
+        let selector = LabelSelector::from_document(Some(&document)).expect("is one");
+        assert!(selector.matches(&labels));
+        assert!(selector.matches_value(Some(&json!({"app": "a", "tier": "c"}))));
+        assert!(!selector.matches_value(Some(&json!({"app": "a", "tier": "b", "x": ""}))));
+        assert!(!selector.matches_value(None));
+        let unknown = json!({"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]});
+        assert!(LabelSelector::from_document(Some(&unknown)).is_err());
+        let expressions = [json!({"key": "n", "operator": "Gt", "values": ["1"]})];
+        assert!(LabelSelector::from_node_expressions(&expressions).expect("is one").matches_value(Some(&json!({"n": "2"}))));
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics_and_what_parses_parses_again(text in "[a-c=!<>(), /.inot-]{0,24}") {
+            if let Ok(selector) = LabelSelector::parse(&text) {
+                prop_assert_eq!(LabelSelector::parse(&selector.to_string()), Ok(selector));
+            }
+        }
+
+        #[test]
+        fn no_text_at_all_makes_parsing_panic(text in "\\PC*") {
+            let _ = LabelSelector::parse(&text);
+        }
+    }
+}

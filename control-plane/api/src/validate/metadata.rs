@@ -51,7 +51,7 @@ pub fn validate_metadata_update(object: &Value, old: &Value) -> Vec<Cause> {
             .iter()
             .filter_map(|field| {
                 let pointer = format!("/metadata/{field}");
-                immutable(&format!("metadata.{field}"), object.pointer(&pointer), old.pointer(&pointer))
+                immutable(format!("metadata.{field}"), object.pointer(&pointer), old.pointer(&pointer))
             })
             .collect();
     let generation = |object: &Value| object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
@@ -110,11 +110,11 @@ fn owner_references(owners: Option<&Value>) -> Vec<Cause> {
         let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or("");
         let field = |name: &str| format!("metadata.ownerReferences[{index}].{name}");
         if text("apiVersion").is_empty() {
-            causes.push(invalid_text(&field("apiVersion"), "", "version must not be empty"));
+            causes.push(invalid_text(field("apiVersion"), "", "version must not be empty"));
         }
         for (name, complaint) in [("kind", "kind"), ("name", "name"), ("uid", "uid")] {
             if text(name).is_empty() {
-                causes.push(invalid_text(&field(name), "", format!("{complaint} must not be empty")));
+                causes.push(invalid_text(field(name), "", format!("{complaint} must not be empty")));
             }
         }
         if text("kind") == "Event" && matches!(text("apiVersion"), "v1" | "events.k8s.io/v1") {

@@ -100,9 +100,9 @@ pub(super) fn validate_ephemeral_containers(object: &Value, old: &Value) -> Vec<
     for kept in list(old, "/spec/ephemeralContainers") {
         let name = text(kept, "/name");
         match new.iter().find(|container| text(container, "/name") == name) {
-            None => causes.push(forbidden(&at, &format!("existing ephemeral containers {name:?} may not be removed\n"))),
+            None => causes.push(forbidden(at, &format!("existing ephemeral containers {name:?} may not be removed\n"))),
             Some(container) if container != kept => {
-                causes.push(forbidden(&at, &format!("existing ephemeral containers {name:?} may not be changed\n")));
+                causes.push(forbidden(at, &format!("existing ephemeral containers {name:?} may not be changed\n")));
             }
             Some(_) => {}
         }

@@ -153,10 +153,10 @@ fn check_env(container: &Value, at: &Path, causes: &mut Vec<Cause>) {
         }
         let kinds: Vec<&str> = ["configMapRef", "secretRef"].into_iter().filter(|kind| source.get(kind).is_some()).collect();
         match kinds.as_slice() {
-            [] => causes.push(invalid_text(&at, "", "must specify one of: `configMapRef` or `secretRef`")),
+            [] => causes.push(invalid_text(at, "", "must specify one of: `configMapRef` or `secretRef`")),
             [kind] if text(&source[*kind], "/name").is_empty() => causes.push(required(at.field(kind).field("name"), "")),
             [_] => {}
-            _ => causes.push(invalid_text(&at, "", "may not have more than one field specified at a time")),
+            _ => causes.push(invalid_text(at, "", "may not have more than one field specified at a time")),
         }
     }
 }
@@ -285,7 +285,7 @@ fn check_resources(resources: Option<&Value>, at: &Path, causes: &mut Vec<Cause>
             causes.extend(complaints(&at, name, qualified_name(name)));
             let known = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
             if !name.contains('/') && !known {
-                causes.push(invalid_text(&at, name, "must be a standard resource for containers"));
+                causes.push(invalid_text(at, name, "must be a standard resource for containers"));
             }
             check_quantity(amount, &at, causes);
         }

@@ -15,11 +15,11 @@ pub(super) fn check_probes(container: &Value, at: &Path, role: Role, causes: &mu
         let at = at.field(field);
         match role {
             Role::Init => {
-                causes.push(forbidden(&at, "may not be set for init containers without restartPolicy=Always"));
+                causes.push(forbidden(at, "may not be set for init containers without restartPolicy=Always"));
                 continue;
             }
             Role::Ephemeral => {
-                causes.push(forbidden(&at, "cannot be set for an Ephemeral Container"));
+                causes.push(forbidden(at, "cannot be set for an Ephemeral Container"));
                 continue;
             }
             Role::Main | Role::Sidecar => {}
@@ -48,8 +48,8 @@ pub(super) fn check_lifecycle(container: &Value, at: &Path, role: Role, causes: 
     let Some(lifecycle) = container.get("lifecycle").filter(|lifecycle| !lifecycle.is_null()) else { return };
     let at = at.field("lifecycle");
     match role {
-        Role::Init => causes.push(forbidden(&at, "may not be set for init containers without restartPolicy=Always")),
-        Role::Ephemeral => causes.push(forbidden(&at, "cannot be set for an Ephemeral Container")),
+        Role::Init => causes.push(forbidden(at, "may not be set for init containers without restartPolicy=Always")),
+        Role::Ephemeral => causes.push(forbidden(at, "cannot be set for an Ephemeral Container")),
         Role::Main | Role::Sidecar => {
             for hook in ["postStart", "preStop"] {
                 if let Some(handler) = lifecycle.get(hook).filter(|handler| !handler.is_null()) {

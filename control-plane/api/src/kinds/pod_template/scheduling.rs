@@ -163,7 +163,7 @@ pub(in super::super) fn check_taints(taints: &[Value], at: &Path, causes: &mut V
             effect => causes.extend(one_of(at.field("effect"), effect, EFFECTS)),
         }
         if !seen.insert((key, effect)) {
-            causes.push(duplicate(&at, taint));
+            causes.push(duplicate(at, taint));
         }
     }
 }

@@ -164,3 +164,157 @@ pub(super) fn check_seccomp(context: Option<&Value>, path: &Path, causes: &mut V
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::default_pod;
+    use super::*;
+
+    /// The complaints about a pod with one right container and the given changes of its spec and container.
+    fn wrong(spec: Value, container: Value) -> Vec<String> {
+        let mut pod = json!({"spec": {"containers": [{"name": "a", "image": "b"}]}});
+        let merge = |target: &mut Value, changes: Value| {
+            if let (Some(target), Value::Object(changes)) = (target.as_object_mut(), changes) {
+                target.extend(changes);
+            }
+        };
+        merge(&mut pod["spec"]["containers"][0], container);
+        merge(&mut pod["spec"], spec);
+        default_pod(&mut pod);
+        let causes = check_spec(&pod["spec"], &Path::root("spec"), SpecContext::Pod);
+        causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
+    }
+
+    #[test]
+    fn a_pod_that_uses_everything_rightly_passes() {
+        let spec = json!({
+            "volumes": [{"name": "v"}, {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}},
+                {"configMap": {"name": "c", "items": [{"key": "k", "path": "p"}]}},
+                {"downwardAPI": {"items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.namespace"}}]}}]}}],
+            "initContainers": [{"name": "i", "image": "x"}, {"name": "s", "image": "x", "restartPolicy": "Always",
+                "startupProbe": {"exec": {"command": ["true"]}}}],
+            "tolerations": [{"operator": "Exists"}, {"key": "a", "effect": "NoExecute", "tolerationSeconds": 1}],
+            "nodeSelector": {"a": "b"}, "hostname": "h", "securityContext": {"runAsUser": 0, "seccompProfile": {"type": "RuntimeDefault"}},
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "n", "operator": "Gt", "values": ["1"]}], "matchFields": [
+                    {"key": "metadata.name", "operator": "In", "values": ["x"]}]}]}}},
+            "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+        });
+        let container = json!({
+            "ports": [{"name": "http", "containerPort": 80, "hostPort": 8080}], "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+            "env": [{"name": "A", "value": "b"}, {"name": "L", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a.b/c']"}}}],
+            "envFrom": [{"secretRef": {"name": "s"}}], "readinessProbe": {"httpGet": {"port": "http"}, "successThreshold": 2},
+            "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1000m", "example.com/gpu": 1}},
+            "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
+        });
+        assert_eq!(wrong(spec, container), Vec::<String>::new());
+    }
+
+    #[test]
+    fn wrong_containers_are_named_in_the_words_of_kubernetes() {
+        for (container, complaint) in [
+            (json!({"name": ""}), "spec.containers[0].name: Required value"),
+            (json!({"name": "A"}), "spec.containers[0].name: Invalid value: \"A\": a lowercase RFC 1123 label must consist"),
+            (json!({"image": ""}), "spec.containers[0].image: Required value"),
+            (
+                json!({"imagePullPolicy": "Often"}),
+                "spec.containers[0].imagePullPolicy: Unsupported value: \"Often\": supported values: \"Always\", \"IfNotPresent\", \"Never\"",
+            ),
+            (json!({"ports": [{}]}), "spec.containers[0].ports[0].containerPort: Required value"),
+            (
+                json!({"ports": [{"containerPort": 70000}]}),
+                "spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+            ),
+            (json!({"env": [{"name": "A=B"}]}), "spec.containers[0].env[0].name: Invalid value: \"A=B\": a valid environment"),
+            (
+                json!({"env": [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}),
+                "spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty",
+            ),
+            (
+                json!({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]}),
+                "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Unsupported value: \"spec.x\": supported values: \"metadata.name\"",
+            ),
+            (
+                json!({"volumeMounts": [{"name": "v", "mountPath": "/v"}]}),
+                "spec.containers[0].volumeMounts[0].name: Not found: \"v\"",
+            ),
+            (
+                json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}),
+                "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
+            ),
+            (json!({"livenessProbe": {}}), "spec.containers[0].livenessProbe: Required value: must specify a handler type"),
+            (
+                json!({"livenessProbe": {"exec": {"command": ["x"]}, "successThreshold": 2}}),
+                "spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1",
+            ),
+            (
+                json!({"readinessProbe": {"tcpSocket": {"port": 1}, "exec": {"command": ["x"]}}}),
+                "spec.containers[0].readinessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type",
+            ),
+            (
+                json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": false}}),
+                "spec.containers[0].securityContext: Invalid value: {\"allowPrivilegeEscalation\":false,\"privileged\":true}: cannot set",
+            ),
+        ] {
+            let complaints = wrong(json!({}), container.clone());
+            assert!(complaints.len() == 1 && complaints[0].starts_with(complaint), "{container}: {complaints:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_specs_are_named_in_the_words_of_kubernetes() {
+        for (spec, complaint) in [
+            (json!({"containers": []}), "spec.containers: Required value"),
+            (
+                json!({"restartPolicy": "Sometimes"}),
+                "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+            ),
+            (json!({"initContainers": [{"name": "a", "image": "x"}]}), "spec.initContainers[0].name: Duplicate value: \"a\""),
+            (
+                json!({"initContainers": [{"name": "i", "image": "x", "livenessProbe": {"exec": {"command": ["x"]}}}]}),
+                "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
+            ),
+            (json!({"volumes": [{"name": "v", "secret": {}}]}), "spec.volumes[0].secret.secretName: Required value"),
+            (
+                json!({"volumes": [{"name": "v", "emptyDir": {}, "hostPath": {"path": "/"}}]}),
+                "spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type",
+            ),
+            (
+                json!({"volumes": [{"name": "v", "configMap": {"name": "c", "items": [{"key": "k", "path": "../x"}]}}]}),
+                "spec.volumes[0].configMap.items[0].path: Invalid value: \"../x\": must not contain '..'",
+            ),
+            (
+                json!({"tolerations": [{"key": "a", "operator": "Near"}]}),
+                "spec.tolerations[0].operator: Unsupported value: \"Near\"",
+            ),
+            (json!({"nodeSelector": {"a": "-"}}), "spec.nodeSelector: Invalid value: \"-\": a valid label must"),
+            (json!({"dnsPolicy": "None"}), "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"),
+            (
+                json!({"activeDeadlineSeconds": 0}),
+                "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647",
+            ),
+            (
+                json!({"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway"}]}),
+                "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",
+            ),
+            (json!({"imagePullSecrets": [{}]}), "spec.imagePullSecrets[0].name: Required value"),
+        ] {
+            let complaints = wrong(spec.clone(), json!({}));
+            assert!(complaints.len() == 1 && complaints[0].starts_with(complaint), "{spec}: {complaints:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_types_do_not_panic() {
+        for spec in [
+            json!(null),
+            json!([]),
+            json!({"containers": 1, "volumes": {}, "tolerations": "x", "affinity": 1}),
+            json!({"containers": [1, null]}),
+        ] {
+            check_spec(&spec, &Path::root("spec"), SpecContext::Template);
+        }
+    }
+}

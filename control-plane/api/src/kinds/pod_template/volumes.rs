@@ -37,7 +37,7 @@ pub(super) fn check_volumes<'a>(spec: &'a Value, path: &Path, causes: &mut Vec<C
             .flatten()
             .filter(|(key, value)| !NOT_SOURCES.contains(&key.as_str()) && (value.is_object()));
         match sources.next() {
-            None => causes.push(required(&at, "must specify a volume type")),
+            None => causes.push(required(at, "must specify a volume type")),
             Some((kind, source)) => {
                 check_source(kind, source, &at.field(kind), causes);
                 for (more, _) in sources {
@@ -157,11 +157,7 @@ fn check_downward(source: &Value, at: &Path, causes: &mut Vec<Cause>) {
         check_file(item, &at, causes);
         match (item.get("fieldRef"), item.get("resourceFieldRef")) {
             (Some(_), Some(_)) => {
-                causes.push(invalid(
-                    &at,
-                    &"resource".into(),
-                    "fieldRef and resourceFieldRef can not be specified simultaneously",
-                ));
+                causes.push(invalid(at, &"resource".into(), "fieldRef and resourceFieldRef can not be specified simultaneously"));
             }
             (Some(field), None) => check_field_reference(field, FILE_FIELDS, &at.field("fieldRef"), causes),
             (None, Some(resource)) => {
@@ -170,7 +166,7 @@ fn check_downward(source: &Value, at: &Path, causes: &mut Vec<Cause>) {
                 }
                 check_resource_reference(resource, &at.field("resourceFieldRef"), causes);
             }
-            (None, None) => causes.push(required(&at, "one of fieldRef and resourceFieldRef is required")),
+            (None, None) => causes.push(required(at, "one of fieldRef and resourceFieldRef is required")),
         }
     }
 }
