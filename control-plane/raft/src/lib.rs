@@ -6,6 +6,8 @@ mod log_store;
 mod log_writer;
 mod machine;
 mod network;
+#[cfg(test)]
+mod power_loss;
 mod proposer;
 mod snapshot;
 mod store;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{AnyError, LogId, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote};
 use parking_lot::Mutex;
-use redb::{Database, ReadableDatabase, StorageBackend};
+use redb::{Database, ReadableDatabase};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -72,7 +72,8 @@ impl LogStore {
     }
 
     /// As [`LogStore::open`], over any storage.
-    pub(crate) fn with_backend(backend: impl StorageBackend, path: &Path) -> Result<Self, RaftError> {
+    #[cfg(test)]
+    pub(crate) fn with_backend(backend: impl redb::StorageBackend, path: &Path) -> Result<Self, RaftError> {
         let db = Database::builder().create_with_backend(backend).map_err(database("open", path))?;
         Self::over(db, path)
     }

@@ -159,12 +159,13 @@ fn gather(arrived: &mut std::iter::Peekable<impl Iterator<Item = Proposal>>, pen
 
 async fn propose(node_id: u64, raft: Raft, peers: Arc<dyn Peers>, batch: Arc<Batch>) -> (u64, Result<(), String>) {
     let number = batch.number;
-    let leader = raft.metrics().borrow().current_leader;
+    // Callers bound how long they wait; the sender is gone once raft has ended.
+    let leader = raft.metrics().wait_for(|metrics| metrics.current_leader.is_some()).await.ok().and_then(|m| m.current_leader);
     let result = match leader {
         Some(leader) if leader == node_id => raft.client_write(batch).await.map(|_| ()).map_err(|error| error.to_string()),
         // Applied there before it is applied here: the callers are answered by this server's machine.
         Some(leader) => peers.propose(leader, batch).await,
-        None => Err("there is no leader".to_owned()),
+        None => Err("the store is shutting down".to_owned()),
     };
     (number, result)
 }

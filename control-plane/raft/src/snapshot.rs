@@ -7,7 +7,7 @@ use openraft::{Snapshot, SnapshotMeta};
 use crate::types::{Note, TypeConfig};
 
 /// What openraft carries around as a snapshot.
-pub enum SnapshotData {
+pub(crate) enum SnapshotData {
     /// A view of this server's file.
     Frozen(Frozen),
     /// A received one.
@@ -19,7 +19,7 @@ impl SnapshotData {
     ///
     /// # Errors
     /// [`StoreError::Io`] when the file cannot be read. Blocks.
-    pub fn into_bytes(self) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn into_bytes(self) -> Result<Vec<u8>, StoreError> {
         match self {
             Self::Frozen(frozen) => frozen.dump(),
             Self::Bytes(bytes) => Ok(bytes),

@@ -185,6 +185,17 @@ impl RaftStore {
         }
     }
 
+    /// Whether this server leads, as far as it knows: what one server should do for all (compacting, say) is the
+    /// leader's to do.
+    pub fn is_leader(&self) -> bool {
+        self.raft.metrics().borrow().current_leader == Some(self.node_id)
+    }
+
+    /// Bytes of history that were applied since the store was opened, for [`mizzen_store::retention::AutoCompaction`].
+    pub fn history_written(&self) -> u64 {
+        self.served.history_written()
+    }
+
     async fn propose<T>(&self, proposal: impl FnOnce(Answer<T>) -> Proposal) -> Result<T, StoreError> {
         let closed = || StoreError::Unavailable { why: "the store is shutting down".into() };
         let proposals = self.proposals.lock().clone().ok_or_else(closed)?;

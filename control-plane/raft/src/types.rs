@@ -10,7 +10,7 @@ use crate::snapshot::SnapshotData;
 
 openraft::declare_raft_types!(
     /// Outcomes do not travel through openraft: the machine answers the proposer itself (see `proposer`).
-    pub TypeConfig:
+    pub(crate) TypeConfig:
         D = Arc<Batch>,
         R = (),
         NodeId = u64,
@@ -24,12 +24,12 @@ pub(crate) type Entry = openraft::Entry<TypeConfig>;
 /// One log entry: the transactions that came together, then perhaps a compaction. Each transaction has a revision and an
 /// outcome of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// Which run of which server proposed it, so that the same run answers its callers when it applies it.
-    pub proposer: u64,
-    pub number: u64,
-    pub txns: Vec<Txn>,
-    pub compact: Option<u64>,
+    pub(crate) proposer: u64,
+    pub(crate) number: u64,
+    pub(crate) txns: Vec<Txn>,
+    pub(crate) compact: Option<u64>,
 }
 
 /// What the state's file says about the log: how far it is applied, and who was in the cluster then.

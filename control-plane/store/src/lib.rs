@@ -6,6 +6,7 @@ mod memory;
 pub mod model;
 pub mod persist;
 pub mod redb_state;
+pub mod retention;
 pub mod served;
 pub mod state;
 pub mod testing;

@@ -7,7 +7,7 @@ use mizzen_api::Object;
 use parking_lot::{Mutex, RwLock};
 
 use crate::archive::Archive;
-use crate::state::{Changes, Saved, State};
+use crate::state::{Changes, Saved, State, weight};
 use crate::topics::Topics;
 use crate::watcher::Watcher;
 use crate::{Range, RangeOptions, StoreError, Txn, TxnOutcome, Watch};
@@ -20,6 +20,7 @@ pub struct Served {
     /// Changes after this revision must stay in memory: the archive does not have them yet.
     archived: AtomicU64,
     history_bytes: usize,
+    history_written: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -33,6 +34,7 @@ impl Served {
             archive,
             archived: AtomicU64::new(archived),
             history_bytes,
+            history_written: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         })
     }
@@ -46,6 +48,7 @@ impl Served {
             let results = txns.iter().map(|txn| state.apply(txn)).collect::<Vec<_>>();
             for changes in results.iter().filter_map(|(_, changes)| changes.as_ref()) {
                 topics.publish(changes, &mut woken);
+                self.history_written.fetch_add(weight(changes) as u64, Ordering::Relaxed);
             }
             let floor = state.floor();
             state.trim(self.history_bytes, self.archived.load(Ordering::Acquire));
@@ -105,6 +108,11 @@ impl Served {
     /// The oldest revision that reads may name.
     pub fn compacted(&self) -> u64 {
         self.state.read().compacted()
+    }
+
+    /// Bytes of history applied since this was opened.
+    pub fn history_written(&self) -> u64 {
+        self.history_written.load(Ordering::Relaxed)
     }
 
     /// As [`crate::Store::range`].

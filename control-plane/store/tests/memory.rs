@@ -1,0 +1,36 @@
+//! The store in memory: the suite, and what only it does.
+
+use mizzen_store::testing::{put, suite};
+use mizzen_store::{MemoryStore, RangeOptions, Store, StoreError};
+
+#[tokio::test]
+async fn the_memory_store_passes_the_suite() {
+    suite::all(async || MemoryStore::default()).await;
+}
+
+#[tokio::test]
+async fn a_watcher_that_falls_out_of_history_must_list_again() {
+    let store = MemoryStore::new(10_000);
+    let mut slow = store.watch("/a/", 0).expect("opens");
+    let mut quiet = store.watch("/b/", 0).expect("opens");
+    for value in 0..200 {
+        store.txn(put("/a/1", value)).await.expect("is applied");
+    }
+    let told = slow.next().await;
+    assert!(matches!(told, Err(StoreError::Compacted { asked: 0, oldest }) if oldest > 100), "{told:?}");
+    assert!(matches!(store.watch("/a/", 1), Err(StoreError::Compacted { .. })));
+    let past = store.range("/a/", &RangeOptions { revision: Some(1), ..RangeOptions::default() });
+    assert!(matches!(past, Err(StoreError::Compacted { .. })));
+    // Nothing under its prefix was forgotten.
+    store.txn(put("/b/1", 1)).await.expect("is applied");
+    assert_eq!(suite::events(&mut *quiet, 1).await[0].revision, 201);
+}
+
+#[tokio::test]
+async fn closing_ends_watches_and_refuses_writes() {
+    let store = MemoryStore::default();
+    let mut watch = store.watch("/a/", 0).expect("opens");
+    let (ended, ()) = tokio::join!(watch.next(), async { store.close() });
+    assert!(matches!(ended, Err(StoreError::Unavailable { .. })));
+    assert!(matches!(store.txn(put("/a/1", 1)).await, Err(StoreError::Unavailable { .. })));
+}
