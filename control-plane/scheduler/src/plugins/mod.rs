@@ -1,0 +1,34 @@
+//! The native plugins, one file each.
+
+mod balanced_allocation;
+mod host_ports;
+mod image_locality;
+mod inter_pod_affinity;
+mod least_allocated;
+mod node_affinity;
+mod node_name;
+mod node_unschedulable;
+mod resource_fit;
+mod taint_toleration;
+mod topology_spread;
+
+use std::sync::Arc;
+
+use crate::framework::Plugin;
+
+/// All of them, the cheapest filters first.
+pub fn all() -> Vec<Arc<dyn Plugin>> {
+    vec![
+        Arc::new(node_unschedulable::NodeUnschedulable),
+        Arc::new(node_name::NodeName),
+        Arc::new(taint_toleration::TaintToleration),
+        Arc::new(node_affinity::NodeAffinity),
+        Arc::new(host_ports::NodePorts),
+        Arc::new(resource_fit::NodeResourcesFit),
+        Arc::new(topology_spread::PodTopologySpread),
+        Arc::new(inter_pod_affinity::InterPodAffinity),
+        Arc::new(least_allocated::LeastAllocated),
+        Arc::new(balanced_allocation::BalancedAllocation),
+        Arc::new(image_locality::ImageLocality),
+    ]
+}

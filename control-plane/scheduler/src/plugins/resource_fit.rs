@@ -1,0 +1,80 @@
+//! NodeResourcesFit: what a pod requests must be free on the node.
+
+use std::borrow::Cow;
+
+use crate::framework::{Candidates, ClusterEvent, CycleState, Plugin, Rejection};
+use crate::node::NodeInfo;
+use crate::pod::PodInfo;
+
+pub(super) struct NodeResourcesFit;
+
+/// What the node lacks, and whether it would lack it even when empty.
+fn lacking(pod: &PodInfo, node: &NodeInfo) -> Option<Rejection> {
+    let mut reasons: Vec<Cow<'static, str>> = Vec::new();
+    let mut unresolvable = false;
+    if node.pods.len() + 1 > node.allowed_pods {
+        reasons.push("Too many pods".into());
+    }
+    let mut check = |name: &str, wanted: i64, allocatable: i64, requested: i64| {
+        if wanted > 0 && wanted > allocatable.saturating_sub(requested) {
+            reasons.push(format!("Insufficient {name}").into());
+            unresolvable |= wanted > allocatable;
+        }
+    };
+    let (wanted, all, taken) = (&pod.requests, &node.allocatable, &node.requested);
+    check("cpu", wanted.milli_cpu, all.milli_cpu, taken.milli_cpu);
+    check("memory", wanted.memory, all.memory, taken.memory);
+    check("ephemeral-storage", wanted.ephemeral_storage, all.ephemeral_storage, taken.ephemeral_storage);
+    for (name, amount) in &wanted.others {
+        let of = |amounts: &std::collections::BTreeMap<String, i64>| amounts.get(name).copied().unwrap_or(0);
+        check(name, *amount, of(&all.others), of(&taken.others));
+    }
+    (!reasons.is_empty()).then_some(Rejection { reasons, unresolvable })
+}
+
+impl Plugin for NodeResourcesFit {
+    fn name(&self) -> &'static str {
+        "NodeResourcesFit"
+    }
+
+    fn wakes_on(&self) -> &'static [ClusterEvent] {
+        &[ClusterEvent::NodeAdded, ClusterEvent::NodeChanged, ClusterEvent::PodLeft]
+    }
+
+    fn filter(&self, pod: &PodInfo, candidates: &mut Candidates<'_>, _state: &CycleState) {
+        candidates.check(|node| lacking(pod, node).map_or(Ok(()), Err));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::resources::Amounts;
+
+    fn amounts(milli_cpu: i64, memory: i64, gpus: i64) -> Amounts {
+        let others = [("example.com/gpu".to_owned(), gpus)].into_iter().filter(|(_, n)| *n > 0).collect();
+        Amounts { milli_cpu, memory, others, ..Amounts::default() }
+    }
+
+    #[test]
+    fn each_lacking_resource_is_named() {
+        let mut node = NodeInfo { allocatable: amounts(2000, 1000, 1), allowed_pods: 2, ..NodeInfo::default() };
+        let pod = |uid: &str, requests| PodInfo { uid: uid.into(), requests, ..PodInfo::default() };
+        node.add_pod(Arc::new(pod("a", amounts(1500, 500, 1))));
+        for (wanted, expected) in [
+            (amounts(500, 500, 0), vec![]),
+            (amounts(501, 500, 0), vec!["Insufficient cpu"]),
+            (amounts(0, 501, 1), vec!["Insufficient memory", "Insufficient example.com/gpu"]),
+            (amounts(0, 0, 0), vec![]),
+        ] {
+            let reasons = lacking(&pod("b", wanted), &node).map(|rejection| rejection.reasons).unwrap_or_default();
+            assert_eq!(reasons, expected);
+        }
+        assert!(!lacking(&pod("b", amounts(600, 0, 0)), &node).expect("lacks").unresolvable);
+        assert!(lacking(&pod("b", amounts(2600, 0, 0)), &node).expect("lacks").unresolvable);
+        node.add_pod(Arc::new(pod("b", amounts(0, 0, 0))));
+        assert_eq!(lacking(&pod("c", amounts(0, 0, 0)), &node).expect("is full").reasons, ["Too many pods"]);
+    }
+}

@@ -1,0 +1,99 @@
+//! TaintToleration: keeps pods off nodes whose taints they do not tolerate.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Taint, Toleration};
+
+use crate::framework::{Candidates, ClusterEvent, CycleState, Plugin, Rejection, normalize_by_maximum};
+use crate::node::NodeInfo;
+use crate::pod::PodInfo;
+
+pub(super) struct TaintToleration;
+
+/// Whether one of the tolerations covers the taint (`core/v1.Toleration`).
+pub(super) fn tolerates(tolerations: &[Toleration], taint: &Taint) -> bool {
+    tolerations.iter().any(|toleration| {
+        let text = |part: &Option<String>| part.clone().unwrap_or_default();
+        let effect = text(&toleration.effect);
+        let key = text(&toleration.key);
+        let exists = toleration.operator.as_deref() == Some("Exists");
+        (effect.is_empty() || effect == taint.effect)
+            && (key.is_empty() && exists || key == taint.key)
+            && (exists || text(&toleration.value) == text(&taint.value))
+    })
+}
+
+impl Plugin for TaintToleration {
+    fn name(&self) -> &'static str {
+        "TaintToleration"
+    }
+
+    fn weight(&self) -> i64 {
+        3
+    }
+
+    fn wakes_on(&self) -> &'static [ClusterEvent] {
+        &[ClusterEvent::NodeAdded, ClusterEvent::NodeChanged]
+    }
+
+    fn filter(&self, pod: &PodInfo, candidates: &mut Candidates<'_>, _state: &CycleState) {
+        candidates.check(|node| {
+            let keeps_off = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
+            match node.taints.iter().filter(keeps_off).find(|taint| !tolerates(&pod.tolerations, taint)) {
+                None => Ok(()),
+                Some(taint) => {
+                    let value = taint.value.as_deref().unwrap_or_default();
+                    Err(Rejection::unresolvable(format!("node(s) had untolerated taint {{{}: {value}}}", taint.key)))
+                }
+            }
+        });
+    }
+
+    fn score(&self, pod: &PodInfo, nodes: &[Arc<NodeInfo>], _state: &CycleState) -> Option<Vec<i64>> {
+        let unwelcome = |taint: &&Taint| taint.effect == "PreferNoSchedule" && !tolerates(&pod.tolerations, taint);
+        let count = |node: &Arc<NodeInfo>| i64::try_from(node.taints.iter().filter(unwelcome).count()).unwrap_or(i64::MAX);
+        Some(nodes.iter().map(count).collect())
+    }
+
+    fn normalize(&self, scores: &mut [i64]) {
+        normalize_by_maximum(scores, true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tolerations_match_by_key_operator_value_and_effect() {
+        let taint = |key: &str, value: &str, effect: &str| Taint {
+            key: key.into(),
+            value: Some(value.into()).filter(|v: &String| !v.is_empty()),
+            effect: effect.into(),
+            ..Taint::default()
+        };
+        let toleration = |key: &str, operator: &str, value: &str, effect: &str| {
+            let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+            Toleration {
+                key: some(key),
+                operator: some(operator),
+                value: some(value),
+                effect: some(effect),
+                ..Toleration::default()
+            }
+        };
+        let gpu = taint("gpu", "yes", "NoSchedule");
+        for (toleration, expected) in [
+            (toleration("gpu", "Equal", "yes", "NoSchedule"), true),
+            (toleration("gpu", "", "yes", ""), true),
+            (toleration("gpu", "Equal", "no", ""), false),
+            (toleration("gpu", "Exists", "", ""), true),
+            (toleration("gpu", "Exists", "", "NoExecute"), false),
+            (toleration("", "Exists", "", ""), true),
+            (toleration("", "", "yes", ""), false),
+            (toleration("cpu", "Exists", "", ""), false),
+        ] {
+            assert_eq!(tolerates(std::slice::from_ref(&toleration), &gpu), expected, "{toleration:?}");
+        }
+    }
+}
