@@ -51,9 +51,6 @@ pub enum ImageError {
         #[source]
         source: std::io::Error,
     },
-    /// Another caller's pull of the same content failed; its error, as text.
-    #[error("{0}")]
-    Shared(String),
     #[error("a worker of the image store ended before it answered")]
     Worker,
 }

@@ -3,13 +3,27 @@
 //! Under the store's root lie `blobs/sha256/<hex>` (what a registry sent), `layers/<hex>/` (unpacked, ready for overlayfs,
 //! named by the digest of the tar inside) and `refs/` (which reference is which image).
 
+mod archive;
+mod blobs;
 mod credentials;
+mod digest;
 mod error;
+mod gc;
 mod image;
+mod install;
+mod keyed;
 pub mod layout;
+mod load;
+mod manifest;
 mod progress;
+mod push;
 mod reference;
+mod refs;
+mod registry;
+mod retry;
+mod settings;
 mod store;
+mod unpack;
 mod user;
 
 pub use credentials::Credentials;
@@ -17,5 +31,6 @@ pub use error::ImageError;
 pub use image::{ContainerImage, Image, ImageConfig, ImageKind, WasmImage};
 pub use progress::Progress;
 pub use reference::normalize;
+pub use settings::Settings;
 pub use store::{ImageStore, Removed};
 pub use user::{User, resolve_user};

@@ -5,10 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::{HostPort, NetworkError, Protocol};
 
-/// Owners by port; `None` is every address of the machine.
+/// The machine's address (`None` is every one) and the pod that has the port there.
+type Claim = (Option<Ipv4Addr>, String);
+
 #[derive(Debug, Default)]
 pub(crate) struct HostPorts {
-    claims: BTreeMap<(Protocol, u16), Vec<(Option<Ipv4Addr>, String)>>,
+    claims: BTreeMap<(Protocol, u16), Vec<Claim>>,
 }
 
 /// The machine's address that a port is bound to. The table is IPv4's: an IPv6 address cannot lead to a pod.
