@@ -13,6 +13,7 @@ mod in_process;
 pub mod node_proxy;
 mod openapi;
 mod pipeline;
+mod protobuf;
 mod scan;
 pub mod server;
 mod table;

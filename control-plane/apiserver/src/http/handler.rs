@@ -251,6 +251,7 @@ impl Handler {
         let (parts, incoming) = request.into_parts();
         let accepted = accept::negotiate(&parts.headers)?;
         let bytes = body::read(incoming).await?;
+        let schemas = self.pipeline.registry.schemas();
         let mut api = ApiRequest::new(verb, gvr, &path.namespace, &path.name).subresource(&path.subresource);
         let user_agent = parts.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         api.write = params.write(user_agent)?;
@@ -264,11 +265,11 @@ impl Handler {
                 api.patch = Some(kind);
             }
             Verb::Delete | Verb::DeleteCollection => {
-                let document = crate::pipeline::body::parse(body::document(&parts.headers, bytes)?)?;
+                let document = crate::pipeline::body::parse(body::document(&schemas, &parts.headers, bytes)?)?;
                 api.delete = params.delete(&document.value)?;
                 api.list = params.list()?;
             }
-            _ => api.body = body::document(&parts.headers, bytes)?,
+            _ => api.body = body::document(&schemas, &parts.headers, bytes)?,
         }
         let written = self.pipeline.write(&user, api).await?;
         let mut response = if written.deleted && verb == Verb::Delete && !is_answered_with_object(path) {

@@ -55,12 +55,13 @@ impl Pipeline {
             registry: &self.registry,
             store: self.store.as_ref(),
         };
-        self.admission.mutate(&attributes, &mut object).await?;
         descriptor.strategy.prepare_create(&mut object);
-        self.apply_defaults(target, &mut object);
+        // Before admission: what the server adds is nobody's field.
         if let Ownership::Write = ownership {
             self.track(target, options, None, &mut object, now)?;
         }
+        self.admission.mutate(&attributes, &mut object).await?;
+        self.apply_defaults(target, &mut object);
         self.validate_document(target, &object, None)?;
         self.admission.validate(&attributes, Some(&object)).await?;
 

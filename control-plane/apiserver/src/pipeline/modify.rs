@@ -57,7 +57,7 @@ impl Pipeline {
                     written.warnings = warnings;
                     return Ok(written);
                 }
-                None if pinned && self.current(target)?.revision() != current.revision() => {}
+                // Somebody else wrote first: what is there now decides.
                 None => {}
             }
         }
@@ -89,7 +89,6 @@ impl Pipeline {
             registry: &self.registry,
             store: self.store.as_ref(),
         };
-        self.admission.mutate(&attributes, &mut new).await?;
         match target.subresource.as_str() {
             "status" => keep_all_but_status(&mut new, old)?,
             "finalize" => keep_all_but(&mut new, old, "/spec/finalizers")?,
@@ -97,12 +96,14 @@ impl Pipeline {
             _ => strategy.prepare_update(&mut new, old),
         }
         metadata::keep_on_update(&mut new, old)?;
+        // Before admission: what the server adds is nobody's field.
+        if !owned {
+            self.track(target, options, Some(old), &mut new, now)?;
+        }
+        self.admission.mutate(&attributes, &mut new).await?;
         self.apply_defaults(target, &mut new);
         if target.subresource != "status" && strategy.is_new_generation(&new, old) {
             metadata::bump_generation(&mut new);
-        }
-        if !owned {
-            self.track(target, options, Some(old), &mut new, now)?;
         }
         self.validate_document(target, &new, Some(old))?;
         self.admission.validate(&attributes, Some(&new)).await?;

@@ -121,7 +121,8 @@ impl Pipeline {
             causes.extend(super::metadata::validate_update(object, old));
         }
         causes.extend(descriptor.strategy.validate(object));
-        if let Some(old) = old {
+        // Binding changes what an update may not.
+        if let Some(old) = old.filter(|_| target.subresource != "binding") {
             causes.extend(descriptor.strategy.validate_update(object, old));
         }
         if causes.is_empty() {

@@ -77,6 +77,7 @@ pub(crate) fn gvr(group: &str, version: &str, resource: &str) -> GroupVersionRes
     GroupVersionResource::new(group, version, resource)
 }
 
+#[allow(dead_code, reason = "not every test that shares this file serves HTTP")]
 /// A certificate for loopback that signs itself, and the TLS configuration of a server that shows it.
 pub(crate) fn tls() -> (rcgen::Certificate, Arc<rustls::ServerConfig>) {
     let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("a certificate");
