@@ -73,7 +73,9 @@ pub struct Context {
 /// What one kind does that others do not. Every function works on whole documents, so that unknown fields survive.
 ///
 /// The pipeline calls, on create: [`Strategy::default`], [`Strategy::prepare_create`], [`Strategy::validate`]; on
-/// update: `default`, [`Strategy::prepare_update`], `validate`, [`Strategy::validate_update`]. Metadata (names,
+/// update: `default`, [`Strategy::prepare_update`], `validate`, [`Strategy::validate_update`]; on update of a
+/// subresource that is a part of the object: `default`, [`Strategy::prepare_subresource_update`],
+/// [`Strategy::validate_subresource_update`]. The schema's own defaults come before `default`. Metadata (names,
 /// labels, owner references, finalizers, generation) is the pipeline's own work.
 pub trait Strategy: Send + Sync + 'static {
     /// Fills in what the schema's constant defaults cannot say.
@@ -190,7 +192,7 @@ impl Column {
     }
 
     pub(crate) const AGE: Self =
-        Self { name: "Age", kind: "date", format: "", description: "Time since the object was created.", priority: 0 };
+        Self { name: "Age", kind: "string", format: "", description: "Time since the object was created.", priority: 0 };
 }
 
 /// The columns of a kind that has nothing special to show.

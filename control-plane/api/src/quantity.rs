@@ -61,7 +61,7 @@ impl Quantity {
     /// When the value is neither, or does not parse.
     pub fn from_value(value: &Value) -> Result<Self, QuantityError> {
         match value {
-            Value::String(text) => text.parse(),
+            Value::String(text) => text.trim().parse(),
             Value::Number(number) => number.to_string().parse(),
             _ => Err(QuantityError::Format),
         }

@@ -1,10 +1,12 @@
-//! Constant defaults of a schema, written into a document.
+//! Constant defaults of a schema, written into a document, and the canonical form of what has one.
 
 use serde_json::{Map, Value};
 
 use super::{Schema, SchemaSet, Shape};
+use crate::quantity::Quantity;
 
-/// Fills in the constant defaults of the schema `name`, and drops `null`s of known fields (to Kubernetes they are absent).
+/// Fills in the constant defaults of the schema `name`, drops `null`s of known fields (to Kubernetes they are absent),
+/// and writes quantities in their canonical form (`0.5` becomes `500m`), as all readers expect them.
 pub fn apply_defaults(set: &SchemaSet, name: &str, value: &mut Value) {
     if let Some(schema) = set.get(name) {
         fill(set, schema, value);
@@ -30,8 +32,18 @@ fn fill(set: &SchemaSet, schema: &Schema, value: &mut Value) {
             }
         }
         (Shape::Map { values, .. }, Value::Object(object)) => each(set, values, object),
+        (Shape::Quantity, value) => canonicalize(value),
         (Shape::List { items, .. }, Value::Array(list)) => list.iter_mut().for_each(|item| fill(set, items, item)),
         _ => {}
+    }
+}
+
+/// What is no quantity is left for the checks to name.
+fn canonicalize(value: &mut Value) {
+    let Ok(quantity) = Quantity::from_value(value) else { return };
+    let canonical = quantity.to_string();
+    if value.as_str() != Some(canonical.as_str()) {
+        *value = Value::String(canonical);
     }
 }
 
@@ -57,6 +69,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn quantities_are_written_in_canonical_form() {
+        let resources = |cpu: Value, memory: Value| json!({"spec": {"containers": [{"resources": {"limits": {"cpu": cpu, "memory": memory}}}], "overhead": {"cpu": "bad"}}});
+        let mut pod = resources(json!(0.5), json!("1024Mi"));
+        apply_defaults(super::super::builtin(), "io.k8s.api.core.v1.Pod", &mut pod);
+        assert_eq!(pod, resources(json!("500m"), json!("1Gi")));
+    }
 
     #[test]
     fn constant_defaults_are_filled_in_at_any_depth_and_nothing_else_changes() {

@@ -13,6 +13,10 @@ const MUTABLE: &str = "pod updates may not change fields other than \
     (allow it to be set to 1 if it was previously negative)";
 
 pub(super) fn validate_update(object: &Value, old: &Value) -> Vec<Cause> {
+    // Most updates are of the status.
+    if object.get("spec") == old.get("spec") {
+        return Vec::new();
+    }
     let mut causes = Vec::new();
     let spec = Path::root("spec");
     for field in ["containers", "initContainers"] {
@@ -33,11 +37,15 @@ pub(super) fn validate_update(object: &Value, old: &Value) -> Vec<Cause> {
     let mut before = old.get("spec").cloned().unwrap_or_default();
     let may_end_sooner = int(old, "/spec/terminationGracePeriodSeconds").is_some_and(|grace| grace < 0)
         && int(object, "/spec/terminationGracePeriodSeconds") == Some(1);
+    let is_bound_now = is_binding(object, old);
     for spec in [&mut masked, &mut before] {
         if let Some(fields) = spec.as_object_mut() {
             fields.remove("activeDeadlineSeconds");
             fields.remove("tolerations");
             fields.remove("schedulingGates");
+            if is_bound_now {
+                fields.remove("nodeName");
+            }
             if may_end_sooner {
                 fields.remove("terminationGracePeriodSeconds");
             }
@@ -56,7 +64,15 @@ pub(super) fn validate_update(object: &Value, old: &Value) -> Vec<Cause> {
     causes
 }
 
-/// The first fields that differ, for the person who reads the message.
+/// A binding sets the node together with the condition that says so; no other request can change both at once.
+fn is_binding(object: &Value, old: &Value) -> bool {
+    let scheduled = |pod: &Value| {
+        list(pod, "/status/conditions").iter().any(|c| text(c, "/type") == "PodScheduled" && text(c, "/status") == "True")
+    };
+    text(old, "/spec/nodeName").is_empty() && scheduled(object) && !scheduled(old)
+}
+
+/// The fields that differ, for the person who reads the message.
 fn difference(old: &Value, new: &Value) -> String {
     let empty = serde_json::Map::new();
     let (old, new) = (old.as_object().unwrap_or(&empty), new.as_object().unwrap_or(&empty));
@@ -155,6 +171,18 @@ mod tests {
             let causes = validate_update(&pod(&changes), &pod(&[]));
             assert_eq!(causes.first().map(|cause| cause.field.as_str()), field, "{changes:?}: {causes:?}");
         }
+    }
+
+    #[test]
+    fn a_binding_sets_the_node_once() {
+        let free = json!({"spec": {"containers": []}, "status": {}});
+        let condition = json!([{"type": "PodScheduled", "status": "True"}]);
+        let bound = json!({"spec": {"containers": [], "nodeName": "n"}, "status": {"conditions": condition}});
+        let moved = json!({"spec": {"containers": [], "nodeName": "m"}, "status": {"conditions": condition}});
+        assert_eq!(validate_update(&bound, &free), []);
+        assert_eq!(validate_update(&moved, &bound).len(), 1);
+        let by_hand = json!({"spec": {"containers": [], "nodeName": "n"}, "status": {}});
+        assert_eq!(validate_update(&by_hand, &free).len(), 1);
     }
 
     #[test]
