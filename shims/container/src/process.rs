@@ -73,6 +73,7 @@ impl Input {
 pub(crate) struct Process {
     pub(crate) launch: Option<Launch>,
     pub(crate) failure: Option<Failure>,
+    cause: Option<String>,
     pub(crate) pid: Option<i32>,
     pub(crate) ended: Option<Ended>,
     pub(crate) console: Option<Console>,
@@ -90,6 +91,7 @@ pub(crate) fn streams(terminal: Option<Console>, stdin: bool) -> io::Result<(Std
     let mut process = Process {
         launch: None,
         failure: None,
+        cause: None,
         pid: None,
         ended: None,
         console: None,
@@ -130,11 +132,17 @@ impl Process {
             match note {
                 Note::Pid(pid) => self.pid = Some(pid),
                 // The first one is nearest to the cause.
+                // What our own executor has to say needs no more causes.
+                Note::Cause(cause) if self.failure.is_none() => drop(self.cause.get_or_insert(cause)),
+                Note::Cause(_) => {}
                 Note::Failed(failure) => drop(self.failure.get_or_insert(failure)),
             }
         }
         if over {
             self.launch = None;
+            if let (Some(failure), Some(cause)) = (&mut self.failure, self.cause.take()) {
+                failure.message = format!("{}: {cause}", failure.message);
+            }
         }
         over
     }

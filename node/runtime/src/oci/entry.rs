@@ -21,6 +21,9 @@ const END: Duration = Duration::from_secs(10);
 /// How long a start that an earlier agent began may take.
 const START: Duration = Duration::from_secs(70);
 
+/// How long the news of an end may take.
+const NEWS: Duration = Duration::from_secs(1);
+
 pub(super) struct Entry {
     pub(super) directory: Directory,
     pub(super) file: ContainerFile,
@@ -56,6 +59,13 @@ impl Entry {
             let _ = tokio::time::timeout(START, state.wait_for(Option::is_some)).await;
         }
         self.status()
+    }
+
+    /// Whether a container whose shim did not answer has ended, after a moment for the news to come in.
+    pub(super) async fn has_ended(&self) -> bool {
+        let mut state = self.state.subscribe();
+        let ended = state.wait_for(|state| matches!(state, Some(ContainerState::Exited(_))));
+        tokio::time::timeout(NEWS, ended).await.is_ok_and(|ended| ended.is_ok())
     }
 
     fn set(&self, state: ContainerState) {

@@ -53,31 +53,31 @@ const CAPABILITIES: [&str; 41] = [
 ];
 
 #[derive(Clone, Debug)]
-pub struct Host {
-    pub hierarchies: Hierarchies,
+pub(super) struct Host {
+    pub(super) hierarchies: Hierarchies,
     /// What this process may hand down.
-    pub capabilities: Vec<String>,
+    pub(super) capabilities: Vec<String>,
     /// The lowest `oom_score_adj` that this process may set.
-    pub oom_score_floor: i32,
+    pub(super) oom_score_floor: i32,
     /// The highest number of open files that this process may allow.
-    pub open_files: u64,
+    pub(super) open_files: u64,
     /// The device nodes that a privileged container gets.
-    pub devices: Vec<Device>,
+    pub(super) devices: Vec<Device>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
-    pub path: PathBuf,
-    pub character: bool,
-    pub major: i64,
-    pub minor: i64,
-    pub mode: u32,
+pub(super) struct Device {
+    pub(super) path: PathBuf,
+    pub(super) character: bool,
+    pub(super) major: i64,
+    pub(super) minor: i64,
+    pub(super) mode: u32,
 }
 
 impl Host {
     /// # Errors
     /// When `/proc` cannot be read or there are no cgroups.
-    pub fn read() -> io::Result<Self> {
+    pub(super) fn read() -> io::Result<Self> {
         let status = fs::read_to_string("/proc/self/status")?;
         let capabilities = capabilities(mask(&status, "CapPrm:") & mask(&status, "CapBnd:"));
         let unbounded = capabilities.iter().any(|name| name == "CAP_SYS_RESOURCE");

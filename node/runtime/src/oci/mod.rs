@@ -127,6 +127,10 @@ impl OciRuntime {
         if spec.id.is_empty() || spec.id.len() > 64 || !spec.id.bytes().all(valid) {
             return Err(refused(format!("{:?} is no container id", spec.id)));
         }
+        if let Some(mount) = spec.mounts.iter().find(|mount| !mount.source.exists()) {
+            let (source, target) = (mount.source.display(), mount.target.display());
+            return Err(refused(format!("cannot mount {source} on {target}: no such file or directory")));
+        }
         let cgroup = format!("/{}/{}", spec.sandbox.cgroup.trim_matches('/'), spec.id);
         let translation = spec::translate(spec, &cgroup, &self.host).map_err(refused)?;
         for warning in &translation.warnings {
@@ -192,16 +196,17 @@ impl OciRuntime {
     }
 
     /// A container that ended between the look at it and the question is not running.
-    fn unless_ended(entry: &Entry, err: RuntimeError) -> RuntimeError {
-        if matches!(err, RuntimeError::Unreachable { .. }) && !entry.directory.shim_lives() {
-            return RuntimeError::NotRunning { id: entry.id().to_owned() };
+    async fn unless_ended<T: Send>(entry: &Entry, result: Result<T, RuntimeError>) -> Result<T, RuntimeError> {
+        match result {
+            Err(RuntimeError::Unreachable { id, .. }) if entry.has_ended().await => Err(RuntimeError::NotRunning { id }),
+            result => result,
         }
-        err
     }
 
     async fn stream(&self, id: &str, call: Call, stdin: bool, terminal: bool) -> Result<Session, RuntimeError> {
         let entry = self.running(id)?;
-        match self.open(&entry, call).await.map_err(|err| Self::unless_ended(&entry, err))? {
+        let opened = self.open(&entry, call).await;
+        match Self::unless_ended(&entry, opened).await? {
             (connection, Reply::Streaming) => Ok(session::session(id.to_owned(), connection, stdin, terminal)),
             (_, reply) => Err(RuntimeError::Unreachable { id: id.to_owned(), why: format!("it answered {reply:?}") }),
         }
@@ -213,7 +218,8 @@ impl OciRuntime {
     /// As for [`Runtime::status`].
     pub async fn reopen_log(&self, id: &str) -> Result<(), RuntimeError> {
         let entry = self.running(id)?;
-        self.ask(&entry, Call::ReopenLog).await.map(drop).map_err(|err| Self::unless_ended(&entry, err))
+        let asked = self.ask(&entry, Call::ReopenLog).await.map(drop);
+        Self::unless_ended(&entry, asked).await
     }
 }
 
@@ -260,7 +266,8 @@ impl Runtime for OciRuntime {
             Err(RuntimeError::NotRunning { .. }) => return Ok(()),
             entry => entry?,
         };
-        match self.ask(&entry, Call::Signal { signal }).await.map_err(|err| Self::unless_ended(&entry, err)) {
+        let asked = self.ask(&entry, Call::Signal { signal }).await;
+        match Self::unless_ended(&entry, asked).await {
             Ok(_) | Err(RuntimeError::NotRunning { .. }) => Ok(()),
             Err(err) => Err(err),
         }
@@ -294,7 +301,8 @@ impl Runtime for OciRuntime {
             Err(RuntimeError::NotRunning { .. }) => return Ok(Stats::default()),
             entry => entry?,
         };
-        match self.ask(&entry, Call::Stats).await.map_err(|err| Self::unless_ended(&entry, err)) {
+        let asked = self.ask(&entry, Call::Stats).await;
+        match Self::unless_ended(&entry, asked).await {
             Ok(Reply::Stats { memory, cpu }) => Ok(Stats { memory, cpu }),
             Ok(reply) => Err(RuntimeError::Unreachable { id: id.to_owned(), why: format!("it answered {reply:?}") }),
             Err(RuntimeError::NotRunning { .. }) => Ok(Stats::default()),

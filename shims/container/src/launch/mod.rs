@@ -3,6 +3,7 @@
 //! The pipe's write end closes when the child has ended and the new process has executed its program: the end of the
 //! notes without a failure among them is a successful start.
 
+mod causes;
 mod executor;
 mod process;
 mod rootfs;
@@ -24,6 +25,8 @@ pub(crate) use process::{Exec, Stdio, exec, init};
 pub(crate) enum Note {
     /// The new process, in the host's process namespace.
     Pid(i32),
+    /// What libcontainer logged as an error on the way to a failure, the first being the cause.
+    Cause(String),
     Failed(Failure),
 }
 
@@ -91,6 +94,7 @@ impl Launch {
             ForkResult::Child => {
                 drop(read);
                 let notes = Notes(write.as_raw_fd());
+                causes::note(notes);
                 let result = restore_signals().map_err(|err| Failure::create(err.to_string())).and_then(|()| work(notes));
                 notes.write(&match result {
                     Ok(pid) => Note::Pid(pid),

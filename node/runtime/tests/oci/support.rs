@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt;
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// What container engines give by default.
-pub const CAPABILITIES: [&str; 14] = [
+pub(crate) const CAPABILITIES: [&str; 14] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_FSETID",
@@ -33,29 +33,40 @@ pub const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
 ];
 
-pub struct Node {
-    pub dir: tempfile::TempDir,
-    pub runtime: Arc<OciRuntime>,
-    pub cgroup: String,
+pub(crate) struct Node {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) runtime: Arc<OciRuntime>,
+    pub(crate) cgroup: String,
     layer: PathBuf,
 }
 
 /// The shim that belongs to this build.
-pub fn shim() -> PathBuf {
+pub(crate) fn shim() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let shim = test.parent().unwrap().parent().unwrap().join("mizzen-shim");
-    static BUILT: std::sync::Once = std::sync::Once::new();
-    BUILT.call_once(|| {
+    // A process per test: asking cargo each time would take longer than the tests.
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shims");
+    let newest = ["protocol", "supervisor", "container"].iter().filter_map(|name| newest(&sources.join(name))).max();
+    if std::fs::metadata(&shim).and_then(|file| file.modified()).ok() < newest {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = Command::new(cargo).args(["build", "-q", "-p", "mizzen-shim"]).status().unwrap();
         assert!(built.success(), "mizzen-shim does not build");
-    });
+        // Cargo leaves the file alone when only its checks changed.
+        std::fs::File::open(&shim).unwrap().set_modified(newest.unwrap()).unwrap();
+    }
     assert!(shim.exists(), "{} was not built", shim.display());
     shim
 }
 
+fn newest(dir: &Path) -> Option<std::time::SystemTime> {
+    let entries = std::fs::read_dir(dir).ok()?.flatten();
+    entries
+        .filter_map(|entry| if entry.path().is_dir() { newest(&entry.path()) } else { entry.metadata().ok()?.modified().ok() })
+        .max()
+}
+
 impl Node {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("mizzen-runtime-").tempdir().unwrap();
         let layer = dir.path().join("layer");
         for name in ["bin", "etc", "tmp"] {
@@ -74,24 +85,24 @@ impl Node {
     }
 
     /// As after the agent was killed and started again.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.runtime = open(self.dir.path());
     }
 
-    pub fn containers(&self) -> PathBuf {
+    pub(crate) fn containers(&self) -> PathBuf {
         self.dir.path().join("state/containers")
     }
 
-    pub fn log(&self, id: &str) -> String {
+    pub(crate) fn log(&self, id: &str) -> String {
         std::fs::read_to_string(self.dir.path().join("logs").join(id)).unwrap_or_default()
     }
 
     /// Entries of the log as `stream tag text`.
-    pub fn entries(&self, id: &str) -> Vec<String> {
+    pub(crate) fn entries(&self, id: &str) -> Vec<String> {
         self.log(id).lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
     }
 
-    pub fn spec(&self, id: &str, args: &[&str]) -> ContainerSpec {
+    pub(crate) fn spec(&self, id: &str, args: &[&str]) -> ContainerSpec {
         ContainerSpec {
             id: id.into(),
             labels: BTreeMap::from([("pod".into(), "p".into())]),
@@ -108,11 +119,11 @@ impl Node {
         }
     }
 
-    pub fn sh(&self, id: &str, script: &str) -> ContainerSpec {
+    pub(crate) fn sh(&self, id: &str, script: &str) -> ContainerSpec {
         self.spec(id, &["sh", "-c", script])
     }
 
-    pub async fn exit(&self, id: &str) -> Exit {
+    pub(crate) async fn exit(&self, id: &str) -> Exit {
         eventually(&format!("{id} exits"), || async {
             match self.runtime.status(id).await.unwrap().state {
                 ContainerState::Exited(exit) => Some(exit),
@@ -123,21 +134,29 @@ impl Node {
     }
 
     /// Runs to the end and returns what it printed, one entry a line.
-    pub async fn run(&self, spec: &ContainerSpec) -> (Exit, Vec<String>) {
+    pub(crate) async fn run(&self, spec: &ContainerSpec) -> (Exit, Vec<String>) {
         self.runtime.start(spec).await.unwrap();
         let exit = self.exit(&spec.id).await;
         (exit, self.entries(&spec.id))
     }
 
-    pub async fn started(&self, spec: &ContainerSpec) -> i32 {
+    pub(crate) async fn started(&self, spec: &ContainerSpec) -> i32 {
         match self.runtime.start(spec).await.unwrap().state {
             ContainerState::Running { pid, .. } => pid.unwrap(),
             other => panic!("{other:?}"),
         }
     }
 
+    /// Shims end with their containers; only then does nobody write below the directory any more.
+    fn shims_are_gone(&self) -> bool {
+        use nix::fcntl::{Flock, FlockArg};
+        let containers = std::fs::read_dir(self.containers()).into_iter().flatten().flatten();
+        let mut locks = containers.filter_map(|entry| std::fs::File::open(entry.path().join("lock")).ok());
+        locks.all(|lock| Flock::lock(lock, FlockArg::LockExclusiveNonblock).is_ok())
+    }
+
     /// Cgroup directories of this node that have a name with `part`.
-    pub fn cgroups(&self, part: &str) -> Vec<PathBuf> {
+    pub(crate) fn cgroups(&self, part: &str) -> Vec<PathBuf> {
         let hierarchies = mizzen_runtime::oci::Hierarchies::discover().unwrap();
         let below = hierarchies.directories(&self.cgroup).into_iter().filter_map(|dir| std::fs::read_dir(dir.path).ok());
         let names = below.flatten().filter_map(|entry| Some(entry.ok()?.path()));
@@ -145,7 +164,7 @@ impl Node {
     }
 }
 
-fn open(dir: &Path) -> Arc<OciRuntime> {
+pub(crate) fn open(dir: &Path) -> Arc<OciRuntime> {
     OciRuntime::new(OciConfig { root: dir.join("state"), shim: shim() }).unwrap()
 }
 
@@ -155,10 +174,9 @@ impl Drop for Node {
         let hierarchies = mizzen_runtime::oci::Hierarchies::discover().unwrap();
         let pods = hierarchies.directories(&self.cgroup);
         let deadline = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < deadline && !pods.iter().all(|pod| remove(&pod.path)) {
+        while Instant::now() < deadline && !(pods.iter().all(|pod| remove(&pod.path)) && self.shims_are_gone()) {
             std::thread::yield_now();
         }
-        // Shims end with their containers, so that the directory can go.
     }
 }
 
@@ -174,7 +192,7 @@ fn remove(path: &Path) -> bool {
     std::fs::remove_dir(path).is_ok() || !path.exists()
 }
 
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(seen) = look().await {
@@ -186,7 +204,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: 
 }
 
 /// Everything a session prints, and its exit code.
-pub async fn finish(mut session: Session) -> (i32, String, String) {
+pub(crate) async fn finish(mut session: Session) -> (i32, String, String) {
     drop(session.stdin.take());
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let stderr = async {
