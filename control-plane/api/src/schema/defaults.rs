@@ -48,7 +48,12 @@ fn canonicalize(value: &mut Value) {
 }
 
 fn each(set: &SchemaSet, values: &Schema, object: &mut Map<String, Value>) {
-    // Maps of scalars are the common case, and have nothing to fill in.
+    if matches!(values.shape, Shape::String { .. }) {
+        // Go reads a null text as the empty one.
+        object.values_mut().filter(|value| value.is_null()).for_each(|value| *value = "".into());
+        return;
+    }
+    // Other maps of scalars have nothing to fill in.
     if matches!(values.shape, Shape::Ref(_) | Shape::Object(_) | Shape::List { .. } | Shape::Map { .. }) {
         object.values_mut().for_each(|value| fill(set, values, value));
     }

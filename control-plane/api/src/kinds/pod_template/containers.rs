@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::value::{entries, flag, int, list, text};
 use super::probes::{check_lifecycle, check_probes};
-use super::spec::check_seccomp;
+use super::spec::{SpecContext, check_seccomp};
 use crate::quantity::Quantity;
 use crate::status::Cause;
 use crate::validate::{
@@ -22,11 +22,18 @@ pub(super) enum Role {
     Ephemeral,
 }
 
-pub(super) fn check_containers(spec: &Value, path: &Path, volumes: &HashSet<&str>, causes: &mut Vec<Cause>) {
+pub(super) fn check_containers(
+    spec: &Value,
+    path: &Path,
+    context: SpecContext,
+    volumes: &HashSet<&str>,
+    causes: &mut Vec<Cause>,
+) {
     if list(spec, "/containers").is_empty() {
         causes.push(required(path.field("containers"), ""));
     }
-    let host_network = flag(spec, "/hostNetwork");
+    // A template may leave its host ports to the pods' defaults.
+    let host_network = flag(spec, "/hostNetwork").then_some(context);
     let mut names = HashSet::new();
     let mut host_ports = HashSet::new();
     for field in ["containers", "initContainers", "ephemeralContainers"] {
@@ -83,7 +90,7 @@ type HostPort = (String, String, i64);
 fn check_ports(
     container: &Value,
     at: &Path,
-    host_network: bool,
+    host_network: Option<SpecContext>,
     role: Role,
     taken: &mut HashSet<HostPort>,
     causes: &mut Vec<Cause>,
@@ -122,7 +129,7 @@ fn check_ports(
                 ));
             }
         }
-        if host_network && host != number {
+        if host_network.is_some_and(|context| context == SpecContext::Pod || host != 0) && host != number {
             causes.push(invalid(at.field("containerPort"), &number.into(), "must match `hostPort` when `hostNetwork` is true"));
         }
         match protocol {

@@ -23,7 +23,7 @@ pub(in super::super) enum SpecContext {
 pub(in super::super) fn check_spec(spec: &Value, path: &Path, context: SpecContext) -> Vec<Cause> {
     let mut causes = Vec::new();
     let volumes = check_volumes(spec, path, &mut causes);
-    check_containers(spec, path, &volumes, &mut causes);
+    check_containers(spec, path, context, &volumes, &mut causes);
     if context == SpecContext::Template && !list(spec, "/ephemeralContainers").is_empty() {
         causes.push(forbidden(path.field("ephemeralContainers"), "ephemeral containers not allowed in pod template"));
     }
@@ -304,6 +304,20 @@ mod tests {
             let complaints = wrong(spec.clone(), json!({}));
             assert!(complaints.len() == 1 && complaints[0].starts_with(complaint), "{spec}: {complaints:?}");
         }
+    }
+
+    #[test]
+    fn a_template_may_leave_host_ports_to_the_pods_defaults() {
+        let spec = |host: u16| {
+            json!({"hostNetwork": true, "containers": [{"name": "a", "image": "b", "ports": [
+            {"containerPort": 80, "hostPort": host, "protocol": "TCP"}]}]})
+        };
+        let count = |host, context| check_spec(&spec(host), &Path::root("spec"), context).len();
+        assert_eq!(
+            (count(0, SpecContext::Template), count(80, SpecContext::Template), count(81, SpecContext::Template)),
+            (0, 0, 1)
+        );
+        assert_eq!((count(0, SpecContext::Pod), count(80, SpecContext::Pod)), (1, 0));
     }
 
     #[test]

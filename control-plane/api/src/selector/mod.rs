@@ -2,6 +2,7 @@
 
 mod field;
 mod label;
+mod parse;
 
 pub use field::{FieldRequirement, FieldSelector};
 pub use label::{LabelSelector, Operator, Requirement};
