@@ -304,6 +304,10 @@ impl Registry {
                 Failure::Final(ImageError::DigestMismatch { what: format!("{what} of {reference}"), expected, actual })
             }
             OciDistributionError::RequestError(e) if e.is_timeout() => Failure::Final(self.stalled(what)),
+            OciDistributionError::RequestError(e) if e.status().is_some() => {
+                let url = e.url().map(ToString::to_string).unwrap_or_default();
+                server(e.status().map_or(0, |s| s.as_u16()), &url, e.to_string())
+            }
             OciDistributionError::RequestError(e) => {
                 Failure::Passing(ImageError::Unreachable { registry, reference, why: chain(&e) }, Wait::Backoff)
             }

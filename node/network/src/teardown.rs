@@ -14,8 +14,8 @@ pub(crate) async fn all(config: &NetworkConfig) -> Result<(), NetworkError> {
         }
     };
     note(nft::apply(&config.table(), &nft::delete_table(&config.table())).await);
-    note(links(config).await);
     note(pins(config));
+    note(links(config).await);
     note(remove_tree(&config.pins_dir()));
     note(remove_tree(&config.pods_dir()));
     note(state::remove(&config.state_file()));
@@ -24,10 +24,10 @@ pub(crate) async fn all(config: &NetworkConfig) -> Result<(), NetworkError> {
 
 async fn links(config: &NetworkConfig) -> Result<(), NetworkError> {
     let links = Links::connect()?;
-    for (name, _) in links.with_prefix(&config.veth_prefix()).await? {
-        links.delete(&name).await?;
-    }
-    links.delete(&config.bridge()).await
+    let pairs = links.with_prefix(&config.veth_prefix()).await?;
+    let deleted = futures::future::join_all(pairs.iter().map(|(name, _)| links.delete(name))).await;
+    links.delete(&config.bridge()).await?;
+    deleted.into_iter().collect()
 }
 
 fn pins(config: &NetworkConfig) -> Result<(), NetworkError> {

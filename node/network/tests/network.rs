@@ -1,6 +1,8 @@
 //! Real namespaces, bridges and nftables, as root. Every cluster of a test is taken away when the test ends, also by a
 //! panic.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,8 +26,8 @@ async fn pods_and_node_reach_each_other_by_pod_address() {
     let _server = Server::start(b.network_namespace.as_deref(), (ip_b, 80));
     assert_eq!(call(a.network_namespace.as_deref(), (ip_b, 80)).unwrap(), ip_a.to_string(), "pods see each other's addresses");
     assert_eq!(call(None, (ip_b, 80)).unwrap(), network.node_address().to_string());
-    let _node = Server::start(None, (network.node_address(), 0));
-    assert_eq!(call(a.network_namespace.as_deref(), _node.address).unwrap(), ip_a.to_string());
+    let node = Server::start(None, (network.node_address(), 0));
+    assert_eq!(call(a.network_namespace.as_deref(), node.address).unwrap(), ip_a.to_string());
     let _loopback = Server::start(a.network_namespace.as_deref(), (Ipv4Addr::LOCALHOST.into(), 81));
     call(a.network_namespace.as_deref(), (Ipv4Addr::LOCALHOST.into(), 81)).unwrap();
 }
@@ -193,7 +195,7 @@ async fn removing_and_tearing_down_leave_nothing() {
     network.remove_pod("a").await.unwrap();
     network.remove_pod("a").await.unwrap();
     assert_eq!(network.pods(), [""; 0]);
-    assert_eq!(links_named(&cluster.id), [format!("mz{}", cluster.id)]);
+    support::eventually("only the bridge is left", || links_named(&cluster.id) == [format!("mz{}", cluster.id)]);
     assert_eq!(cluster.files("ns"), 0);
     network.ensure_pod(&pod("b")).await.unwrap();
     network.ensure_wasm(&pod("w")).await.unwrap();
@@ -251,5 +253,7 @@ async fn fifty_pods_come_up_at_once() {
     let start = Instant::now();
     futures::future::join_all(all.iter().map(|p| network.remove_pod(&p.uid))).await.into_iter().for_each(|r| r.unwrap());
     println!("fifty pods removed: {:?}", start.elapsed());
+    support::eventually("their links are gone", || links_named(&cluster.id).len() == 2);
+    println!("and their links: {:?}", start.elapsed());
     assert_eq!(network.pods(), ["first"]);
 }

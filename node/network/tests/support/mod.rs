@@ -172,3 +172,11 @@ pub(crate) fn nft_tables() -> String {
     let output = Command::new("nft").args(["list", "tables"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
+
+pub(crate) fn eventually(what: &str, is: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while !is() {
+        assert!(std::time::Instant::now() < deadline, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
