@@ -31,10 +31,16 @@ pub(crate) fn prepare(dir: &Path, node_id: u64) -> Result<(), RaftError> {
             write!(new, "format {FORMAT}\nserver {node_id}\n").map_err(failed("write"))?;
             new.sync_all().map_err(failed("sync"))?;
             fs::rename(&aside, &file).map_err(failed("rename"))?;
-            fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync folder of"))
+            sync(dir)
         }
         Err(source) => Err(failed("read")(source)),
     }
+}
+
+/// Makes the names of new files in the folder durable.
+pub(crate) fn sync(dir: &Path) -> Result<(), RaftError> {
+    let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
+    synced.map_err(|source| RaftError::File { operation: "sync", file: dir.into(), source })
 }
 
 fn check(dir: &Path, text: &str, node_id: u64) -> Result<(), RaftError> {

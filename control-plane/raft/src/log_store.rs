@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use mizzen_store::persist::Persister;
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{AnyError, LogId, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote};
 use parking_lot::Mutex;
@@ -32,6 +33,8 @@ struct Inner {
     path: PathBuf,
     writer: LogWriter,
     head: Mutex<Head>,
+    /// Who makes the state durable before the log that led to it is purged.
+    persister: OnceLock<Arc<Persister>>,
 }
 
 /// The newest part of the log, as of the last call (written or not).
@@ -86,7 +89,21 @@ impl LogStore {
             file: path.to_owned(),
             source,
         })?;
-        Ok(Self { inner: Arc::new(Inner { db: Mutex::new(Some(db)), path: path.to_owned(), writer, head: Mutex::new(head) }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                db: Mutex::new(Some(db)),
+                path: path.to_owned(),
+                writer,
+                head: Mutex::new(head),
+                persister: OnceLock::new(),
+            }),
+        })
+    }
+
+    /// From now on the log is only purged of what `persister` has made durable.
+    pub(crate) fn keep_for(&self, persister: Arc<Persister>) {
+        // A log has one state for as long as it is open.
+        let _ = self.inner.persister.set(persister);
     }
 
     /// The end of the log, and what is known to be committed of it.
@@ -276,6 +293,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId<u64>) -> Result<(), StorageError<u64>> {
+        if let Some(persister) = self.inner.persister.get() {
+            let durable = persister.durable(log_id.index).await;
+            durable.map_err(|error| StorageIOError::write_logs(AnyError::new(&error)))?;
+        }
         let purged = encode(&log_id).map_err(StorageIOError::write_logs)?;
         self.write(|done| Op::Delete { from: 0, to: log_id.index + 1, purged: Some(purged), done })
             .await

@@ -89,6 +89,7 @@ impl RaftStore {
         dir::prepare(&config.dir, config.node_id)?;
         let log = LogStore::open(&config.dir.join("log.redb"))?;
         let state = RedbState::open(&config.dir.join("state.redb"), config.state_cache_bytes)?;
+        dir::sync(&config.dir)?;
         Self::start(config, log, state).await
     }
 
@@ -98,6 +99,7 @@ impl RaftStore {
         let note = Note::decode(&loaded.note)
             .map_err(|error| RaftError::Raft { operation: "reading how far the log is applied", why: error.to_string() })?;
         let persister = Arc::new(Persister::start(state.clone(), note.applied.map_or(0, |applied| applied.index))?);
+        log.keep_for(persister.clone());
         let archive: Arc<dyn Archive> = state.clone();
         let served = Served::new(loaded.saved, config.history_bytes, Some(archive));
         let pending = Pending::new(run_id());
