@@ -1,0 +1,22 @@
+//! The node agent: registers its node, runs the pods bound to it, reports how they are, and serves the node API.
+//!
+//! For each pod a worker goes round: snapshot, decide (a pure function), act, wait for something to change. Steps are
+//! idempotent and what runs is found again by its labels, so that the agent may be killed at any line.
+
+pub mod cgroups;
+
+mod agent;
+mod config;
+mod error;
+mod hooks;
+mod logs;
+mod node;
+mod node_api;
+mod pod;
+mod probes;
+mod shared;
+mod spec;
+
+pub use agent::Agent;
+pub use config::{AgentConfig, Runtimes};
+pub use error::AgentError;

@@ -1,0 +1,86 @@
+//! The agent as a whole.
+
+use std::sync::Arc;
+
+use mizzen_reconcile::Recorder;
+use mizzen_volumes::VolumeManager;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::AgentConfig;
+use crate::error::AgentError;
+use crate::node::{capacity, lease, register};
+use crate::node_api;
+use crate::pod::manager::{self, Pods};
+use crate::shared::Shared;
+
+/// A running agent.
+pub struct Agent {
+    ready: watch::Receiver<bool>,
+    main: JoinHandle<()>,
+}
+
+impl Agent {
+    /// Starts the agent. When `cancel` is cancelled it stops and leaves the pods running for the next one.
+    ///
+    /// # Errors
+    /// When its directories cannot be made.
+    pub async fn start(config: AgentConfig, cancel: CancellationToken) -> Result<Self, AgentError> {
+        let io = |operation, path: &std::path::Path| {
+            let path = path.to_owned();
+            move |source| AgentError::Io { operation, path, source }
+        };
+        let sandboxes = config.data_dir.join("sandboxes");
+        for dir in [&sandboxes, &config.data_dir.join("pods")] {
+            tokio::fs::create_dir_all(dir).await.map_err(io("create", dir))?;
+        }
+        // Mounts are found again by their path in the kernel's table, which has no links in it.
+        let data_dir = tokio::fs::canonicalize(&config.data_dir).await.map_err(io("resolve", &config.data_dir))?;
+        let port = config.listener.local_addr().map_err(io("read the port of", &data_dir))?.port();
+        let recorder = Recorder::start(config.client.clone(), config.clock.clone(), "kubelet", &config.node_name);
+        let shared = Arc::new(Shared {
+            volumes: VolumeManager::new(data_dir.join("sandboxes"), config.client.clone()),
+            capacity: capacity::read(&data_dir),
+            node_name: config.node_name,
+            cluster: config.cluster,
+            host_addresses: vec![config.node_address],
+            client: config.client,
+            runtimes: config.runtimes,
+            images: config.images,
+            network: config.network,
+            clock: config.clock,
+            data_dir,
+            recorder,
+        });
+        let pods = Arc::new(Pods::default());
+        let (ready_sender, ready) = watch::channel(false);
+        let main = tokio::spawn(async move {
+            let api = node_api::serve(config.listener, config.tls, shared.clone(), pods.clone(), cancel.clone());
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = register::run(shared.clone(), port, ready_sender) => {}
+                () = lease::run(shared.clone()) => {}
+                () = manager::run(shared.clone(), pods.clone(), cancel.clone()) => {}
+                () = api => {}
+            }
+        });
+        Ok(Self { ready, main })
+    }
+
+    /// Returns when the API has the Node as Ready.
+    ///
+    /// # Errors
+    /// [`AgentError::Ended`] when the agent ended before.
+    pub async fn ready(&mut self) -> Result<(), AgentError> {
+        self.ready.wait_for(|ready| *ready).await.map(|_| ()).map_err(|_| AgentError::Ended)
+    }
+
+    /// Returns when the agent has stopped because it was cancelled.
+    ///
+    /// # Errors
+    /// [`AgentError::Ended`] when it ended by itself.
+    pub async fn ended(self) -> Result<(), AgentError> {
+        self.main.await.map_err(|_| AgentError::Ended)
+    }
+}

@@ -1,0 +1,150 @@
+//! The cgroups of pods: `/mizzen-<cluster>/pod<uid>` for guaranteed pods, one level deeper in `burstable` and `besteffort`
+//! for the others. What is below belongs to the runtimes.
+
+use std::path::{Path, PathBuf};
+
+use cgroups_rs::fs::cpu::CpuController;
+use cgroups_rs::fs::memory::MemController;
+use cgroups_rs::fs::{Cgroup, hierarchies};
+use mizzen_api::qos::Qos;
+use mizzen_runtime::Resources;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    #[error("{operation} cgroup {path}: {source}")]
+    Control {
+        operation: &'static str,
+        path: String,
+        #[source]
+        source: cgroups_rs::fs::error::Error,
+    },
+    #[error("{operation} {}: {source}", path.display())]
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn root(cluster: &str) -> String {
+    format!("mizzen-{cluster}")
+}
+
+fn parent(cluster: &str, qos: Qos) -> String {
+    match qos {
+        Qos::Guaranteed => root(cluster),
+        Qos::Burstable => format!("{}/burstable", root(cluster)),
+        Qos::BestEffort => format!("{}/besteffort", root(cluster)),
+    }
+}
+
+/// A pod's cgroup, relative to each hierarchy's root, with a leading slash.
+pub(crate) fn pod_path(cluster: &str, qos: Qos, uid: &str) -> String {
+    format!("/{}/pod{uid}", parent(cluster, qos))
+}
+
+/// Makes a pod's cgroup in every hierarchy and bounds it. Blocks.
+pub(crate) fn ensure(path: &str, resources: &Resources) -> Result<(), CgroupError> {
+    let relative = path.trim_start_matches('/');
+    let failed = |operation| move |source| CgroupError::Control { operation, path: path.to_owned(), source };
+    let cgroup = Cgroup::new(hierarchies::auto(), relative).map_err(failed("create"))?;
+    if let Some(cpu) = cgroup.controller_of::<CpuController>() {
+        if let Some(shares) = resources.cpu_shares {
+            cpu.set_shares(shares).map_err(failed("set the CPU shares of"))?;
+        }
+        if let (Some(quota), Some(period)) = (resources.cpu_quota, resources.cpu_period) {
+            cpu.set_cfs_quota_and_period(Some(quota), Some(period)).map_err(failed("set the CPU quota of"))?;
+        }
+    }
+    if let (Some(memory), Some(limit)) = (cgroup.controller_of::<MemController>(), resources.memory_limit) {
+        memory.set_limit(limit).map_err(failed("set the memory limit of"))?;
+    }
+    Ok(())
+}
+
+/// Removes a cgroup and those below it. Blocks. No error when there is none.
+///
+/// # Errors
+/// When a process is still in one of them.
+pub(crate) fn remove(path: &str) -> Result<(), CgroupError> {
+    for hierarchy in hierarchy_roots() {
+        remove_tree(&hierarchy.join(path.trim_start_matches('/')))?;
+    }
+    Ok(())
+}
+
+/// Removes all of a cluster's cgroups; blocks.
+///
+/// # Errors
+/// When a process is still in one of them.
+pub fn remove_all(cluster: &str) -> Result<(), CgroupError> {
+    remove(&root(cluster))
+}
+
+/// The uids of all pods that have a cgroup.
+pub(crate) fn pods(cluster: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
+        for hierarchy in hierarchy_roots() {
+            let entries = std::fs::read_dir(hierarchy.join(parent(cluster, qos))).into_iter().flatten().flatten();
+            for name in entries.filter_map(|entry| entry.file_name().into_string().ok()) {
+                if let Some(uid) = name.strip_prefix("pod") {
+                    found.push((uid.to_owned(), pod_path(cluster, qos, uid)));
+                }
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Where the kernel's cgroup hierarchies are mounted.
+fn hierarchy_roots() -> Vec<PathBuf> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let is_cgroup = |line: &&str| line.split(" - ").nth(1).is_some_and(|end| end.starts_with("cgroup"));
+    table.lines().filter(is_cgroup).filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from).collect()
+}
+
+fn remove_tree(path: &Path) -> Result<(), CgroupError> {
+    let Ok(entries) = std::fs::read_dir(path) else { return Ok(()) };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_tree(&entry.path())?;
+    }
+    match std::fs::remove_dir(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(CgroupError::Io { operation: "remove", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_class_of_service_chooses_the_parent() {
+        assert_eq!(pod_path("0a1b2c3d", Qos::Guaranteed, "u"), "/mizzen-0a1b2c3d/podu");
+        assert_eq!(pod_path("0a1b2c3d", Qos::Burstable, "u"), "/mizzen-0a1b2c3d/burstable/podu");
+        assert_eq!(pod_path("0a1b2c3d", Qos::BestEffort, "u"), "/mizzen-0a1b2c3d/besteffort/podu");
+    }
+
+    #[test]
+    fn a_pods_cgroup_is_made_bounded_found_and_removed() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let cluster = format!("{:08x}", std::process::id());
+        let path = pod_path(&cluster, Qos::Burstable, "u1");
+        let resources = Resources { cpu_shares: Some(512), memory_limit: Some(64 << 20), ..Resources::default() };
+        let made = ensure(&path, &resources).and_then(|()| ensure(&path, &resources));
+        let found = pods(&cluster);
+        let removed = remove(&path).and_then(|()| remove_all(&cluster));
+        made.expect("is made, twice");
+        assert_eq!(found, [("u1".to_owned(), path)]);
+        removed.expect("is removed");
+        assert!(pods(&cluster).is_empty());
+    }
+}

@@ -1,0 +1,45 @@
+//! What an agent is started with.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mizzen_client::Client;
+use mizzen_images::ImageStore;
+use mizzen_network::Network;
+use mizzen_reconcile::Clock;
+use mizzen_runtime::Runtime;
+use tokio::net::TcpListener;
+
+pub struct AgentConfig {
+    pub node_name: String,
+    /// As `system:node:<node_name>`.
+    pub client: Arc<dyn Client>,
+    pub runtimes: Runtimes,
+    pub images: Arc<ImageStore>,
+    pub network: Arc<Network>,
+    /// Absolute. Logs are below `pods/`, volumes and files of pods below `sandboxes/`.
+    pub data_dir: PathBuf,
+    /// Eight lower-case hexadecimal digits.
+    pub cluster: String,
+    /// The `InternalIP`, where the API server reaches the node API.
+    pub node_address: IpAddr,
+    /// Where the node API (logs, exec) is served; its port goes into the Node's status.
+    pub listener: TcpListener,
+    /// Demands client certificates of the API server's authority.
+    pub tls: Arc<rustls::ServerConfig>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Which runtime runs what.
+#[derive(Clone)]
+pub struct Runtimes {
+    pub container: Arc<dyn Runtime>,
+    pub wasm: Option<Arc<dyn Runtime>>,
+}
+
+impl Runtimes {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<dyn Runtime>> {
+        std::iter::once(&self.container).chain(&self.wasm)
+    }
+}

@@ -1,0 +1,96 @@
+//! Who the pod is at a registry: `imagePullSecrets` of the pod and of its service account.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
+use mizzen_images::Credentials;
+use mizzen_reconcile::typed;
+use serde::Deserialize;
+
+use crate::shared::Shared;
+
+const CONFIG_JSON: &str = ".dockerconfigjson";
+
+/// The credentials for an image's registry, in the order in which they are to be tried; none is anonymous.
+pub(crate) async fn find(shared: &Shared, pod: &Pod, reference: &str) -> Vec<Credentials> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let spec = pod.spec.clone().unwrap_or_default();
+    let mut names: Vec<String> = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone()).collect();
+    let account = spec.service_account_name.filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned());
+    if let Ok(Some(account)) = typed::get::<ServiceAccount>(shared.client.as_ref(), namespace, &account).await {
+        names.extend(account.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone()));
+    }
+    let mut found = Vec::new();
+    for name in names {
+        match typed::get::<Secret>(shared.client.as_ref(), namespace, &name).await {
+            Ok(Some(secret)) => {
+                let config = secret.data.as_ref().and_then(|data| data.get(CONFIG_JSON));
+                found.extend(config.and_then(|config| lookup(&config.0, reference)));
+            }
+            Ok(None) => tracing::debug!(namespace, name, "an image pull secret does not exist"),
+            Err(error) => tracing::warn!(namespace, name, %error, "image pull secret not read"),
+        }
+    }
+    found
+}
+
+#[derive(Deserialize)]
+struct DockerConfig {
+    #[serde(default)]
+    auths: std::collections::BTreeMap<String, Entry>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Entry {
+    username: String,
+    password: String,
+    auth: String,
+}
+
+/// The entry of a `.dockerconfigjson` whose key is the longest that covers the image.
+fn lookup(config: &[u8], reference: &str) -> Option<Credentials> {
+    let config: DockerConfig = serde_json::from_slice(config).ok()?;
+    let covers = |key: &&String| {
+        let key = key.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
+        let key = key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key);
+        let key = if key == "index.docker.io" { "docker.io" } else { key };
+        reference.strip_prefix(key).is_some_and(|rest| rest.starts_with('/') || rest.starts_with(':') || rest.starts_with('@'))
+    };
+    let key = config.auths.keys().filter(covers).max_by_key(|key| key.len())?;
+    let entry = config.auths.get(key)?;
+    if !entry.username.is_empty() {
+        return Some(Credentials::Basic { username: entry.username.clone(), password: entry.password.clone() });
+    }
+    let decoded = String::from_utf8(STANDARD.decode(&entry.auth).ok()?).ok()?;
+    let (username, password) = decoded.split_once(':')?;
+    Some(Credentials::Basic { username: username.to_owned(), password: password.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn basic(username: &str, password: &str) -> Option<Credentials> {
+        Some(Credentials::Basic { username: username.into(), password: password.into() })
+    }
+
+    #[test]
+    fn the_longest_key_that_covers_the_image_wins() {
+        let config = json!({"auths": {
+            "127.0.0.1:5000": {"username": "a", "password": "1"},
+            "127.0.0.1:5000/team": {"auth": STANDARD.encode("b:2:3")},
+            "https://index.docker.io/v1/": {"username": "c", "password": "3"},
+        }})
+        .to_string();
+        let find = |reference: &str| lookup(config.as_bytes(), reference);
+        assert_eq!(find("127.0.0.1:5000/app:1"), basic("a", "1"));
+        assert_eq!(find("127.0.0.1:5000/team/app:1"), basic("b", "2:3"));
+        assert_eq!(find("127.0.0.1:5000/teams/app:1"), basic("a", "1"));
+        assert_eq!(find("docker.io/library/nginx:latest"), basic("c", "3"));
+        assert_eq!(find("example.com/app"), None);
+        assert_eq!(lookup(b"no json", "example.com/app"), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of a pod, shared by its containers.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::error::HookError;
+use crate::shared::Shared;
+
+/// `spec.hostname`, or the pod's name; no longer than the kernel takes.
+pub(crate) fn hostname(pod: &Pod) -> String {
+    let spec = pod.spec.as_ref();
+    let own = spec.and_then(|spec| spec.hostname.as_deref()).filter(|name| !name.is_empty());
+    let name = own.or(pod.metadata.name.as_deref()).unwrap_or_default();
+    let cut: String = name.chars().take(63).collect();
+    cut.trim_end_matches(['-', '.']).to_owned()
+}
+
+pub(crate) fn dir(shared: &Shared, pod: &Pod) -> PathBuf {
+    shared.volumes.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default()).join("etc")
+}
+
+pub(crate) async fn write(shared: &Shared, pod: &Pod, addresses: &[IpAddr]) -> Result<(), HookError> {
+    let dir = dir(shared, pod);
+    tokio::fs::create_dir_all(&dir).await.map_err(HookError::io("create", &dir))?;
+    let host_network = pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false);
+    let host_hosts = if host_network { tokio::fs::read_to_string("/etc/hosts").await.ok() } else { None };
+    let host_resolv = tokio::fs::read_to_string("/etc/resolv.conf").await.unwrap_or_default();
+    for (name, text) in [
+        ("hosts", hosts(pod, addresses, host_hosts.as_deref())),
+        ("hostname", format!("{}\n", hostname(pod))),
+        ("resolv.conf", resolv_conf(pod, &host_resolv)),
+    ] {
+        let path = dir.join(name);
+        // In place: containers have the file itself mounted, which a rename would not reach.
+        if tokio::fs::read_to_string(&path).await.is_ok_and(|present| present == text) {
+            continue;
+        }
+        tokio::fs::write(&path, text).await.map_err(HookError::io("write", &path))?;
+    }
+    Ok(())
+}
+
+fn hosts(pod: &Pod, addresses: &[IpAddr], of_host: Option<&str>) -> String {
+    let mut text = match of_host {
+        Some(text) => text.to_owned(),
+        None => "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
+            fe00::\tip6-localnet\nfe00::\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n"
+            .to_owned(),
+    };
+    if of_host.is_none() {
+        for address in addresses {
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "{address}\t{}", hostname(pod));
+        }
+    }
+    let aliases = pod.spec.as_ref().and_then(|spec| spec.host_aliases.as_deref()).unwrap_or_default();
+    if !aliases.is_empty() {
+        text.push_str("\n# Entries added by HostAliases.\n");
+    }
+    for alias in aliases {
+        let _ = writeln!(
+            text,
+            "{}\t{}",
+            alias.ip,
+            alias.hostnames.iter().flatten().map(String::as_str).collect::<Vec<_>>().join("\t")
+        );
+    }
+    text
+}
+
+/// The machine's own for `Default` (and for `ClusterFirst`, while the cluster has no names of its own), `dnsConfig` merged
+/// in; `None` takes `dnsConfig` alone.
+fn resolv_conf(pod: &Pod, of_host: &str) -> String {
+    let spec = pod.spec.as_ref();
+    let (mut servers, mut searches, mut options) = (Vec::new(), Vec::new(), Vec::new());
+    if spec.and_then(|spec| spec.dns_policy.as_deref()) != Some("None") {
+        for line in of_host.lines() {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("nameserver") => servers.extend(words.next().map(str::to_owned)),
+                Some("search" | "domain") => searches = words.map(str::to_owned).collect(),
+                Some("options") => options.extend(words.map(str::to_owned)),
+                _ => {}
+            }
+        }
+    }
+    if let Some(config) = spec.and_then(|spec| spec.dns_config.as_ref()) {
+        servers.extend(config.nameservers.iter().flatten().cloned());
+        searches.extend(config.searches.iter().flatten().cloned());
+        for option in config.options.iter().flatten() {
+            let name = option.name.clone().unwrap_or_default();
+            options.push(option.value.as_ref().map_or(name.clone(), |value| format!("{name}:{value}")));
+        }
+    }
+    let mut text = String::new();
+    for server in servers {
+        let _ = writeln!(text, "nameserver {server}");
+    }
+    if !searches.is_empty() {
+        let _ = writeln!(text, "search {}", searches.join(" "));
+    }
+    if !options.is_empty() {
+        let _ = writeln!(text, "options {}", options.join(" "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(spec: serde_json::Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "web-0"}, "spec": spec})).expect("is a pod")
+    }
+
+    #[test]
+    fn names_resolve_as_the_pods_policy_says() {
+        let host = "# made by hand\nnameserver 192.0.2.1\nsearch corp.example\noptions ndots:2\n";
+        let config = json!({"nameservers": ["192.0.2.9"], "options": [{"name": "ndots", "value": "5"}, {"name": "rotate"}]});
+        let default = pod(json!({"containers": [], "dnsPolicy": "Default"}));
+        assert_eq!(resolv_conf(&default, host), "nameserver 192.0.2.1\nsearch corp.example\noptions ndots:2\n");
+        let none = pod(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": config}));
+        assert_eq!(resolv_conf(&none, host), "nameserver 192.0.2.9\noptions ndots:5 rotate\n");
+    }
+
+    #[test]
+    fn hosts_has_the_pod_and_its_aliases() {
+        let pod = pod(json!({"containers": [], "hostAliases": [{"ip": "192.0.2.7", "hostnames": ["a", "b"]}]}));
+        let text = hosts(&pod, &["10.1.2.3".parse().expect("is an address")], None);
+        assert!(
+            text.contains("127.0.0.1\tlocalhost\n") && text.contains("10.1.2.3\tweb-0\n") && text.ends_with("192.0.2.7\ta\tb\n"),
+            "{text}"
+        );
+    }
+}

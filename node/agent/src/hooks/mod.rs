@@ -1,0 +1,11 @@
+//! The steps of a pod's life, each idempotent, one file each.
+
+pub(crate) mod admit;
+pub(crate) mod credentials;
+pub(crate) mod files;
+pub(crate) mod lifecycle;
+pub(crate) mod prepare;
+pub(crate) mod pull;
+pub(crate) mod start;
+pub(crate) mod stop;
+pub(crate) mod teardown;

@@ -1,0 +1,74 @@
+//! Cgroup, network and volumes of a pod.
+
+use k8s_openapi::api::core::v1::Pod;
+use mizzen_network::{HostPort, PodNetwork, PodRequest, Protocol};
+use mizzen_volumes::Mounted;
+
+use super::files;
+use crate::cgroups;
+use crate::error::HookError;
+use crate::shared::Shared;
+use crate::spec::resources;
+
+/// What a pod's containers share, ready to be used.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ready {
+    pub(crate) network: PodNetwork,
+    pub(crate) mounted: Mounted,
+    pub(crate) cgroup: String,
+    pub(crate) wasm: bool,
+}
+
+pub(crate) async fn prepare(shared: &Shared, pod: &Pod, wasm: bool) -> Result<Ready, HookError> {
+    let (cgroup, network) = tokio::join!(make_cgroup(shared, pod), join_network(shared, pod, wasm));
+    let (cgroup, network) = (cgroup?, network?);
+    let context = shared.context(pod, &network.addresses);
+    let mounted = shared.volumes.setup(&context).await.map_err(|(volume, source)| HookError::Volume { volume, source })?;
+    files::write(shared, pod, &network.addresses).await?;
+    Ok(Ready { network, mounted, cgroup, wasm })
+}
+
+async fn make_cgroup(shared: &Shared, pod: &Pod) -> Result<String, HookError> {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let path = cgroups::pod_path(&shared.cluster, resources::qos(pod), uid);
+    let bounds = resources::of_pod(pod);
+    let made = path.clone();
+    tokio::task::spawn_blocking(move || cgroups::ensure(&made, &bounds))
+        .await
+        .map_err(|_| HookError::Worker)?
+        .map_err(|error| HookError::Cgroup { path: path.clone(), why: error.to_string() })?;
+    Ok(path)
+}
+
+async fn join_network(shared: &Shared, pod: &Pod, wasm: bool) -> Result<PodNetwork, HookError> {
+    let request = request(pod);
+    Ok(match wasm && !request.host_network {
+        true => shared.network.ensure_wasm(&request).await?,
+        false => shared.network.ensure_pod(&request).await?,
+    })
+}
+
+fn request(pod: &Pod) -> PodRequest {
+    let spec = pod.spec.as_ref();
+    let ports = spec.into_iter().flat_map(|s| &s.containers).flat_map(|container| container.ports.iter().flatten());
+    let host_ports = ports.filter_map(|port| {
+        let number = |port: Option<i32>| port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+        Some(HostPort {
+            host_ip: port.host_ip.as_deref().and_then(|ip| ip.parse().ok()),
+            host_port: number(port.host_port)?,
+            container_port: number(Some(port.container_port))?,
+            protocol: match port.protocol.as_deref() {
+                Some("UDP") => Protocol::Udp,
+                Some("SCTP") => Protocol::Sctp,
+                _ => Protocol::Tcp,
+            },
+        })
+    });
+    PodRequest {
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        hostname: files::hostname(pod),
+        host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
+        host_ipc: spec.and_then(|spec| spec.host_ipc).unwrap_or(false),
+        host_ports: host_ports.collect(),
+    }
+}

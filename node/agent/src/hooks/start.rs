@@ -1,0 +1,73 @@
+//! Starts one attempt of a container.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+use mizzen_images::{Image, ImageKind};
+use mizzen_runtime::{ContainerStatus, RuntimeError};
+
+use super::lifecycle;
+use super::prepare::Ready;
+use crate::error::HookError;
+use crate::shared::{Shared, about};
+use crate::spec::build;
+
+/// A container that was started, and what its postStart hook said if it failed.
+pub(crate) struct Started {
+    pub(crate) status: ContainerStatus,
+    pub(crate) hook_failed: Option<String>,
+}
+
+/// Why it was not: the container's waiting reason, and a message.
+#[derive(Clone, Debug)]
+pub(crate) struct StartError {
+    pub(crate) reason: String,
+    pub(crate) message: String,
+}
+
+pub(crate) async fn start(
+    shared: &Shared,
+    pod: &Pod,
+    container: &Container,
+    attempt: u32,
+    image: Arc<Image>,
+    ready: &Ready,
+) -> Result<Started, StartError> {
+    let about = about(pod, Some(&container.name));
+    let wasm = matches!(image.kind, ImageKind::Wasm(_));
+    let started = async {
+        let spec = build::build(shared, pod, container, attempt, &image, ready).await?;
+        let runtime = shared.runtime(wasm).ok_or_else(|| HookError::Config("this node has no Wasm runtime".into()))?;
+        shared.recorder.normal(&about, "Created", "Container created");
+        Ok(runtime.start(&spec).await?)
+    };
+    let status = match started.await {
+        Ok(status) => status,
+        Err(error) => {
+            let error = explain(&error);
+            shared.recorder.warning(&about, "Failed", format!("Error: {}", error.message));
+            return Err(error);
+        }
+    };
+    shared.recorder.normal(&about, "Started", "Container started");
+    let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref());
+    let mut hook_failed = None;
+    if let Some(handler) = hook {
+        let address = ready.network.addresses.first().copied();
+        if let Err(why) = lifecycle::run(shared, container, &status.id, wasm, address, handler).await {
+            shared.recorder.warning(&about, "FailedPostStartHook", format!("PostStartHook failed: {why}"));
+            hook_failed = Some(why);
+        }
+    }
+    Ok(Started { status, hook_failed })
+}
+
+fn explain(error: &HookError) -> StartError {
+    let reason = match error {
+        HookError::Config(_) => "CreateContainerConfigError",
+        HookError::Runtime(RuntimeError::Start { reason, .. }) if !reason.is_empty() => reason,
+        HookError::Runtime(_) => "RunContainerError",
+        _ => "CreateContainerError",
+    };
+    StartError { reason: reason.to_owned(), message: error.to_string() }
+}

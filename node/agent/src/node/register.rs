@@ -1,0 +1,133 @@
+//! Creates the Node, or takes up the one there is, and keeps its status fresh.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ContainerImage, Node, NodeSystemInfo};
+use mizzen_api::Reason;
+use mizzen_client::{ApiRequest, PatchKind};
+use mizzen_reconcile::typed::{self, gvr};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::capacity;
+use super::status::{Facts, status};
+use crate::shared::Shared;
+
+/// Between two looks at the machine.
+const LOOK: Duration = Duration::from_secs(10);
+/// A status that has not changed is told again after this many looks: five minutes.
+const HEARTBEAT: u32 = 30;
+const RETRY: Duration = Duration::from_millis(500);
+const VERSION: &str = concat!("v1.36.0+mizzen-", env!("CARGO_PKG_VERSION"));
+
+/// Runs for ever; `ready` turns true when the API has the node as Ready.
+pub(crate) async fn run(shared: Arc<Shared>, port: u16, ready: watch::Sender<bool>) {
+    let mut told: Option<Value> = None;
+    let mut looks = 0_u32;
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        looks += 1;
+        let facts = facts(&shared, port);
+        let mut without_times = serde_json::to_value(status(&facts, None)).unwrap_or_default();
+        for condition in without_times.pointer_mut("/conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+            condition["lastHeartbeatTime"] = Value::Null;
+            condition["lastTransitionTime"] = Value::Null;
+        }
+        if told.as_ref() == Some(&without_times) && looks < HEARTBEAT {
+            continue;
+        }
+        while let Err(error) = tell(&shared, &facts).await {
+            tracing::warn!(%error, "node status not written");
+            tokio::time::sleep(RETRY).await;
+        }
+        (told, looks) = (Some(without_times), 0);
+        ready.send_replace(true);
+    }
+}
+
+async fn tell(shared: &Shared, facts: &Facts) -> Result<(), mizzen_reconcile::Error> {
+    let client = shared.client.as_ref();
+    let name = &shared.node_name;
+    let labels = labels(name);
+    let node = match typed::get::<Node>(client, "", name).await? {
+        Some(node) => node,
+        None => {
+            let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {}});
+            match client.write(ApiRequest::create(&gvr::<Node>(), "", object).manager("kubelet")).await {
+                Ok(response) => typed::view::<Node>(&response.object)?,
+                Err(status) => return Err(mizzen_reconcile::Error::api(format!("create nodes {name}"), status)),
+            }
+        }
+    };
+    let lacks = |(key, value): (&String, &Value)| {
+        node.metadata.labels.as_ref().and_then(|has| has.get(key)).map(String::as_str) != value.as_str()
+    };
+    if labels.as_object().is_some_and(|labels| labels.iter().any(lacks)) {
+        typed::patch::<Node>(client, "", name, "", PatchKind::Merge, json!({"metadata": {"labels": labels}})).await?;
+    }
+    let status = serde_json::to_value(status(facts, Some(&node)));
+    let status =
+        status.map_err(|source| mizzen_reconcile::Error::Encode { operation: format!("status of nodes {name}"), source })?;
+    match typed::patch::<Node>(client, "", name, "status", PatchKind::Strategic, json!({"status": status})).await {
+        Err(error) if error.is(Reason::NotFound) => Err(error),
+        result => result.map(|_| ()),
+    }
+}
+
+/// Well-known labels of the machine.
+fn labels(name: &str) -> Value {
+    let arch = arch();
+    json!({
+        "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": arch,
+        "beta.kubernetes.io/os": "linux", "beta.kubernetes.io/arch": arch,
+    })
+}
+
+/// As Go names it.
+fn arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn facts(shared: &Shared, port: u16) -> Facts {
+    let present = shared.images.list();
+    let images = present
+        .iter()
+        .take(50)
+        .map(|image| ContainerImage { names: Some(vec![image.reference.clone()]), size_bytes: i64::try_from(image.size).ok() });
+    Facts {
+        addresses: shared.host_addresses.iter().map(ToString::to_string).collect(),
+        hostname: shared.node_name.clone(),
+        port,
+        capacity: shared.capacity,
+        pressure: capacity::pressure(&shared.data_dir),
+        info: info(),
+        images: images.collect(),
+        now: shared.now(),
+    }
+}
+
+fn info() -> NodeSystemInfo {
+    let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let release = read("/etc/os-release");
+    let pretty = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).map(|name| name.trim_matches('"').to_owned());
+    NodeSystemInfo {
+        machine_id: read("/etc/machine-id"),
+        system_uuid: read("/sys/class/dmi/id/product_uuid"),
+        boot_id: read("/proc/sys/kernel/random/boot_id"),
+        kernel_version: read("/proc/sys/kernel/osrelease"),
+        os_image: pretty.unwrap_or_else(|| "Linux".into()),
+        operating_system: "linux".into(),
+        architecture: arch().into(),
+        container_runtime_version: concat!("mizzen://", env!("CARGO_PKG_VERSION")).into(),
+        kubelet_version: VERSION.into(),
+        kube_proxy_version: String::new(),
+        ..NodeSystemInfo::default()
+    }
+}

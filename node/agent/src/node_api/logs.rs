@@ -1,0 +1,61 @@
+//! `/containerLogs/{namespace}/{pod}/{container}`.
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State as Axum};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use mizzen_runtime::ContainerState;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::State;
+use crate::logs::options::LogOptions;
+use crate::logs::stream;
+use crate::pod::memory::containers;
+
+pub(super) async fn logs(
+    Axum(state): Axum<State>,
+    Path((namespace, name, container)): Path<(String, String, String)>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let refuse = |code: StatusCode, message: String| (code, message).into_response();
+    let options = match LogOptions::parse(query.as_deref().unwrap_or_default(), state.shared.now()) {
+        Ok(options) => options,
+        Err(why) => return refuse(StatusCode::BAD_REQUEST, why),
+    };
+    let Some(handle) = state.pods.named(&namespace, &name) else {
+        return refuse(StatusCode::NOT_FOUND, format!("pod {namespace}/{name} is not on this node"));
+    };
+    let pod = handle.desired.borrow().pod.clone();
+    if !containers(&pod).any(|known| known.name == container) {
+        return refuse(StatusCode::NOT_FOUND, format!("container \"{container}\" not found in pod \"{name}_{namespace}\""));
+    }
+    let dir = state.shared.log_dir(&namespace, &name, pod.metadata.uid.as_deref().unwrap_or_default()).join(&container);
+    let Some(path) = stream::find(&dir, options.previous).await else {
+        let message = match options.previous {
+            true => format!("previous terminated container \"{container}\" in pod \"{name}\" not found"),
+            false => {
+                format!("container \"{container}\" in pod \"{name}\" is waiting to start: {}", waiting_reason(&pod, &container))
+            }
+        };
+        return refuse(StatusCode::BAD_REQUEST, message);
+    };
+    let attempt = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u32>().ok());
+    let runs = move || {
+        handle.running.read().get(&container).is_some_and(|status| {
+            matches!(status.state, ContainerState::Running { .. }) && Some(crate::pod::labels::attempt(status)) == attempt
+        })
+    };
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::spawn(stream::send(path, options, runs, sender));
+    ([(header::CONTENT_TYPE, "text/plain")], Body::from_stream(ReceiverStream::new(receiver))).into_response()
+}
+
+/// What the API was told of why a container waits.
+fn waiting_reason(pod: &k8s_openapi::api::core::v1::Pod, container: &str) -> String {
+    let status = pod.status.as_ref();
+    let all = status.iter().flat_map(|s| s.container_statuses.iter().flatten().chain(s.init_container_statuses.iter().flatten()));
+    let reason =
+        all.filter(|status| status.name == container).find_map(|status| status.state.as_ref()?.waiting.as_ref()?.reason.clone());
+    reason.unwrap_or_else(|| "ContainerCreating".into())
+}

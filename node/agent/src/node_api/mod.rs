@@ -1,0 +1,76 @@
+//! The node's own HTTPS API, with the kubelet's paths. Only the API server may ask.
+
+mod channels;
+mod identity;
+mod logs;
+mod routes;
+mod streams;
+
+use std::sync::Arc;
+
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::pod::manager::Pods;
+use crate::shared::Shared;
+
+/// What handlers use.
+#[derive(Clone)]
+struct State {
+    shared: Arc<Shared>,
+    pods: Arc<Pods>,
+}
+
+/// Serves until cancelled.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    shared: Arc<Shared>,
+    pods: Arc<Pods>,
+    cancel: CancellationToken,
+) {
+    let acceptor = TlsAcceptor::from(tls);
+    let router = routes::router(State { shared, pods });
+    loop {
+        let accepted = tokio::select! {
+            () = cancel.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (acceptor, router, cancel) = (acceptor.clone(), router.clone(), cancel.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = cancel.cancelled() => {}
+                        () = connection(stream, acceptor, router) => {}
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "node API: connection not accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: axum::Router) {
+    let _ = stream.set_nodelay(true);
+    let stream = match acceptor.accept(stream).await {
+        Ok(stream) => stream,
+        Err(error) => return tracing::debug!(%error, "node API: no TLS"),
+    };
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let router = match identity::may_ask(certificates.first()) {
+        Ok(()) => router,
+        Err(who) => routes::forbidden(&who),
+    };
+    let serving =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(error) = serving.with_upgrades().await {
+        tracing::debug!(%error, "node API: connection ended");
+    }
+}

@@ -1,0 +1,133 @@
+//! `/exec` and `/attach`: a process's streams over a WebSocket with Kubernetes' channel subprotocols.
+
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Path, RawQuery, State as Axum};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use mizzen_runtime::{ContainerState, ContainerStatus, ExecSpec, RuntimeError, Session};
+
+use super::{State, channels};
+use crate::pod::labels;
+
+const V5: &str = "v5.channel.k8s.io";
+const V4: &str = "v4.channel.k8s.io";
+
+type Target = Path<(String, String, String)>;
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+/// What the query asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Asked {
+    command: Vec<String>,
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+    tty: bool,
+}
+
+fn asked(query: &str) -> Asked {
+    let mut asked = Asked::default();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let flag = matches!(value.as_ref(), "1" | "true" | "True");
+        // The pod API says stdin, the kubelet's own says input.
+        match name.as_ref() {
+            "command" => asked.command.push(value.into_owned()),
+            "stdin" | "input" => asked.stdin = flag,
+            "stdout" | "output" => asked.stdout = flag,
+            "stderr" | "error" => asked.stderr = flag,
+            "tty" => asked.tty = flag,
+            _ => {}
+        }
+    }
+    asked
+}
+
+pub(super) async fn exec(state: Axum<State>, target: Target, RawQuery(query): RawQuery, upgrade: Upgrade) -> Response {
+    let asked = asked(query.as_deref().unwrap_or_default());
+    if asked.command.is_empty() {
+        return (StatusCode::BAD_REQUEST, "you must specify at least 1 command").into_response();
+    }
+    let spec = ExecSpec { command: asked.command.clone(), terminal: asked.tty, stdin: asked.stdin };
+    stream(state, target, asked, upgrade, Some(spec)).await
+}
+
+pub(super) async fn attach(state: Axum<State>, target: Target, RawQuery(query): RawQuery, upgrade: Upgrade) -> Response {
+    stream(state, target, asked(query.as_deref().unwrap_or_default()), upgrade, None).await
+}
+
+/// `exec` is the process to start; without it, the container's own streams.
+async fn stream(
+    Axum(state): Axum<State>,
+    Path((namespace, name, container)): Target,
+    asked: Asked,
+    upgrade: Upgrade,
+    exec: Option<ExecSpec>,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade.protocols([V5, V4]),
+        Err(_) => {
+            return (StatusCode::BAD_REQUEST, "only WebSocket streams are served (v5.channel.k8s.io, v4.channel.k8s.io)")
+                .into_response();
+        }
+    };
+    let protocol = upgrade.selected_protocol().and_then(|protocol| protocol.to_str().ok()).map(str::to_owned);
+    let Some(protocol) = protocol else {
+        return (StatusCode::BAD_REQUEST, "no subprotocol that this node speaks (v5.channel.k8s.io, v4.channel.k8s.io)")
+            .into_response();
+    };
+    let status = match find(&state, &namespace, &name, &container) {
+        Ok(status) => status,
+        Err(refusal) => return refusal,
+    };
+    let is_exec = exec.is_some();
+    match open(&state, &status, exec).await {
+        Ok(session) => {
+            let wanted =
+                channels::Wanted { stdin: asked.stdin, stdout: asked.stdout, stderr: asked.stderr && !asked.tty, is_exec };
+            upgrade.on_upgrade(move |socket| channels::run(socket, session, wanted, protocol == V5))
+        }
+        // The client has a channel for errors, and shows what comes there.
+        Err(error) => upgrade.on_upgrade(move |socket| channels::refuse(socket, error.to_string())),
+    }
+}
+
+fn find(state: &State, namespace: &str, name: &str, container: &str) -> Result<ContainerStatus, Response> {
+    let refuse = |code: StatusCode, message: String| (code, message).into_response();
+    let Some(handle) = state.pods.named(namespace, name) else {
+        return Err(refuse(StatusCode::NOT_FOUND, format!("pod {namespace}/{name} is not on this node")));
+    };
+    let status = handle.running.read().get(container).cloned();
+    match status {
+        Some(status) if matches!(status.state, ContainerState::Running { .. }) => Ok(status),
+        _ => Err(refuse(StatusCode::NOT_FOUND, format!("container not found (\"{container}\")"))),
+    }
+}
+
+async fn open(state: &State, status: &ContainerStatus, exec: Option<ExecSpec>) -> Result<Session, RuntimeError> {
+    let Some(runtime) = state.shared.runtime(labels::is_wasm(status)) else {
+        return Err(RuntimeError::NotFound { id: status.id.clone() });
+    };
+    match exec {
+        Some(spec) => runtime.exec(&status.id, spec).await,
+        None => runtime.attach(&status.id).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_is_read_in_both_dialects() {
+        let command = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            asked("command=sh&command=-c&command=echo%20a%26b&stdin=true&stdout=true&stderr=true&tty=true&container=c"),
+            Asked { command: command(&["sh", "-c", "echo a&b"]), stdin: true, stdout: true, stderr: true, tty: true }
+        );
+        assert_eq!(
+            asked("command=ls&output=1&error=1"),
+            Asked { command: command(&["ls"]), stdout: true, stderr: true, ..Asked::default() }
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! Turns commands into tasks.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use mizzen_client::DeleteOptions;
+use mizzen_reconcile::typed;
+use mizzen_runtime::{ContainerState, ContainerStatus};
+
+use super::decide::Command;
+use super::labels;
+use super::memory::containers;
+use super::outcome::Outcome;
+use super::view::{ContainerView, ImageView};
+use super::worker::Worker;
+use crate::error::HookError;
+use crate::hooks::{prepare, pull, start, stop, teardown};
+use crate::logs;
+use crate::shared::{Shared, about};
+
+/// What of a termination message is kept, as the kubelet does.
+const MESSAGE: usize = 4096;
+const MESSAGE_FROM_LOG: usize = 2048;
+
+/// Commands with the same key are not under way at the same time.
+pub(super) fn key(command: &Command) -> String {
+    match command {
+        Command::Prepare { .. } | Command::Refresh => "prepare".to_owned(),
+        Command::Pull { container } => format!("pull {container}"),
+        Command::Start { container, .. } => format!("start {container}"),
+        Command::Stop { id, .. } => format!("stop {id}"),
+        Command::Remove { id } => format!("remove {id}"),
+        Command::Release => "release".to_owned(),
+        Command::Teardown => "teardown".to_owned(),
+        Command::Delete => "delete".to_owned(),
+        Command::Forget => "forget".to_owned(),
+    }
+}
+
+/// The work of a command; `None` when what it needs is not there any more.
+pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'static, Outcome>> {
+    let (shared, pod) = (worker.shared.clone(), worker.pod.clone());
+    let find = |name: &str| -> Option<Container> { containers(&pod).find(|container| container.name == name).cloned() };
+    Some(match command {
+        Command::Prepare { wasm } => async move {
+            let result = prepare::prepare(&shared, &pod, wasm).await;
+            if result.is_ok() {
+                remember_kind(&shared, &pod, wasm).await;
+            }
+            Outcome::Prepared(result)
+        }
+        .boxed(),
+        Command::Refresh => {
+            let addresses = worker.memory.ready.as_ref()?.network.addresses.clone();
+            async move {
+                let context = shared.context(&pod, &addresses);
+                let result = shared.volumes.setup(&context).await;
+                Outcome::Refreshed(result.map(|_| ()).map_err(|(volume, source)| HookError::Volume { volume, source }))
+            }
+            .boxed()
+        }
+        Command::Pull { container } => {
+            let spec = find(&container)?;
+            async move { Outcome::Pulled { result: pull::pull(&shared, &pod, &spec).await, container } }.boxed()
+        }
+        Command::Start { container, attempt } => {
+            let spec = find(&container)?;
+            let image = worker.memory.containers.get(&container)?.image.clone()?;
+            let ready = worker.memory.ready.clone()?;
+            async move {
+                let result = start::start(&shared, &pod, &spec, attempt, image, &ready).await;
+                Outcome::Started { container, result }
+            }
+            .boxed()
+        }
+        Command::Stop { container, id, grace, why } => {
+            let status = worker.memory.known.get(&id)?.clone();
+            let address = worker.memory.ready.as_ref().and_then(|ready| ready.network.addresses.first().copied());
+            let grace = worker.grace_receiver(&why, grace);
+            let stopping = stop::Stop { container: find(&container), status, address };
+            async move { Outcome::Stopped { result: stop::stop(&shared, &stopping, grace).await, id } }.boxed()
+        }
+        Command::Remove { id } => {
+            let status = worker.memory.known.get(&id)?.clone();
+            if worker.pod.metadata.deletion_timestamp.is_some() {
+                worker.is_last_word();
+            }
+            async move {
+                let result = match shared.runtime(labels::is_wasm(&status)) {
+                    Some(runtime) => runtime.remove(&id).await.map_err(HookError::from),
+                    None => Ok(()),
+                };
+                Outcome::Removed { id, result }
+            }
+            .boxed()
+        }
+        Command::Release => {
+            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            async move { Outcome::Released(teardown::release(&shared, &uid).await) }.boxed()
+        }
+        Command::Teardown => async move { Outcome::TornDown(teardown::teardown(&shared, &pod).await) }.boxed(),
+        Command::Delete => async move { Outcome::Deleted(delete(&shared, &pod).await) }.boxed(),
+        Command::Forget => return None,
+    })
+}
+
+async fn delete(shared: &Shared, pod: &Pod) -> Result<(), HookError> {
+    let of = |field: &Option<String>| field.clone().unwrap_or_default();
+    let (namespace, name) = (of(&pod.metadata.namespace), of(&pod.metadata.name));
+    let options = DeleteOptions { grace_period_seconds: Some(0), uid: pod.metadata.uid.clone(), ..DeleteOptions::default() };
+    match typed::delete::<Pod>(shared.client.as_ref(), &namespace, &name, options).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(HookError::Config(error.to_string())),
+    }
+}
+
+pub(super) fn tell_prepare_failed(shared: &Shared, pod: &Pod, error: &HookError) {
+    let (reason, message) = match error {
+        HookError::Volume { .. } => ("FailedMount", error.to_string()),
+        _ => ("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {error}")),
+    };
+    shared.recorder.warning(&about(pod, None), reason, message);
+}
+
+/// Fills in the message that a container that ended left behind.
+pub(super) async fn read_last_words(shared: &Shared, pod: &Pod, status: &mut ContainerStatus) {
+    let name = labels::get(&status.labels, labels::CONTAINER).to_owned();
+    let path = labels::get(&status.labels, labels::TERMINATION_PATH).to_owned();
+    let attempt = labels::attempt(status);
+    let ContainerState::Exited(exit) = &mut status.state else { return };
+    if !exit.message.is_empty() {
+        return;
+    }
+    if !path.is_empty() {
+        let bytes = tokio::fs::read(Path::new(&path)).await.unwrap_or_default();
+        let cut = bytes.get(..bytes.len().min(MESSAGE)).unwrap_or_default();
+        exit.message = String::from_utf8_lossy(cut).into_owned();
+    }
+    let policy = containers(pod).find(|container| container.name == name).and_then(|c| c.termination_message_policy.as_deref());
+    if exit.message.is_empty() && exit.code != 0 && policy == Some("FallbackToLogsOnError") {
+        let of = |field: &Option<String>| field.clone().unwrap_or_default();
+        let metadata = &pod.metadata;
+        let dir = shared.log_dir(&of(&metadata.namespace), &of(&metadata.name), &of(&metadata.uid)).join(&name);
+        exit.message = logs::tail_text(&dir.join(format!("{attempt}.log")), 80, MESSAGE_FROM_LOG).await;
+    }
+}
+
+/// Which kind of network the pod was given is written beside its volumes, for an agent that is restarted.
+async fn remember_kind(shared: &Shared, pod: &Pod, wasm: bool) {
+    let path = shared.volumes.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default()).join("kind");
+    if let Err(error) = tokio::fs::write(&path, if wasm { "wasm" } else { "container" }).await {
+        tracing::warn!(path = %path.display(), %error, "kind of pod not written");
+    }
+}
+
+pub(super) async fn remembered_kind(shared: &Shared, pod: &Pod) -> Option<bool> {
+    let path = shared.volumes.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default()).join("kind");
+    Some(tokio::fs::read_to_string(path).await.ok()? == "wasm")
+}
+
+/// Lets a pod be prepared again before its images are asked for: containers run already.
+pub(super) fn hint(views: &mut BTreeMap<String, ContainerView>, wasm: bool) {
+    for view in views.values_mut().filter(|view| view.image == ImageView::Unknown && view.current.is_some()) {
+        view.image = ImageView::Ready { wasm };
+    }
+}

@@ -1,0 +1,68 @@
+//! How long a container that ended stays down: 10 s, doubling to 300 s, forgotten after 10 minutes of running.
+
+use jiff::SignedDuration;
+use mizzen_runtime::Exit;
+
+use super::view::finished_at;
+
+const BASE: SignedDuration = SignedDuration::from_secs(10);
+const CAP: SignedDuration = SignedDuration::from_secs(300);
+const FORGIVEN: SignedDuration = SignedDuration::from_secs(600);
+
+/// Restarts in a row of one container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Backoff {
+    /// The first restart comes at once.
+    restarts: u32,
+}
+
+impl Backoff {
+    /// What an agent that was restarted assumes of a container on its `attempt`.
+    pub(crate) fn resumed(attempt: u32) -> Self {
+        Self { restarts: attempt }
+    }
+
+    pub(crate) fn restarted(&mut self) {
+        self.restarts = self.restarts.saturating_add(1);
+    }
+
+    /// The time between this exit and the next start.
+    pub(crate) fn delay(&mut self, exit: &Exit) -> SignedDuration {
+        let started = exit.started_at.parse().unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        if started != jiff::Timestamp::UNIX_EPOCH && finished_at(exit).duration_since(started) >= FORGIVEN {
+            self.restarts = 0;
+        }
+        delay(self.restarts)
+    }
+}
+
+/// Doubling from 10 s; none for the first.
+pub(crate) fn delay(failures: u32) -> SignedDuration {
+    match failures.checked_sub(1) {
+        None => SignedDuration::ZERO,
+        Some(doublings) if doublings < 5 => BASE.saturating_mul(1 << doublings).min(CAP),
+        Some(_) => CAP,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_from_ten_seconds_to_five_minutes_after_a_first_restart_at_once() {
+        let seconds: Vec<i64> = (0..8).map(|failures| delay(failures).as_secs()).collect();
+        assert_eq!(seconds, [0, 10, 20, 40, 80, 160, 300, 300]);
+    }
+
+    #[test]
+    fn ten_minutes_of_running_are_a_new_beginning() {
+        let mut backoff = Backoff::resumed(7);
+        let exit =
+            |finished: &str| Exit { started_at: "2026-01-01T00:00:00Z".into(), finished_at: finished.into(), ..Exit::default() };
+        assert_eq!(backoff.delay(&exit("2026-01-01T00:09:59Z")).as_secs(), 300);
+        assert_eq!(backoff.delay(&exit("2026-01-01T00:10:00Z")).as_secs(), 0);
+        backoff.restarted();
+        assert_eq!(backoff.delay(&exit("2026-01-01T00:00:01Z")).as_secs(), 10);
+    }
+}

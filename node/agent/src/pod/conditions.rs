@@ -1,0 +1,111 @@
+//! `status.conditions`, as the node sets them. Those that others set are kept.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, PodCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::phase::Phase;
+use super::view::{Prepared, View, is_sidecar};
+
+/// Type, status, reason, message.
+struct Wanted(&'static str, bool, Option<&'static str>, Option<String>);
+
+pub(crate) fn of(view: &View<'_>, phase: Phase) -> Vec<PodCondition> {
+    let containers_ready = containers_ready(view, phase);
+    let ready = ready(view, &containers_ready);
+    let wanted = [
+        Wanted("PodReadyToStartContainers", view.prepared == Prepared::Yes && !view.released, None, None),
+        initialized(view, phase),
+        ready,
+        containers_ready,
+    ];
+    let before = view.pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let mut conditions: Vec<PodCondition> =
+        wanted.into_iter().map(|wanted| condition(wanted, before, view.now, view.pod.metadata.generation)).collect();
+    let ours: Vec<String> = conditions.iter().map(|condition| condition.type_.clone()).collect();
+    conditions.extend(before.iter().filter(|condition| !ours.contains(&condition.type_)).cloned());
+    if !conditions.iter().any(|condition| condition.type_ == "PodScheduled") {
+        conditions.push(condition(Wanted("PodScheduled", true, None, None), before, view.now, view.pod.metadata.generation));
+    }
+    conditions
+}
+
+fn condition(wanted: Wanted, before: &[PodCondition], now: Timestamp, generation: Option<i64>) -> PodCondition {
+    let Wanted(type_, status, reason, message) = wanted;
+    let status = if status { "True" } else { "False" };
+    let since =
+        before.iter().find(|old| old.type_ == type_ && old.status == status).and_then(|old| old.last_transition_time.clone());
+    PodCondition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.map(str::to_owned),
+        message,
+        last_transition_time: Some(since.unwrap_or_else(|| whole_seconds(now))),
+        last_probe_time: None,
+        observed_generation: generation,
+    }
+}
+
+/// `meta/v1.Time` is written in whole seconds.
+pub(crate) fn whole_seconds(at: Timestamp) -> Time {
+    Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
+}
+
+fn initialized(view: &View<'_>, phase: Phase) -> Wanted {
+    if phase == Phase::Succeeded {
+        return Wanted("Initialized", true, Some("PodCompleted"), None);
+    }
+    if view.initialized() {
+        return Wanted("Initialized", true, None, None);
+    }
+    let waiting: Vec<&str> = view
+        .init_containers()
+        .iter()
+        .filter(|container| !view.init_done(container))
+        .map(|container| container.name.as_str())
+        .collect();
+    let message = format!("containers with incomplete status: [{}]", waiting.join(" "));
+    Wanted("Initialized", false, Some("ContainersNotInitialized"), Some(message))
+}
+
+fn containers_ready(view: &View<'_>, phase: Phase) -> Wanted {
+    match phase {
+        Phase::Succeeded => return Wanted("ContainersReady", false, Some("PodCompleted"), None),
+        Phase::Failed => return Wanted("ContainersReady", false, Some("PodFailed"), None),
+        Phase::Pending | Phase::Running => {}
+    }
+    let sidecars = view.init_containers().iter().filter(|container| is_sidecar(container));
+    let unready: Vec<&str> = sidecars
+        .chain(view.main_containers())
+        .filter(|container| !is_ready(view, container))
+        .map(|container| container.name.as_str())
+        .collect();
+    if unready.is_empty() {
+        return Wanted("ContainersReady", true, None, None);
+    }
+    let message = format!("containers with unready status: [{}]", unready.join(" "));
+    Wanted("ContainersReady", false, Some("ContainersNotReady"), Some(message))
+}
+
+/// A main container or sidecar that runs and whose probes pass.
+pub(crate) fn is_ready(view: &View<'_>, container: &Container) -> bool {
+    view.container(&container.name)
+        .is_some_and(|state| state.current.as_ref().is_some_and(super::view::Attempt::is_running) && state.started && state.ready)
+}
+
+fn ready(view: &View<'_>, containers: &Wanted) -> Wanted {
+    let Wanted(_, true, ..) = containers else {
+        return Wanted("Ready", false, containers.2, containers.3.clone());
+    };
+    let conditions = view.pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let gates = view.spec().and_then(|spec| spec.readiness_gates.as_deref()).unwrap_or_default();
+    let closed = |gate: &&str| !conditions.iter().any(|condition| condition.type_ == **gate && condition.status == "True");
+    let closed: Vec<&str> = gates.iter().map(|gate| gate.condition_type.as_str()).filter(closed).collect();
+    match closed.first() {
+        None => Wanted("Ready", true, None, None),
+        Some(gate) => {
+            let message = format!("corresponding condition of pod readiness gate \"{gate}\" does not exist or is not \"True\".");
+            Wanted("Ready", false, Some("ReadinessGatesNotReady"), Some(message))
+        }
+    }
+}

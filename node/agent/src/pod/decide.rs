@@ -1,0 +1,250 @@
+//! What to do next about a pod: a pure function of what is known.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Container;
+
+use super::phase::{self, Phase};
+use super::view::{Attempt, ContainerView, ImageView, Prepared, RestartPolicy, View, finished_at, is_sidecar};
+
+/// A step towards the desired state. Each is idempotent, and one that is under way is not begun again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Cgroup, network, volumes. `wasm` when all containers are Wasm.
+    Prepare {
+        wasm: bool,
+    },
+    /// Brings projected volumes up to date.
+    Refresh,
+    Pull {
+        container: String,
+    },
+    Start {
+        container: String,
+        attempt: u32,
+    },
+    Stop {
+        container: String,
+        id: String,
+        grace: i64,
+        why: Why,
+    },
+    Remove {
+        id: String,
+    },
+    /// Gives back network and volumes of a pod that is over.
+    Release,
+    /// Gives back everything; the containers are removed.
+    Teardown,
+    /// Removes the object from the API: nothing of the pod is left here.
+    Delete,
+    /// The worker's own end: nothing is left, and the API knows.
+    Forget,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    PodEnds,
+    Unhealthy(String),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) commands: Vec<Command>,
+    /// When to decide again though nothing has changed.
+    pub(crate) wake_at: Option<Timestamp>,
+}
+
+impl Decision {
+    fn add(&mut self, command: Command) {
+        self.commands.push(command);
+    }
+
+    fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// After this long a failed pull shows as a back-off.
+pub(crate) const SHOWN_AS_FAILED: SignedDuration = SignedDuration::from_secs(3);
+
+pub(crate) fn decide(view: &View<'_>) -> Decision {
+    let mut decision = Decision::default();
+    for view in view.containers.values() {
+        decision.commands.extend(view.older.iter().map(|id| Command::Remove { id: id.clone() }));
+    }
+    if view.is_deleted() {
+        end(view, &mut decision);
+        return decision;
+    }
+    if is_over(view) {
+        // Containers stay, with their logs and exit codes, until the pod is deleted.
+        stop_all(view, &mut decision);
+        if !view.any_running() && !view.released {
+            decision.add(Command::Release);
+        }
+        return decision;
+    }
+    if let Some(deadline) = view.deadline() {
+        decision.wake(deadline);
+    }
+    keep_running(view, &mut decision);
+    decision
+}
+
+/// No container is to be started any more.
+fn is_over(view: &View<'_>) -> bool {
+    view.rejected.is_some()
+        || view.finished.is_some()
+        || view.deadline().is_some_and(|deadline| deadline <= view.now)
+        || matches!(phase::of_containers(view), Phase::Succeeded | Phase::Failed)
+}
+
+fn end(view: &View<'_>, decision: &mut Decision) {
+    stop_all(view, decision);
+    if view.any_running() {
+        return;
+    }
+    let before = decision.commands.len();
+    for view in view.containers.values() {
+        let ids = view.current.iter().chain(&view.previous).map(|attempt| attempt.id.clone());
+        decision.commands.extend(ids.map(|id| Command::Remove { id }));
+    }
+    if decision.commands.len() > before {
+        return;
+    }
+    decision.add(match (view.torn_down, view.gone) {
+        (false, _) => Command::Teardown,
+        (true, false) => Command::Delete,
+        (true, true) => Command::Forget,
+    });
+}
+
+/// Main containers first and together, then the sidecars from the last to the first.
+fn stop_all(view: &View<'_>, decision: &mut Decision) {
+    let running = |container: &&Container| view.current(&container.name).is_some_and(Attempt::is_running);
+    let stop = |decision: &mut Decision, container: &Container| {
+        if let Some(current) = view.current(&container.name) {
+            let (container, id) = (container.name.clone(), current.id.clone());
+            decision.add(Command::Stop { container, id, grace: view.grace(), why: Why::PodEnds });
+        }
+    };
+    let (sidecars, init): (Vec<_>, Vec<_>) = view.init_containers().iter().filter(running).partition(|c| is_sidecar(c));
+    let first: Vec<_> = view.main_containers().iter().filter(running).chain(init).collect();
+    match first.is_empty() {
+        false => first.into_iter().for_each(|container| stop(decision, container)),
+        true => sidecars.last().into_iter().for_each(|container| stop(decision, container)),
+    }
+}
+
+fn keep_running(view: &View<'_>, decision: &mut Decision) {
+    for container in view.all_containers() {
+        if view.current(&container.name).is_none() {
+            pull(view, &container.name, decision);
+        }
+    }
+    match &view.prepared {
+        Prepared::Failed { retry_at } if *retry_at > view.now => return decision.wake(*retry_at),
+        Prepared::No | Prepared::Failed { .. } => {
+            if let Some(wasm) = all_wasm(view) {
+                decision.add(Command::Prepare { wasm });
+            }
+            return;
+        }
+        Prepared::Yes if view.refresh_at <= view.now => decision.add(Command::Refresh),
+        Prepared::Yes => decision.wake(view.refresh_at),
+    }
+    let policy = view.restart_policy();
+    if !view.initialized() {
+        for container in view.init_containers() {
+            let policy = match (is_sidecar(container), policy) {
+                (true, _) => RestartPolicy::Always,
+                // An init container that ended well is not run again.
+                (false, RestartPolicy::Always) => RestartPolicy::OnFailure,
+                (false, policy) => policy,
+            };
+            keep(view, container, policy, decision);
+            if !view.init_done(container) {
+                return;
+            }
+        }
+    } else {
+        for sidecar in view.init_containers().iter().filter(|container| is_sidecar(container)) {
+            keep(view, sidecar, RestartPolicy::Always, decision);
+        }
+    }
+    for container in view.main_containers() {
+        keep(view, container, policy, decision);
+    }
+}
+
+/// Whether all containers are Wasm; `None` while that is not known.
+fn all_wasm(view: &View<'_>) -> Option<bool> {
+    let kinds: Vec<&ImageView> = view.containers.values().map(|view| &view.image).collect();
+    if kinds.iter().any(|image| matches!(image, ImageView::Ready { wasm: false })) {
+        return Some(false);
+    }
+    kinds.iter().all(|image| matches!(image, ImageView::Ready { wasm: true })).then_some(true)
+}
+
+fn pull(view: &View<'_>, name: &str, decision: &mut Decision) {
+    match view.container(name).map(|view| &view.image) {
+        None | Some(ImageView::Ready { .. }) => {}
+        Some(ImageView::Unknown) => decision.add(Command::Pull { container: name.to_owned() }),
+        Some(ImageView::Failed(failure)) if failure.retry_at <= view.now => {
+            decision.add(Command::Pull { container: name.to_owned() });
+        }
+        Some(ImageView::Failed(failure)) => {
+            decision.wake(failure.retry_at);
+            if let Ok(shown) = failure.at.checked_add(SHOWN_AS_FAILED)
+                && shown > view.now
+            {
+                decision.wake(shown);
+            }
+        }
+    }
+}
+
+fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision: &mut Decision) {
+    let name = &container.name;
+    let Some(state) = view.container(name) else { return };
+    match &state.current {
+        None => start(view, name, state, 0, decision),
+        Some(current) => match current.exit() {
+            None => {
+                if let Some((message, grace)) = &state.unhealthy {
+                    let own = view.spec().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+                    decision.add(Command::Stop {
+                        container: name.clone(),
+                        id: current.id.clone(),
+                        grace: grace.unwrap_or(own).max(0),
+                        why: Why::Unhealthy(message.clone()),
+                    });
+                }
+            }
+            Some(exit) if !policy.restarts(exit) => {}
+            Some(exit) => {
+                let due = finished_at(exit).checked_add(state.backoff).unwrap_or(view.now);
+                if due > view.now {
+                    return decision.wake(due);
+                }
+                pull(view, name, decision);
+                start(view, name, state, current.number.saturating_add(1), decision);
+            }
+        },
+    }
+}
+
+fn start(view: &View<'_>, name: &str, state: &ContainerView, attempt: u32, decision: &mut Decision) {
+    if let Some(error) = &state.start_error
+        && error.retry_at > view.now
+    {
+        return decision.wake(error.retry_at);
+    }
+    if matches!(state.image, ImageView::Ready { .. }) {
+        decision.add(Command::Start { container: name.to_owned(), attempt });
+    }
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

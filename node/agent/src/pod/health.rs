@@ -1,0 +1,85 @@
+//! What probes make of containers.
+
+use k8s_openapi::api::core::v1::{Container, ContainerStatus as ApiStatus, Pod};
+
+use super::labels;
+use super::memory::{Health, containers};
+use super::status::container_id;
+use super::worker::Worker;
+use crate::probes::{ProbeKind, watch};
+use crate::shared::about;
+
+/// Sees to it that exactly the containers that run are probed.
+pub(super) fn watch_probes(worker: &mut Worker) {
+    let pod = worker.pod.clone();
+    let views = worker.memory.views(&pod);
+    for container in containers(&pod) {
+        let running = views.get(&container.name).and_then(|view| view.current.as_ref()).filter(|current| current.is_running());
+        let Some(memory) = worker.memory.containers.get_mut(&container.name) else { continue };
+        let Some(current) = running else {
+            memory.health = None;
+            continue;
+        };
+        if memory.health.as_ref().is_some_and(|health| health.id == current.id) {
+            continue;
+        }
+        let told = told(&pod, &current.id);
+        let started = container.startup_probe.is_none() || told.is_some_and(|status| status.started == Some(true));
+        let ready = container.readiness_probe.is_none() || told.is_some_and(|status| status.ready);
+        let wasm = worker.memory.known.get(&current.id).is_some_and(labels::is_wasm);
+        let address = worker.memory.ready.as_ref().and_then(|ready| ready.network.addresses.first().copied());
+        if address.is_none() && needs_address(container) {
+            // Taken up by an agent that has not prepared the pod yet: not watched before it has an address.
+            continue;
+        }
+        let target = watch::Target { container: container.clone(), id: current.id.clone(), wasm, address, started };
+        let cancel = watch::start(&worker.shared, target, worker.sender.clone());
+        memory.health = Some(Health { id: current.id.clone(), started, ready, unhealthy: None, cancel });
+    }
+}
+
+fn needs_address(container: &Container) -> bool {
+    let probes = [&container.startup_probe, &container.readiness_probe, &container.liveness_probe];
+    probes.into_iter().flatten().any(|probe| probe.exec.is_none())
+}
+
+/// What the API was told of this very container before.
+fn told<'a>(pod: &'a Pod, id: &str) -> Option<&'a ApiStatus> {
+    let status = pod.status.as_ref()?;
+    let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+    let id = container_id(id);
+    all.into_iter().find(|status| status.container_id.as_deref() == Some(&id))
+}
+
+pub(super) fn probed(
+    worker: &mut Worker,
+    id: &str,
+    container: &str,
+    kind: ProbeKind,
+    verdict: Option<bool>,
+    message: Option<String>,
+    grace: Option<i64>,
+) {
+    if let Some(message) = message {
+        let about = about(&worker.pod, Some(container));
+        worker.shared.recorder.warning(&about, "Unhealthy", format!("{} probe failed: {message}", kind.as_str()));
+    }
+    let health = worker.memory.containers.get_mut(container).and_then(|memory| memory.health.as_mut());
+    let Some(health) = health.filter(|health| health.id == id) else { return };
+    match (kind, verdict) {
+        (_, None) | (ProbeKind::Liveness, Some(true)) => {}
+        (ProbeKind::Startup, Some(true)) => health.started = true,
+        (ProbeKind::Readiness, Some(ready)) => health.ready = ready,
+        (ProbeKind::Startup | ProbeKind::Liveness, Some(false)) => {
+            health.unhealthy = Some((format!("{} probe", kind.as_str().to_ascii_lowercase()), grace));
+        }
+    }
+}
+
+/// The container must be ended, for another reason than a probe.
+pub(super) fn failed(worker: &mut Worker, container: &str, id: &str, why: String, grace: Option<i64>) {
+    let health = worker.memory.containers.get_mut(container).and_then(|memory| memory.health.as_mut());
+    if let Some(health) = health.filter(|health| health.id == id) {
+        health.unhealthy = Some((why, grace));
+    }
+}

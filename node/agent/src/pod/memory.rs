@@ -1,0 +1,261 @@
+//! What a pod's worker knows. It can be lost at any moment: what matters is in the runtime, on disk or in the API.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Container, Pod};
+use mizzen_images::{Image, ImageKind};
+use mizzen_runtime::{ContainerState, ContainerStatus, Exit};
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::{self, Backoff};
+use super::labels;
+use super::view::{Attempt, ContainerView, Failure, ImageView, Prepared};
+use crate::hooks::prepare::Ready;
+
+/// How often projected volumes are brought up to date.
+const REFRESH: SignedDuration = SignedDuration::from_secs(60);
+
+pub(crate) struct Memory {
+    pub(crate) start_time: Timestamp,
+    pub(crate) ready: Option<Ready>,
+    prepare_failures: u32,
+    prepare_retry_at: Option<Timestamp>,
+    pub(crate) refresh_at: Timestamp,
+    pub(crate) containers: BTreeMap<String, ContainerMemory>,
+    /// By id, as the runtime last said.
+    pub(crate) known: BTreeMap<String, ContainerStatus>,
+    /// Ids that the runtime has listed: one that is missing later was lost.
+    listed: HashSet<String>,
+    removed: HashSet<String>,
+    pub(crate) rejected: Option<(String, String)>,
+    pub(crate) released: bool,
+    pub(crate) torn_down: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct ContainerMemory {
+    pub(crate) image: Option<Arc<Image>>,
+    image_failure: Option<Failure>,
+    image_failures: u32,
+    pub(crate) image_back_off_told: bool,
+    start_failure: Option<Failure>,
+    start_failures: u32,
+    backoff: Backoff,
+    /// The exit that `delay` was worked out for.
+    delay_of: Option<String>,
+    delay: SignedDuration,
+    pub(crate) health: Option<Health>,
+}
+
+/// What the probes of one container say.
+pub(crate) struct Health {
+    pub(crate) id: String,
+    pub(crate) started: bool,
+    pub(crate) ready: bool,
+    pub(crate) unhealthy: Option<(String, Option<i64>)>,
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Drop for Health {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Memory {
+    pub(crate) fn new(pod: &Pod, now: Timestamp) -> Self {
+        let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0);
+        Self {
+            start_time: started.unwrap_or(now),
+            ready: None,
+            prepare_failures: 0,
+            prepare_retry_at: None,
+            refresh_at: now,
+            containers: names(pod).map(|name| (name, ContainerMemory::default())).collect(),
+            known: BTreeMap::new(),
+            listed: HashSet::new(),
+            removed: HashSet::new(),
+            rejected: None,
+            released: false,
+            torn_down: false,
+        }
+    }
+
+    /// Takes in what the runtimes list; answers the ids that were newly seen to have exited.
+    pub(crate) fn observe(&mut self, listed: &[ContainerStatus], now: Timestamp) -> Vec<String> {
+        let mut exited = Vec::new();
+        for status in listed {
+            exited.extend(self.see(status.clone()));
+            self.listed.insert(status.id.clone());
+        }
+        let present: HashSet<&str> = listed.iter().map(|status| status.id.as_str()).collect();
+        let lost: Vec<String> = self.listed.iter().filter(|id| !present.contains(id.as_str())).cloned().collect();
+        for id in lost {
+            self.listed.remove(&id);
+            if let Some(status) = self.known.get(&id)
+                && let ContainerState::Running { started_at, .. } = &status.state
+            {
+                let exit = Exit {
+                    code: 137,
+                    reason: "ContainerStatusUnknown".into(),
+                    message: "The container could not be located when the pod was looked at".into(),
+                    started_at: started_at.clone(),
+                    finished_at: now.to_string(),
+                    ..Exit::default()
+                };
+                let status = ContainerStatus { state: ContainerState::Exited(exit), ..status.clone() };
+                exited.extend(self.see(status));
+            }
+        }
+        exited
+    }
+
+    /// Takes in one container; `Some` when it is news that it exited. An exit is final.
+    pub(crate) fn see(&mut self, status: ContainerStatus) -> Option<String> {
+        if self.removed.contains(&status.id) {
+            return None;
+        }
+        let before = self.known.get(&status.id);
+        if before.is_some_and(|before| matches!(before.state, ContainerState::Exited(_))) {
+            return None;
+        }
+        if before.is_none() {
+            let container = self.containers.entry(labels::get(&status.labels, labels::CONTAINER).to_owned()).or_default();
+            container.backoff = Backoff::resumed(labels::attempt(&status));
+        }
+        let exited = matches!(status.state, ContainerState::Exited(_)).then(|| status.id.clone());
+        self.known.insert(status.id.clone(), status);
+        exited
+    }
+
+    pub(crate) fn removed(&mut self, id: &str) {
+        self.known.remove(id);
+        self.removed.insert(id.to_owned());
+    }
+
+    pub(crate) fn prepared(&mut self, ready: Ready, now: Timestamp) {
+        self.ready = Some(ready);
+        self.prepare_failures = 0;
+        self.prepare_retry_at = None;
+        self.refreshed(now);
+    }
+
+    pub(crate) fn refreshed(&mut self, now: Timestamp) {
+        self.refresh_at = now.checked_add(REFRESH).unwrap_or(now);
+    }
+
+    pub(crate) fn prepare_failed(&mut self, now: Timestamp) {
+        // Half a second, doubling to two minutes, as volumes are retried.
+        let wait = SignedDuration::from_millis(500)
+            .saturating_mul(1 << self.prepare_failures.min(8))
+            .min(SignedDuration::from_secs(122));
+        self.prepare_failures = self.prepare_failures.saturating_add(1);
+        self.prepare_retry_at = now.checked_add(wait).ok();
+    }
+
+    pub(crate) fn view_prepared(&self) -> Prepared {
+        match (&self.ready, self.prepare_retry_at) {
+            (Some(_), _) => Prepared::Yes,
+            (None, Some(retry_at)) => Prepared::Failed { retry_at },
+            (None, None) => Prepared::No,
+        }
+    }
+
+    /// Every container as the decisions see it.
+    pub(crate) fn views(&mut self, pod: &Pod) -> BTreeMap<String, ContainerView> {
+        names(pod).map(|name| (name.clone(), self.view(&name))).collect()
+    }
+
+    fn view(&mut self, name: &str) -> ContainerView {
+        let mut attempts: Vec<Attempt> =
+            self.known.values().filter(|status| labels::get(&status.labels, labels::CONTAINER) == name).map(attempt).collect();
+        attempts.sort_by_key(|attempt| attempt.number);
+        let current = attempts.pop();
+        let previous = attempts.pop();
+        let memory = self.containers.entry(name.to_owned()).or_default();
+        if let Some((id, exit)) = current.as_ref().and_then(|attempt| Some((&attempt.id, attempt.exit()?)))
+            && memory.delay_of.as_ref() != Some(id)
+        {
+            memory.delay = memory.backoff.delay(exit);
+            memory.delay_of = Some(id.clone());
+        }
+        let health = memory.health.as_ref().filter(|health| current.as_ref().is_some_and(|current| current.id == health.id));
+        ContainerView {
+            image: match (&memory.image, &memory.image_failure) {
+                (Some(image), _) => ImageView::Ready { wasm: matches!(image.kind, ImageKind::Wasm(_)) },
+                (None, Some(failure)) => ImageView::Failed(failure.clone()),
+                (None, None) => ImageView::Unknown,
+            },
+            previous,
+            older: attempts.into_iter().map(|attempt| attempt.id).collect(),
+            start_error: memory.start_failure.clone(),
+            backoff: memory.delay,
+            started: health.is_some_and(|health| health.started),
+            ready: health.is_some_and(|health| health.ready),
+            unhealthy: health.and_then(|health| health.unhealthy.clone()),
+            current,
+        }
+    }
+}
+
+impl ContainerMemory {
+    pub(crate) fn pulled(&mut self, image: Arc<Image>) {
+        self.image = Some(image);
+        self.image_failure = None;
+        self.image_failures = 0;
+        self.image_back_off_told = false;
+    }
+
+    pub(crate) fn pull_failed(&mut self, reason: &str, message: String, now: Timestamp) {
+        self.image_failures = self.image_failures.saturating_add(1);
+        self.image_failure = Some(failure(reason, message, now, backoff::delay(self.image_failures)));
+        self.image_back_off_told = false;
+    }
+
+    pub(crate) fn image_failure(&self) -> Option<&Failure> {
+        self.image_failure.as_ref()
+    }
+
+    /// The image is asked for again before the next start, as its pull policy says.
+    pub(crate) fn started(&mut self) {
+        self.image = None;
+        self.start_failure = None;
+        self.start_failures = 0;
+        self.backoff.restarted();
+    }
+
+    pub(crate) fn start_failed(&mut self, reason: &str, message: String, now: Timestamp) {
+        self.start_failures = self.start_failures.saturating_add(1);
+        // What a manifest lacks (a ConfigMap, say) may come at any moment; a program that cannot be run rarely changes.
+        let wait = if reason == "CreateContainerConfigError" {
+            SignedDuration::from_secs(3)
+        } else {
+            backoff::delay(self.start_failures)
+        };
+        self.start_failure = Some(failure(reason, message, now, wait));
+    }
+}
+
+fn failure(reason: &str, message: String, now: Timestamp, wait: SignedDuration) -> Failure {
+    Failure { reason: reason.to_owned(), message, at: now, retry_at: now.checked_add(wait).unwrap_or(now) }
+}
+
+fn attempt(status: &ContainerStatus) -> Attempt {
+    Attempt {
+        number: labels::attempt(status),
+        id: status.id.clone(),
+        state: status.state.clone(),
+        image: labels::get(&status.labels, labels::IMAGE).to_owned(),
+        image_id: labels::get(&status.labels, labels::IMAGE_ID).to_owned(),
+    }
+}
+
+pub(crate) fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
+    pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers))
+}
+
+fn names(pod: &Pod) -> impl Iterator<Item = String> {
+    containers(pod).map(|container| container.name.clone())
+}

@@ -1,0 +1,19 @@
+//! One pod on this node: what is known of it, what to do next, and how the API is told.
+
+mod act;
+pub(crate) mod backoff;
+pub(crate) mod conditions;
+pub(crate) mod decide;
+mod health;
+pub(crate) mod labels;
+pub(crate) mod manager;
+pub(crate) mod memory;
+pub(crate) mod outcome;
+pub(crate) mod phase;
+pub(crate) mod publish;
+pub(crate) mod status;
+pub(crate) mod view;
+pub(crate) mod worker;
+
+#[cfg(test)]
+pub(crate) mod fixtures;

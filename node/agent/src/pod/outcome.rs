@@ -1,0 +1,45 @@
+//! What tasks tell their pod's worker.
+
+use std::sync::Arc;
+
+use mizzen_images::Image;
+use mizzen_runtime::ContainerStatus;
+
+use crate::error::HookError;
+use crate::hooks::prepare::Ready;
+use crate::hooks::pull::PullError;
+use crate::hooks::start::{StartError, Started};
+use crate::probes::ProbeKind;
+
+pub(crate) enum Outcome {
+    Prepared(Result<Ready, HookError>),
+    Refreshed(Result<(), HookError>),
+    Pulled {
+        container: String,
+        result: Result<Arc<Image>, PullError>,
+    },
+    Started {
+        container: String,
+        result: Result<Started, StartError>,
+    },
+    Stopped {
+        id: String,
+        result: Result<ContainerStatus, HookError>,
+    },
+    Removed {
+        id: String,
+        result: Result<(), HookError>,
+    },
+    Released(Result<(), HookError>),
+    TornDown(Result<(), HookError>),
+    Deleted(Result<(), HookError>),
+    /// `message` is a failed probe's; `verdict` is news, once a threshold is reached.
+    Probe {
+        id: String,
+        container: String,
+        kind: ProbeKind,
+        verdict: Option<bool>,
+        message: Option<String>,
+        grace: Option<i64>,
+    },
+}

@@ -1,0 +1,50 @@
+//! `status.phase`, from the containers as they are.
+
+use super::view::{Attempt, RestartPolicy, View, is_sidecar};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+}
+
+impl Phase {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+/// The phase that init and main containers amount to. Sidecars do not count: they end with the others.
+pub(crate) fn of_containers(view: &View<'_>) -> Phase {
+    let policy = view.restart_policy();
+    if !view.initialized() {
+        let failed = view.init_containers().iter().filter(|container| !is_sidecar(container)).any(|container| {
+            let exit = view.current(&container.name).and_then(Attempt::exit);
+            exit.is_some_and(|exit| exit.code != 0)
+        });
+        return if failed && policy == RestartPolicy::Never { Phase::Failed } else { Phase::Pending };
+    }
+    let attempts: Vec<Option<&Attempt>> = view.main_containers().iter().map(|container| view.current(&container.name)).collect();
+    let exits: Vec<_> = attempts.iter().flatten().filter_map(|attempt| attempt.exit()).collect();
+    if attempts.iter().any(Option::is_none) {
+        return Phase::Pending;
+    }
+    if exits.len() < attempts.len() || exits.iter().any(|exit| policy.restarts(exit)) {
+        return Phase::Running;
+    }
+    if exits.iter().all(|exit| exit.code == 0) { Phase::Succeeded } else { Phase::Failed }
+}
+
+/// The phase of a pod that was ended from outside, when all its containers are down.
+pub(crate) fn when_ended(view: &View<'_>) -> Phase {
+    let mut attempts = view.main_containers().iter().map(|container| view.current(&container.name));
+    let well = attempts.all(|attempt| attempt.and_then(Attempt::exit).is_some_and(|exit| exit.code == 0));
+    if well { Phase::Succeeded } else { Phase::Failed }
+}

@@ -1,0 +1,69 @@
+//! Tells the API how a pod is, when that has changed.
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use mizzen_api::Reason;
+use mizzen_client::{ApiRequest, PatchKind};
+use mizzen_reconcile::typed::gvr;
+use serde_json::{Value, json};
+
+use crate::shared::Shared;
+
+/// Conditions that the node sets; others are somebody else's.
+const OURS: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+
+/// The pod with the status that this node told last: what the API shows may be older.
+pub(crate) fn with_latest_status(pod: &Pod, told: Option<&PodStatus>) -> Pod {
+    let mut pod = pod.clone();
+    if let Some(told) = told {
+        let mut status = told.clone();
+        let theirs = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+        let mut conditions = told.conditions.clone().unwrap_or_default();
+        conditions.retain(|condition| OURS.contains(&condition.type_.as_str()));
+        conditions.extend(theirs.into_iter().filter(|condition| !OURS.contains(&condition.type_.as_str())));
+        status.conditions = Some(conditions);
+        pod.status = Some(status);
+    }
+    pod
+}
+
+/// Writes the status; `false` when it should be tried again.
+pub(crate) async fn publish(shared: &Shared, pod: &Pod, status: &PodStatus) -> bool {
+    let Ok(mut value) = serde_json::to_value(status) else { return true };
+    if let Some(fields) = value.as_object_mut() {
+        // What was said before and is not any more must be taken back.
+        for field in ["reason", "message"] {
+            fields.entry(field).or_insert(Value::Null);
+        }
+        if let Some(conditions) = fields.get_mut("conditions").and_then(Value::as_array_mut) {
+            conditions
+                .retain(|condition| condition["type"].as_str().is_some_and(|kind| OURS.contains(&kind) || !exists(pod, kind)));
+            for condition in conditions.iter_mut().filter_map(Value::as_object_mut) {
+                condition.entry("reason").or_insert(Value::Null);
+                condition.entry("message").or_insert(Value::Null);
+            }
+        }
+    }
+    let (namespace, name) =
+        (pod.metadata.namespace.as_deref().unwrap_or_default(), pod.metadata.name.as_deref().unwrap_or_default());
+    let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": value});
+    let request =
+        ApiRequest::patch(&gvr::<Pod>(), namespace, name, PatchKind::Strategic, patch).subresource("status").manager("kubelet");
+    match shared.client.write(request).await {
+        Ok(_) => true,
+        // The object is gone, or another of the same name has come: its own worker speaks for that one.
+        Err(status) if status.is(Reason::NotFound) || status.is(Reason::Conflict) => true,
+        Err(status) => {
+            tracing::warn!(namespace, name, %status, "pod status not written");
+            false
+        }
+    }
+}
+
+fn exists(pod: &Pod, kind: &str) -> bool {
+    pod.status.iter().flat_map(|status| status.conditions.iter().flatten()).any(|condition| condition.type_ == kind)
+}
+
+/// Whether two statuses say the same.
+pub(crate) fn same(told: Option<&PodStatus>, status: &PodStatus) -> bool {
+    told == Some(status)
+}

@@ -1,0 +1,194 @@
+//! What a pod's decisions are made from: a snapshot, with no way to act.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use mizzen_runtime::{ContainerState, Exit};
+
+/// A pod as its worker sees it at one moment.
+pub(crate) struct View<'a> {
+    pub(crate) pod: &'a Pod,
+    /// The API has it no more.
+    pub(crate) gone: bool,
+    pub(crate) now: Timestamp,
+    /// When this node first saw the pod.
+    pub(crate) start_time: Timestamp,
+    pub(crate) containers: BTreeMap<String, ContainerView>,
+    pub(crate) prepared: Prepared,
+    pub(crate) addresses: &'a [IpAddr],
+    pub(crate) host_addresses: &'a [IpAddr],
+    /// Refused at admission: reason and message.
+    pub(crate) rejected: Option<(String, String)>,
+    /// The phase that the API was told before, when it is final.
+    pub(crate) finished: Option<String>,
+    /// Network and volumes are given back.
+    pub(crate) released: bool,
+    /// So is everything else.
+    pub(crate) torn_down: bool,
+    pub(crate) refresh_at: Timestamp,
+}
+
+/// Network, volumes and cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Prepared {
+    No,
+    Failed { retry_at: Timestamp },
+    Yes,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ContainerView {
+    pub(crate) image: ImageView,
+    pub(crate) current: Option<Attempt>,
+    pub(crate) previous: Option<Attempt>,
+    /// Ids of attempts before the previous one.
+    pub(crate) older: Vec<String>,
+    /// Why it could not be created, since when and until when it waits.
+    pub(crate) start_error: Option<Failure>,
+    /// How long it must stay down after its last exit.
+    pub(crate) backoff: SignedDuration,
+    /// The startup probe has passed, or there is none.
+    pub(crate) started: bool,
+    /// The readiness probe passes, or there is none.
+    pub(crate) ready: bool,
+    /// The startup or liveness probe gave up: its message and its own grace period.
+    pub(crate) unhealthy: Option<(String, Option<i64>)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    pub(crate) number: u32,
+    pub(crate) id: String,
+    pub(crate) state: ContainerState,
+    pub(crate) image: String,
+    pub(crate) image_id: String,
+}
+
+impl Attempt {
+    pub(crate) fn exit(&self) -> Option<&Exit> {
+        match &self.state {
+            ContainerState::Exited(exit) => Some(exit),
+            ContainerState::Running { .. } => None,
+        }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.exit().is_none()
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ImageView {
+    #[default]
+    Unknown,
+    Ready {
+        wasm: bool,
+    },
+    Failed(Failure),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    pub(crate) at: Timestamp,
+    pub(crate) retry_at: Timestamp,
+}
+
+impl View<'_> {
+    pub(crate) fn spec(&self) -> Option<&PodSpec> {
+        self.pod.spec.as_ref()
+    }
+
+    pub(crate) fn init_containers(&self) -> &[Container] {
+        self.spec().and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default()
+    }
+
+    pub(crate) fn main_containers(&self) -> &[Container] {
+        self.spec().map(|spec| spec.containers.as_slice()).unwrap_or_default()
+    }
+
+    pub(crate) fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers().iter().chain(self.main_containers())
+    }
+
+    pub(crate) fn restart_policy(&self) -> RestartPolicy {
+        match self.spec().and_then(|spec| spec.restart_policy.as_deref()) {
+            Some("Never") => RestartPolicy::Never,
+            Some("OnFailure") => RestartPolicy::OnFailure,
+            _ => RestartPolicy::Always,
+        }
+    }
+
+    pub(crate) fn container(&self, name: &str) -> Option<&ContainerView> {
+        self.containers.get(name)
+    }
+
+    pub(crate) fn current(&self, name: &str) -> Option<&Attempt> {
+        self.container(name)?.current.as_ref()
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.gone || self.pod.metadata.deletion_timestamp.is_some()
+    }
+
+    /// `activeDeadlineSeconds` is over.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        let seconds = self.spec()?.active_deadline_seconds?;
+        self.start_time.checked_add(SignedDuration::from_secs(seconds)).ok()
+    }
+
+    /// Seconds that containers get to end by themselves.
+    pub(crate) fn grace(&self) -> i64 {
+        let own = self.spec().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+        self.pod.metadata.deletion_grace_period_seconds.unwrap_or(own).max(0)
+    }
+
+    /// Every init container has done its part: ordinary ones ended well, sidecars are up.
+    pub(crate) fn initialized(&self) -> bool {
+        self.main_containers().iter().any(|container| self.current(&container.name).is_some())
+            || self.init_containers().iter().all(|container| self.init_done(container))
+    }
+
+    pub(crate) fn init_done(&self, container: &Container) -> bool {
+        let view = self.container(&container.name);
+        let Some(current) = view.and_then(|view| view.current.as_ref()) else { return false };
+        match current.exit() {
+            None => is_sidecar(container) && view.is_some_and(|view| view.started),
+            Some(exit) => !is_sidecar(container) && exit.code == 0,
+        }
+    }
+
+    pub(crate) fn any_running(&self) -> bool {
+        self.containers.values().any(|view| view.current.as_ref().is_some_and(Attempt::is_running))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RestartPolicy {
+    Always,
+    OnFailure,
+    Never,
+}
+
+impl RestartPolicy {
+    pub(crate) fn restarts(self, exit: &Exit) -> bool {
+        match self {
+            Self::Always => true,
+            Self::OnFailure => exit.code != 0,
+            Self::Never => false,
+        }
+    }
+}
+
+/// An init container that runs beside the others (`restartPolicy: Always`).
+pub(crate) fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
+/// When a container that exited ended; the beginning of time when its record is damaged.
+pub(crate) fn finished_at(exit: &Exit) -> Timestamp {
+    exit.finished_at.parse().unwrap_or(Timestamp::UNIX_EPOCH)
+}

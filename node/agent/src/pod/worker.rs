@@ -1,0 +1,341 @@
+//! One pod's loop: snapshot, decide, act, wait.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use mizzen_runtime::ContainerStatus;
+use parking_lot::RwLock;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::decide::{Command, Decision, SHOWN_AS_FAILED, Why, decide};
+use super::memory::{Memory, containers};
+use super::outcome::Outcome;
+use super::view::View;
+use super::{act, health, publish, status};
+use crate::shared::{Shared, about};
+
+/// What the API wants of the pod.
+#[derive(Clone)]
+pub(crate) struct Desired {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) gone: bool,
+}
+
+/// What others may ask of a pod on this node.
+pub(crate) struct Handle {
+    pub(crate) desired: watch::Sender<Desired>,
+    /// What the runtimes list of it.
+    pub(crate) observed: watch::Sender<Vec<ContainerStatus>>,
+    /// The latest attempt of each container that has begun.
+    pub(crate) running: RwLock<BTreeMap<String, ContainerStatus>>,
+}
+
+impl Handle {
+    pub(crate) fn new(pod: Arc<Pod>, observed: Vec<ContainerStatus>) -> Arc<Self> {
+        Arc::new(Self {
+            desired: watch::Sender::new(Desired { pod, gone: false }),
+            observed: watch::Sender::new(observed),
+            running: RwLock::default(),
+        })
+    }
+}
+
+/// A step that failed is not tried again before this.
+#[derive(Default)]
+struct Retry {
+    failures: u32,
+    at: Option<Timestamp>,
+}
+
+pub(crate) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    handle: Arc<Handle>,
+    pub(super) memory: Memory,
+    /// The API's view, with what was told last.
+    pub(super) pod: Arc<Pod>,
+    gone: bool,
+    told: Option<PodStatus>,
+    /// Containers are being removed: the last word has been told.
+    last_word: bool,
+    tell_again_at: Option<Timestamp>,
+    pub(super) sender: mpsc::UnboundedSender<Outcome>,
+    tasks: JoinSet<String>,
+    under_way: HashSet<String>,
+    retries: HashMap<String, Retry>,
+    /// Shortens the grace of what is being stopped.
+    grace: watch::Sender<i64>,
+    wasm_hint: Option<bool>,
+}
+
+impl Worker {
+    /// Runs until nothing of the pod is left here.
+    pub(crate) async fn run(shared: Arc<Shared>, handle: Arc<Handle>, rejected: Option<(String, String)>) {
+        let mut desired = handle.desired.subscribe();
+        let mut observed = handle.observed.subscribe();
+        let (sender, mut outcomes) = mpsc::unbounded_channel();
+        let pod = desired.borrow().pod.clone();
+        let mut memory = Memory::new(&pod, shared.now());
+        memory.rejected = rejected;
+        let wasm_hint = act::remembered_kind(&shared, &pod).await;
+        let told = pod.status.clone().filter(|status| status.host_ip.is_some());
+        let mut worker = Self {
+            grace: watch::Sender::new(0),
+            tasks: JoinSet::new(),
+            under_way: HashSet::new(),
+            retries: HashMap::new(),
+            last_word: false,
+            tell_again_at: None,
+            gone: false,
+            shared,
+            handle,
+            memory,
+            pod,
+            told,
+            sender,
+            wasm_hint,
+        };
+        loop {
+            let Desired { pod, gone } = desired.borrow_and_update().clone();
+            worker.gone = gone;
+            worker.pod = Arc::new(publish::with_latest_status(&pod, worker.told.as_ref()));
+            let listed = observed.borrow_and_update().clone();
+            let exited = worker.memory.observe(&listed, worker.shared.now());
+            worker.note_exits(exited).await;
+            let Some(wake_at) = worker.turn().await else { return };
+            let sleep = worker.sleep(wake_at);
+            tokio::select! {
+                changed = desired.changed() => if changed.is_err() { return },
+                changed = observed.changed() => if changed.is_err() { return },
+                Some(outcome) = outcomes.recv() => {
+                    worker.apply(outcome).await;
+                    while let Ok(outcome) = outcomes.try_recv() {
+                        worker.apply(outcome).await;
+                    }
+                }
+                Some(ended) = worker.tasks.join_next() => {
+                    // A task's outcome was sent before it ended.
+                    if let Ok(key) = ended {
+                        worker.under_way.remove(&key);
+                    }
+                    while let Ok(outcome) = outcomes.try_recv() {
+                        worker.apply(outcome).await;
+                    }
+                }
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    /// One round; `None` when it was the last.
+    async fn turn(&mut self) -> Option<Option<Timestamp>> {
+        let pod = self.pod.clone();
+        health::watch_probes(self);
+        let now = self.shared.now();
+        let addresses = self.memory.ready.as_ref().map(|ready| ready.network.addresses.clone()).unwrap_or_default();
+        let mut views = self.memory.views(&pod);
+        if let Some(wasm) = self.wasm_hint.filter(|_| self.memory.ready.is_none()) {
+            act::hint(&mut views, wasm);
+        }
+        let phase = pod.status.as_ref().and_then(|status| status.phase.clone());
+        let view = View {
+            pod: &pod,
+            gone: self.gone,
+            now,
+            start_time: self.memory.start_time,
+            prepared: self.memory.view_prepared(),
+            addresses: &addresses,
+            host_addresses: &self.shared.host_addresses,
+            rejected: self.memory.rejected.clone(),
+            finished: phase.filter(|phase| phase == "Succeeded" || phase == "Failed"),
+            released: self.memory.released,
+            torn_down: self.memory.torn_down,
+            refresh_at: self.memory.refresh_at,
+            containers: views,
+        };
+        let Decision { commands, wake_at } = decide(&view);
+        let status = status::status(&view);
+        let grace = view.grace();
+        self.share_attempts();
+        if commands.contains(&Command::Forget) {
+            return None;
+        }
+        self.grace.send_if_modified(|known| std::mem::replace(known, grace) != grace);
+        for command in commands {
+            self.begin(command, now);
+        }
+        self.tell_back_offs(now);
+        let may_tell = !self.gone && !self.last_word && self.tell_again_at.is_none_or(|at| at <= now);
+        if may_tell && !publish::same(self.told.as_ref(), &status) {
+            if publish::publish(&self.shared, &pod, &status).await {
+                self.told = Some(status);
+                self.tell_again_at = None;
+                // Telling may have made the pod final, which is a new situation.
+                return Some(Some(now));
+            }
+            self.tell_again_at = now.checked_add(jiff::SignedDuration::from_secs(1)).ok();
+        }
+        let retries = self.retries.values().filter_map(|retry| retry.at).filter(|at| *at > now).min();
+        Some([wake_at, retries, self.tell_again_at].into_iter().flatten().min())
+    }
+
+    fn sleep(&self, wake_at: Option<Timestamp>) -> Duration {
+        let Some(at) = wake_at else { return Duration::from_secs(3600) };
+        Duration::try_from(at.duration_since(self.shared.now())).unwrap_or(Duration::ZERO).max(Duration::from_millis(1))
+    }
+
+    fn begin(&mut self, command: Command, now: Timestamp) {
+        let key = act::key(&command);
+        if self.retries.get(&key).and_then(|retry| retry.at).is_some_and(|at| at > now) || !self.under_way.insert(key.clone()) {
+            return;
+        }
+        self.announce(&command);
+        let Some(task) = act::task(self, command) else {
+            self.under_way.remove(&key);
+            return;
+        };
+        let sender = self.sender.clone();
+        self.tasks.spawn(async move {
+            let outcome = task.await;
+            // The receiver lives as long as the task set.
+            let _ = sender.send(outcome);
+            key
+        });
+    }
+
+    pub(super) fn grace_receiver(&self, why: &Why, grace: i64) -> watch::Receiver<i64> {
+        match why {
+            Why::PodEnds => self.grace.subscribe(),
+            Why::Unhealthy(_) => watch::Sender::new(grace).subscribe(),
+        }
+    }
+
+    fn announce(&self, command: &Command) {
+        if let Command::Stop { container, why, .. } = command {
+            let message = match why {
+                Why::PodEnds => format!("Stopping container {container}"),
+                Why::Unhealthy(why) => format!("Container {container} failed {why}, will be restarted"),
+            };
+            self.shared.recorder.normal(&about(&self.pod, Some(container)), "Killing", message);
+        }
+    }
+
+    async fn apply(&mut self, outcome: Outcome) {
+        let now = self.shared.now();
+        match outcome {
+            Outcome::Prepared(Ok(ready)) => self.memory.prepared(ready, now),
+            Outcome::Prepared(Err(error)) => {
+                act::tell_prepare_failed(&self.shared, &self.pod, &error);
+                self.memory.prepare_failed(now);
+            }
+            Outcome::Refreshed(result) => {
+                if let Err(error) = result {
+                    act::tell_prepare_failed(&self.shared, &self.pod, &error);
+                }
+                self.memory.refreshed(now);
+            }
+            Outcome::Pulled { container, result } => {
+                let memory = self.memory.containers.entry(container).or_default();
+                match result {
+                    Ok(image) => memory.pulled(image),
+                    Err(error) => memory.pull_failed(error.reason, error.message, now),
+                }
+            }
+            Outcome::Started { container, result } => match result {
+                Ok(started) => {
+                    let (id, exited) = (started.status.id.clone(), self.memory.see(started.status));
+                    self.memory.containers.entry(container.clone()).or_default().started();
+                    self.note_exits(exited.into_iter().collect()).await;
+                    health::watch_probes(self);
+                    if let Some(why) = started.hook_failed {
+                        health::failed(self, &container, &id, format!("PostStartHook: {why}"), None);
+                    }
+                }
+                Err(error) => {
+                    self.memory.containers.entry(container).or_default().start_failed(&error.reason, error.message, now)
+                }
+            },
+            Outcome::Stopped { id, result } => match result {
+                Ok(status) => {
+                    self.succeeded(&format!("stop {id}"));
+                    let exited = self.memory.see(status);
+                    self.note_exits(exited.into_iter().collect()).await;
+                }
+                Err(error) => self.failed(format!("stop {id}"), &error, now),
+            },
+            Outcome::Removed { id, result } => match result {
+                Ok(()) => self.memory.removed(&id),
+                Err(error) => self.failed(format!("remove {id}"), &error, now),
+            },
+            Outcome::Released(Ok(())) => {
+                self.memory.released = true;
+                self.memory.ready = None;
+            }
+            Outcome::TornDown(Ok(())) => self.memory.torn_down = true,
+            Outcome::Deleted(Ok(())) => {}
+            Outcome::Released(Err(error)) => self.failed("release".into(), &error, now),
+            Outcome::TornDown(Err(error)) => self.failed("teardown".into(), &error, now),
+            Outcome::Deleted(Err(error)) => self.failed("delete".into(), &error, now),
+            Outcome::Probe { id, container, kind, verdict, message, grace } => {
+                health::probed(self, &id, &container, kind, verdict, message, grace);
+            }
+        }
+    }
+
+    fn succeeded(&mut self, key: &str) {
+        self.retries.remove(key);
+    }
+
+    fn failed(&mut self, key: String, error: &crate::error::HookError, now: Timestamp) {
+        tracing::warn!(pod = self.pod.metadata.name, step = key, %error, "step failed, will be tried again");
+        let retry = self.retries.entry(key).or_default();
+        let wait = jiff::SignedDuration::from_millis(250).saturating_mul(1 << retry.failures.min(7));
+        retry.failures = retry.failures.saturating_add(1);
+        retry.at = now.checked_add(wait).ok();
+    }
+
+    /// The last words of containers that have just ended.
+    async fn note_exits(&mut self, ids: Vec<String>) {
+        for id in ids {
+            if let Some(status) = self.memory.known.get_mut(&id) {
+                act::read_last_words(&self.shared, &self.pod, status).await;
+            }
+        }
+    }
+
+    pub(super) fn is_last_word(&mut self) {
+        self.last_word = true;
+    }
+
+    /// Events for containers that are kept waiting.
+    fn tell_back_offs(&mut self, now: Timestamp) {
+        for container in containers(&self.pod) {
+            let Some(memory) = self.memory.containers.get_mut(&container.name) else { continue };
+            let shown = memory.image_failure().is_some_and(|failure| {
+                failure.reason == "ErrImagePull" && failure.at.checked_add(SHOWN_AS_FAILED).is_ok_and(|at| at <= now)
+            });
+            if shown && !memory.image_back_off_told {
+                memory.image_back_off_told = true;
+                let about = about(&self.pod, Some(&container.name));
+                let image = container.image.as_deref().unwrap_or_default();
+                self.shared.recorder.normal(&about, "BackOff", format!("Back-off pulling image \"{image}\""));
+                self.shared.recorder.warning(&about, "Failed", "Error: ImagePullBackOff");
+            }
+        }
+    }
+
+    fn share_attempts(&self) {
+        let mut running = self.handle.running.write();
+        running.clear();
+        for status in self.memory.known.values() {
+            let name = super::labels::get(&status.labels, super::labels::CONTAINER);
+            let newer = running.get(name).is_none_or(|known| super::labels::attempt(known) < super::labels::attempt(status));
+            if newer {
+                running.insert(name.to_owned(), status.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! An HTTP GET that is answered with 200 to 399.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, HTTPGetAction};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::port;
+
+/// No more of an answer is kept.
+const BODY: usize = 10 * 1024;
+
+/// The status code and the beginning of the body.
+pub(crate) async fn get(
+    container: &Container,
+    action: &HTTPGetAction,
+    address: Option<IpAddr>,
+    timeout: Duration,
+) -> Result<(u16, String), String> {
+    let port = port(container, &action.port)?;
+    let host = match action.host.as_deref().filter(|host| !host.is_empty()) {
+        Some(host) => host.to_owned(),
+        None => match address.ok_or("the pod has no address")? {
+            IpAddr::V6(address) => format!("[{address}]"),
+            IpAddr::V4(address) => address.to_string(),
+        },
+    };
+    let scheme = if action.scheme.as_deref() == Some("HTTPS") { "https" } else { "http" };
+    let path = action.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
+    let url = format!("{scheme}://{host}:{port}{}{path}", if path.starts_with('/') { "" } else { "/" });
+    let client = client().as_ref().map_err(Clone::clone)?;
+    let mut request = client.get(&url).timeout(timeout).header("user-agent", "kube-probe/1.36").header("accept", "*/*");
+    for header in action.http_headers.iter().flatten() {
+        request = request.header(&header.name, &header.value);
+    }
+    let mut response = request.send().await.map_err(|error| format!("Get \"{url}\": {}", root_cause(&error)))?;
+    let status = response.status().as_u16();
+    let mut body = Vec::new();
+    while body.len() < BODY {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Err(error) => return Err(format!("Get \"{url}\": {}", root_cause(&error))),
+        }
+    }
+    if (200..400).contains(&status) {
+        return Ok((status, String::from_utf8_lossy(&body).into_owned()));
+    }
+    Err(format!("HTTP probe failed with statuscode: {status}"))
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+/// One client for all probes. It keeps no connections: a probe must see whether a new one is accepted.
+fn client() -> &'static Result<reqwest::Client, String> {
+    static CLIENT: OnceLock<Result<reqwest::Client, String>> = OnceLock::new();
+    CLIENT.get_or_init(|| {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth();
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .no_proxy()
+            .build()
+            .map_err(|error| error.to_string())
+    })
+}
+
+/// A probe asks whether the program answers, not who it is: certificates of pods are not checked, as in Kubernetes.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,73 @@
+//! What every part of the agent uses.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use mizzen_client::Client;
+use mizzen_images::ImageStore;
+use mizzen_network::Network;
+use mizzen_reconcile::{Clock, Recorder};
+use mizzen_runtime::Runtime;
+use mizzen_volumes::{PodContext, VolumeManager};
+
+use crate::config::Runtimes;
+use crate::node::capacity::Capacity;
+
+pub(crate) struct Shared {
+    pub(crate) node_name: String,
+    pub(crate) cluster: String,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) host_addresses: Vec<IpAddr>,
+    pub(crate) client: Arc<dyn Client>,
+    pub(crate) runtimes: Runtimes,
+    pub(crate) images: Arc<ImageStore>,
+    pub(crate) network: Arc<Network>,
+    pub(crate) volumes: VolumeManager,
+    pub(crate) recorder: Recorder,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) capacity: Capacity,
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn context<'a>(&'a self, pod: &'a Pod, pod_ips: &'a [IpAddr]) -> PodContext<'a> {
+        PodContext {
+            pod,
+            node_name: &self.node_name,
+            host_ips: &self.host_addresses,
+            pod_ips,
+            allocatable_cpu: self.capacity.cpu_milli,
+            allocatable_memory: self.capacity.memory,
+        }
+    }
+
+    /// Which runtime has the container; a container whose runtime this node lacks is nobody's.
+    pub(crate) fn runtime(&self, wasm: bool) -> Option<&Arc<dyn Runtime>> {
+        if wasm { self.runtimes.wasm.as_ref() } else { Some(&self.runtimes.container) }
+    }
+
+    /// `<data_dir>/pods/<namespace>_<name>_<uid>`.
+    pub(crate) fn log_dir(&self, namespace: &str, name: &str, uid: &str) -> PathBuf {
+        self.data_dir.join("pods").join(format!("{namespace}_{name}_{uid}"))
+    }
+}
+
+/// What events of a pod, or of one of its containers, are about.
+pub(crate) fn about(pod: &Pod, container: Option<&str>) -> ObjectReference {
+    let mut about = mizzen_reconcile::reference(pod);
+    about.field_path = container.map(|name| {
+        let is_init = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.init_containers.as_ref())
+            .is_some_and(|all| all.iter().any(|c| c.name == name));
+        format!("spec.{}{{{name}}}", if is_init { "initContainers" } else { "containers" })
+    });
+    about
+}

@@ -1,0 +1,61 @@
+//! What a container sees of its volumes, and the files that every container has.
+
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+use mizzen_runtime::Mount;
+use mizzen_volumes::Mounted;
+
+use super::expand::expand;
+use crate::error::HookError;
+use crate::hooks::files;
+use crate::shared::Shared;
+
+pub(crate) async fn mounts(
+    shared: &Shared,
+    pod: &Pod,
+    container: &Container,
+    mounted: &Mounted,
+    env: &[(String, String)],
+    termination_message: &Path,
+) -> Result<Vec<Mount>, HookError> {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let config =
+        |error: mizzen_volumes::VolumeError| HookError::Config(format!("failed to prepare subPath for volumeMount: {error}"));
+    let mut mounts = Vec::new();
+    for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
+        let lookup = |name: &str| env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let expression = mount.sub_path_expr.as_deref().filter(|expression| !expression.is_empty());
+        let sub_path = expression.map(|expression| expand(expression, lookup)).or_else(|| mount.sub_path.clone());
+        let source =
+            shared.volumes.source(uid, &container.name, mounted, (index, mount), sub_path.as_deref()).await.map_err(config)?;
+        mounts.push(Mount {
+            source,
+            target: absolute(&mount.mount_path),
+            readonly: mount.read_only == Some(true),
+            propagation: match mount.mount_propagation.as_deref() {
+                Some("HostToContainer") => "rslave",
+                Some("Bidirectional") => "rshared",
+                _ => "private",
+            }
+            .to_owned(),
+        });
+    }
+    let etc = files::dir(shared, pod);
+    for (name, target) in [("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf")] {
+        if !mounts.iter().any(|mount| mount.target == Path::new(target)) {
+            mounts.push(Mount { source: etc.join(name), target: target.into(), readonly: false, propagation: "private".into() });
+        }
+    }
+    let target =
+        absolute(container.termination_message_path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/dev/termination-log"));
+    mounts.push(Mount { source: termination_message.to_owned(), target, readonly: false, propagation: "private".into() });
+    // A mount above another comes before it.
+    mounts.sort_by_key(|mount| mount.target.components().count());
+    Ok(mounts)
+}
+
+/// Windows clients apart, relative mount paths are from the root.
+fn absolute(path: &str) -> PathBuf {
+    Path::new("/").join(path)
+}
