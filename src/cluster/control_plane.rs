@@ -19,7 +19,7 @@ use mizzen_raft::{RaftConfig, RaftStore};
 use mizzen_reconcile::{Clock, SystemClock};
 use mizzen_scheduler::{Scheduler, SchedulerConfig};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::data_dir::DataDir;
@@ -47,35 +47,36 @@ impl ControlPlane {
         config: &Config,
         data: &DataDir,
         listener: TcpListener,
-        node_address: IpAddr,
+        node_address: Option<IpAddr>,
         cancel: CancellationToken,
     ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let now = clock.now();
         let pki = Pki::open(&data.pki(), now)?;
         let store = RaftStore::open(RaftConfig::new(data.server(), 1)).await.context("open the store")?;
-        let server = api_server(&pki, &store, &clock, cancel.clone())?;
+        let registry = Registry::builtin();
+        let server = api_server(&pki, &store, &registry, &clock, cancel.clone())?;
 
         let mut tasks = JoinSet::new();
-        let mut addresses = vec![config.api_address.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST), node_address];
+        let mut addresses = vec![config.api_address.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        addresses.extend(node_address);
         addresses.dedup();
         let tls = pki.api_server(&addresses, now)?;
         bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
         let serving = server.clone();
         let serving_cancel = cancel.clone();
-        tasks.spawn(async move {
-            if let Err(error) = serving.serve(listener, tls, serving_cancel).await {
-                tracing::error!(%error, "API server ended");
-            }
-        });
+        tasks.spawn(async move { serving.serve(listener, tls, serving_cancel).await });
         let admin = pki.authority.client("kubernetes-admin", "system:masters", now)?;
         let address = SocketAddr::new(config.api_address.ip(), config.api_address.port());
         kubeconfig::write(&config.kubeconfig, address, &pki.authority.pem().certificate, &admin)?;
 
-        start_controllers(&mut tasks, &server, &pki, &clock, &cancel);
+        start_controllers(&mut tasks, &server, registry, &pki, &clock, &cancel);
         let scheduler = server.client(Identity::component("system:kube-scheduler", &[]));
-        let scheduler = SchedulerConfig::new(scheduler, clock.clone(), cancel.clone());
-        tasks.spawn(async move { Scheduler::run(scheduler).await });
+        watch_over(
+            &mut tasks,
+            "scheduler",
+            Scheduler::start(SchedulerConfig::new(scheduler, clock.clone(), cancel, rand::random())),
+        );
         Ok(Self { server, pki, clock, store, tasks })
     }
 
@@ -94,7 +95,13 @@ impl ControlPlane {
     }
 }
 
-fn api_server(pki: &Pki, store: &Arc<RaftStore>, clock: &Arc<dyn Clock>, cancel: CancellationToken) -> anyhow::Result<Arc<ApiServer>> {
+fn api_server(
+    pki: &Pki,
+    store: &Arc<RaftStore>,
+    registry: &Registry,
+    clock: &Arc<dyn Clock>,
+    cancel: CancellationToken,
+) -> anyhow::Result<Arc<ApiServer>> {
     let time = clock.clone();
     let time: mizzen_apiserver::auth::Clock = Arc::new(move || time.now());
     let rbac = Rbac::start(store.clone(), cancel)?;
@@ -103,7 +110,7 @@ fn api_server(pki: &Pki, store: &Arc<RaftStore>, clock: &Arc<dyn Clock>, cancel:
     let tokens = Arc::new(TokenRequests { tokens: pki.tokens.clone(), store: store.clone(), clock: time.clone() });
     Ok(ApiServer::new(ServerConfig {
         store: store.clone(),
-        registry: Arc::new(Registry::builtin()),
+        registry: Arc::new(registry.clone()),
         authorizer: rbac,
         authenticator,
         clock: time.clone(),
@@ -112,16 +119,30 @@ fn api_server(pki: &Pki, store: &Arc<RaftStore>, clock: &Arc<dyn Clock>, cancel:
     }))
 }
 
-fn start_controllers(tasks: &mut JoinSet<()>, server: &Arc<ApiServer>, pki: &Pki, clock: &Arc<dyn Clock>, cancel: &CancellationToken) {
+fn start_controllers(
+    tasks: &mut JoinSet<()>,
+    server: &Arc<ApiServer>,
+    registry: Registry,
+    pki: &Pki,
+    clock: &Arc<dyn Clock>,
+    cancel: &CancellationToken,
+) {
     let clients = server.clone();
-    mizzen_controllers::start_all(
-        tasks,
-        ControllersConfig {
-            client_for: Arc::new(move |name| clients.client(authenticator::service_account("kube-system", name, ""))),
-            clock: clock.clone(),
-            registry: server.registry().clone(),
-            root_ca_pem: pki.authority.pem().certificate.clone(),
-            cancel: cancel.clone(),
-        },
-    );
+    let controllers = mizzen_controllers::start_all(ControllersConfig {
+        client_for: Arc::new(move |name| clients.client(authenticator::service_account("kube-system", name, ""))),
+        clock: clock.clone(),
+        registry,
+        root_ca_pem: pki.authority.pem().certificate.clone(),
+        cancel: cancel.clone(),
+    });
+    watch_over(tasks, "controllers", controllers);
+}
+
+/// A component that panics ends alone; the log says which.
+fn watch_over(tasks: &mut JoinSet<()>, name: &'static str, component: JoinHandle<()>) {
+    tasks.spawn(async move {
+        if let Err(error) = component.await {
+            tracing::error!(%error, "the {name} ended");
+        }
+    });
 }

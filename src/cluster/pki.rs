@@ -65,7 +65,8 @@ impl Pki {
     /// # Errors
     /// When the certificate cannot be made or used.
     pub fn api_server(&self, addresses: &[IpAddr], now: jiff::Timestamp) -> Result<Arc<rustls::ServerConfig>, PkiError> {
-        let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+        let names =
+            ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
         let pair = self.authority.server("kube-apiserver", &names, addresses, now)?;
         let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots()?)).allow_unauthenticated();
         let mut config = server_config("kube-apiserver", &pair, verifier)?;
@@ -102,7 +103,8 @@ impl Pki {
     fn roots(&self) -> Result<rustls::RootCertStore, PkiError> {
         let failed = |why: String| PkiError::Use { subject: "the root", why };
         let mut roots = rustls::RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(self.authority.pem().certificate.as_bytes()).map_err(|error| failed(error.to_string()))?;
+        let root = CertificateDer::from_pem_slice(self.authority.pem().certificate.as_bytes())
+            .map_err(|error| failed(error.to_string()))?;
         roots.add(root).map_err(|error| failed(error.to_string()))?;
         Ok(roots)
     }

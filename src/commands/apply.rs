@@ -31,7 +31,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let resource = resources::of_kind(&client, api_version, kind).await?;
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or(&args.namespace);
         let path = format!("{}/{name}?fieldManager=mizzen&force={}", resource.path(Some(namespace)), args.force_conflicts);
-        let request = kube::core::http::Request::patch(path)
+        let request = http::Request::patch(path)
             .header("Content-Type", "application/apply-patch+yaml")
             .header("Accept", "application/json")
             .body(serde_json::to_vec(&object)?)?;
@@ -63,16 +63,14 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Value>> {
             .with_context(|| format!("read {}", path.display()))?
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<Result<_, _>>()?;
-        files.retain(|file| file.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|wanted| extension == *wanted)));
+        files.retain(|file| {
+            file.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|wanted| extension == *wanted))
+        });
         files.sort();
         return Ok(files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?.concat());
     }
-    let text = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(path)
-    }
-    .with_context(|| format!("read {}", path.display()))?;
+    let text = if path == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) }
+        .with_context(|| format!("read {}", path.display()))?;
     parse(&text).with_context(|| format!("parse {}", path.display()))
 }
 

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use super::apply;
 use super::kube_client::Connection;
 use super::resources::{self, Resource};
-use super::apply;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -43,7 +43,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     for (resource, namespace, name) in doomed {
         let query = args.grace_period.map(|seconds| format!("?gracePeriodSeconds={seconds}")).unwrap_or_default();
         let path = format!("{}/{name}{query}", resource.path(Some(&namespace)));
-        let request = kube::core::http::Request::delete(path).body(Vec::new())?;
+        let request = http::Request::delete(path).body(Vec::new())?;
         client.request::<Value>(request).await.with_context(|| format!("delete {}/{name}", resource.qualified()))?;
         println!("{} \"{name}\" deleted", resource.qualified());
     }

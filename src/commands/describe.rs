@@ -22,7 +22,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let client = args.connection.client().await?;
     let resource = resources::resolve(&client, &args.resource).await?;
     let path = format!("{}/{}", resource.path(Some(&args.namespace)), args.name);
-    let mut object: Value = client.request(kube::core::http::Request::get(path).body(Vec::new())?).await?;
+    let mut object: Value = client.request(http::Request::get(path).body(Vec::new())?).await?;
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove("managedFields");
     }
@@ -41,7 +41,13 @@ async fn events(client: Client, resource: &resources::Resource, object: &Value, 
     events.sort_by_key(|event| event.last_timestamp.clone());
     let line = |event: &Event| {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        format!("  {:<8} {:<20} x{:<4} {}\n", text(&event.type_), text(&event.reason), event.count.unwrap_or(1), text(&event.message))
+        format!(
+            "  {:<8} {:<20} x{:<4} {}\n",
+            text(&event.type_),
+            text(&event.reason),
+            event.count.unwrap_or(1),
+            text(&event.message)
+        )
     };
     Ok(format!("\n{}", events.iter().map(line).collect::<String>()))
 }

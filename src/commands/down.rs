@@ -68,7 +68,8 @@ async fn take_over(data: &DataDir) -> anyhow::Result<Lock> {
 /// Unmounts whatever is still mounted below the data folder, the innermost first.
 fn unmount_below(root: &Path) -> anyhow::Result<()> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("read /proc/self/mountinfo")?;
-    let mut targets: Vec<PathBuf> = mounts.lines().filter_map(mount_point).filter(|target| target.starts_with(root) && target != root).collect();
+    let mut targets: Vec<PathBuf> =
+        mounts.lines().filter_map(mount_point).filter(|target| target.starts_with(root) && target != root).collect();
     targets.sort_by_key(|target| std::cmp::Reverse(target.components().count()));
     for target in targets {
         umount2(&target, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", target.display()))?;
@@ -79,7 +80,13 @@ fn unmount_below(root: &Path) -> anyhow::Result<()> {
 /// The fifth field of a line of mountinfo (proc(5)), where octal escapes stand for white space and backslashes.
 fn mount_point(line: &str) -> Option<PathBuf> {
     let field = line.split(' ').nth(4)?;
-    Some(["\\040", "\\011", "\\012", "\\134"].iter().zip([" ", "\t", "\n", "\\"]).fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain)).into())
+    Some(
+        ["\\040", "\\011", "\\012", "\\134"]
+            .iter()
+            .zip([" ", "\t", "\n", "\\"])
+            .fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
+            .into(),
+    )
 }
 
 #[cfg(test)]

@@ -72,7 +72,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn exit_code(status: Option<&Status>) -> ExitCode {
     let Some(status) = status.filter(|status| status.status.as_deref() != Some("Success")) else { return ExitCode::SUCCESS };
     let causes = status.details.iter().flat_map(|details| details.causes.iter().flatten());
-    let code = causes.filter(|cause| cause.reason.as_deref() == Some("ExitCode")).find_map(|cause| cause.message.as_ref()?.parse().ok());
+    let code: Option<u8> =
+        causes.filter(|cause| cause.reason.as_deref() == Some("ExitCode")).find_map(|cause| cause.message.as_ref()?.parse().ok());
     match code {
         Some(code) => ExitCode::from(code),
         None => {

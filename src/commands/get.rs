@@ -46,7 +46,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         None | Some(Output::Wide) => TABLE,
         Some(_) => "application/json",
     };
-    let request = kube::core::http::Request::get(path(&args, &resource)).header("Accept", accept).body(Vec::new())?;
+    let request = http::Request::get(path(&args, &resource)).header("Accept", accept).body(Vec::new())?;
     let answer: Value = client.request(request).await?;
     let text = match args.output {
         None => table(&answer, false, args.all_namespaces)?,
@@ -89,7 +89,11 @@ fn names(answer: &Value, resource: &Resource) -> String {
         Some(items) => items.iter().collect(),
         None => vec![answer],
     };
-    items.iter().filter_map(|item| item["metadata"]["name"].as_str()).map(|name| format!("{}/{name}\n", resource.qualified())).collect()
+    items
+        .iter()
+        .filter_map(|item| item["metadata"]["name"].as_str())
+        .map(|name| format!("{}/{name}\n", resource.qualified()))
+        .collect()
 }
 
 /// A `meta/v1.Table` in aligned columns.
@@ -98,7 +102,8 @@ fn table(answer: &Value, wide: bool, namespaces: bool) -> anyhow::Result<String>
         bail!("the server answered with {} instead of a table", answer["kind"]);
     }
     let columns = answer["columnDefinitions"].as_array().context("the table has no columns")?;
-    let shown: Vec<usize> = (0..columns.len()).filter(|index| wide || columns[*index]["priority"].as_i64().unwrap_or(0) == 0).collect();
+    let shown: Vec<usize> =
+        (0..columns.len()).filter(|index| wide || columns[*index]["priority"].as_i64().unwrap_or(0) == 0).collect();
     let rows = answer["rows"].as_array().map(Vec::as_slice).unwrap_or_default();
     if rows.is_empty() {
         return Ok("No resources found\n".to_owned());
@@ -124,7 +129,8 @@ fn cell(value: &Value) -> String {
 
 fn align(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let format = |line: &Vec<String>| {
         let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();

@@ -154,7 +154,10 @@ impl Bars {
         let mut bars = self.bars.lock();
         let bar = bars.entry(digest.to_owned()).or_insert_with(|| {
             let style = ProgressStyle::with_template("{prefix} {bar:30} {bytes:>10}/{total_bytes:10} {msg}");
-            let bar = self.all.add(ProgressBar::new(0)).with_prefix(digest.trim_start_matches("sha256:").chars().take(12).collect::<String>());
+            let bar = self
+                .all
+                .add(ProgressBar::new(0))
+                .with_prefix(digest.trim_start_matches("sha256:").chars().take(12).collect::<String>());
             // The template is a constant; the plain bar stands in should it ever not parse.
             style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style))
         });

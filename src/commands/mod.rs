@@ -11,6 +11,8 @@ mod kube_client;
 mod kubeconfig;
 mod logs;
 mod resources;
+mod serve;
+mod server;
 mod up;
 
 use std::process::ExitCode;
@@ -29,6 +31,8 @@ pub struct Cli {
 enum Command {
     /// Run a cluster on this machine: control plane and node
     Up(crate::config::Flags),
+    /// Run a control plane alone
+    Server(crate::config::Flags),
     /// Remove every container, mount, namespace and address of a cluster
     Down(down::Args),
     /// Images on the node
@@ -58,6 +62,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let outcome = runtime.block_on(async {
         match cli.command {
             Command::Up(flags) => up::run(flags).await,
+            Command::Server(flags) => server::run(flags).await,
             Command::Down(args) => down::run(args).await,
             Command::Image(args) => image::run(args).await,
             Command::Kubeconfig(args) => kubeconfig::run(&args),

@@ -115,7 +115,11 @@ mod tests {
             };
             listed(group, "v1", &resource).expect("is no subresource")
         };
-        vec![resource("", "events", "Event", "ev"), resource("apps", "deployments", "Deployment", "deploy"), resource("events.k8s.io", "events", "Event", "ev")]
+        vec![
+            resource("", "events", "Event", "ev"),
+            resource("apps", "deployments", "Deployment", "deploy"),
+            resource("events.k8s.io", "events", "Event", "ev"),
+        ]
     }
 
     #[test]

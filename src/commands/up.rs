@@ -2,60 +2,29 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, bail};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use anyhow::bail;
 
-use crate::cluster::control_plane::ControlPlane;
-use crate::cluster::data_dir::DataDir;
+use super::serve;
 use crate::cluster::node;
-use crate::config::{Config, Flags};
+use crate::config::Flags;
 
 pub async fn run(flags: Flags) -> anyhow::Result<()> {
     let started = Instant::now();
-    let config = Config::load(flags)?;
-    log_to_stderr();
     require_a_usable_machine()?;
-    let data = DataDir::create(&config.data_dir)?;
-    let _lock = data.lock()?;
-    let listener = tokio::net::TcpListener::bind(config.api_address)
-        .await
-        .with_context(|| format!("listen on {}", config.api_address))?;
-    // Before anything starts, so that a signal at any moment ends it in order.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-
-    let cancel = CancellationToken::new();
-    let mut control_plane = None;
-    let run = async {
-        let network = node::open_network(&data).await?;
-        let control_plane = control_plane.insert(ControlPlane::start(&config, &data, listener, network.node_address(), cancel.clone()).await?);
-        let mut node = node::Node::start(&config, &data, network, control_plane, cancel.clone()).await?;
+    serve::until_signalled(flags, async move |start, control_plane| {
+        let network = node::open_network(&start.data).await?;
+        let control_plane = start.control_plane(control_plane, Some(network.node_address())).await?;
+        let mut node = node::Node::start(&start.config, &start.data, network, control_plane, start.cancel.clone()).await?;
         node.ready().await?;
         println!(
             "Node {} is Ready after {:.2} s: kubectl --kubeconfig {} get pods -A",
-            config.node_name,
+            start.config.node_name,
             started.elapsed().as_secs_f64(),
-            config.kubeconfig.display()
+            start.config.kubeconfig.display()
         );
         node.ended().await
-    };
-    let outcome = tokio::select! {
-        outcome = run => outcome,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    };
-    // Pods go on running; the next `up` takes them over.
-    cancel.cancel();
-    if let Some(control_plane) = control_plane {
-        control_plane.stopped().await;
-    }
-    outcome
-}
-
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MIZZEN_LOG").unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    })
+    .await
 }
 
 fn require_a_usable_machine() -> anyhow::Result<()> {

@@ -1,0 +1,21 @@
+//! `mizzen server`: the control plane alone.
+
+use std::time::Instant;
+
+use super::serve;
+use crate::config::Flags;
+
+pub async fn run(flags: Flags) -> anyhow::Result<()> {
+    let started = Instant::now();
+    serve::until_signalled(flags, async move |start, control_plane| {
+        start.control_plane(control_plane, None).await?;
+        println!(
+            "Server is ready after {:.2} s: kubectl --kubeconfig {} get nodes",
+            started.elapsed().as_secs_f64(),
+            start.config.kubeconfig.display()
+        );
+        // Until a signal ends it.
+        std::future::pending().await
+    })
+    .await
+}
