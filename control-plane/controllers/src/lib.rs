@@ -7,8 +7,15 @@ mod claim;
 mod context;
 mod deployment;
 mod expectations;
+mod garbage;
+mod namespace;
+mod namespaces;
+mod node;
+mod pod_gc;
 mod pod_view;
 mod replicaset;
+mod root_ca;
+mod service_accounts;
 mod time;
 
 use std::sync::Arc;
@@ -52,6 +59,12 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
         };
         replicaset::start(&context);
         deployment::start(&context);
+        garbage::start(&context);
+        namespace::start(&context);
+        service_accounts::start(&context);
+        root_ca::start(&context);
+        node::start(&context);
+        pod_gc::start(&context);
         let mut tasks = context.tasks.into_inner();
         while tasks.join_next().await.is_some() {}
     })

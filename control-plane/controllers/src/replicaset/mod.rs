@@ -55,7 +55,7 @@ fn observe_pods(pods: &WatchCache<PodView>, sets: &Arc<WatchCache<RsView>>, queu
         {
             expectations.creations_settled(&owner, 1);
         }
-        for old in change.old {
+        if let Some(old) = change.old {
             let leaves = change.new.is_none_or(|new| new.uid != old.uid || new.terminating);
             if let Some(owner) = owner(old).filter(|_| leaves) {
                 expectations.deletion_settled(&owner, &old.uid);

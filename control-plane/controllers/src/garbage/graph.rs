@@ -1,0 +1,134 @@
+//! Who owns whom, over all resources: one cache of metadata per resource, indexed by uid and by owner.
+
+use std::sync::Arc;
+
+use mizzen_api::{GroupVersionResource, Object, ObjectRef, OwnerReference, Registry, ResourceDescriptor, Verb};
+use mizzen_client::Client;
+use mizzen_reconcile::{Queue, WatchCache, WatchSpec};
+use tokio_util::sync::CancellationToken;
+
+pub(super) const ORPHAN: &str = "orphan";
+pub(super) const FOREGROUND: &str = "foregroundDeletion";
+const BY_UID: &str = "uid";
+const BY_OWNER: &str = "owner";
+
+/// What garbage collection keeps of an object.
+pub(super) struct Item {
+    pub(super) key: ObjectRef,
+    pub(super) uid: String,
+    pub(super) resource_version: String,
+    pub(super) owners: Vec<OwnerReference>,
+    pub(super) terminating: bool,
+    pub(super) foreground: bool,
+    pub(super) orphans: bool,
+}
+
+impl Item {
+    fn of(object: &Arc<Object>) -> Option<Self> {
+        let head = object.head();
+        let has = |name: &str| head.finalizers.iter().any(|finalizer| finalizer == name);
+        Some(Self {
+            key: head.object_ref(),
+            uid: head.uid.clone(),
+            resource_version: head.resource_version.clone(),
+            owners: head.owner_references.clone(),
+            terminating: head.is_terminating(),
+            foreground: has(FOREGROUND),
+            orphans: has(ORPHAN),
+        })
+    }
+
+    pub(super) fn waits_for_dependents(&self) -> bool {
+        self.terminating && self.foreground
+    }
+
+    /// Whether the owner's foreground deletion waits for this object.
+    pub(super) fn blocks(&self, owner: &str) -> bool {
+        self.owners.iter().any(|reference| reference.uid == owner && reference.block_owner_deletion == Some(true))
+    }
+}
+
+/// One resource.
+pub(super) struct Monitor {
+    pub(super) descriptor: Arc<ResourceDescriptor>,
+    pub(super) resource: GroupVersionResource,
+    pub(super) cache: Arc<WatchCache<Item>>,
+    pub(super) queue: Queue,
+}
+
+pub(super) struct Graph {
+    pub(super) monitors: Vec<Arc<Monitor>>,
+    pub(super) registry: Registry,
+}
+
+/// Events are many, own nothing, and expire by themselves.
+fn is_monitored(descriptor: &ResourceDescriptor) -> bool {
+    let verbs = [Verb::List, Verb::Watch, Verb::Delete];
+    !descriptor.virtual_only && verbs.iter().all(|verb| descriptor.verbs.contains(verb)) && &*descriptor.resource != "events"
+}
+
+impl Graph {
+    pub(super) fn start(registry: &Registry, client: &Arc<dyn Client>, cancel: &CancellationToken) -> Self {
+        let monitor = |descriptor: Arc<ResourceDescriptor>| {
+            let resource = descriptor.gvr();
+            let cache = WatchCache::projected(WatchSpec::all(resource.clone()), Item::of)
+                .index(BY_UID, |item: &Item| vec![item.uid.clone()])
+                .index(BY_OWNER, |item: &Item| item.owners.iter().map(|owner| owner.uid.clone()).collect())
+                .start(client.clone(), cancel.clone());
+            Arc::new(Monitor { descriptor, resource, cache, queue: Queue::default() })
+        };
+        let monitors = registry.iter().filter(|descriptor| is_monitored(descriptor)).map(monitor).collect();
+        Self { monitors, registry: registry.clone() }
+    }
+
+    pub(super) async fn synced(&self) {
+        for monitor in &self.monitors {
+            monitor.cache.synced().await;
+        }
+    }
+
+    /// Wakes every object that a change concerns: itself, its dependents when it goes, its owners that wait for it.
+    pub(super) fn observe(self: &Arc<Self>) {
+        for monitor in &self.monitors {
+            let (graph, queue) = (Arc::downgrade(self), monitor.queue.clone());
+            monitor.cache.on_change(move |change| {
+                let Some(graph) = graph.upgrade() else { return };
+                if let Some(new) = change.new
+                    && (!new.owners.is_empty() || (new.terminating && (new.foreground || new.orphans)))
+                {
+                    queue.add(new.key.clone());
+                }
+                if let Some(old) = change.old {
+                    let gone = change.new.is_none_or(|new| new.uid != old.uid);
+                    if gone {
+                        graph.dependents(&old.uid).into_iter().for_each(|(at, dependent)| at.queue.add(dependent.key.clone()));
+                    }
+                    let released = |owner: &&OwnerReference| gone || change.new.is_some_and(|new| !new.blocks(&owner.uid));
+                    old.owners.iter().filter(released).for_each(|owner| graph.wake(&owner.uid));
+                }
+            });
+        }
+    }
+
+    fn wake(&self, uid: &str) {
+        for monitor in &self.monitors {
+            monitor.cache.by(BY_UID, uid).iter().filter(|item| item.terminating).for_each(|item| monitor.queue.add(item.key.clone()));
+        }
+    }
+
+    pub(super) fn find(&self, uid: &str) -> Option<Arc<Item>> {
+        self.monitors.iter().find_map(|monitor| monitor.cache.by(BY_UID, uid).into_iter().next())
+    }
+
+    pub(super) fn dependents(&self, uid: &str) -> Vec<(Arc<Monitor>, Arc<Item>)> {
+        let of = |monitor: &Arc<Monitor>| {
+            let monitor = monitor.clone();
+            monitor.cache.by(BY_OWNER, uid).into_iter().map(move |item| (monitor.clone(), item))
+        };
+        self.monitors.iter().flat_map(of).collect()
+    }
+
+    pub(super) fn has_dependents(&self, uid: &str) -> bool {
+        self.monitors.iter().any(|monitor| !monitor.cache.by(BY_OWNER, uid).is_empty())
+    }
+}

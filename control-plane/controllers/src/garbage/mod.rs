@@ -1,0 +1,103 @@
+//! Garbage collection: objects whose owners are gone go too, by the uids in `metadata.ownerReferences`.
+
+mod decide;
+mod effects;
+mod graph;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mizzen_api::ObjectRef;
+use mizzen_client::Client;
+use mizzen_reconcile::{Action, Controller, Error, Reconciler};
+
+use crate::context::Context;
+use decide::{OwnerState, Step};
+use graph::{Graph, Item, Monitor};
+
+const NAME: &str = "generic-garbage-collector";
+
+pub(crate) fn start(context: &Context) {
+    let client = context.client(NAME);
+    let graph = Arc::new(Graph::start(&context.registry, &client, &context.cancel));
+    let cancel = context.cancel.clone();
+    let task = {
+        let (graph, cancel) = (graph.clone(), cancel.clone());
+        async move {
+            // With half a graph, owners would seem absent and dependents unknown.
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = graph.synced() => {}
+            }
+            graph.observe();
+            let mut controllers = tokio::task::JoinSet::new();
+            for monitor in &graph.monitors {
+                let collector = Collector { client: client.clone(), graph: graph.clone(), monitor: monitor.clone() };
+                let controller = Controller::new("garbage-collector", monitor.queue.clone(), Arc::new(collector));
+                controllers.spawn(controller.workers(2).run(cancel.clone()));
+            }
+            while controllers.join_next().await.is_some() {}
+        }
+    };
+    context.spawn(task);
+}
+
+/// Collects the objects of one resource.
+struct Collector {
+    client: Arc<dyn Client>,
+    graph: Arc<Graph>,
+    monitor: Arc<Monitor>,
+}
+
+#[async_trait]
+impl Reconciler for Collector {
+    async fn reconcile(&self, key: ObjectRef) -> Result<Action, Error> {
+        let Some(item) = self.monitor.cache.get(&key) else { return Ok(Action::Done) };
+        if item.terminating {
+            return self.finish_deletion(&item).await;
+        }
+        if item.owners.is_empty() {
+            return Ok(Action::Done);
+        }
+        let mut owners = Vec::with_capacity(item.owners.len());
+        for owner in &item.owners {
+            owners.push((owner.uid.clone(), self.state_of(&item, owner).await?));
+        }
+        match decide::step(&owners, self.graph.has_dependents(&item.uid), item.orphans) {
+            Step::Keep => {}
+            Step::DropReferences(uids) => self.drop_references(&self.monitor, &item, &uids).await?,
+            Step::Delete(propagation) => self.delete(&item, propagation).await?,
+        }
+        Ok(Action::Done)
+    }
+}
+
+impl Collector {
+    /// Lets an object on its way out go, once its dependents are gone (foreground) or on their own (orphan).
+    async fn finish_deletion(&self, item: &Item) -> Result<Action, Error> {
+        if item.orphans {
+            for (monitor, dependent) in self.graph.dependents(&item.uid) {
+                self.drop_references(&monitor, &dependent, std::slice::from_ref(&item.uid)).await?;
+            }
+            self.remove_finalizer(item, graph::ORPHAN).await?;
+        } else if item.foreground {
+            let dependents = self.graph.dependents(&item.uid);
+            if !dependents.iter().any(|(_, dependent)| dependent.blocks(&item.uid)) {
+                self.remove_finalizer(item, graph::FOREGROUND).await?;
+                return Ok(Action::Done);
+            }
+            // Each decides for itself, now that its owner waits for it.
+            for (monitor, dependent) in dependents.iter().filter(|(_, dependent)| !dependent.terminating) {
+                monitor.queue.add(dependent.key.clone());
+            }
+        }
+        Ok(Action::Done)
+    }
+
+    async fn state_of(&self, item: &Item, owner: &mizzen_api::OwnerReference) -> Result<OwnerState, Error> {
+        if let Some(known) = self.graph.find(&owner.uid) {
+            return Ok(if known.waits_for_dependents() { OwnerState::Waiting } else { OwnerState::Solid });
+        }
+        self.look_up(item, owner).await
+    }
+}

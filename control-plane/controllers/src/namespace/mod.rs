@@ -1,0 +1,128 @@
+//! Namespace deletion: empties a namespace that is on its way out, then lets it go.
+
+mod conditions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Namespace;
+use mizzen_api::{Object, ObjectRef, Reason, Registry, ResourceDescriptor, Scope, Verb};
+use mizzen_client::{ApiRequest, Client, ListOptions, Propagation};
+use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, WatchCache, typed};
+use serde_json::json;
+
+use crate::context::Context;
+use conditions::Remaining;
+
+const NAME: &str = "namespace-controller";
+const FINALIZER: &str = "kubernetes";
+/// How soon to look again for content that takes its time.
+const AGAIN: Duration = Duration::from_secs(1);
+
+pub(crate) fn start(context: &Context) {
+    let queue = Queue::default();
+    let namespaces = context.caches.namespaces.clone();
+    namespaces.enqueue(&queue);
+    wake_by_leaving_pods(context, &queue);
+    let reconciler = Namespaces {
+        client: context.client(NAME),
+        clock: context.clock.clone(),
+        registry: context.registry.clone(),
+        namespaces,
+    };
+    context.run(Controller::new("namespace", queue, Arc::new(reconciler)).workers(5));
+}
+
+/// Pods are what takes longest to go.
+fn wake_by_leaving_pods(context: &Context, queue: &Queue) {
+    let (namespaces, queue) = (context.caches.namespaces.clone(), queue.clone());
+    context.caches.pods.on_change(move |change| {
+        let namespace = ObjectRef::cluster(change.key.namespace.clone());
+        if change.new.is_none() && namespaces.get(&namespace).is_some_and(|namespace| namespace.head().is_terminating()) {
+            queue.add(namespace);
+        }
+    });
+}
+
+struct Namespaces {
+    client: Arc<dyn Client>,
+    clock: Arc<dyn Clock>,
+    registry: Registry,
+    namespaces: Arc<WatchCache>,
+}
+
+#[async_trait]
+impl Reconciler for Namespaces {
+    async fn reconcile(&self, key: ObjectRef) -> Result<Action, Error> {
+        let Some(namespace) = self.namespaces.get(&key).filter(|namespace| namespace.head().is_terminating()) else {
+            return Ok(Action::Done);
+        };
+        let view = typed::view::<Namespace>(&namespace)?;
+        let finalizers = view.spec.as_ref().and_then(|spec| spec.finalizers.clone()).unwrap_or_default();
+        if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+            return Ok(Action::Done);
+        }
+        let remaining = self.empty(&key.name).await;
+        if !remaining.is_nothing() {
+            let namespace = self.tell(&namespace, &remaining).await?;
+            drop(namespace);
+            return Ok(Action::RequeueAfter(AGAIN));
+        }
+        let left: Vec<_> = finalizers.into_iter().filter(|finalizer| finalizer != FINALIZER).collect();
+        let done = typed::update_at::<Namespace>(self.client.as_ref(), &namespace, "finalize", |document| {
+            document["spec"]["finalizers"] = json!(left);
+        });
+        match done.await {
+            Ok(_) => Ok(Action::Done),
+            Err(error) if error.is(Reason::NotFound) => Ok(Action::Done),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Namespaces {
+    /// Deletes everything in the namespace; answers what is left.
+    async fn empty(&self, namespace: &str) -> Remaining {
+        let mut remaining = Remaining::default();
+        for descriptor in self.registry.iter().filter(|descriptor| holds_content(descriptor)) {
+            if let Err(error) = self.empty_of(namespace, &descriptor, &mut remaining).await {
+                remaining.failures.push(error.to_string());
+            }
+        }
+        remaining
+    }
+
+    async fn empty_of(&self, namespace: &str, descriptor: &ResourceDescriptor, remaining: &mut Remaining) -> Result<(), Error> {
+        let resource = descriptor.gvr();
+        let failed = |verb: &str, status| Error::api(format!("{verb} {} in {namespace}", descriptor.group_resource()), status);
+        let list = || async {
+            let listed = self.client.list(&resource, namespace, &ListOptions::default()).await;
+            listed.map_err(|status| failed("list", status))
+        };
+        if list().await?.items.is_empty() {
+            return Ok(());
+        }
+        let mut request = ApiRequest::new(Verb::DeleteCollection, &resource, namespace, "");
+        request.delete.propagation = Some(Propagation::Background);
+        self.client.write(request).await.map_err(|status| failed("delete", status))?;
+        let left = list().await?.items;
+        remaining.add(descriptor, &left);
+        Ok(())
+    }
+
+    async fn tell(&self, namespace: &Object, remaining: &Remaining) -> Result<Option<Arc<Object>>, Error> {
+        let status = typed::view::<Namespace>(namespace)?.status.clone().unwrap_or_default();
+        let told = conditions::with(&status, remaining, self.clock.now());
+        if told == status {
+            return Ok(None);
+        }
+        typed::update_status::<Namespace>(self.client.as_ref(), namespace, &told).await.map(Some)
+    }
+}
+
+fn holds_content(descriptor: &ResourceDescriptor) -> bool {
+    descriptor.scope == Scope::Namespaced
+        && !descriptor.virtual_only
+        && [Verb::List, Verb::DeleteCollection].iter().all(|verb| descriptor.verbs.contains(verb))
+}
