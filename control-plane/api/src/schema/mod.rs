@@ -1,13 +1,11 @@
 //! The shape of documents: what defaulting, validation, patching, server-side apply, `explain` and OpenAPI all read.
 
 mod check;
-mod decode;
 mod defaults;
 mod facts;
 mod source;
 
 pub use check::{Problem, check};
-pub use decode::{DecodeError, decode};
 pub use defaults::apply_defaults;
 pub use source::builtin;
 

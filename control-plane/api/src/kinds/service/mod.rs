@@ -73,8 +73,10 @@ impl Strategy for Service {
                 let same = known.iter().find(|other| {
                     int(other, "/port") == int(port, "/port") && text(other, "/protocol") == text(port, "/protocol")
                 });
-                if let (Some(number), 0) = (same.and_then(|port| int(port, "/nodePort")), int(port, "/nodePort").unwrap_or(0)) {
-                    port["nodePort"] = number.into();
+                if let (Some(number), 0) = (same.and_then(|port| int(port, "/nodePort")), int(port, "/nodePort").unwrap_or(0))
+                    && let Some(port) = port.as_object_mut()
+                {
+                    port.insert("nodePort".to_owned(), number.into());
                 }
             }
         }
