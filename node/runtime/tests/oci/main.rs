@@ -1,4 +1,5 @@
 //! The OCI runtime with real containers. Needs root and Debian's busybox-static.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
 
 mod conformance;
 mod lifecycle;
