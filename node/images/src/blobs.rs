@@ -94,6 +94,18 @@ impl Paths {
         sync_dir(&self.blobs())
     }
 
+    /// Reads the whole blob; one that is no longer what its name says goes.
+    pub(crate) fn drop_if_damaged(&self, digest: &Digest) -> Result<(), ImageError> {
+        let path = self.blob(digest);
+        let mut reader = Hashing::new(File::open(&path).map_err(io("open", &path))?);
+        std::io::copy(&mut reader, &mut std::io::sink()).map_err(io("read", &path))?;
+        if reader.finish().1 != *digest {
+            tracing::warn!(%digest, "a blob was damaged on disk and is removed");
+            remove_file(&path)?;
+        }
+        Ok(())
+    }
+
     /// Copies in content from a folder, verifying it.
     pub(crate) fn copy_in(&self, source: &Path, blob: &Descriptor, what: &str) -> Result<(), ImageError> {
         let file = File::open(source).map_err(io("open", source))?;

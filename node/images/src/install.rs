@@ -121,6 +121,10 @@ impl Install<'_> {
     }
 
     async fn blob(&self, blob: &Descriptor) -> Result<(), ImageError> {
+        let limit = self.store.settings.layer_bytes;
+        if blob.size > limit {
+            return Err(ImageError::TooLarge { layer: blob.digest.to_string(), what: "its announced size", limit });
+        }
         let _turn = self.store.transfers.lock(&blob.digest).await;
         if self.store.paths.has(&blob.digest) {
             if let Some(progress) = &self.progress {
@@ -147,7 +151,15 @@ impl Install<'_> {
         tell(false);
         let store = self.store.clone();
         let layer = blob.clone();
-        blocking(move || unpack::unpack(&store.paths, &store.settings, &layer, &diff_id)).await?;
+        blocking(move || {
+            let done = unpack::unpack(&store.paths, &store.settings, &layer, &diff_id);
+            if done.is_err() {
+                // A blob that went bad on the disk would fail every pull from now on.
+                store.paths.drop_if_damaged(&layer)?;
+            }
+            done
+        })
+        .await?;
         tell(true);
         Ok(())
     }

@@ -252,3 +252,74 @@ async fn a_moved_tag_leaves_the_old_image_known_until_nobody_uses_it() {
     let left = ["layers", "blobs/sha256", "refs", "unfinished"].map(|d| std::fs::read_dir(store.root().join(d)).unwrap().count());
     assert_eq!(left, [0; 4]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pulled_layers_stacked_by_overlayfs_are_the_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let image = store.import(&build(dir.path()), None).await.unwrap().remove(0);
+    let lower: Vec<_> = layers(&image).iter().rev().map(|l| l.to_str().unwrap()).collect();
+    let root = dir.path().join("merged");
+    std::fs::create_dir(&root).unwrap();
+    // In a mount namespace of its own: it goes with the process.
+    let script =
+        "mount -t overlay overlay -o ro,lowerdir=$0 $1 && exec chroot $1 /bin/sh -c '/bin/busybox cat /www/index.html; ls /etc'";
+    let output = std::process::Command::new("unshare")
+        .args(["-m", "sh", "-c", script, &lower.join(":"), root.to_str().unwrap()])
+        .env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text, "hellopasswd\n", "motd is hidden; {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_that_went_bad_on_disk_is_fetched_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::start(false);
+    let name = registry.name("busybox:1");
+    let pushed = push(&store(dir.path()), &build(dir.path()), &name, &Credentials::Anonymous).await.unwrap();
+    let store = store(dir.path());
+    let image = store.pull(&name, &Credentials::Anonymous, None).await.unwrap();
+    for layer in layers(&image) {
+        std::fs::remove_dir_all(layer).unwrap();
+    }
+    assert!(store.get(&name).is_none(), "an image without its layers is none");
+    for blob in std::fs::read_dir(store.root().join("blobs/sha256")).unwrap() {
+        let blob = blob.unwrap();
+        if blob.metadata().unwrap().len() > 100_000 {
+            std::fs::write(blob.path(), "rotten").unwrap();
+        }
+    }
+    store.pull(&name, &Credentials::Anonymous, None).await.unwrap_err();
+    let again = store.pull(&name, &Credentials::Anonymous, None).await.unwrap();
+    assert_eq!((&again.digest, store.get(&name).as_ref()), (&pushed, Some(&again)));
+}
+
+/// In a network namespace of its own, where 10.99.0.1 is this machine and yet no loopback name.
+#[test]
+fn a_registry_elsewhere_is_spoken_to_by_tls_only() {
+    let thread = std::thread::spawn(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        for args in [["link", "set", "lo", "up"].as_slice(), &["addr", "add", "10.99.0.1/32", "dev", "lo"]] {
+            assert!(std::process::Command::new("ip").args(args).status().unwrap().success());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let listener = tokio::net::TcpListener::bind("10.99.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let hello = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut first = [0; 3];
+                tokio::io::AsyncReadExt::read_exact(&mut stream, &mut first).await.unwrap();
+                first
+            });
+            let credentials = ann();
+            let error = store(dir.path()).pull(&format!("10.99.0.1:{port}/x:1"), &credentials, None).await.unwrap_err();
+            assert!(matches!(error, ImageError::Unreachable { .. } | ImageError::Stalled { .. }), "{error}");
+            assert_eq!(hello.await.unwrap()[..2], [0x16, 0x03], "a TLS handshake, not a password");
+        });
+    });
+    thread.join().unwrap();
+}

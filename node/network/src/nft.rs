@@ -37,7 +37,8 @@ pub(crate) fn table(
     ports: &[(Ipv4Addr, Vec<HostPort>)],
 ) -> Result<String, NetworkError> {
     let (table, bridge) = (config.table(), config.bridge());
-    // The guard: with route_localnet on the bridge, a pod could otherwise reach what listens on the machine's loopback.
+    // The guard: with route_localnet on the bridge, a pod could otherwise reach what listens on the machine's loopback, or
+    // pose as a local client.
     // The masquerades: a client on loopback has no address that a pod could answer, and a pod that calls its own host
     // port must not see itself as the client.
     let mut text = format!(
@@ -49,6 +50,7 @@ table ip {table} {{
   chain guard {{
     type filter hook prerouting priority -300; policy accept;
     iifname "{bridge}" ip daddr 127.0.0.0/8 drop
+    iifname "{bridge}" ip saddr 127.0.0.0/8 drop
   }}
   chain prerouting {{
     type nat hook prerouting priority -100; policy accept;

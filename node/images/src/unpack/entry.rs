@@ -35,6 +35,7 @@ struct Meta {
 
 struct Extraction<'a> {
     root: Root,
+    into: &'a Path,
     layer: &'a str,
     /// Set last, since making a child changes its directory's.
     directory_times: Vec<(Vec<u8>, i64)>,
@@ -46,7 +47,7 @@ pub(super) fn open_up(path: &Path) -> io::Result<()> {
 
 pub(super) fn extract_all(tar: &mut impl Read, into: &Path, layer: &str, settings: &Settings) -> Result<(), ImageError> {
     let root = Root::open(into).map_err(crate::blobs::io("open", into))?;
-    let mut extraction = Extraction { root, layer, directory_times: Vec::new() };
+    let mut extraction = Extraction { root, into, layer, directory_times: Vec::new() };
     let mut archive = Archive::new(tar);
     let mut entries = 0_u64;
     let mut bytes = 0_u64;
@@ -71,6 +72,15 @@ impl Extraction<'_> {
         let entry = String::from_utf8_lossy(path).into_owned();
         match error {
             PathError::Escape(why) => ImageError::Escape { layer: self.layer.to_owned(), entry, why },
+            // The machine's trouble is not the archive's.
+            PathError::Io(source)
+                if matches!(
+                    source.raw_os_error(),
+                    Some(libc::ENOSPC | libc::EDQUOT | libc::EIO | libc::EROFS | libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+                ) =>
+            {
+                ImageError::Io { operation: "unpack a layer into", path: self.into.to_owned(), source }
+            }
             PathError::Io(e) => match broken(self.layer, &e) {
                 truncated @ ImageError::Truncated { .. } => truncated,
                 _ => ImageError::Archive { layer: self.layer.to_owned(), why: format!("entry {entry:?}: {e}") },
