@@ -33,9 +33,9 @@ pub fn network_config(data: &DataDir) -> NetworkConfig {
 
 /// # Errors
 /// When the shim is missing or the folder cannot be used.
-pub async fn container_runtime(data: &DataDir) -> anyhow::Result<Arc<OciRuntime>> {
+pub fn container_runtime(data: &DataDir) -> anyhow::Result<Arc<OciRuntime>> {
     let config = OciConfig { root: data.containers(), shim: executables::beside("mizzen-shim")? };
-    OciRuntime::new(config).await.context("open the container runtime")
+    OciRuntime::new(config).context("open the container runtime")
 }
 
 pub struct Node {
@@ -64,7 +64,7 @@ impl Node {
             AgentConfig {
                 node_name: config.node_name.clone(),
                 client: control_plane.client(identity),
-                runtimes: Runtimes { container: container_runtime(data).await?, wasm: None },
+                runtimes: Runtimes { container: container_runtime(data)?, wasm: None },
                 images: ImageStore::open(data.images()).context("open the image store")?,
                 network,
                 data_dir: data.node(),

@@ -31,7 +31,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         opened => opened?,
     };
     let _lock = take_over(&data).await?;
-    let runtime = node::container_runtime(&data).await?;
+    let runtime = node::container_runtime(&data)?;
     for container in runtime.list().await? {
         runtime.remove(&container.id).await.with_context(|| format!("remove container {}", container.id))?;
     }
