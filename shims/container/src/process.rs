@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
 use mizzen_shim_supervisor::reap::Ended;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 
-use crate::launch::{Failure, Launch, Note, Stdio};
+use crate::launch::{Failure, LIMIT, Launch, Note, Stdio};
 use crate::terminal::{Console, give, resize};
 
 /// Unwritten input that stops the reading of more.
@@ -145,6 +146,14 @@ impl Process {
             }
         }
         over
+    }
+
+    /// A start that hangs, as forks of libcontainer can, has failed.
+    pub(crate) fn give_up_when_late(&mut self) {
+        if let Some(launch) = self.launch.take_if(|launch| Instant::now() >= launch.until) {
+            launch.kill();
+            self.failure = Some(Failure::create(format!("the start took longer than {} s", LIMIT.as_secs())));
+        }
     }
 
     /// The terminal has been made inside the container.

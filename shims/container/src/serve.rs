@@ -105,7 +105,7 @@ impl Shim {
                 Reply::State { state: State::Running { started_at: running.started_at.clone(), pid: Some(running.pid) } }
             }
             Phase::Exited { record, .. } => Reply::State { state: State::Exited(record.clone()) },
-            Phase::Starting { .. } | Phase::Over => Reply::NotRunning,
+            Phase::Starting | Phase::Over => Reply::NotRunning,
         }
     }
 

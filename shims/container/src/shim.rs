@@ -15,8 +15,6 @@ use mizzen_shim_supervisor::log::{Log, Stream};
 use mizzen_shim_supervisor::reap::{Ended, Reaper};
 use mizzen_shim_supervisor::{clock, record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use crate::cgroup::Cgroup;
 use crate::client::{Client, HIGH_WATER, Role, TOO_SLOW};
@@ -27,9 +25,6 @@ use crate::terminal::Console;
 /// The number of the container's first process.
 pub(crate) const INIT: u32 = 0;
 
-/// A start that takes longer is hung.
-const START_LIMIT: Duration = Duration::from_secs(60);
-
 /// How long to wait for clients to take the last words.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -37,7 +32,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const TERMINAL_REST: Duration = Duration::from_millis(200);
 
 pub(crate) enum Phase {
-    Starting { until: Instant },
+    Starting,
     Running(RunningRecord),
     Exited { record: ExitRecord, until: Instant },
     Over,
@@ -106,7 +101,7 @@ impl Shim {
             log,
             clients: BTreeMap::new(),
             processes: BTreeMap::from([(INIT, init)]),
-            phase: Phase::Starting { until: Instant::now() + START_LIMIT },
+            phase: Phase::Starting,
             unclaimed: Vec::new(),
             ended_at: BTreeMap::new(),
             reply: None,
@@ -144,7 +139,7 @@ impl Shim {
         };
         watch(self.reaper.as_fd(), PollFlags::POLLIN, Token::Reaper);
         watch(self.listener.as_fd(), PollFlags::POLLIN, Token::Listener);
-        let starting = matches!(self.phase, Phase::Starting { .. });
+        let starting = matches!(self.phase, Phase::Starting);
         for (id, client) in &self.clients {
             let mut flags = PollFlags::empty();
             // Questions wait until the start is over, so that every answer is about a container that exists.
@@ -191,10 +186,11 @@ impl Shim {
 
     fn deadline(&self) -> Option<Instant> {
         let phase = match &self.phase {
-            Phase::Starting { until } | Phase::Exited { until, .. } => Some(*until),
-            Phase::Running(_) | Phase::Over => None,
+            Phase::Exited { until, .. } => Some(*until),
+            Phase::Starting | Phase::Running(_) | Phase::Over => None,
         };
-        phase.into_iter().chain(self.ended_at.values().map(|at| *at + TERMINAL_REST)).min()
+        let starts = self.processes.values().filter_map(|process| Some(process.launch.as_ref()?.until));
+        phase.into_iter().chain(starts).chain(self.ended_at.values().map(|at| *at + TERMINAL_REST)).min()
     }
 
     fn input_full(&self, role: Role) -> bool {
@@ -309,13 +305,17 @@ impl Shim {
     }
 
     fn settle_start(&mut self) {
-        let Phase::Starting { until } = self.phase else { return };
-        let Some(init) = self.processes.get(&INIT) else { return };
-        let late = Instant::now() >= until;
-        if init.launch.is_some() && !late {
+        for process in self.processes.values_mut() {
+            process.give_up_when_late();
+        }
+        if !matches!(self.phase, Phase::Starting) {
             return;
         }
-        if let (None, None, Some(pid)) = (&init.launch, &init.failure, init.pid) {
+        let Some(init) = self.processes.get(&INIT) else { return };
+        if init.launch.is_some() {
+            return;
+        }
+        if let (None, Some(pid)) = (&init.failure, init.pid) {
             let running = RunningRecord { version: PROTOCOL_VERSION, pid, started_at: clock::now() };
             if let Err(err) = record::write_atomically(Path::new(files::RUNNING), &running) {
                 complain(&format!("{}: {err}", files::RUNNING));
@@ -324,14 +324,7 @@ impl Shim {
             self.phase = Phase::Running(running);
             return;
         }
-        let failure = match &init.failure {
-            Some(failure) => failure.clone(),
-            None if late => launch::Failure::create(format!("the start took longer than {} s", START_LIMIT.as_secs())),
-            None => launch::Failure::create("the start ended without a word"),
-        };
-        if let Some(launch) = &init.launch {
-            let _ = kill(launch.child, Signal::SIGKILL);
-        }
+        let failure = init.failure.clone().unwrap_or_else(|| launch::Failure::create("the start ended without a word"));
         Cgroup(&self.info.cgroups).kill();
         self.answer(&StartReply::Failed { reason: failure.reason, message: failure.message });
         self.phase = Phase::Over;
@@ -450,8 +443,12 @@ impl Shim {
 
     pub(crate) fn signal(&self, signal: i32) -> nix::Result<()> {
         match self.processes.get(&INIT) {
-            // Not reaped yet, so that the number is still this process's.
-            Some(Process { pid: Some(pid), ended: None, .. }) => kill(Pid::from_raw(*pid), Signal::try_from(signal)?),
+            // Not reaped yet, so that the number is still this process's. Real-time signals are allowed, which nix has
+            // no names for.
+            Some(Process { pid: Some(pid), ended: None, .. }) => {
+                // SAFETY: takes two numbers.
+                nix::errno::Errno::result(unsafe { libc::kill(*pid, signal) }).map(drop)
+            }
             _ => Ok(()),
         }
     }

@@ -107,6 +107,11 @@ impl OciRuntime {
         self.entries.lock().get(id).cloned().ok_or_else(|| RuntimeError::NotFound { id: id.to_owned() })
     }
 
+    /// Whether the entry is still the one of its id, for one who has waited for its gate.
+    fn is_current(&self, entry: &Arc<Entry>) -> bool {
+        self.entries.lock().get(entry.id()).is_some_and(|current| Arc::ptr_eq(current, entry))
+    }
+
     fn running(&self, id: &str) -> Result<Arc<Entry>, RuntimeError> {
         let entry = self.entry(id)?;
         match entry.state() {
@@ -226,31 +231,37 @@ impl OciRuntime {
 #[async_trait]
 impl Runtime for OciRuntime {
     async fn start(&self, spec: &ContainerSpec) -> Result<ContainerStatus, RuntimeError> {
-        let known = self.entries.lock().get(&spec.id).cloned();
-        let (entry, config) = match known {
-            Some(entry) => (entry, None),
-            None => {
-                let (file, config) = self.plan(spec)?;
-                let directory = Directory::new(&self.containers, &spec.id);
-                let new = Entry::new(directory, file, Arc::clone(&self.changes));
-                let entry = Arc::clone(self.entries.lock().entry(spec.id.clone()).or_insert(new));
-                (entry, Some(config))
+        loop {
+            let known = self.entries.lock().get(&spec.id).cloned();
+            let entry = match known {
+                Some(entry) => entry,
+                None => {
+                    let directory = Directory::new(&self.containers, &spec.id);
+                    let new = Entry::new(directory, self.plan(spec)?.0, Arc::clone(&self.changes));
+                    Arc::clone(self.entries.lock().entry(spec.id.clone()).or_insert(new))
+                }
+            };
+            let _gate = entry.gate.lock().await;
+            if !self.is_current(&entry) {
+                // Another call failed to start it, or removed it.
+                continue;
             }
-        };
-        let _gate = entry.gate.lock().await;
-        if let Some(status) = entry.known().await {
-            return Ok(status);
+            if let Some(status) = entry.known().await {
+                return Ok(status);
+            }
+            if entry.directory.path().exists() {
+                // An earlier agent came to its end in the middle of a start.
+                entry.purge().await?;
+                self.entries.lock().remove(&spec.id);
+                continue;
+            }
+            let result = self.start_new(&entry, &self.plan(spec)?.1).await;
+            if result.is_err() {
+                self.entries.lock().remove(&spec.id);
+            }
+            result?;
+            return entry.status().ok_or_else(|| RuntimeError::NotFound { id: spec.id.clone() });
         }
-        let config = match config {
-            Some(config) => config,
-            None => self.plan(spec)?.1,
-        };
-        let result = self.start_new(&entry, &config).await;
-        if result.is_err() {
-            self.entries.lock().remove(&spec.id);
-        }
-        result?;
-        entry.status().ok_or_else(|| RuntimeError::NotFound { id: spec.id.clone() })
     }
 
     async fn status(&self, id: &str) -> Result<ContainerStatus, RuntimeError> {
@@ -274,12 +285,15 @@ impl Runtime for OciRuntime {
     }
 
     async fn remove(&self, id: &str) -> Result<(), RuntimeError> {
-        let Ok(entry) = self.entry(id) else { return Ok(()) };
-        let _gate = entry.gate.lock().await;
-        entry.end().await;
-        entry.purge().await?;
-        self.entries.lock().remove(id);
-        self.changes.send_modify(|count| *count += 1);
+        while let Ok(entry) = self.entry(id) {
+            let _gate = entry.gate.lock().await;
+            if self.is_current(&entry) {
+                entry.end().await;
+                entry.purge().await?;
+                self.entries.lock().remove(id);
+                self.changes.send_modify(|count| *count += 1);
+            }
+        }
         Ok(())
     }
 

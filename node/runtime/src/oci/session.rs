@@ -24,7 +24,7 @@ pub(super) fn session(id: String, connection: Connection, stdin: bool, terminal:
     let (stdout_near, stdout_far) = duplex(BUFFER);
     let (stderr_near, stderr_far) = duplex(BUFFER);
     let (resize, resizes) = mpsc::channel(4);
-    let (exit_sender, exit) = oneshot::channel();
+    let (mut exit_sender, exit) = oneshot::channel();
     let stdin_far = stdin.then_some(stdin_far);
     let (over, ended) = oneshot::channel::<()>();
     tokio::spawn(async move {
@@ -36,7 +36,12 @@ pub(super) fn session(id: String, connection: Connection, stdin: bool, terminal:
         }
     });
     tokio::spawn(async move {
-        let result = receive(from_shim, decoder, stdout_far, (!terminal).then_some(stderr_far)).await;
+        let receiving = receive(from_shim, decoder, stdout_far, (!terminal).then_some(stderr_far));
+        let result = tokio::select! {
+            result = receiving => result,
+            // Dropping the session ends the connection.
+            () = exit_sender.closed() => return,
+        };
         let result = match result {
             Ok(Control::Exit { code }) => Ok(code),
             Ok(Control::Failed { message }) => Err(RuntimeError::Start { id, reason: "StartError".into(), message }),

@@ -128,6 +128,54 @@ async fn fifty_containers_start_run_and_go_at_once() {
     assert_eq!(std::fs::read_dir(node.containers()).unwrap().count(), 0);
 }
 
+#[tokio::test]
+async fn a_start_that_an_agent_did_not_finish_is_done_again() {
+    let mut node = Node::new();
+    let spec = node.sh("a", "echo once");
+    node.run(&spec).await;
+    // As if the agent and the shim had died before the process ran.
+    for name in ["running.json", "exit.json"] {
+        std::fs::remove_file(node.containers().join("a").join(name)).unwrap();
+    }
+    node.restart();
+    assert!(node.runtime.list().await.unwrap().is_empty());
+    let (exit, entries) = node.run(&spec).await;
+    assert_eq!((exit.code, entries.len()), (0, 2));
+}
+
+#[tokio::test]
+async fn a_shim_has_a_session_of_its_own_and_refuses_strangers() {
+    use mizzen_shim_protocol::{Call, Decoder, PROTOCOL_VERSION, Reply, Request, Version, frame::control};
+    use std::io::{Read, Write};
+    let node = Node::new();
+    let shim = parent(node.started(&node.spec("a", &["sleep", "1000"])).await);
+    let session = nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(shim))).unwrap();
+    assert_eq!(session.as_raw(), shim);
+    let ask = |request: &[u8]| {
+        let mut stream = std::os::unix::net::UnixStream::connect(node.containers().join("a/shim.sock")).unwrap();
+        stream.write_all(request).unwrap();
+        let mut decoder = Decoder::default();
+        loop {
+            if let Some(frame) = decoder.next_frame().unwrap() {
+                return Some(frame.message::<Reply>().unwrap());
+            }
+            let mut chunk = [0; 1024];
+            match stream.read(&mut chunk).unwrap() {
+                0 => return None,
+                count => decoder.push(&chunk[..count]),
+            }
+        }
+    };
+    let request =
+        |version, container: &str| control(&Request { version, container: container.into(), call: Call::State }).unwrap();
+    let later = Version { major: PROTOCOL_VERSION.major + 1, minor: 0 };
+    assert_eq!(ask(&request(later, "a")), Some(Reply::Version { version: PROTOCOL_VERSION }));
+    assert_eq!(ask(&request(PROTOCOL_VERSION, "b")), Some(Reply::NotFound));
+    assert!(matches!(ask(&control(&"nonsense").unwrap()), Some(Reply::Unsupported { .. })));
+    assert_eq!(ask(b"GET / HTTP/1.1\r\n\r\n"), None);
+    assert!(matches!(ask(&request(PROTOCOL_VERSION, "a")), Some(Reply::State { .. })));
+}
+
 fn parent(pid: i32) -> i32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()

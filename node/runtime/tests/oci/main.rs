@@ -3,6 +3,7 @@
 
 mod conformance;
 mod lifecycle;
+mod namespaces;
 mod processes;
 mod streams;
 mod support;

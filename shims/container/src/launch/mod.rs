@@ -12,13 +12,18 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
 use mizzen_shim_supervisor::daemon::restore_signals;
 use nix::fcntl::OFlag;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use process::{Exec, Stdio, exec, init};
+
+/// A start that takes longer is hung.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// One line of the notes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,7 +84,9 @@ impl Notes {
 
 /// A start under way.
 pub(crate) struct Launch {
-    pub(crate) child: Pid,
+    child: Pid,
+    /// When to take it for hung.
+    pub(crate) until: Instant,
     notes: File,
     buffer: Vec<u8>,
 }
@@ -90,7 +97,10 @@ impl Launch {
         let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         // SAFETY: the shim has one thread.
         match unsafe { fork() }? {
-            ForkResult::Parent { child } => Ok(Self { child, notes: read.into(), buffer: Vec::new() }),
+            ForkResult::Parent { child } => {
+                let until = Instant::now() + LIMIT;
+                Ok(Self { child, until, notes: read.into(), buffer: Vec::new() })
+            }
             ForkResult::Child => {
                 drop(read);
                 let notes = Notes(write.as_raw_fd());
@@ -103,6 +113,17 @@ impl Launch {
                 // SAFETY: ends the child without running what belongs to the shim.
                 unsafe { libc::_exit(0) }
             }
+        }
+    }
+
+    /// Ends the child, and with it what it made so far but did not yet hand over.
+    pub(crate) fn kill(&self) {
+        let below = format!("/proc/{0}/task/{0}/children", self.child);
+        let children = std::fs::read_to_string(below).unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw);
+        for pid in [self.child].into_iter().chain(children) {
+            // One that has ended meanwhile is what was wanted.
+            let _ = kill(pid, Signal::SIGKILL);
         }
     }
 
