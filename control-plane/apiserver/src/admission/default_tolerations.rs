@@ -14,7 +14,7 @@ const TAINTS: &[&str] = &["node.kubernetes.io/not-ready", "node.kubernetes.io/un
 #[async_trait]
 impl Plugin for DefaultTolerations {
     async fn mutate(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
-        if !attributes.creates_pod() {
+        if !attributes.writes_pod() {
             return Ok(());
         }
         let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };

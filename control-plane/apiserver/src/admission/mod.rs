@@ -62,6 +62,11 @@ impl Attributes<'_> {
         self.operation == Operation::Create && self.target.is_pod() && self.subresource().is_empty()
     }
 
+    /// Whether a pod itself is being created or updated.
+    pub fn writes_pod(&self) -> bool {
+        self.operation != Operation::Delete && self.target.is_pod() && self.subresource().is_empty()
+    }
+
     /// 403 with the name of what is written.
     pub fn forbid(&self, why: &str) -> Status {
         crate::errors::forbidden_because(&self.target.group_resource(), self.name(), why)

@@ -25,7 +25,7 @@ pub(super) enum Path {
 }
 
 pub(super) fn parse(path: &str) -> Path {
-    let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(|part| percent_decode(part)).collect();
+    let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(percent_decode).collect();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     match parts.as_slice() {
         ["api"] => Path::CoreVersions,

@@ -64,8 +64,11 @@ impl OpenApi {
     }
 }
 
+/// A resource in one of its versions.
+type Served = (Arc<mizzen_api::ResourceDescriptor>, Arc<str>);
+
 fn make(snapshot: &mizzen_api::registry::Snapshot) -> BTreeMap<String, Document> {
-    let mut versions: BTreeMap<String, Vec<(Arc<mizzen_api::ResourceDescriptor>, Arc<str>)>> = BTreeMap::new();
+    let mut versions: BTreeMap<String, Vec<Served>> = BTreeMap::new();
     for descriptor in snapshot.iter() {
         for version in &descriptor.versions {
             let path = match &*descriptor.group {

@@ -42,6 +42,7 @@ impl Pipeline {
                 if !uid.is_empty() {
                     return Err(Status::not_found(&target.group_resource(), &target.name));
                 }
+                self.authorize_target(user, "create", target)?;
                 let document = self.merge(target, options, None, &applied)?;
                 match self.store_new(user, target, document, options, warnings.clone(), Ownership::Recorded).await {
                     // Somebody created it meanwhile: it is an update now.

@@ -52,20 +52,17 @@ impl Pipeline {
                 // A patch starts from the present document, so only a client can have named another revision.
                 return Err(conflict());
             }
-            match self.store_changed(user, target, options, &current, &old, document, owned).await? {
-                Some(mut written) => {
-                    written.warnings = warnings;
-                    return Ok(written);
-                }
-                // Somebody else wrote first: what is there now decides.
-                None => {}
+            let stored = self.store_changed(user, target, options, &current, &old, document, owned).await?;
+            // If somebody else wrote first, what is there now decides.
+            if let Some(mut written) = stored {
+                written.warnings = warnings;
+                return Ok(written);
             }
         }
         Err(conflict())
     }
 
     /// `None` when the object changed meanwhile.
-    #[expect(clippy::too_many_arguments, reason = "the two versions of the document and what is asked belong together")]
     async fn store_changed(
         &self,
         user: &Arc<Identity>,

@@ -48,6 +48,9 @@ impl Selection {
         if !self.labels.matches(&head.labels) {
             return false;
         }
+        if !self.may_contain(object.bytes()) {
+            return false;
+        }
         let document = if self.needs_document { object.value().unwrap_or(Value::Null) } else { Value::Null };
         self.fields.matches(|path| match path {
             "metadata.name" => Some(head.name.clone()),
@@ -55,4 +58,21 @@ impl Selection {
             path => descriptor.strategy.selectable(&document, path),
         })
     }
+
+    /// Whether the fields of the spec that are selected for a value can be there at all: most objects that a node's
+    /// watch passes over do not even hold its name, and need no decoding.
+    fn may_contain(&self, bytes: &[u8]) -> bool {
+        let plain =
+            |value: &str| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        self.fields
+            .requirements()
+            .iter()
+            .filter(|requirement| requirement.path.starts_with("spec.") && !requirement.negated && plain(&requirement.value))
+            .filter(|requirement| !matches!(requirement.value.as_str(), "true" | "false"))
+            .all(|requirement| contains(bytes, requirement.value.as_bytes()))
+    }
+}
+
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle)
 }

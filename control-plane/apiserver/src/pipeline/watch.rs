@@ -195,7 +195,7 @@ impl Watching {
             object.as_ref().is_some_and(|object| self.selection.matches(&self.target.descriptor, object))
         };
         if let Some(name) = self.selection.name()
-            && !change.key.rsplit('/').next().is_some_and(|last| last == name)
+            && change.key.rsplit('/').next() != Some(name)
         {
             return None;
         }

@@ -63,6 +63,12 @@ impl Pipeline {
     pub(super) async fn put(&self, key: &str, expected: u64, value: Value) -> Result<Option<Arc<Object>>, Status> {
         let encoded = mizzen_api::object::Encoded::from_value(value)
             .ok_or_else(|| Status::internal("a document without metadata cannot be stored"))?;
+        if encoded.bytes.len() > super::body::MAX_BYTES {
+            let size = encoded.bytes.len();
+            let why =
+                format!("Request entity too large: the object would be {size} bytes, the limit is {}", super::body::MAX_BYTES);
+            return Err(Status::new(Reason::RequestEntityTooLarge, why));
+        }
         let txn = Txn {
             compares: vec![Compare { key: key.to_owned(), revision: expected }],
             puts: vec![(key.to_owned(), encoded)],

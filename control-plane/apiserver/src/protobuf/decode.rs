@@ -43,7 +43,8 @@ impl Decoder<'_> {
         for field in Fields::new(bytes) {
             let (number, wire) = field?;
             match numbers.get(&number) {
-                Some(Entry::Field(key)) => {
+                Some(Entry::Field { zero_is_absent: true, .. }) if wire == Wire::Varint(0) => {}
+                Some(Entry::Field { name: key, .. }) => {
                     if let Some(field) = shape.fields.get(*key) {
                         self.field(key, &field.schema, wire, object)?;
                     }
@@ -95,7 +96,8 @@ impl Decoder<'_> {
                 let value = self.value(key, schema, wire)?;
                 // gogo writes fields that are not pointers even when they are empty; to JSON those are absent.
                 let empty = match (&value, shape) {
-                    (Value::String(text), _) => text.is_empty(),
+                    // An empty storage class is a choice of its own: no dynamic provisioning.
+                    (Value::String(text), _) => text.is_empty() && key != "storageClassName",
                     (Value::Null, _) => true,
                     (Value::Object(fields), Shape::Object(_)) => fields.is_empty() && is_dropped_when_empty(key),
                     _ => false,

@@ -7,7 +7,8 @@ const TABLE: &str = include_str!("fields.txt");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    Field(&'static str),
+    /// `zero_is_absent`: the encoding cannot leave the field out, so that zero and false mean that nobody set it.
+    Field { name: &'static str, zero_is_absent: bool },
     /// A message whose fields stand in the object itself; the name is of the same package.
     Inline(&'static str),
 }
@@ -32,9 +33,13 @@ fn parse() -> HashMap<String, Message> {
         let Some((name, fields)) = line.split_once(' ') else { continue };
         let fields = fields.split(' ').filter_map(|field| {
             let (name, number) = field.rsplit_once('=')?;
+            let (number, zero_is_absent) = match number.strip_suffix('!') {
+                Some(number) => (number, true),
+                None => (number, false),
+            };
             let entry = match name.strip_prefix('+') {
                 Some(inline) => Entry::Inline(inline),
-                None => Entry::Field(name),
+                None => Entry::Field { name, zero_is_absent },
             };
             Some((number.parse().ok()?, entry))
         });

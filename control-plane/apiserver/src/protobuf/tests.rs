@@ -66,3 +66,14 @@ fn broken_bodies_are_errors_and_no_panics() {
     }
     assert!(document(b"k8s\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff").is_err());
 }
+
+#[test]
+fn what_the_encoding_cannot_leave_out_is_absent_when_it_is_zero() {
+    // apps/v1 Deployment {spec {replicas: 0, minReadySeconds: 0, paused: false}}
+    let type_meta = [b"\x0a\x07apps/v1".as_slice(), b"\x12\x0aDeployment"].concat();
+    let spec = [0x08, 0x00, 0x28, 0x00, 0x38, 0x00];
+    let raw = [&[0x12, 6][..], &spec].concat();
+    let mut body = b"k8s\0".to_vec();
+    body.extend([&[0x0a, type_meta.len() as u8][..], &type_meta, &[0x12, raw.len() as u8], &raw].concat());
+    assert_eq!(document(&body).expect("decodes")["spec"], json!({"replicas": 0}));
+}
