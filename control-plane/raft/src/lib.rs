@@ -9,6 +9,7 @@ mod network;
 #[cfg(test)]
 mod power_loss;
 mod proposer;
+mod purge;
 mod snapshot;
 mod store;
 mod types;

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 
 use crate::RaftError;
 use crate::log_writer::{COMMITTED, FIRST_RESERVED, LOG, LogWriter, Op, PURGED, VOTE};
@@ -35,6 +36,15 @@ struct Inner {
     head: Mutex<Head>,
     /// Who makes the state durable before the log that led to it is purged.
     persister: OnceLock<Arc<Persister>>,
+    growth: Mutex<Growth>,
+}
+
+/// Tells when so many bytes were appended.
+#[derive(Default)]
+struct Growth {
+    bytes: u64,
+    each: u64,
+    grown: Arc<Notify>,
 }
 
 /// The newest part of the log, as of the last call (written or not).
@@ -96,6 +106,7 @@ impl LogStore {
                 writer,
                 head: Mutex::new(head),
                 persister: OnceLock::new(),
+                growth: Mutex::default(),
             }),
         })
     }
@@ -104,6 +115,23 @@ impl LogStore {
     pub(crate) fn keep_for(&self, persister: Arc<Persister>) {
         // A log has one state for as long as it is open.
         let _ = self.inner.persister.set(persister);
+    }
+
+    /// Notified each time `bytes` more were appended.
+    pub(crate) fn notify_each(&self, bytes: u64) -> Arc<Notify> {
+        let mut growth = self.inner.growth.lock();
+        growth.each = bytes;
+        growth.grown.clone()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn purged(&self) -> Option<LogId<u64>> {
+        self.inner.head.lock().purged
+    }
+
+    /// The oldest entry in memory.
+    pub(crate) fn first_cached(&self) -> Option<u64> {
+        self.inner.head.lock().cache.front().map(|(entry, _)| entry.log_id.index)
     }
 
     /// The end of the log, and what is known to be committed of it.
@@ -268,6 +296,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             head.evict(self.inner.writer.written());
             head.committed
         };
+        {
+            let mut growth = self.inner.growth.lock();
+            growth.bytes += encoded.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
+            if growth.bytes > growth.each {
+                growth.bytes = 0;
+                growth.grown.notify_one();
+            }
+        }
         let committed = committed.map(|committed| encode(&committed)).transpose().map_err(StorageIOError::write_logs)?;
         self.inner.writer.send(Op::Append { entries: encoded, committed, flushed: callback });
         Ok(())

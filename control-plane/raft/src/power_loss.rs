@@ -26,6 +26,8 @@ struct File {
     now: Vec<u8>,
     synced: Vec<u8>,
     since_sync: Vec<Write>,
+    /// Syncing fails from now on.
+    broken: bool,
 }
 
 fn perform(file: &mut Vec<u8>, write: &Write) {
@@ -67,6 +69,9 @@ impl StorageBackend for Backend {
 
     fn sync_data(&self) -> io::Result<()> {
         let file = &mut self.0.0.lock()[self.1];
+        if file.broken {
+            return Err(io::Error::other("no space left"));
+        }
         for write in file.since_sync.drain(..) {
             perform(&mut file.synced, &write);
         }
@@ -136,7 +141,7 @@ fn after_power_loss(file: &File, loss: Loss, random: &mut Random) -> File {
             }
         }
     }
-    File { now: left.clone(), synced: left, since_sync: Vec::new() }
+    File { now: left.clone(), synced: left, since_sync: Vec::new(), broken: false }
 }
 
 async fn open(disk: &Disk) -> Arc<RaftStore> {
@@ -212,4 +217,51 @@ async fn losing_any_part_of_what_was_not_synced_loses_nothing_acknowledged() {
     }
     store.shutdown().await;
     assert!(matches!(store.txn(put("/k/0/0", 0)).await, Err(StoreError::Unavailable { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_stops_the_store_and_acknowledges_nothing() {
+    for broken in [0, 1] {
+        let disk = Disk::default();
+        let store = open(&disk).await;
+        store.txn(put("/k/1", 1)).await.expect("is applied");
+        disk.0.lock()[broken].broken = true;
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        let mut acknowledged = store.revision();
+        loop {
+            match store.txn(put("/k/1", 2)).await {
+                Ok(TxnOutcome::Applied { revision, .. }) => acknowledged = revision,
+                Err(StoreError::Unavailable { .. }) => break,
+                other => panic!("{other:?}"),
+            }
+            assert!(tokio::time::Instant::now() < deadline, "writing goes on without a disk");
+        }
+        // Without the log nothing more was promised; without the state the log still has it all.
+        assert!(broken == 1 || acknowledged == 1, "{acknowledged} was acknowledged without a log");
+        store.shutdown().await;
+        let left = disk.0.lock().clone().map(|file| File { now: file.synced.clone(), synced: file.synced, ..File::default() });
+        let store = open(&Disk(Arc::new(Mutex::new(left)))).await;
+        assert!(store.revision() >= acknowledged);
+        store.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_entries_are_purged_by_their_bytes() {
+    let disk = Disk::default();
+    let log = LogStore::with_backend(Backend(disk.clone(), 0), Path::new("log")).expect("the log opens");
+    let state = RedbState::with_backend(Backend(disk.clone(), 1), Path::new("state")).expect("the state opens");
+    let config = RaftConfig { snapshot_bytes: 1 << 20, ..RaftConfig::new("nowhere", 1) };
+    let store = RaftStore::start(config, log.clone(), state).await.expect("starts");
+    let document = mizzen_api::object::Encoded::from_value(serde_json::json!({
+        "metadata": {"name": "large"}, "data": "x".repeat(100_000),
+    }));
+    let document = document.expect("encodes");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while log.purged().is_none() {
+        let txn = mizzen_store::Txn { puts: vec![("/large".into(), document.clone())], ..Default::default() };
+        store.txn(txn).await.expect("is applied");
+        assert!(tokio::time::Instant::now() < deadline, "the log is never purged");
+    }
+    store.shutdown().await;
 }

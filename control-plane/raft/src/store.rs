@@ -22,7 +22,7 @@ use crate::machine::Machine;
 use crate::network::{Links, Peers, Router};
 use crate::proposer::{self, Answer, Pending, Proposal};
 use crate::types::{Note, Raft};
-use crate::{RaftError, dir};
+use crate::{RaftError, dir, purge};
 
 /// Callers that may wait to be proposed before further ones wait to be taken in.
 const QUEUE: usize = 4096;
@@ -40,6 +40,8 @@ pub struct RaftConfig {
     pub state_cache_bytes: usize,
     /// Log entries after which the state is made durable and the log before it purged.
     pub snapshot_entries: u64,
+    /// Log bytes after which the same is done before there are so many entries.
+    pub snapshot_bytes: u64,
     /// How long a transaction may take before it is given up as [`StoreError::Unavailable`].
     pub timeout: Duration,
     /// The voters that an empty folder starts with; empty when this server joins others.
@@ -57,6 +59,7 @@ impl RaftConfig {
             history_bytes: HISTORY_BYTES,
             state_cache_bytes: 16 << 20,
             snapshot_entries: 5000,
+            snapshot_bytes: 64 << 20,
             timeout: Duration::from_secs(10),
             voters: vec![node_id],
             router: Router::new(),
@@ -76,6 +79,7 @@ pub struct RaftStore {
     timeout: Duration,
     proposals: Mutex<Option<mpsc::Sender<Proposal>>>,
     proposer: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    purger: tokio::task::AbortHandle,
 }
 
 impl RaftStore {
@@ -117,6 +121,8 @@ impl RaftStore {
             .await
             .map_err(|error| RaftError::Raft { operation: "starting raft", why: error.to_string() })?;
         config.router.add(config.node_id, raft.clone());
+        let grown = log.notify_each(config.snapshot_bytes);
+        let purger = tokio::spawn(purge::run(raft.clone(), log.clone(), grown)).abort_handle();
 
         let (proposals, queue) = mpsc::channel(QUEUE);
         let peers: Arc<dyn Peers> = Arc::new(links.clone());
@@ -132,6 +138,7 @@ impl RaftStore {
             timeout: config.timeout,
             proposals: Mutex::new(Some(proposals)),
             proposer: Mutex::new(Some(proposer)),
+            purger,
         });
         if last.is_none() && !config.voters.is_empty() {
             store.bootstrap(&config.voters).await?;
@@ -164,6 +171,7 @@ impl RaftStore {
     /// Stops serving, makes what is applied durable and closes the files. Watches end with
     /// [`StoreError::Unavailable`].
     pub async fn shutdown(&self) {
+        self.purger.abort();
         self.links.router.remove(self.node_id);
         drop(self.proposals.lock().take());
         self.served.close();
