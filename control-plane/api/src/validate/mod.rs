@@ -3,6 +3,7 @@
 mod metadata;
 mod names;
 mod path;
+mod selectors;
 
 pub use metadata::{validate_labels, validate_metadata, validate_metadata_update};
 pub use names::{
@@ -11,6 +12,7 @@ pub use names::{
 };
 
 pub use path::Path;
+pub use selectors::validate_label_selector;
 
 use std::fmt::Display;
 

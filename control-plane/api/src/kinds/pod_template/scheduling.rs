@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::super::value::{int, list, text};
-use crate::selector::LabelSelector;
 use crate::status::Cause;
 use crate::validate::{
     Path, complaints, duplicate, invalid, invalid_text, label_key, label_value, not_supported, one_of, qualified_name, required,
+    validate_label_selector,
 };
 
 const EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "PreferNoSchedule"];
@@ -57,19 +57,11 @@ fn check_weight(term: &Value, at: &Path, causes: &mut Vec<Cause>) {
 }
 
 fn check_pod_term(term: &Value, at: &Path, causes: &mut Vec<Cause>) {
-    check_label_selector(term.get("labelSelector"), &at.field("labelSelector"), causes);
-    check_label_selector(term.get("namespaceSelector"), &at.field("namespaceSelector"), causes);
+    causes.extend(validate_label_selector(term.get("labelSelector"), &at.field("labelSelector")));
+    causes.extend(validate_label_selector(term.get("namespaceSelector"), &at.field("namespaceSelector")));
     match text(term, "/topologyKey") {
         "" => causes.push(required(at.field("topologyKey"), "can not be empty")),
         key => causes.extend(complaints(at.field("topologyKey"), key, label_key(key))),
-    }
-}
-
-fn check_label_selector(selector: Option<&Value>, at: &Path, causes: &mut Vec<Cause>) {
-    if let Some(selector) = selector.filter(|selector| !selector.is_null())
-        && let Err(error) = LabelSelector::from_document(Some(selector))
-    {
-        causes.push(invalid(at, selector, error));
     }
 }
 
@@ -193,6 +185,6 @@ pub(super) fn check_spreading(spec: &Value, at: &Path, causes: &mut Vec<Cause>) 
         {
             causes.push(invalid(at.field("minDomains"), &domains.into(), "must be greater than zero"));
         }
-        check_label_selector(constraint.get("labelSelector"), &at.field("labelSelector"), causes);
+        causes.extend(validate_label_selector(constraint.get("labelSelector"), &at.field("labelSelector")));
     }
 }

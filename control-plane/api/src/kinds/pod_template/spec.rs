@@ -35,6 +35,8 @@ pub(in super::super) fn check_spec(spec: &Value, path: &Path, context: SpecConte
     {
         causes.push(invalid(path.field("activeDeadlineSeconds"), seconds, "must be between 1 and 2147483647, inclusive"));
     }
+    causes.extend(one_of(path.field("preemptionPolicy"), text(spec, "/preemptionPolicy"), &["Never", "PreemptLowerPriority"]));
+    causes.extend(one_of(path.field("os").field("name"), text(spec, "/os/name"), &["linux", "windows"]));
     check_names(spec, path, &mut causes);
     check_security(spec, path, &mut causes);
     check_node_labels(spec.get("nodeSelector"), &path.field("nodeSelector"), &mut causes);

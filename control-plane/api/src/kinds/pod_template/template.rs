@@ -6,7 +6,7 @@ use super::super::value::text;
 use super::{SpecContext, check_spec};
 use crate::selector::LabelSelector;
 use crate::status::Cause;
-use crate::validate::{Path, forbidden, invalid, not_supported, required, validate_labels};
+use crate::validate::{Path, forbidden, invalid, not_supported, required, validate_label_selector, validate_labels};
 
 /// Checks `spec.selector` and `spec.template` of a workload whose pods are restarted for ever; `workload` is its kind
 /// in lower case, for the message.
@@ -18,7 +18,13 @@ pub(in super::super) fn check_template(object: &Value, workload: &str) -> Vec<Ca
     match selector {
         None => causes.push(required(spec.field("selector"), "")),
         Some(document) => match LabelSelector::from_document(Some(document)) {
-            Err(error) => causes.push(invalid(spec.field("selector"), document, error)),
+            Err(error) => {
+                let before = causes.len();
+                causes.extend(validate_label_selector(Some(document), &spec.field("selector")));
+                if causes.len() == before {
+                    causes.push(invalid(spec.field("selector"), document, error));
+                }
+            }
             Ok(selector) if selector.is_everything() => {
                 causes.push(invalid(spec.field("selector"), document, format!("empty selector is invalid for {workload}")));
             }
