@@ -6,6 +6,7 @@
 mod addresses;
 mod config;
 mod error;
+mod firewall;
 mod hostports;
 mod links;
 mod machine;

@@ -15,7 +15,7 @@ use crate::namespace::{self, Made, Wanted};
 use crate::open::bring_up;
 use crate::state::{self, PodState};
 use crate::wasm::WasmSpace;
-use crate::{HostPort, Ipv4Subnet, NetworkConfig, NetworkError, PodNetwork, PodRequest, machine, nft, teardown};
+use crate::{HostPort, Ipv4Subnet, NetworkConfig, NetworkError, PodNetwork, PodRequest, firewall, machine, nft, teardown};
 
 /// A pod's interface, as everywhere.
 pub(crate) const INTERFACE: &str = "eth0";
@@ -58,6 +58,7 @@ impl Network {
         let ledger = take_up(&config, base.subnet)?;
         let ports: Vec<_> = ledger.pods.values().filter_map(|e| Some((e.state.address?, e.led.clone()))).collect();
         nft::apply(&config.table(), &nft::table(&config, base.subnet, &ports)?).await?;
+        firewall::allow(&config, base.subnet).await?;
         Ok(Self {
             subnet: base.subnet,
             bridge: base.bridge,

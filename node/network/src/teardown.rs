@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::links::Links;
-use crate::{NetworkConfig, NetworkError, namespace, nft, state};
+use crate::{NetworkConfig, NetworkError, firewall, namespace, nft, state};
 
 pub(crate) async fn all(config: &NetworkConfig) -> Result<(), NetworkError> {
     let mut first = Ok(());
@@ -14,6 +14,7 @@ pub(crate) async fn all(config: &NetworkConfig) -> Result<(), NetworkError> {
         }
     };
     note(nft::apply(&config.table(), &nft::delete_table(&config.table())).await);
+    note(firewall::withdraw(config).await);
     note(pins(config));
     note(links(config).await);
     note(remove_tree(&config.pins_dir()));

@@ -187,6 +187,29 @@ async fn two_clusters_side_by_side_are_apart_and_pods_leave_with_the_nodes_addre
     assert!(!a.network_namespace.unwrap().exists());
 }
 
+/// In a network namespace of its own, which stands for a machine whose firewall drops what it does not know.
+#[test]
+fn pods_talk_although_the_machines_firewall_drops_what_is_forwarded() {
+    let machine = std::thread::spawn(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        support::run("iptables", &["-P", "FORWARD", "DROP"]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let cluster = Cluster::new();
+            let network = cluster.open().await;
+            let a = network.ensure_pod(&pod("a")).await.unwrap();
+            let b = network.ensure_pod(&pod("b")).await.unwrap();
+            let server = Server::start(b.network_namespace.as_deref(), (b.addresses[0], 80));
+            call(a.network_namespace.as_deref(), (b.addresses[0], 80)).unwrap();
+            drop((network, server));
+            drop(cluster.open().await);
+            Network::teardown(&cluster.config()).await.unwrap();
+            assert!(!support::forward_rules().contains("mizzen"), "{}", support::forward_rules());
+        });
+    });
+    machine.join().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn removing_and_tearing_down_leave_nothing() {
     let cluster = Cluster::new();

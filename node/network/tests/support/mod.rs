@@ -71,7 +71,7 @@ impl Drop for Cluster {
     }
 }
 
-fn run(program: &str, args: &[&str]) {
+pub(crate) fn run(program: &str, args: &[&str]) {
     let output = Command::new(program).args(args).output().unwrap();
     assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
@@ -179,4 +179,10 @@ pub(crate) fn eventually(what: &str, is: impl Fn() -> bool) {
         assert!(std::time::Instant::now() < deadline, "not in time: {what}");
         std::thread::yield_now();
     }
+}
+
+pub(crate) fn forward_rules() -> String {
+    let output = Command::new("nft").args(["list", "chain", "ip", "filter", "FORWARD"]).output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -1,0 +1,78 @@
+//! Getting along with the machine's own firewall.
+//!
+//! Docker, ufw and others drop what is forwarded unless a rule of the iptables FORWARD chain allows it; with
+//! bridge-nf-call-iptables that is also what pods say to each other. Where that chain exists, the cluster's range is allowed
+//! at its top, by rules that bear the cluster's name; where it does not, nothing is made.
+
+use std::fmt::Write as _;
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use crate::{Ipv4Subnet, NetworkConfig, NetworkError, nft};
+
+const CHAIN: &str = "ip filter FORWARD";
+
+/// `None` when there is no such chain.
+async fn listing() -> Option<String> {
+    let mut command = Command::new("nft");
+    command.args(["-a", "list", "chain"]).args(CHAIN.split(' ')).stdin(Stdio::null()).kill_on_drop(true);
+    let output = command.output().await.ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Handles of the rules that bear this name.
+fn ours(listing: &str, name: &str) -> Vec<u64> {
+    let mark = format!("comment \"{name}\"");
+    let rules = listing.lines().filter(|line| line.contains(&mark));
+    rules.filter_map(|line| line.rsplit_once("# handle ")?.1.trim().parse().ok()).collect()
+}
+
+fn rules(listing: &str, name: &str, subnet: Option<Ipv4Subnet>) -> String {
+    let mut text = String::new();
+    for handle in ours(listing, name) {
+        let _ = writeln!(text, "delete rule {CHAIN} handle {handle}");
+    }
+    if let Some(subnet) = subnet {
+        let _ = writeln!(text, "insert rule {CHAIN} ip saddr {subnet} accept comment \"{name}\"");
+        let _ = writeln!(text, "insert rule {CHAIN} ip daddr {subnet} accept comment \"{name}\"");
+    }
+    text
+}
+
+async fn set(config: &NetworkConfig, subnet: Option<Ipv4Subnet>) -> Result<(), NetworkError> {
+    let name = config.table();
+    let Some(listing) = listing().await else { return Ok(()) };
+    let rules = rules(&listing, &name, subnet);
+    if rules.is_empty() { Ok(()) } else { nft::apply("filter", &rules).await }
+}
+
+pub(crate) async fn allow(config: &NetworkConfig, subnet: Ipv4Subnet) -> Result<(), NetworkError> {
+    set(config, Some(subnet)).await
+}
+
+pub(crate) async fn withdraw(config: &NetworkConfig) -> Result<(), NetworkError> {
+    set(config, None).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LISTING: &str = r#"table ip filter {
+	chain FORWARD { # handle 2
+		type filter hook forward priority filter; policy drop;
+		ip daddr 10.64.0.0/24 accept comment "mizzen_00000001" # handle 9
+		ip saddr 10.64.1.0/24 accept comment "mizzen_00000002" # handle 7
+		counter packets 0 bytes 0 jump DOCKER-USER # handle 4
+	}
+}"#;
+
+    #[test]
+    fn only_rules_of_the_clusters_own_name_are_replaced() {
+        assert_eq!(ours(LISTING, "mizzen_00000001"), [9]);
+        let text = rules(LISTING, "mizzen_00000002", None);
+        assert_eq!(text, "delete rule ip filter FORWARD handle 7\n");
+        assert_eq!(rules(LISTING, "mizzen_00000003", None), "");
+    }
+}
