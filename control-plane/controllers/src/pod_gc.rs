@@ -156,8 +156,10 @@ mod tests {
             pod("done-1", "n1", "Succeeded", false),
             pod("done-2", "n1", "Failed", false),
         ];
-        let decided: Vec<_> =
-            decide(&pods, &HashSet::from(["gone".to_owned()]), 1).into_iter().map(|(pod, why)| (pod.key.name.clone(), why)).collect();
+        let decided: Vec<_> = decide(&pods, &HashSet::from(["gone".to_owned()]), 1)
+            .into_iter()
+            .map(|(pod, why)| (pod.key.name.clone(), why))
+            .collect();
         let expected = [("done-1", Why::TooMany), ("orphan", Why::Orphaned), ("unscheduled", Why::Unscheduled)];
         assert_eq!(decided, expected.map(|(name, why)| (name.to_owned(), why)));
     }

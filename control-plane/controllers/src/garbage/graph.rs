@@ -112,7 +112,12 @@ impl Graph {
 
     fn wake(&self, uid: &str) {
         for monitor in &self.monitors {
-            monitor.cache.by(BY_UID, uid).iter().filter(|item| item.terminating).for_each(|item| monitor.queue.add(item.key.clone()));
+            monitor
+                .cache
+                .by(BY_UID, uid)
+                .iter()
+                .filter(|item| item.terminating)
+                .for_each(|item| monitor.queue.add(item.key.clone()));
         }
     }
 

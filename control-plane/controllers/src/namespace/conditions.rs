@@ -47,14 +47,23 @@ pub(super) fn with(status: &NamespaceStatus, remaining: &Remaining, now: Timesta
     let pick = |condition, yes: String, no: &str| if condition { yes } else { no.to_owned() };
     let conditions = [
         ("NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered", "All resources successfully discovered".to_owned()),
-        ("NamespaceDeletionGroupVersionParsingFailure", false, "ParsedGroupVersions", "All legacy kube types successfully parsed".to_owned()),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            false,
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed".to_owned(),
+        ),
         (
             "NamespaceDeletionContentFailure",
             failed,
             if failed { "ContentDeletionFailed" } else { "ContentDeleted" },
             pick(
                 failed,
-                format!("Failed to delete all resource types, {} remaining: {}", remaining.failures.len(), remaining.failures.join(", ")),
+                format!(
+                    "Failed to delete all resource types, {} remaining: {}",
+                    remaining.failures.len(),
+                    remaining.failures.join(", ")
+                ),
                 "All content successfully deleted, may be waiting on finalization",
             ),
         ),

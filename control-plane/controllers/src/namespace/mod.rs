@@ -25,12 +25,8 @@ pub(crate) fn start(context: &Context) {
     let namespaces = context.caches.namespaces.clone();
     namespaces.enqueue(&queue);
     wake_by_leaving_pods(context, &queue);
-    let reconciler = Namespaces {
-        client: context.client(NAME),
-        clock: context.clock.clone(),
-        registry: context.registry.clone(),
-        namespaces,
-    };
+    let reconciler =
+        Namespaces { client: context.client(NAME), clock: context.clock.clone(), registry: context.registry.clone(), namespaces };
     context.run(Controller::new("namespace", queue, Arc::new(reconciler)).workers(5));
 }
 

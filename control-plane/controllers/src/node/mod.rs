@@ -161,7 +161,12 @@ impl Nodes {
     }
 
     /// Deletes the pods whose time on a tainted node is over; answers how long the next one still has.
-    async fn evict(&self, node: &str, taints: &[k8s_openapi::api::core::v1::Taint], now: Timestamp) -> Result<Option<Duration>, Error> {
+    async fn evict(
+        &self,
+        node: &str,
+        taints: &[k8s_openapi::api::core::v1::Taint],
+        now: Timestamp,
+    ) -> Result<Option<Duration>, Error> {
         let mut next: Option<Duration> = None;
         for pod in self.pods.by(BY_NODE, node).iter().filter(|pod| pod.is_active()) {
             match evict::time_left(taints, &pod.tolerations, now) {

@@ -72,7 +72,10 @@ mod tests {
                 "status": {"conditions": [{"type": "Ready", "status": ready}, {"type": "DiskPressure", "status": "False"}]},
             });
             let taints = wanted(&serde_json::from_value(node).expect("is a node"), now);
-            taints.into_iter().map(|taint| format!("{}:{}", taint.key.trim_start_matches("node.kubernetes.io/"), taint.effect)).collect::<Vec<_>>()
+            taints
+                .into_iter()
+                .map(|taint| format!("{}:{}", taint.key.trim_start_matches("node.kubernetes.io/"), taint.effect))
+                .collect::<Vec<_>>()
         };
         let others = json!([{"key": "gpu", "effect": "NoSchedule"}, {"key": NOT_READY, "effect": "NoExecute"}]);
         assert_eq!(keys("True", false, others.clone()), ["gpu:NoSchedule"]);

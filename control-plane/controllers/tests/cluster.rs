@@ -1,0 +1,113 @@
+//! Namespaces, accounts and nodes through the real pipeline.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{World, condition};
+
+fn pod(name: &str, node: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"nodeName": node, "containers": [{"name": "main", "image": "a:1"}]}})
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_namespace_gets_its_account_and_root_ca_also_after_someone_deletes_them() {
+    let world = World::start().await;
+    world.create("", "namespaces", "", json!({"metadata": {"name": "team"}})).await;
+    for _ in 0..2 {
+        let map = world
+            .until("both are there", || async {
+                world.get("", "serviceaccounts", "team", "default").await?;
+                world.get("", "configmaps", "team", "kube-root-ca.crt").await
+            })
+            .await;
+        assert_eq!(map["data"]["ca.crt"], "the root");
+        world.delete("", "serviceaccounts", "team", "default", None).await;
+        world.delete("", "configmaps", "team", "kube-root-ca.crt", None).await;
+    }
+    world.until("it is back", || world.get("", "configmaps", "team", "kube-root-ca.crt")).await;
+    world.patch("", "configmaps", "team", "kube-root-ca.crt", json!({"data": {"ca.crt": "forged", "more": "x"}})).await;
+    world
+        .until("it is put right", || async {
+            let map = world.get("", "configmaps", "team", "kube-root-ca.crt").await?;
+            (map["data"] == json!({"ca.crt": "the root"})).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_namespace_goes_with_all_it_holds_and_waits_for_finalizers() {
+    let world = World::start().await;
+    world.add_node("n1").await;
+    world.create("", "namespaces", "", json!({"metadata": {"name": "team"}})).await;
+    world.until("its account", || world.get("", "serviceaccounts", "team", "default")).await;
+    world.create("", "pods", "team", pod("a", "n1")).await;
+    world.create("", "configmaps", "team", json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}})).await;
+    world.create("", "configmaps", "default", json!({"metadata": {"name": "elsewhere"}})).await;
+    world.delete("", "namespaces", "", "team", None).await;
+    let namespace = world
+        .until("it says what it waits for", || async {
+            let namespace = world.get("", "namespaces", "", "team").await?;
+            let remaining = condition(&namespace, "NamespaceFinalizersRemaining")?;
+            (remaining["status"] == "True" && world.list("", "pods", "team").await.is_empty()).then_some(namespace)
+        })
+        .await;
+    assert_eq!(namespace["status"]["phase"], "Terminating");
+    let message = condition(&namespace, "NamespaceFinalizersRemaining").expect("stands")["message"].as_str().expect("is text");
+    assert!(message.contains("example.com/hold in 1 resource instances"), "{message}");
+    world.patch("", "configmaps", "team", "held", json!({"metadata": {"finalizers": null}})).await;
+    world.until("it is gone", || async { world.get("", "namespaces", "", "team").await.is_none().then_some(()) }).await;
+    assert!(world.get("", "configmaps", "default", "elsewhere").await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_node_is_tainted_its_pods_leave_after_their_toleration_and_it_comes_back() {
+    let world = World::start().await;
+    world.add_node("n1").await;
+    world.create("", "pods", "default", pod("a", "n1")).await;
+    world
+        .until("it runs", || async {
+            let pod = world.get("", "pods", "default", "a").await?;
+            (condition(&pod, "Ready")?["status"] == "True").then_some(())
+        })
+        .await;
+    let went_silent = world.clock.now();
+    world.silent.lock().insert("n1".to_owned());
+    let node = world
+        .until("the node is unknown and tainted", || async {
+            let node = world.get("", "nodes", "", "n1").await?;
+            let tainted = node["spec"]["taints"].as_array().is_some_and(|taints| taints.len() == 2);
+            (condition(&node, "Ready")?["status"] == "Unknown" && tainted).then_some(node)
+        })
+        .await;
+    assert_eq!(condition(&node, "Ready").expect("stands")["reason"], "NodeStatusUnknown");
+    let noticed = world.clock.now().duration_since(went_silent).as_secs();
+    assert!((40..=50).contains(&noticed), "noticed after {noticed} s");
+    world
+        .until("its pod is not ready", || async {
+            let pod = world.get("", "pods", "default", "a").await?;
+            (condition(&pod, "Ready")?["status"] == "False").then_some(())
+        })
+        .await;
+    world
+        .until("its pod is told to go", || async {
+            world.get("", "pods", "default", "a").await?["metadata"].get("deletionTimestamp").cloned()
+        })
+        .await;
+    let evicted = world.clock.now().duration_since(went_silent).as_secs();
+    assert!((340..=360).contains(&evicted), "evicted after {evicted} s; the default toleration is 300 s");
+    world.silent.lock().clear();
+    world
+        .until("the node is back and the pod ended", || async {
+            let node = world.get("", "nodes", "", "n1").await?;
+            let free = node["spec"].get("taints").and_then(Value::as_array).is_none_or(Vec::is_empty);
+            (free && world.get("", "pods", "default", "a").await.is_none()).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_of_a_node_that_is_gone_are_collected() {
+    let world = World::start().await;
+    world.create("", "pods", "default", pod("a", "gone")).await;
+    world.until("it is collected", || async { world.get("", "pods", "default", "a").await.is_none().then_some(()) }).await;
+}
