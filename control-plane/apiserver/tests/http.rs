@@ -91,7 +91,7 @@ async fn openapi_tells_clients_which_kinds_take_field_validation() {
     assert!(patch["parameters"].as_array().is_some_and(|all| all.iter().any(|p| p["name"] == "fieldValidation")));
     let spec = &document["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
     assert_eq!(spec["x-kubernetes-patch-merge-key"], "name");
-    assert_eq!(served.get("/openapi/v2").await.0, 404);
+    assert_eq!(served.get("/openapi/v2").await.1["swagger"], "2.0");
     assert_eq!(served.get("/version").await.1["minor"], "36");
 }
 
@@ -106,6 +106,24 @@ async fn who_may_not_is_told_in_kubernetes_words() {
     assert_eq!(status["message"], wanted);
     let (code, status) = answer(as_user("wrong").await.expect("an answer")).await;
     assert_eq!((code.as_u16(), &status["reason"], &status["message"]), (401, &json!("Unauthorized"), &json!("Unauthorized")));
+}
+
+#[tokio::test]
+async fn an_administrator_can_act_as_somebody_else_and_others_cannot() {
+    let served = served().await;
+    let as_nobody = served.request(Method::GET, PODS).header("impersonate-user", "nobody").send().await.expect("an answer");
+    let (code, status) = answer(as_nobody).await;
+    assert_eq!(code, 403);
+    assert!(status["message"].as_str().is_some_and(|message| message.contains("User \"nobody\" cannot list")), "{status}");
+    let nobody = served.request(Method::GET, PODS).bearer_auth("nobody").header("impersonate-user", "admin");
+    let (code, status) = answer(nobody.send().await.expect("an answer")).await;
+    assert_eq!(code, 403);
+    assert!(
+        status["message"].as_str().is_some_and(|message| message.contains("cannot impersonate resource \"users\"")),
+        "{status}"
+    );
+    let groups = served.request(Method::GET, PODS).header("impersonate-group", "g").send().await.expect("an answer");
+    assert_eq!(groups.status(), 400);
 }
 
 #[tokio::test]

@@ -43,13 +43,15 @@ impl Handler {
         let audit_id = request.headers().get("audit-id").cloned().or_else(|| uuid::Uuid::new_v4().to_string().parse().ok());
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let started = std::time::Instant::now();
-        let mut response = match self.authenticator.authenticate(peer, request.headers()) {
-            Err(status) => respond::status(&status),
-            Ok(user) => {
-                let user = Arc::new(user.unwrap_or_else(anonymous));
-                self.route(user, request).await.unwrap_or_else(|status| respond::status(&status))
-            }
+        let who = self
+            .authenticator
+            .authenticate(peer, request.headers())
+            .and_then(|user| super::impersonate::acting_as(&self.pipeline, user.unwrap_or_else(anonymous), request.headers()));
+        let answered = match who {
+            Ok(user) => self.route(Arc::new(user), request).await,
+            Err(status) => Err(status),
         };
+        let mut response = answered.unwrap_or_else(|status| respond::status(&status));
         tracing::debug!(
             %method, path = uri.path(), code = response.status().as_u16(), audit_id = ?audit_id,
             micros = started.elapsed().as_micros(), "request"
@@ -96,6 +98,7 @@ impl Handler {
                 text if text.starts_with("/healthz/") || text.starts_with("/livez/") || text.starts_with("/readyz/") => {
                     return Ok(respond::text(200, "ok"));
                 }
+                "/openapi/v2" => return Ok(openapi_v2(headers)),
                 "/openapi/v3" | "/openapi/v3/" => self.openapi.index(),
                 text => {
                     let group_version = text.strip_prefix("/openapi/v3/").ok_or_else(errors::no_such_path)?;
@@ -323,6 +326,20 @@ impl Handler {
             .ok_or_else(|| Status::not_found(&descriptor.group_resource(), &path.name))?;
         Ok(connector.connect(user, pod, &path.subresource, request).await)
     }
+}
+
+/// The older OpenAPI has no schemas here: all that asks for them (kubectl, before it sends a `v1.List`) takes that to
+/// mean that the server checks fields itself, which it does.
+fn openapi_v2(headers: &HeaderMap) -> Response {
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    // `openapi.v2.Document {swagger: "2.0"}`.
+    const DOCUMENT: &[u8] = b"\x0a\x032.0";
+    let accepted = headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accepted.contains("proto-openapi.spec.v2") {
+        return respond::bytes(200, PROTOBUF, DOCUMENT);
+    }
+    let info = serde_json::json!({"title": "Kubernetes", "version": version::GIT_VERSION});
+    respond::value(200, &serde_json::json!({"swagger": "2.0", "info": info, "paths": {}, "definitions": {}}), false)
 }
 
 fn is_answered_with_object(path: &ResourcePath) -> bool {

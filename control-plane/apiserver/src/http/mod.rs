@@ -3,6 +3,7 @@
 mod accept;
 mod body;
 mod handler;
+mod impersonate;
 mod list_body;
 mod params;
 mod path;

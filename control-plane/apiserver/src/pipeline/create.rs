@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mizzen_api::{Scope, Status};
+use mizzen_api::{Reason, Scope, Status};
 use mizzen_client::{ApiRequest, WriteOptions};
 use serde_json::Value;
 
@@ -14,6 +14,9 @@ use super::{Pipeline, Written};
 use crate::admission::{Attributes, Operation};
 use crate::auth::Identity;
 
+/// How many generated names are tried until one is free.
+const GENERATED_NAMES: u32 = 8;
+
 impl Pipeline {
     pub(super) async fn create(&self, user: &Arc<Identity>, target: &Target, request: ApiRequest) -> Result<Written, Status> {
         if target.descriptor.scope == Scope::Namespaced && target.namespace.is_empty() {
@@ -24,6 +27,14 @@ impl Pipeline {
         let mut object = parsed.value;
         metadata::fit_to_target(&mut object, target)?;
         let warnings = self.check_body(target, &target.descriptor.schema, &object, parsed.duplicates, validation)?;
+        let named = !metadata::text(&object, "name").is_empty();
+        for _ in 1..if named { 1 } else { GENERATED_NAMES } {
+            let attempt = self.store_new(user, target, object.clone(), &request.write, warnings.clone(), Ownership::Write).await;
+            match attempt {
+                Err(status) if status.is(Reason::AlreadyExists) => {}
+                done => return done,
+            }
+        }
         self.store_new(user, target, object, &request.write, warnings, Ownership::Write).await
     }
 

@@ -17,6 +17,9 @@ use super::target::Target;
 use crate::auth::{Action, Identity};
 use crate::errors;
 
+/// So many of the objects that are there at the start come in one batch.
+const BATCH: usize = 256;
+
 pub(crate) type WatchItem = Result<Vec<WatchEvent>, Status>;
 
 /// How often a watch that asked for bookmarks gets one when nothing else happens.
@@ -140,7 +143,7 @@ impl Watching {
             async move {
                 let (mut watching, mut next_bookmark) = state?;
                 if !watching.initial.is_empty() {
-                    let batch = watching.initial.drain(..).collect();
+                    let batch = watching.initial.drain(..watching.initial.len().min(BATCH)).collect();
                     return Some((Ok(batch), Some((watching, next_bookmark))));
                 }
                 loop {
