@@ -45,8 +45,8 @@ pub(crate) enum HookError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{operation}: {status}")]
-    Api { operation: String, status: Box<mizzen_api::Status> },
+    #[error(transparent)]
+    Api(#[from] mizzen_reconcile::Error),
     #[error("a worker ended before it answered")]
     Worker,
 }

@@ -16,7 +16,6 @@ pub(crate) struct Ready {
     pub(crate) network: PodNetwork,
     pub(crate) mounted: Mounted,
     pub(crate) cgroup: String,
-    pub(crate) wasm: bool,
 }
 
 pub(crate) async fn prepare(shared: &Shared, pod: &Pod, wasm: bool) -> Result<Ready, HookError> {
@@ -25,7 +24,7 @@ pub(crate) async fn prepare(shared: &Shared, pod: &Pod, wasm: bool) -> Result<Re
     let context = shared.context(pod, &network.addresses);
     let mounted = shared.volumes.setup(&context).await.map_err(|(volume, source)| HookError::Volume { volume, source })?;
     files::write(shared, pod, &network.addresses).await?;
-    Ok(Ready { network, mounted, cgroup, wasm })
+    Ok(Ready { network, mounted, cgroup })
 }
 
 async fn make_cgroup(shared: &Shared, pod: &Pod) -> Result<String, HookError> {

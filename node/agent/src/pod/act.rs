@@ -111,10 +111,8 @@ async fn delete(shared: &Shared, pod: &Pod) -> Result<(), HookError> {
     let of = |field: &Option<String>| field.clone().unwrap_or_default();
     let (namespace, name) = (of(&pod.metadata.namespace), of(&pod.metadata.name));
     let options = DeleteOptions { grace_period_seconds: Some(0), uid: pod.metadata.uid.clone(), ..DeleteOptions::default() };
-    match typed::delete::<Pod>(shared.client.as_ref(), &namespace, &name, options).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(HookError::Config(error.to_string())),
-    }
+    typed::delete::<Pod>(shared.client.as_ref(), &namespace, &name, options).await?;
+    Ok(())
 }
 
 pub(super) fn tell_prepare_failed(shared: &Shared, pod: &Pod, error: &HookError) {

@@ -1,1 +1,204 @@
+use serde_json::json;
 
+use super::super::fixtures::{World, at, failure};
+use super::*;
+
+fn start(container: &str, attempt: u32) -> Command {
+    Command::Start { container: container.into(), attempt }
+}
+
+fn pull(container: &str) -> Command {
+    Command::Pull { container: container.into() }
+}
+
+fn stop(container: &str, grace: i64) -> Command {
+    Command::Stop { container: container.into(), id: format!("{container}-0"), grace, why: Why::PodEnds }
+}
+
+fn two() -> World {
+    World::new(json!({"containers": [{"name": "a"}, {"name": "b"}]}))
+}
+
+fn with_init() -> World {
+    World::new(json!({
+        "initContainers": [{"name": "i1"}, {"name": "side", "restartPolicy": "Always"}, {"name": "i2"}],
+        "containers": [{"name": "a"}, {"name": "b"}]
+    }))
+}
+
+#[test]
+fn images_are_asked_for_together_and_before_the_network() {
+    let mut world = two().image("a", ImageView::Unknown).image("b", ImageView::Unknown);
+    world.prepared = Prepared::No;
+    assert_eq!(world.commands(), [pull("a"), pull("b")]);
+}
+
+#[test]
+fn the_network_is_made_as_soon_as_it_is_known_of_which_kind() {
+    for (a, b, wanted) in [
+        (ImageView::Ready { wasm: false }, ImageView::Unknown, Some(false)),
+        (ImageView::Ready { wasm: true }, ImageView::Unknown, None),
+        (ImageView::Ready { wasm: true }, ImageView::Ready { wasm: true }, Some(true)),
+        (ImageView::Ready { wasm: true }, ImageView::Ready { wasm: false }, Some(false)),
+    ] {
+        let mut world = two().image("a", a.clone()).image("b", b.clone());
+        world.prepared = Prepared::No;
+        let prepare = world.commands().into_iter().find(|command| matches!(command, Command::Prepare { .. }));
+        assert_eq!(prepare, wanted.map(|wasm| Command::Prepare { wasm }), "{a:?} {b:?}");
+    }
+}
+
+#[test]
+fn a_preparation_that_failed_waits() {
+    let mut world = World::one("Always");
+    world.prepared = Prepared::Failed { retry_at: at(5) };
+    assert_eq!(world.decide(), Decision { commands: vec![], wake_at: Some(at(5)) });
+    assert_eq!(world.now(5).commands(), [Command::Prepare { wasm: false }]);
+}
+
+#[test]
+fn main_containers_start_together() {
+    assert_eq!(two().commands(), [start("a", 0), start("b", 0)]);
+    assert_eq!(two().running("a", 0).commands(), [start("b", 0)]);
+    assert!(two().running("a", 0).running("b", 0).commands().is_empty());
+}
+
+#[test]
+fn init_containers_run_one_after_the_other_and_a_sidecar_only_has_to_be_up() {
+    let world = with_init();
+    assert_eq!(world.commands(), [start("i1", 0)]);
+    let world = world.running("i1", 0);
+    assert!(world.commands().is_empty());
+    let world = world.exited("i1", 0, 1, 0);
+    assert_eq!(world.commands(), [start("side", 0)]);
+    let world = world.running("side", 0).probes("side", false, false);
+    assert!(world.commands().is_empty(), "its startup probe has not passed");
+    let world = world.probes("side", true, false);
+    assert_eq!(world.commands(), [start("i2", 0)]);
+    let world = world.running("i2", 0).exited("i2", 0, 2, 0);
+    assert_eq!(world.commands(), [start("a", 0), start("b", 0)]);
+    let world = world.running("a", 0).running("b", 0).exited("side", 1, 3, 0).now(3);
+    assert_eq!(world.commands(), [start("side", 1)], "a sidecar is kept up beside the others");
+}
+
+#[test]
+fn an_init_container_that_fails_is_tried_again_unless_the_policy_is_never() {
+    for (policy, commands) in
+        [("Always", vec![start("i", 1)]), ("OnFailure", vec![start("i", 1)]), ("Never", vec![Command::Release])]
+    {
+        let spec = json!({"restartPolicy": policy, "initContainers": [{"name": "i"}], "containers": [{"name": "a"}]});
+        let world = World::new(spec).running("i", 0).exited("i", 1, 1, 0).now(1);
+        assert_eq!(world.commands(), commands, "{policy}");
+    }
+}
+
+#[test]
+fn containers_restart_as_the_policy_says() {
+    for (policy, code, restarts) in
+        [("Always", 0, true), ("Always", 1, true), ("OnFailure", 0, false), ("OnFailure", 1, true), ("Never", 1, false)]
+    {
+        let commands = World::one(policy).running("a", 0).exited("a", code, 1, 0).now(1).commands();
+        let expected = if restarts { vec![start("a", 1)] } else { vec![Command::Release] };
+        assert_eq!(commands, expected, "{policy} {code}");
+    }
+}
+
+#[test]
+fn a_restart_waits_for_its_back_off_and_asks_for_the_image_again() {
+    let world = World::one("Always").running("a", 3).exited("a", 1, 5, 10).image("a", ImageView::Unknown).now(14);
+    assert_eq!(world.decide(), Decision { commands: vec![], wake_at: Some(at(15)) });
+    assert_eq!(world.now(15).commands(), [pull("a")]);
+}
+
+#[test]
+fn a_pull_that_failed_waits_and_shows_as_a_back_off_on_the_way() {
+    let failed = ImageView::Failed(failure("ErrImagePull", 0, 10));
+    let mut world = World::one("Always").image("a", failed).now(1);
+    world.prepared = Prepared::No;
+    assert_eq!(world.decide(), Decision { commands: vec![], wake_at: Some(at(3)) });
+    let world = world.now(4);
+    assert_eq!(world.decide().wake_at, Some(at(10)));
+    assert_eq!(world.now(10).commands(), [pull("a")]);
+}
+
+#[test]
+fn a_start_that_failed_waits() {
+    let world = World::one("Always").start_error("a", "CreateContainerConfigError", 3);
+    assert_eq!(world.decide(), Decision { commands: vec![], wake_at: Some(at(3)) });
+    assert_eq!(world.now(3).commands(), [start("a", 0)]);
+}
+
+#[test]
+fn an_unhealthy_container_is_stopped_with_the_pods_grace() {
+    let commands = World::one("Always").running("a", 0).unhealthy("a").commands();
+    let why = Why::Unhealthy("liveness probe".into());
+    assert_eq!(commands, [Command::Stop { container: "a".into(), id: "a-0".into(), grace: 30, why }]);
+}
+
+#[test]
+fn the_active_deadline_ends_the_pod() {
+    let spec = json!({"activeDeadlineSeconds": 60, "restartPolicy": "Always", "containers": [{"name": "a"}]});
+    let world = World::new(spec).running("a", 0).now(59);
+    assert_eq!(world.decide(), Decision { commands: vec![], wake_at: Some(at(60)) });
+    let world = world.now(60);
+    assert_eq!(world.commands(), [stop("a", 30)]);
+    assert_eq!(world.exited("a", 137, 61, 0).now(62).commands(), [Command::Release]);
+}
+
+#[test]
+fn a_pod_that_is_over_keeps_its_containers_until_it_is_deleted() {
+    let mut world = World::one("Never").running("a", 0).exited("a", 0, 1, 0).told(json!({"phase": "Succeeded"}));
+    world.released = true;
+    assert!(world.commands().is_empty());
+    assert_eq!(world.deleted(30).commands(), [Command::Remove { id: "a-0".into() }]);
+}
+
+#[test]
+fn a_refused_pod_starts_nothing() {
+    let mut world = World::one("Always");
+    world.rejected = Some(("OutOfcpu".into(), "why".into()));
+    world.released = true;
+    assert!(world.commands().is_empty());
+}
+
+#[test]
+fn a_deleted_pod_ends_step_by_step_sidecars_last() {
+    let mut world =
+        with_init().exited("i1", 0, 1, 0).running("side", 0).exited("i2", 0, 1, 0).running("a", 0).running("b", 0).deleted(7);
+    assert_eq!(world.commands(), [stop("a", 7), stop("b", 7)]);
+    world = world.exited("a", 0, 2, 0);
+    assert_eq!(world.commands(), [stop("b", 7)]);
+    world = world.exited("b", 0, 2, 0);
+    assert_eq!(world.commands(), [stop("side", 7)]);
+    world = world.exited("side", 0, 3, 0);
+    let removed = ["a-0", "b-0", "i1-0", "i2-0", "side-0"].map(|id| Command::Remove { id: id.into() });
+    assert_eq!(world.commands(), removed);
+    for view in world.containers.values_mut() {
+        view.current = None;
+    }
+    assert_eq!(world.commands(), [Command::Teardown]);
+    world.torn_down = true;
+    assert_eq!(world.commands(), [Command::Delete]);
+    world.gone = true;
+    assert_eq!(world.commands(), [Command::Forget]);
+}
+
+#[test]
+fn a_pod_that_vanished_from_the_api_is_ended_too() {
+    let mut world = World::one("Always").running("a", 0);
+    world.gone = true;
+    assert_eq!(world.commands(), [stop("a", 30)]);
+}
+
+#[test]
+fn attempts_before_the_previous_one_are_removed() {
+    let mut world = World::one("Always").running("a", 5);
+    world.containers.get_mut("a").expect("is there").older = vec!["a-3".into()];
+    assert_eq!(world.commands(), [Command::Remove { id: "a-3".into() }]);
+}
+
+#[test]
+fn volumes_are_refreshed_when_it_is_time() {
+    let commands = World::one("Always").running("a", 0).now(1_000_000).commands();
+    assert_eq!(commands, [Command::Refresh]);
+}

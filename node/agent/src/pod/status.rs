@@ -82,6 +82,12 @@ fn phase_of(view: &View<'_>) -> (Phase, Option<String>, Option<String>) {
 fn container_status(view: &View<'_>, container: &Container, init: bool) -> ContainerStatus {
     let nothing = ContainerView::default();
     let known = view.container(&container.name).unwrap_or(&nothing);
+    if known.current.is_none()
+        && view.finished.is_some()
+        && let Some(told) = told(view, &container.name)
+    {
+        return told;
+    }
     let asked = container.image.clone().unwrap_or_default();
     let (state, last_state) = states(view, container, known, init);
     let current = known.current.as_ref();
@@ -103,6 +109,13 @@ fn container_status(view: &View<'_>, container: &Container, init: bool) -> Conta
         last_state: Some(last_state),
         ..ContainerStatus::default()
     }
+}
+
+/// What the API was told of a container before.
+fn told(view: &View<'_>, name: &str) -> Option<ContainerStatus> {
+    let status = view.pod.status.as_ref()?;
+    let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+    all.into_iter().find(|status| status.name == name).cloned()
 }
 
 pub(crate) fn container_id(id: &str) -> String {
