@@ -331,7 +331,7 @@ impl Handler {
 /// The older OpenAPI has no schemas here: all that asks for them (kubectl, before it sends a `v1.List`) takes that to
 /// mean that the server checks fields itself, which it does.
 fn openapi_v2(headers: &HeaderMap) -> Response {
-    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
     // `openapi.v2.Document {swagger: "2.0"}`.
     const DOCUMENT: &[u8] = b"\x0a\x032.0";
     let accepted = headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
