@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, State};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteScope};
 use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::task::AbortHandle;
@@ -129,6 +130,23 @@ impl Links {
             other => other,
         };
         done.map_err(failed("create veth", pair.outside))
+    }
+
+    /// Waits until the kernel has noticed that a link's other end is up: until then the bridge drops what comes, and a first
+    /// connection would lose a second to its retransmission. Gives up after a second; the pod then only starts slowly.
+    pub(crate) async fn carrier(&self, link: &str) -> Result<(), NetworkError> {
+        for _ in 0..1000 {
+            let found = self.handle.link().get().match_name(link).execute().try_next().await.map_err(failed("look up", link))?;
+            let up = |a: &LinkAttribute| matches!(a, LinkAttribute::OperState(State::Up));
+            if found.is_none_or(|m| m.attributes.iter().any(up)) {
+                return Ok(());
+            }
+            // Reading it makes the kernel take notice now; by itself it may take its time, a second at worst.
+            let _ = std::fs::read_to_string(format!("/sys/class/net/{link}/carrier"));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tracing::warn!(link, "the kernel does not report the link as up");
+        Ok(())
     }
 
     /// No error when there is none.

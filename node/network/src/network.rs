@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
@@ -30,6 +31,7 @@ pub struct Network {
     ledger: Mutex<Ledger>,
     turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
     wasm: WasmSpace,
+    bridge_up: AtomicBool,
 }
 
 /// Who has what.
@@ -67,6 +69,7 @@ impl Network {
             ledger: Mutex::new(ledger),
             turns: Mutex::default(),
             wasm: WasmSpace::default(),
+            bridge_up: AtomicBool::new(false),
             config,
         })
     }
@@ -157,6 +160,8 @@ impl Network {
             ledger.addresses.release(address, uid);
         }
         ledger.pods.remove(uid);
+        // A bridge without ports loses its carrier again.
+        self.bridge_up.store(false, Ordering::Relaxed);
         // Unless somebody waits: a newcomer must not get a turn beside theirs.
         let mut turns = self.turns.lock();
         if turns.get(uid).is_some_and(|turn| Arc::strong_count(turn) <= 2) {
@@ -259,7 +264,18 @@ impl Network {
         inside.loopback_up().await?;
         inside.up(index, INTERFACE).await?;
         inside.add_address(index, INTERFACE, address, self.subnet.prefix()).await?;
-        inside.add_routes(index, INTERFACE, self.subnet, false).await
+        inside.add_routes(index, INTERFACE, self.subnet, false).await?;
+        self.carrier(&veth).await
+    }
+
+    /// Waits for a port of the bridge and, the first time, for the bridge, which has no carrier without ports.
+    pub(crate) async fn carrier(&self, port: &str) -> Result<(), NetworkError> {
+        self.links.carrier(port).await?;
+        if !self.bridge_up.load(Ordering::Relaxed) {
+            self.links.carrier(&self.config.bridge()).await?;
+            self.bridge_up.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Makes the table lead the pod's host ports to it. Touches nftables only when they changed.

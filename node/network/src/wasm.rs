@@ -77,6 +77,7 @@ impl WasmSpace {
         let interface = links.index_of(INTERFACE).await?;
         links.loopback_up().await?;
         links.up(interface, INTERFACE).await?;
+        network.carrier(&network.config.wasm_veth()).await?;
         if !namespace::is_pinned(&pin) {
             namespace::pin(&file, &pin)?;
         }
