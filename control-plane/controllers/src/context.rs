@@ -9,10 +9,11 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::ClientFor;
 use crate::caches::Caches;
 
 pub(crate) struct Context {
-    pub(crate) client_for: Arc<dyn Fn(&str) -> Arc<dyn Client> + Send + Sync>,
+    pub(crate) client_for: ClientFor,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registry: Registry,
     pub(crate) root_ca_pem: String,

@@ -29,9 +29,12 @@ use tokio_util::sync::CancellationToken;
 use caches::Caches;
 use context::Context;
 
+/// Gives the API as seen by a service account of `kube-system`.
+pub type ClientFor = Arc<dyn Fn(&str) -> Arc<dyn Client> + Send + Sync>;
+
 pub struct ControllersConfig {
     /// The API as seen by a controller's service account in `kube-system`, such as `replicaset-controller`.
-    pub client_for: Arc<dyn Fn(&str) -> Arc<dyn Client> + Send + Sync>,
+    pub client_for: ClientFor,
     pub clock: Arc<dyn Clock>,
     /// The resources that garbage collection and namespace deletion cover.
     pub registry: Registry,

@@ -63,6 +63,7 @@ async fn a_deleted_namespace_goes_with_all_it_holds_and_waits_for_finalizers() {
 async fn a_silent_node_is_tainted_its_pods_leave_after_their_toleration_and_it_comes_back() {
     let world = World::start().await;
     world.add_node("n1").await;
+    world.add_node("n2").await;
     world.create("", "pods", "default", pod("a", "n1")).await;
     world
         .until("it runs", || async {
@@ -110,4 +111,21 @@ async fn pods_of_a_node_that_is_gone_are_collected() {
     let world = World::start().await;
     world.create("", "pods", "default", pod("a", "gone")).await;
     world.until("it is collected", || async { world.get("", "pods", "default", "a").await.is_none().then_some(()) }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pods_of_the_only_node_stay_when_it_falls_silent() {
+    let world = World::start().await;
+    world.add_node("n1").await;
+    world.create("", "pods", "default", pod("a", "n1")).await;
+    world.silent.lock().insert("n1".to_owned());
+    world
+        .until("the node is unknown and takes no more pods", || async {
+            let node = world.get("", "nodes", "", "n1").await?;
+            (node["spec"]["taints"][0]["key"] == "node.kubernetes.io/unreachable").then_some(())
+        })
+        .await;
+    tokio::time::sleep(std::time::Duration::from_secs(600)).await;
+    let pod = world.get("", "pods", "default", "a").await.expect("is there");
+    assert_eq!(pod["metadata"].get("deletionTimestamp"), None);
 }

@@ -34,12 +34,17 @@ impl Cluster {
             return None;
         };
         let mut fresh = NodeInfo::clone(node);
-        for pod in self.placed.values().filter(|pod| pod.node == name) {
-            fresh.add_pod(pod.clone());
-        }
-        match self.nodes.insert(name.to_owned(), Arc::new(fresh)) {
-            None => Some(ClusterEvent::NodeAdded),
+        match self.nodes.remove(name) {
+            None => {
+                for pod in self.placed.values().filter(|pod| pod.node == name) {
+                    fresh.add_pod(pod.clone());
+                }
+                self.nodes.insert(name.to_owned(), Arc::new(fresh));
+                Some(ClusterEvent::NodeAdded)
+            }
             Some(old) => {
+                fresh.inherit(NodeInfo::clone(&old));
+                self.nodes.insert(name.to_owned(), Arc::new(fresh));
                 let changed = old.labels != node.labels
                     || old.taints != node.taints
                     || old.unschedulable != node.unschedulable

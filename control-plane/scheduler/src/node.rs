@@ -25,6 +25,10 @@ pub struct NodeInfo {
     pub scoring: (i64, i64),
     /// Pods bound or assumed to be here that are not finished, by uid.
     pub pods: HashMap<String, Arc<PodInfo>>,
+    /// Those of [`NodeInfo::pods`] that state inter-pod affinity: most clusters have few.
+    pub social: HashMap<String, Arc<PodInfo>>,
+    /// How many of [`NodeInfo::pods`] each controller has here, by its uid; those on their way out do not count.
+    pub by_owner: HashMap<String, usize>,
 }
 
 impl NodeInfo {
@@ -58,6 +62,12 @@ impl NodeInfo {
         self.requested.add(&pod.requests);
         self.scoring.0 = self.scoring.0.saturating_add(pod.scoring.0);
         self.scoring.1 = self.scoring.1.saturating_add(pod.scoring.1);
+        if counts_for_owner(&pod) {
+            *self.by_owner.entry(pod.owner.clone()).or_default() += 1;
+        }
+        if pod.is_social() {
+            self.social.insert(pod.uid.clone(), pod);
+        }
     }
 
     pub fn remove_pod(&mut self, uid: &str) {
@@ -70,5 +80,27 @@ impl NodeInfo {
         self.requested.subtract(&pod.requests);
         self.scoring.0 = self.scoring.0.saturating_sub(pod.scoring.0);
         self.scoring.1 = self.scoring.1.saturating_sub(pod.scoring.1);
+        self.social.remove(&pod.uid);
+        if counts_for_owner(pod)
+            && let Some(count) = self.by_owner.get_mut(&pod.owner)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_owner.remove(&pod.owner);
+            }
+        }
     }
+
+    /// Takes over the pods of an earlier version of this node.
+    pub(crate) fn inherit(&mut self, earlier: Self) {
+        self.requested = earlier.requested;
+        self.scoring = earlier.scoring;
+        self.pods = earlier.pods;
+        self.social = earlier.social;
+        self.by_owner = earlier.by_owner;
+    }
+}
+
+fn counts_for_owner(pod: &PodInfo) -> bool {
+    !pod.owner.is_empty() && !pod.terminating
 }

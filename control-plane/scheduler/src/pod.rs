@@ -91,6 +91,11 @@ impl PodInfo {
         })
     }
 
+    /// Whether it states affinity or anti-affinity to other pods.
+    pub fn is_social(&self) -> bool {
+        self.affinity.as_ref().is_some_and(|affinity| affinity.pod_affinity.is_some() || affinity.pod_anti_affinity.is_some())
+    }
+
     pub(crate) fn reference(&self) -> ObjectReference {
         ObjectReference {
             api_version: Some("v1".to_owned()),

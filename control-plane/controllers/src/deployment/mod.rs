@@ -9,6 +9,8 @@ mod progress;
 mod rolling;
 mod scale;
 mod template;
+#[cfg(test)]
+mod tests;
 mod view;
 mod world;
 

@@ -61,8 +61,7 @@ impl Reconciler for Namespaces {
         }
         let remaining = self.empty(&key.name).await;
         if !remaining.is_nothing() {
-            let namespace = self.tell(&namespace, &remaining).await?;
-            drop(namespace);
+            self.tell(&namespace, &remaining).await?;
             return Ok(Action::RequeueAfter(AGAIN));
         }
         let left: Vec<_> = finalizers.into_iter().filter(|finalizer| finalizer != FINALIZER).collect();
@@ -107,13 +106,13 @@ impl Namespaces {
         Ok(())
     }
 
-    async fn tell(&self, namespace: &Object, remaining: &Remaining) -> Result<Option<Arc<Object>>, Error> {
+    async fn tell(&self, namespace: &Object, remaining: &Remaining) -> Result<(), Error> {
         let status = typed::view::<Namespace>(namespace)?.status.clone().unwrap_or_default();
         let told = conditions::with(&status, remaining, self.clock.now());
         if told == status {
-            return Ok(None);
+            return Ok(());
         }
-        typed::update_status::<Namespace>(self.client.as_ref(), namespace, &told).await.map(Some)
+        typed::update_status::<Namespace>(self.client.as_ref(), namespace, &told).await.map(drop)
     }
 }
 

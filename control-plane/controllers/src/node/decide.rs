@@ -57,7 +57,7 @@ pub(super) fn silenced(node: &Node, now: Timestamp) -> Option<Value> {
         Some(condition)
     };
     let conditions: Vec<_> = REPORTED.into_iter().filter_map(unknown).collect();
-    (!conditions.is_empty()).then(|| Value::Array(conditions))
+    (!conditions.is_empty()).then_some(Value::Array(conditions))
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ impl Reconciler for Nodes {
             self.mark_silent(&object, conditions).await?;
             return Ok(Action::RequeueAfter(Duration::from_millis(50)));
         }
-        let wanted = taints::wanted(&node, now);
+        let wanted = taints::wanted(&node, self.all_lost(), now);
         if node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).map_or(&[][..], Vec::as_slice) != wanted {
             typed::update::<Node>(self.client.as_ref(), &object, |document| document["spec"]["taints"] = json!(wanted)).await?;
             return Ok(Action::RequeueAfter(Duration::from_millis(50)));
@@ -128,6 +128,12 @@ impl Nodes {
                 fresh
             }
         }
+    }
+
+    /// Whether no node of the cluster is ready.
+    fn all_lost(&self) -> bool {
+        let ready = |node: &Arc<Object>| typed::view::<Node>(node).is_ok_and(|node| decide::ready(&node) == "True");
+        !self.nodes.list().iter().any(ready)
     }
 
     async fn mark_silent(&self, object: &Object, conditions: serde_json::Value) -> Result<(), Error> {

@@ -28,14 +28,19 @@ fn is_managed(taint: &Taint) -> bool {
     }
 }
 
-/// All taints the node should have: those of others as they are, and its own as its state calls for.
-pub(super) fn wanted(node: &Node, now: Timestamp) -> Vec<Taint> {
+/// All taints the node should have: those of others as they are, and its own as its state calls for. While no node
+/// at all is ready (`all_lost`), none drives its pods out: the fault is then more likely the control plane's, and the
+/// pods would have nowhere to go.
+pub(super) fn wanted(node: &Node, all_lost: bool, now: Timestamp) -> Vec<Taint> {
     let present = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
     let mut called_for: Vec<(&str, &str)> = match ready(node) {
         "True" => Vec::new(),
         "Unknown" => vec![(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")],
         _ => vec![(NOT_READY, "NoSchedule"), (NOT_READY, "NoExecute")],
     };
+    if all_lost {
+        called_for.retain(|(_, effect)| *effect != "NoExecute");
+    }
     let pressed = |(kind, key)| condition(node, kind).filter(|condition| condition.status == "True").map(|_| (key, "NoSchedule"));
     called_for.extend(PRESSURES.into_iter().filter_map(pressed));
     if node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true) {
@@ -66,21 +71,24 @@ mod tests {
     #[test]
     fn taints_follow_the_conditions_and_those_of_others_stay() {
         let now = Timestamp::from_second(100).expect("in range");
-        let keys = |ready: &str, unschedulable: bool, taints: serde_json::Value| {
+        let keys_of = |ready: &str, unschedulable: bool, taints: serde_json::Value, all_lost: bool| {
             let node = json!({
                 "spec": {"unschedulable": unschedulable, "taints": taints},
                 "status": {"conditions": [{"type": "Ready", "status": ready}, {"type": "DiskPressure", "status": "False"}]},
             });
-            let taints = wanted(&serde_json::from_value(node).expect("is a node"), now);
+            let taints = wanted(&serde_json::from_value(node).expect("is a node"), all_lost, now);
             taints
                 .into_iter()
                 .map(|taint| format!("{}:{}", taint.key.trim_start_matches("node.kubernetes.io/"), taint.effect))
                 .collect::<Vec<_>>()
         };
+        let keys = |ready: &str, unschedulable, taints| keys_of(ready, unschedulable, taints, false);
         let others = json!([{"key": "gpu", "effect": "NoSchedule"}, {"key": NOT_READY, "effect": "NoExecute"}]);
         assert_eq!(keys("True", false, others.clone()), ["gpu:NoSchedule"]);
         assert_eq!(keys("False", false, others.clone()), ["gpu:NoSchedule", "not-ready:NoExecute", "not-ready:NoSchedule"]);
         assert_eq!(keys("Unknown", false, others), ["gpu:NoSchedule", "unreachable:NoSchedule", "unreachable:NoExecute"]);
         assert_eq!(keys("True", true, json!([])), ["unschedulable:NoSchedule"]);
+        let evicting = json!([{"key": UNREACHABLE, "effect": "NoExecute"}]);
+        assert_eq!(keys_of("Unknown", false, evicting, true), ["unreachable:NoSchedule"], "no node is left");
     }
 }

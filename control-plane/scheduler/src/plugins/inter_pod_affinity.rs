@@ -93,10 +93,6 @@ fn preferences(pod: &PodInfo) -> Vec<Term> {
     terms
 }
 
-fn has_affinity(pod: &PodInfo) -> bool {
-    pod.affinity.as_ref().is_some_and(|affinity| affinity.pod_affinity.is_some() || affinity.pod_anti_affinity.is_some())
-}
-
 #[derive(Default)]
 struct Relations {
     wanted: Vec<Term>,
@@ -113,8 +109,9 @@ struct Relations {
 
 fn relate(pod: &PodInfo, nodes: &[Arc<NodeInfo>]) -> Relations {
     let mut relations = Relations { wanted: wanted(pod), unwanted: unwanted(pod), ..Relations::default() };
+    let looks_around = !relations.wanted.is_empty() || !relations.unwanted.is_empty();
     for node in nodes {
-        for other in node.pods.values() {
+        for other in node.pods.values().filter(|_| looks_around) {
             if !relations.wanted.is_empty() && relations.wanted.iter().all(|term| term.matches(other)) {
                 for domain in relations.wanted.iter().filter_map(|term| term.domain(node)) {
                     *relations.near.entry(domain).or_default() += 1;
@@ -123,10 +120,10 @@ fn relate(pod: &PodInfo, nodes: &[Arc<NodeInfo>]) -> Relations {
             relations
                 .far
                 .extend(relations.unwanted.iter().filter(|term| term.matches(other)).filter_map(|term| term.domain(node)));
-            if has_affinity(other) {
-                let theirs = unwanted(other);
-                relations.kept_off.extend(theirs.iter().filter(|term| term.matches(pod)).filter_map(|term| term.domain(node)));
-            }
+        }
+        for other in node.social.values() {
+            let theirs = unwanted(other);
+            relations.kept_off.extend(theirs.iter().filter(|term| term.matches(pod)).filter_map(|term| term.domain(node)));
         }
     }
     relations.is_first = relations.near.is_empty() && relations.wanted.iter().all(|term| term.matches(pod));
@@ -157,15 +154,19 @@ struct Attraction(HashMap<Domain, i64>);
 
 fn attract(pod: &PodInfo, nodes: &[Arc<NodeInfo>]) -> Attraction {
     let mine = preferences(pod);
-    let mut points = HashMap::new();
+    let mut points: HashMap<Domain, i64> = HashMap::new();
     for node in nodes {
-        for other in node.pods.values() {
-            let theirs =
-                if has_affinity(other) { preferences(other).into_iter().chain(wanted(other)).collect() } else { Vec::new() };
-            let drawn = mine.iter().filter(|term| term.matches(other)).chain(theirs.iter().filter(|term| term.matches(pod)));
-            for (domain, weight) in drawn.filter_map(|term| Some((term.domain(node)?, term.weight))) {
-                *points.entry(domain).or_insert(0) += weight;
+        let mut draw = |term: &Term| {
+            if let Some(domain) = term.domain(node) {
+                *points.entry(domain).or_insert(0) += term.weight;
             }
+        };
+        for other in node.pods.values().filter(|_| !mine.is_empty()) {
+            mine.iter().filter(|term| term.matches(other)).for_each(&mut draw);
+        }
+        for other in node.social.values() {
+            let theirs: Vec<Term> = preferences(other).into_iter().chain(wanted(other)).collect();
+            theirs.iter().filter(|term| term.matches(pod)).for_each(&mut draw);
         }
     }
     Attraction(points)

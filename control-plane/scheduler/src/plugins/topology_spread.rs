@@ -95,13 +95,16 @@ impl Constraint {
         }
     }
 
-    fn counts(&self, pod: &PodInfo, other: &PodInfo) -> bool {
-        !other.terminating
-            && other.key.namespace == pod.key.namespace
-            && match &self.counted {
-                Counted::Selected(selector) => selector.matches(&other.labels),
-                Counted::SameOwner => other.owner == pod.owner,
+    fn count_on(&self, pod: &PodInfo, node: &NodeInfo) -> usize {
+        match &self.counted {
+            Counted::SameOwner => node.by_owner.get(&pod.owner).copied().unwrap_or(0),
+            Counted::Selected(selector) => {
+                let counts = |other: &&Arc<PodInfo>| {
+                    !other.terminating && other.key.namespace == pod.key.namespace && selector.matches(&other.labels)
+                };
+                node.pods.values().filter(counts).count()
             }
+        }
     }
 
     fn count_all(&mut self, pod: &PodInfo, nodes: &[Arc<NodeInfo>], required_keys: &HashSet<String>) {
@@ -113,7 +116,7 @@ impl Constraint {
                 continue;
             }
             if let Some(domain) = self.domain(node).map(str::to_owned) {
-                let count = node.pods.values().filter(|other| self.counts(pod, other)).count();
+                let count = self.count_on(pod, node);
                 *self.domains.entry(domain).or_insert(0) += i64::try_from(count).unwrap_or(i64::MAX);
             }
         }
