@@ -370,3 +370,19 @@ async fn a_new_pod_gets_its_account_its_token_and_its_tolerations() {
     assert_eq!(refused.code, 403);
     assert!(refused.message.contains("serviceaccount \"stranger\" not found"), "{}", refused.message);
 }
+
+#[tokio::test]
+async fn patches_cannot_nest_a_document_deeper_than_it_can_be_read() {
+    let (_server, client) = server().await;
+    client.write(ApiRequest::create(&config_maps(), "default", config_map("deep"))).await.expect("creates");
+    let nested = |levels: usize| (0..levels).fold(json!({}), |inner, _| json!({ "x": inner }));
+    let path = format!("/x{}", "/x".repeat(90));
+    let patch = |value: Value| client.write(ApiRequest::patch(&config_maps(), "default", "deep", PatchKind::Json, value));
+    let first = patch(json!([{"op": "add", "path": "/x", "value": nested(95)}])).await;
+    let second = patch(json!([{"op": "add", "path": path, "value": nested(95)}])).await;
+    assert!(first.is_err() || second.is_err());
+    client
+        .write(ApiRequest::delete(&config_maps(), "default", "deep", DeleteOptions::default()))
+        .await
+        .expect("can still be deleted");
+}

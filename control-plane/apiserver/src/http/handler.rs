@@ -10,6 +10,7 @@ use mizzen_client::{ApiRequest, PatchKind};
 use rustls_pki_types::CertificateDer;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::accept::{self, Accepted, Shape};
 use super::list_body::{self, ListBody};
@@ -48,7 +49,10 @@ impl Handler {
             .authenticate(peer, request.headers())
             .and_then(|user| super::impersonate::acting_as(&self.pipeline, user.unwrap_or_else(anonymous), request.headers()));
         let answered = match who {
-            Ok(user) => self.route(Arc::new(user), request).await,
+            Ok(user) => {
+                let span = tracing::debug_span!("request", audit_id = ?audit_id, user = user.username);
+                self.route(Arc::new(user), request).instrument(span).await
+            }
             Err(status) => Err(status),
         };
         let mut response = answered.unwrap_or_else(|status| respond::status(&status));
@@ -124,6 +128,8 @@ impl Handler {
             }
             Method::GET | Method::HEAD if collection => self.list(&user, &gvr, &path, &params, request.headers()).await,
             Method::GET | Method::HEAD => self.get(&user, &gvr, &path, &params, request.headers()).await,
+            // An object is created in its collection; a name is there for its subresources.
+            Method::POST if !collection && path.subresource.is_empty() => Err(errors::method_not_allowed()),
             Method::POST => self.write(user, Verb::Create, &gvr, &path, &params, request).await,
             Method::PUT if !collection => self.write(user, Verb::Update, &gvr, &path, &params, request).await,
             Method::PATCH if !collection => self.write(user, Verb::Patch, &gvr, &path, &params, request).await,

@@ -25,8 +25,9 @@ pub(super) enum Path {
 }
 
 pub(super) fn parse(path: &str) -> Path {
-    let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(percent_decode).collect();
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    // Decoded before it is split, so that no name can hold a slash.
+    let path = percent_decode(path);
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     match parts.as_slice() {
         ["api"] => Path::CoreVersions,
         ["apis"] => Path::Groups,
@@ -114,6 +115,11 @@ mod tests {
         assert_eq!(resource("/api/v1/namespaces/a/pods").resource, "pods");
         assert!(resource("/api/v1/watch/namespaces/a/pods").watch);
         assert_eq!(resource("/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode").name, "system:node");
+    }
+
+    #[test]
+    fn an_encoded_slash_is_a_slash() {
+        assert_eq!(resource("/api/v1/namespaces/a%2Fb/pods").resource, "b");
     }
 
     #[test]

@@ -10,6 +10,21 @@ use serde_json::{Map, Number, Value};
 /// Bodies beyond this many bytes are refused with 413.
 pub(crate) const MAX_BYTES: usize = 3 * 1024 * 1024;
 
+/// Documents that nest deeper are refused: the decoder could not read them back.
+const MAX_DEPTH: usize = 120;
+
+/// Whether a document can be read back once it is stored.
+pub(super) fn is_too_deep(value: &Value) -> bool {
+    fn within(value: &Value, left: usize) -> bool {
+        match value {
+            Value::Array(items) => left > 0 && items.iter().all(|item| within(item, left - 1)),
+            Value::Object(fields) => left > 0 && fields.values().all(|field| within(field, left - 1)),
+            _ => true,
+        }
+    }
+    !within(value, MAX_DEPTH)
+}
+
 pub(crate) struct Parsed {
     pub(crate) value: Value,
     /// Paths of fields that appear more than once; the last one counts.

@@ -61,6 +61,9 @@ impl Pipeline {
 
     /// Puts one object if its key is still at `expected` (0: absent). `None` when it is not.
     pub(super) async fn put(&self, key: &str, expected: u64, value: Value) -> Result<Option<Arc<Object>>, Status> {
+        if super::body::is_too_deep(&value) {
+            return Err(Status::bad_request("the object is nested too deep"));
+        }
         let encoded = mizzen_api::object::Encoded::from_value(value)
             .ok_or_else(|| Status::internal("a document without metadata cannot be stored"))?;
         if encoded.bytes.len() > super::body::MAX_BYTES {
