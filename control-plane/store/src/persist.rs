@@ -15,7 +15,9 @@ use crate::state::weight;
 /// At least this often something written is made durable.
 const DURABLE_EVERY: Duration = Duration::from_secs(1);
 /// So much is written at most before it is made durable.
-const DURABLE_BYTES: usize = 32 << 20;
+const DURABLE_BYTES: usize = 16 << 20;
+/// So long a write waits for others to share its commit.
+const GATHER: Duration = Duration::from_millis(2);
 /// So much may wait to be written before [`Persister::room`] makes the applier wait.
 const QUEUE_BYTES: usize = 32 << 20;
 
@@ -195,14 +197,18 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => last = Some(Message::Durable),
                 Err(RecvTimeoutError::Disconnected) => ended = true,
             }
-            // All that waits goes into one commit, up to something that must not be overtaken.
-            while last.is_none()
-                && !ended
-                && let Ok(message) = messages.try_recv()
-            {
-                match message {
-                    Message::Write(write) => writes.push(write),
-                    other => last = Some(other),
+            // One commit for all that comes within a moment, up to something that must not be overtaken: nobody waits for
+            // a write, and a commit costs more than what it writes.
+            let (until, mut bytes) = (Instant::now() + GATHER, 0);
+            while last.is_none() && !ended && bytes < DURABLE_BYTES {
+                match messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                    Ok(Message::Write(write)) => {
+                        bytes += write.bytes;
+                        writes.push(write);
+                    }
+                    Ok(other) => last = Some(other),
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => ended = true,
                 }
             }
             self.write(writes, ended || matches!(last, Some(Message::Durable)))?;
