@@ -16,7 +16,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (server, client) = support::server().await;
     let node = json!({"metadata": {"name": "node-1"}});
     client.write(ApiRequest::create(&support::gvr("", "v1", "nodes"), "", node)).await?;
-    let _tables_need_nothing_more = support::pod("unused");
     let (_, tls) = support::tls();
     let listener = tokio::net::TcpListener::bind(&address).await?;
     let address = listener.local_addr()?;

@@ -386,3 +386,20 @@ async fn patches_cannot_nest_a_document_deeper_than_it_can_be_read() {
         .await
         .expect("can still be deleted");
 }
+
+#[tokio::test]
+async fn patches_at_the_same_time_all_count() {
+    let (_server, client) = server().await;
+    client.write(ApiRequest::create(&config_maps(), "default", config_map("busy"))).await.expect("creates");
+    let patches = (0..20).map(|index| {
+        let (client, data) = (client.clone(), json!({"data": {format!("k{index}"): "1"}}));
+        tokio::spawn(
+            async move { client.write(ApiRequest::patch(&config_maps(), "default", "busy", PatchKind::Merge, data)).await },
+        )
+    });
+    for patch in patches.collect::<Vec<_>>() {
+        patch.await.expect("no panic").expect("patches");
+    }
+    let value = client.get(&config_maps(), "default", "busy").await.expect("is there").value().expect("JSON");
+    assert_eq!(value["data"].as_object().map(serde_json::Map::len), Some(21));
+}

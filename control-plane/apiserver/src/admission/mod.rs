@@ -3,6 +3,7 @@
 mod default_tolerations;
 mod namespace_lifecycle;
 mod pod_defaults;
+mod rbac_escalation;
 mod service_account;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use mizzen_api::{Object, Registry, Status};
 use mizzen_store::Store;
 use serde_json::Value;
 
-use crate::auth::Identity;
+use crate::auth::{Authorizer, Identity};
 use crate::pipeline::Target;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub struct Attributes<'a> {
     pub old: Option<&'a Value>,
     pub(crate) registry: &'a Registry,
     pub(crate) store: &'a dyn Store,
+    pub(crate) authorizer: &'a dyn Authorizer,
 }
 
 impl Attributes<'_> {
@@ -114,6 +116,7 @@ impl Chain {
                 Arc::new(pod_defaults::PodDefaults),
                 Arc::new(service_account::ServiceAccount),
                 Arc::new(default_tolerations::DefaultTolerations),
+                Arc::new(rbac_escalation::RbacEscalation),
             ],
         }
     }

@@ -65,6 +65,7 @@ impl Pipeline {
             old: None,
             registry: &self.registry,
             store: self.store.as_ref(),
+            authorizer: self.authorizer.as_ref(),
         };
         descriptor.strategy.prepare_create(&mut object);
         // Before admission: what the server adds is nobody's field.

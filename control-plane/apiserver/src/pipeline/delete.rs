@@ -43,6 +43,7 @@ impl Pipeline {
                 old: Some(&old),
                 registry: &self.registry,
                 store: self.store.as_ref(),
+                authorizer: self.authorizer.as_ref(),
             };
             self.admission.validate(&attributes, None).await?;
             let done = match step(target, &old, options, (self.clock)()) {

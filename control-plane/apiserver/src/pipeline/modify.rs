@@ -85,6 +85,7 @@ impl Pipeline {
             old: Some(old),
             registry: &self.registry,
             store: self.store.as_ref(),
+            authorizer: self.authorizer.as_ref(),
         };
         match target.subresource.as_str() {
             "status" => keep_all_but_status(&mut new, old)?,

@@ -1,5 +1,7 @@
 //! A server over a store in memory, where everybody may do everything, for tests and the example.
 
+#![allow(dead_code, reason = "each of the files that share this one uses a part of it")]
+
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -77,7 +79,6 @@ pub(crate) fn gvr(group: &str, version: &str, resource: &str) -> GroupVersionRes
     GroupVersionResource::new(group, version, resource)
 }
 
-#[allow(dead_code, reason = "not every test that shares this file serves HTTP")]
 /// A certificate for loopback that signs itself, and the TLS configuration of a server that shows it.
 pub(crate) fn tls() -> (rcgen::Certificate, Arc<rustls::ServerConfig>) {
     let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("a certificate");
