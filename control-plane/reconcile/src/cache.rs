@@ -59,7 +59,12 @@ pub struct Change<'a, T> {
 type Listener<T> = Box<dyn Fn(&Change<'_, T>) + Send + Sync>;
 type Project<T> = Box<dyn Fn(&Arc<Object>) -> Option<Arc<T>> + Send + Sync>;
 
-const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+/// The server is asked to end a watch after so long; the client takes it up where it ended.
+const WATCH_SECONDS: u64 = 300;
+/// A watch that says nothing for longer than it may last is dead: its connection broke without a sign.
+const DEAD: Duration = Duration::from_secs(WATCH_SECONDS + 30);
+
+const RETRY: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(10));
 
 /// A mirror of one resource, eventually the same as the server's state. `T` is [`Object`] or a caller's projection.
 pub struct WatchCache<T = Object> {
@@ -228,11 +233,12 @@ impl<T: Send + Sync + 'static> WatchCache<T> {
                 field_selector: self.spec.field_selector.clone(),
                 resource_version: revision.to_string(),
                 allow_bookmarks: true,
+                timeout_seconds: Some(WATCH_SECONDS),
                 ..WatchOptions::default()
             };
             let mut stream = client.watch(&self.spec.resource, &self.spec.namespace, &options).await?;
             let mut events = 0_usize;
-            while let Some(event) = stream.next().await {
+            while let Ok(Some(event)) = tokio::time::timeout(DEAD, stream.next()).await {
                 *failures = 0;
                 events += 1;
                 revision = revision.max(self.apply(event?));

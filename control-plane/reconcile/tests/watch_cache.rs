@@ -60,6 +60,7 @@ fn pod(name: &str, node: &str, revision: u64) -> Arc<Object> {
     Arc::new(Object::new(value.to_string().into_bytes(), revision))
 }
 
+#[allow(clippy::result_large_err, reason = "a Status is what a client answers")]
 fn listed(items: Vec<Arc<Object>>, revision: u64) -> Result<ObjectList, Status> {
     Ok(ObjectList { items, revision, continue_token: None, remaining: None })
 }

@@ -53,12 +53,16 @@ pub(super) fn decide(world: &World<'_>) -> Plan {
         // The next step needs what this one writes; its writes wake the Deployment again.
         return Plan { commands, ..Plan::default() };
     }
-    if deployment.paused || scale::is_due(world) {
+    if deployment.paused {
         commands = scale::commands(world);
-        if deployment.paused {
-            commands.extend(history(world));
-        }
+        commands.extend(history(world));
         return Plan { commands, status: Some(progress::status(world)), again: None };
+    }
+    if scale::is_due(world) {
+        commands = scale::commands(world);
+        if !commands.is_empty() {
+            return Plan { commands, status: Some(progress::status(world)), again: None };
+        }
     }
     commands = if deployment.recreate { recreate(world) } else { rollout(world) };
     if commands.is_empty() && progress::is_complete(world, &progress::counts(world)) {

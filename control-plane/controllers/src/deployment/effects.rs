@@ -7,10 +7,14 @@ use mizzen_reconcile::{Error, typed};
 use serde_json::{Value, json};
 
 use super::Deployments;
+use super::conditions::{self, PROGRESSING, condition};
 use super::decide::Command;
-use super::new_set;
 use super::world::{REVISION, World};
+use super::{new_set, progress};
 use crate::replicaset::RsView;
+
+/// Reason of the event and of the Progressing condition when the new ReplicaSet cannot be created.
+const CREATE_ERROR: &str = "ReplicaSetCreateError";
 
 impl Deployments {
     pub(super) async fn patch_owner(&self, set: &RsView, patch: Value) -> Result<(), Error> {
@@ -78,10 +82,23 @@ impl Deployments {
             Err(status) if status.is(Reason::AlreadyExists) => self.resolve_collision(world, &key).await,
             Err(status) => {
                 let message = format!("Failed to create new replica set \"{name}\": {status}");
-                self.recorder.warning(&deployment.reference(), "ReplicaSetCreateError", message);
+                self.recorder.warning(&deployment.reference(), CREATE_ERROR, message.clone());
+                self.tell_create_error(world, message).await?;
                 Err(Error::api(format!("create replicasets {key}"), status))
             }
         }
+    }
+
+    async fn tell_create_error(&self, world: &World<'_>, message: String) -> Result<(), Error> {
+        if world.deployment.progress_deadline.is_none() {
+            return Ok(());
+        }
+        let mut status = progress::status(world);
+        conditions::set(&mut status, condition(PROGRESSING, "False", CREATE_ERROR, message, world.now));
+        if status == world.deployment.status {
+            return Ok(());
+        }
+        typed::update_status::<Deployment>(self.client.as_ref(), &world.deployment.object, &status).await.map(drop)
     }
 
     /// The name is taken: by this Deployment's own set, which the cache does not know yet, or by a stranger, so that

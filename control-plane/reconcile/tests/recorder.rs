@@ -1,0 +1,104 @@
+//! The event recorder against an API that remembers what was written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use mizzen_api::{GroupVersionResource, Object, Reason, Status, Verb};
+use mizzen_client::{ApiRequest, ApiResponse, Body, Client, ListOptions, ObjectList, WatchOptions, WatchStream};
+use mizzen_reconcile::{ManualClock, Recorder, reference};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+/// What was asked, as verb, namespace, name and body.
+#[derive(Default)]
+struct Api {
+    written: Mutex<Vec<(Verb, String, String, Value)>>,
+    /// Patches answer NotFound, as when the event has expired.
+    expired: Mutex<bool>,
+}
+
+#[async_trait]
+impl Client for Api {
+    async fn get(&self, _: &GroupVersionResource, _: &str, _: &str) -> Result<Arc<Object>, Status> {
+        Err(Status::internal("not scripted"))
+    }
+
+    async fn list(&self, _: &GroupVersionResource, _: &str, _: &ListOptions) -> Result<ObjectList, Status> {
+        Err(Status::internal("not scripted"))
+    }
+
+    async fn watch(&self, _: &GroupVersionResource, _: &str, _: &WatchOptions) -> Result<WatchStream, Status> {
+        Err(Status::internal("not scripted"))
+    }
+
+    async fn write(&self, request: ApiRequest) -> Result<ApiResponse, Status> {
+        let Body::Value(body) = request.body else { return Err(Status::bad_request("a value is expected")) };
+        self.written.lock().push((request.verb, request.namespace, request.name, body));
+        if request.verb == Verb::Patch && *self.expired.lock() {
+            return Err(Status::new(Reason::NotFound, "expired"));
+        }
+        Ok(ApiResponse { code: 200, object: Arc::new(Object::new(&b"{}"[..], 1)), warnings: Vec::new() })
+    }
+}
+
+fn metadata(name: &str, namespace: Option<&str>) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.into()),
+        namespace: namespace.map(str::to_owned),
+        uid: Some("u".into()),
+        ..ObjectMeta::default()
+    }
+}
+
+async fn settled(api: &Api, count: usize) -> Vec<(Verb, String, String, Value)> {
+    let wait = async {
+        while api.written.lock().len() < count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the events are written");
+    api.written.lock().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_event_counts_up_and_an_expired_one_is_made_anew() {
+    let api = Arc::new(Api::default());
+    let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_000).expect("in range")));
+    let recorder = Recorder::start(api.clone(), clock.clone(), "tester", "");
+    let pod = reference(&Pod { metadata: metadata("web", Some("team")), ..Pod::default() });
+    recorder.warning(&pod, "Failed", "no image");
+    recorder.normal(&pod, "Pulled", "got it");
+    settled(&api, 2).await;
+    clock.advance(Duration::from_secs(5));
+    recorder.warning(&pod, "Failed", "no image");
+    let written = settled(&api, 3).await;
+    let (verb, namespace, name, first) = &written[0];
+    assert_eq!((*verb, namespace.as_str(), name.as_str()), (Verb::Create, "team", ""));
+    assert_eq!(
+        (&first["type"], &first["count"], &first["involvedObject"]["kind"]),
+        (&"Warning".into(), &1.into(), &"Pod".into())
+    );
+    assert_eq!(first["lastTimestamp"], "1970-01-01T00:16:40Z");
+    let (verb, _, name, again) = &written[2];
+    assert_eq!((*verb, name.as_str()), (Verb::Patch, first["metadata"]["name"].as_str().expect("has a name")));
+    assert_eq!((&again["count"], &again["lastTimestamp"]), (&2.into(), &"1970-01-01T00:16:45Z".into()));
+    *api.expired.lock() = true;
+    recorder.warning(&pod, "Failed", "no image");
+    let written = settled(&api, 5).await;
+    assert_eq!((written[3].0, written[4].0), (Verb::Patch, Verb::Create));
+    assert_eq!(written[4].3["count"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_about_cluster_scoped_objects_live_in_default() {
+    let api = Arc::new(Api::default());
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let recorder = Recorder::start(api.clone(), clock, "tester", "n1");
+    recorder.normal(&reference(&Node { metadata: metadata("n1", None), ..Node::default() }), "Starting", "here");
+    let (_, namespace, _, event) = settled(&api, 1).await.remove(0);
+    assert_eq!((namespace.as_str(), &event["source"]["host"]), ("default", &"n1".into()));
+}
