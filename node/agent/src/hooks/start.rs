@@ -1,10 +1,11 @@
 //! Starts one attempt of a container.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use mizzen_images::{Image, ImageKind};
-use mizzen_runtime::{ContainerStatus, RuntimeError};
+use mizzen_runtime::{ContainerState, ContainerStatus, Exit, RuntimeError};
 
 use super::lifecycle;
 use super::prepare::Ready;
@@ -23,6 +24,8 @@ pub(crate) struct Started {
 pub(crate) struct StartError {
     pub(crate) reason: String,
     pub(crate) message: String,
+    /// The program could not be run: an attempt like any other, that ended at once.
+    pub(crate) ended: Option<ContainerStatus>,
 }
 
 pub(crate) async fn start(
@@ -35,8 +38,10 @@ pub(crate) async fn start(
 ) -> Result<Started, StartError> {
     let about = about(pod, Some(&container.name));
     let wasm = matches!(image.kind, ImageKind::Wasm(_));
+    let mut labels = None;
     let started = async {
         let spec = build::build(shared, pod, container, attempt, &image, ready).await?;
+        labels = Some((spec.id.clone(), spec.labels.clone()));
         let runtime = shared.runtime(wasm).ok_or_else(|| HookError::Config("this node has no Wasm runtime".into()))?;
         shared.recorder.normal(&about, "Created", "Container created");
         Ok(runtime.start(&spec).await?)
@@ -44,7 +49,10 @@ pub(crate) async fn start(
     let status = match started.await {
         Ok(status) => status,
         Err(error) => {
-            let error = explain(&error);
+            let mut error = explain(&error);
+            if error.reason == "StartError" {
+                error.ended = labels.map(|(id, labels)| never_ran(id, labels, &error.message, &shared.now().to_string()));
+            }
             shared.recorder.warning(&about, "Failed", format!("Error: {}", error.message));
             return Err(error);
         }
@@ -62,6 +70,18 @@ pub(crate) async fn start(
     Ok(Started { status, hook_failed })
 }
 
+fn never_ran(id: String, labels: BTreeMap<String, String>, message: &str, at: &str) -> ContainerStatus {
+    let exit = Exit {
+        code: 128,
+        signal: None,
+        reason: "StartError".into(),
+        message: message.to_owned(),
+        started_at: at.to_owned(),
+        finished_at: at.to_owned(),
+    };
+    ContainerStatus { id, labels, state: ContainerState::Exited(exit) }
+}
+
 fn explain(error: &HookError) -> StartError {
     let reason = match error {
         HookError::Config(_) => "CreateContainerConfigError",
@@ -69,5 +89,5 @@ fn explain(error: &HookError) -> StartError {
         HookError::Runtime(_) => "RunContainerError",
         _ => "CreateContainerError",
     };
-    StartError { reason: reason.to_owned(), message: error.to_string() }
+    StartError { reason: reason.to_owned(), message: error.to_string(), ended: None }
 }

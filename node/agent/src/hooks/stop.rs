@@ -23,17 +23,47 @@ pub(crate) struct Stop {
     pub(crate) container: Option<Container>,
     pub(crate) status: ContainerStatus,
     pub(crate) address: Option<IpAddr>,
+    /// Seconds; less when the pod is given less meanwhile.
+    pub(crate) grace: i64,
 }
 
-/// Returns when the container is down. `grace` in seconds may shrink meanwhile.
-pub(crate) async fn stop(shared: &Shared, stop: &Stop, mut grace: watch::Receiver<i64>) -> Result<ContainerStatus, HookError> {
+/// How long a container may take, as it is now.
+struct Grace {
+    begun: Instant,
+    own: i64,
+    pods: watch::Receiver<i64>,
+}
+
+impl Grace {
+    fn seconds(&mut self) -> u64 {
+        u64::try_from(self.own.min(*self.pods.borrow_and_update())).unwrap_or(0)
+    }
+
+    /// Waits until it is over.
+    async fn expired(&mut self) {
+        loop {
+            let end = self.begun + Duration::from_secs(self.seconds());
+            let changed = tokio::select! {
+                () = tokio::time::sleep_until(end) => return,
+                changed = self.pods.changed() => changed,
+            };
+            if changed.is_err() {
+                // Nobody can shorten it any more.
+                return tokio::time::sleep_until(end).await;
+            }
+        }
+    }
+}
+
+/// Returns when the container is down. `pods_grace` is what the pod as a whole has left, in seconds.
+pub(crate) async fn stop(shared: &Shared, stop: &Stop, pods_grace: watch::Receiver<i64>) -> Result<ContainerStatus, HookError> {
     let wasm = labels::is_wasm(&stop.status);
     let id = stop.status.id.as_str();
     let Some(runtime) = shared.runtime(wasm) else { return Ok(stop.status.clone()) };
-    let begun = Instant::now();
+    let mut grace = Grace { begun: Instant::now(), own: stop.grace, pods: pods_grace };
     let pre_stop = stop.container.as_ref().and_then(|c| Some((c, c.lifecycle.as_ref()?.pre_stop.as_ref()?)));
     if let Some((container, handler)) = pre_stop
-        && *grace.borrow() > 0
+        && grace.seconds() > 0
     {
         tokio::select! {
             done = lifecycle::run(shared, container, id, wasm, stop.address, handler) => {
@@ -41,33 +71,18 @@ pub(crate) async fn stop(shared: &Shared, stop: &Stop, mut grace: watch::Receive
                     tracing::info!(id, why, "preStop hook failed");
                 }
             }
-            () = expired(begun, &mut grace) => {}
+            () = grace.expired() => {}
         }
     }
-    if *grace.borrow() > 0 {
+    if grace.seconds() > 0 {
         runtime.signal(id, stop_signal(labels::get(&stop.status.labels, labels::STOP_SIGNAL)) as i32).await?;
         tokio::select! {
             status = exited(runtime, id) => return status,
-            () = expired(begun, &mut grace) => {}
+            () = grace.expired() => {}
         }
     }
     runtime.signal(id, Signal::SIGKILL as i32).await?;
     exited(runtime, id).await
-}
-
-/// Waits until the grace period, as it is now, is over.
-async fn expired(begun: Instant, grace: &mut watch::Receiver<i64>) {
-    loop {
-        let seconds = u64::try_from(*grace.borrow_and_update()).unwrap_or(0);
-        let changed = tokio::select! {
-            () = tokio::time::sleep_until(begun + Duration::from_secs(seconds)) => return,
-            changed = grace.changed() => changed,
-        };
-        if changed.is_err() {
-            // Nobody can shorten it any more.
-            return tokio::time::sleep_until(begun + Duration::from_secs(seconds)).await;
-        }
-    }
 }
 
 async fn exited(runtime: &Arc<dyn Runtime>, id: &str) -> Result<ContainerStatus, HookError> {
@@ -94,6 +109,19 @@ fn stop_signal(name: &str) -> Signal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_grace_period_ends_sooner_when_the_pod_is_given_less() {
+        let pods = watch::Sender::new(i64::MAX);
+        let mut grace = Grace { begun: Instant::now(), own: 30, pods: pods.subscribe() };
+        let begun = Instant::now();
+        let shorten = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            pods.send_replace(7);
+        };
+        tokio::join!(grace.expired(), shorten);
+        assert_eq!(begun.elapsed().as_secs(), 7);
+    }
 
     #[test]
     fn stop_signals_are_read_by_name_and_number() {

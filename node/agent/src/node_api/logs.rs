@@ -2,13 +2,15 @@
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State as Axum};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use mizzen_api::Reason;
 use mizzen_runtime::ContainerState;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::State;
+use super::refusal::refuse;
 use crate::logs::options::LogOptions;
 use crate::logs::stream;
 use crate::pod::memory::containers;
@@ -18,17 +20,16 @@ pub(super) async fn logs(
     Path((namespace, name, container)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let refuse = |code: StatusCode, message: String| (code, message).into_response();
     let options = match LogOptions::parse(query.as_deref().unwrap_or_default(), state.shared.now()) {
         Ok(options) => options,
-        Err(why) => return refuse(StatusCode::BAD_REQUEST, why),
+        Err(why) => return refuse(Reason::BadRequest, why),
     };
     let Some(handle) = state.pods.named(&namespace, &name) else {
-        return refuse(StatusCode::NOT_FOUND, format!("pod {namespace}/{name} is not on this node"));
+        return refuse(Reason::NotFound, format!("pod {namespace}/{name} is not on this node"));
     };
     let pod = handle.desired.borrow().pod.clone();
     if !containers(&pod).any(|known| known.name == container) {
-        return refuse(StatusCode::NOT_FOUND, format!("container \"{container}\" not found in pod \"{name}_{namespace}\""));
+        return refuse(Reason::NotFound, format!("container \"{container}\" not found in pod \"{name}_{namespace}\""));
     }
     let dir = state.shared.log_dir(&namespace, &name, pod.metadata.uid.as_deref().unwrap_or_default()).join(&container);
     let Some(path) = stream::find(&dir, options.previous).await else {
@@ -38,7 +39,7 @@ pub(super) async fn logs(
                 format!("container \"{container}\" in pod \"{name}\" is waiting to start: {}", waiting_reason(&pod, &container))
             }
         };
-        return refuse(StatusCode::BAD_REQUEST, message);
+        return refuse(Reason::BadRequest, message);
     };
     let attempt = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u32>().ok());
     let runs = move || {
@@ -57,5 +58,9 @@ fn waiting_reason(pod: &k8s_openapi::api::core::v1::Pod, container: &str) -> Str
     let all = status.iter().flat_map(|s| s.container_statuses.iter().flatten().chain(s.init_container_statuses.iter().flatten()));
     let reason =
         all.filter(|status| status.name == container).find_map(|status| status.state.as_ref()?.waiting.as_ref()?.reason.clone());
-    reason.unwrap_or_else(|| "ContainerCreating".into())
+    match reason.as_deref() {
+        Some("ErrImagePull" | "ImagePullBackOff") => "trying and failing to pull image".into(),
+        Some("CrashLoopBackOff") | None => "ContainerCreating".into(),
+        Some(reason) => reason.to_owned(),
+    }
 }

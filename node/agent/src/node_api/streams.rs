@@ -3,10 +3,11 @@
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Path, RawQuery, State as Axum};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use mizzen_api::Reason;
 use mizzen_runtime::{ContainerState, ContainerStatus, ExecSpec, RuntimeError, Session};
 
+use super::refusal::refuse;
 use super::{State, channels};
 use crate::pod::labels;
 
@@ -46,7 +47,7 @@ fn asked(query: &str) -> Asked {
 pub(super) async fn exec(state: Axum<State>, target: Target, RawQuery(query): RawQuery, upgrade: Upgrade) -> Response {
     let asked = asked(query.as_deref().unwrap_or_default());
     if asked.command.is_empty() {
-        return (StatusCode::BAD_REQUEST, "you must specify at least 1 command").into_response();
+        return refuse(Reason::BadRequest, "you must specify at least 1 command");
     }
     let spec = ExecSpec { command: asked.command.clone(), terminal: asked.tty, stdin: asked.stdin };
     stream(state, target, asked, upgrade, Some(spec)).await
@@ -67,18 +68,16 @@ async fn stream(
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade.protocols([V5, V4]),
         Err(_) => {
-            return (StatusCode::BAD_REQUEST, "only WebSocket streams are served (v5.channel.k8s.io, v4.channel.k8s.io)")
-                .into_response();
+            return refuse(Reason::BadRequest, "only WebSocket streams are served (v5.channel.k8s.io, v4.channel.k8s.io)");
         }
     };
     let protocol = upgrade.selected_protocol().and_then(|protocol| protocol.to_str().ok()).map(str::to_owned);
     let Some(protocol) = protocol else {
-        return (StatusCode::BAD_REQUEST, "no subprotocol that this node speaks (v5.channel.k8s.io, v4.channel.k8s.io)")
-            .into_response();
+        return refuse(Reason::BadRequest, "no subprotocol that this node speaks (v5.channel.k8s.io, v4.channel.k8s.io)");
     };
     let status = match find(&state, &namespace, &name, &container) {
         Ok(status) => status,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let is_exec = exec.is_some();
     match open(&state, &status, exec).await {
@@ -92,15 +91,14 @@ async fn stream(
     }
 }
 
-fn find(state: &State, namespace: &str, name: &str, container: &str) -> Result<ContainerStatus, Response> {
-    let refuse = |code: StatusCode, message: String| (code, message).into_response();
+fn find(state: &State, namespace: &str, name: &str, container: &str) -> Result<ContainerStatus, Box<Response>> {
     let Some(handle) = state.pods.named(namespace, name) else {
-        return Err(refuse(StatusCode::NOT_FOUND, format!("pod {namespace}/{name} is not on this node")));
+        return Err(Box::new(refuse(Reason::NotFound, format!("pod {namespace}/{name} is not on this node"))));
     };
     let status = handle.running.read().get(container).cloned();
     match status {
         Some(status) if matches!(status.state, ContainerState::Running { .. }) => Ok(status),
-        _ => Err(refuse(StatusCode::NOT_FOUND, format!("container not found (\"{container}\")"))),
+        _ => Err(Box::new(refuse(Reason::NotFound, format!("container not found (\"{container}\")")))),
     }
 }
 

@@ -76,12 +76,12 @@ pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'s
             }
             .boxed()
         }
-        Command::Stop { container, id, grace, why } => {
+        Command::Stop { container, id, grace, .. } => {
             let status = worker.memory.known.get(&id)?.clone();
             let address = worker.memory.ready.as_ref().and_then(|ready| ready.network.addresses.first().copied());
-            let grace = worker.grace_receiver(&why, grace);
-            let stopping = stop::Stop { container: find(&container), status, address };
-            async move { Outcome::Stopped { result: stop::stop(&shared, &stopping, grace).await, id } }.boxed()
+            let pods_grace = worker.grace();
+            let stopping = stop::Stop { container: find(&container), status, address, grace };
+            async move { Outcome::Stopped { result: stop::stop(&shared, &stopping, pods_grace).await, id } }.boxed()
         }
         Command::Remove { id } => {
             let status = worker.memory.known.get(&id)?.clone();

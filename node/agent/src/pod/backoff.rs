@@ -9,30 +9,21 @@ const BASE: SignedDuration = SignedDuration::from_secs(10);
 const CAP: SignedDuration = SignedDuration::from_secs(300);
 const FORGIVEN: SignedDuration = SignedDuration::from_secs(600);
 
-/// Restarts in a row of one container.
+/// Restarts in a row of one container. An agent that was restarted knows no more than the number of the attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Backoff {
-    /// The first restart comes at once.
-    restarts: u32,
+    /// The attempt that ran long enough for those before it to be forgotten.
+    forgiven: u32,
 }
 
 impl Backoff {
-    /// What an agent that was restarted assumes of a container on its `attempt`.
-    pub(crate) fn resumed(attempt: u32) -> Self {
-        Self { restarts: attempt }
-    }
-
-    pub(crate) fn restarted(&mut self) {
-        self.restarts = self.restarts.saturating_add(1);
-    }
-
-    /// The time between this exit and the next start.
-    pub(crate) fn delay(&mut self, exit: &Exit) -> SignedDuration {
+    /// The time between this exit of the attempt and the next start. The first restart comes at once.
+    pub(crate) fn delay(&mut self, attempt: u32, exit: &Exit) -> SignedDuration {
         let started = exit.started_at.parse().unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         if started != jiff::Timestamp::UNIX_EPOCH && finished_at(exit).duration_since(started) >= FORGIVEN {
-            self.restarts = 0;
+            self.forgiven = attempt;
         }
-        delay(self.restarts)
+        delay(attempt.saturating_sub(self.forgiven))
     }
 }
 
@@ -57,12 +48,12 @@ mod tests {
 
     #[test]
     fn ten_minutes_of_running_are_a_new_beginning() {
-        let mut backoff = Backoff::resumed(7);
+        let mut backoff = Backoff::default();
         let exit =
             |finished: &str| Exit { started_at: "2026-01-01T00:00:00Z".into(), finished_at: finished.into(), ..Exit::default() };
-        assert_eq!(backoff.delay(&exit("2026-01-01T00:09:59Z")).as_secs(), 300);
-        assert_eq!(backoff.delay(&exit("2026-01-01T00:10:00Z")).as_secs(), 0);
-        backoff.restarted();
-        assert_eq!(backoff.delay(&exit("2026-01-01T00:00:01Z")).as_secs(), 10);
+        assert_eq!(backoff.delay(0, &exit("2026-01-01T00:00:01Z")).as_secs(), 0);
+        assert_eq!(backoff.delay(7, &exit("2026-01-01T00:09:59Z")).as_secs(), 300);
+        assert_eq!(backoff.delay(8, &exit("2026-01-01T00:10:00Z")).as_secs(), 0);
+        assert_eq!(backoff.delay(9, &exit("2026-01-01T00:00:01Z")).as_secs(), 10);
     }
 }

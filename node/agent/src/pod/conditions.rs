@@ -14,7 +14,8 @@ pub(crate) fn of(view: &View<'_>, phase: Phase) -> Vec<PodCondition> {
     let containers_ready = containers_ready(view, phase);
     let ready = ready(view, &containers_ready);
     let wanted = [
-        Wanted("PodReadyToStartContainers", view.prepared == Prepared::Yes && !view.released, None, None),
+        // What runs was prepared, even if by an agent before this one.
+        Wanted("PodReadyToStartContainers", (view.prepared == Prepared::Yes && !view.released) || view.any_running(), None, None),
         initialized(view, phase),
         ready,
         containers_ready,

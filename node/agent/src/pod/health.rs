@@ -20,21 +20,30 @@ pub(super) fn watch_probes(worker: &mut Worker) {
             memory.health = None;
             continue;
         };
-        if memory.health.as_ref().is_some_and(|health| health.id == current.id) {
-            continue;
-        }
-        let told = told(&pod, &current.id);
-        let started = container.startup_probe.is_none() || told.is_some_and(|status| status.started == Some(true));
-        let ready = container.readiness_probe.is_none() || told.is_some_and(|status| status.ready);
-        let wasm = worker.memory.known.get(&current.id).is_some_and(labels::is_wasm);
+        let health = match &mut memory.health {
+            Some(health) if health.id == current.id => health,
+            other => other.insert(begin(&pod, container, &current.id)),
+        };
         let address = worker.memory.ready.as_ref().and_then(|ready| ready.network.addresses.first().copied());
-        if address.is_none() && needs_address(container) {
-            // Taken up by an agent that has not prepared the pod yet: not watched before it has an address.
+        if health.watching.is_some() || (address.is_none() && needs_address(container)) {
             continue;
         }
-        let target = watch::Target { container: container.clone(), id: current.id.clone(), wasm, address, started };
-        let cancel = watch::start(&worker.shared, target, worker.sender.clone());
-        memory.health = Some(Health { id: current.id.clone(), started, ready, unhealthy: None, cancel });
+        let wasm = worker.memory.known.get(&current.id).is_some_and(labels::is_wasm);
+        let target =
+            watch::Target { container: container.clone(), id: current.id.clone(), wasm, address, started: health.started };
+        health.watching = Some(watch::start(&worker.shared, target, worker.sender.clone()));
+    }
+}
+
+/// How a container that has just been seen to run is: as the API was told of this very one, if an earlier agent did so.
+fn begin(pod: &Pod, container: &Container, id: &str) -> Health {
+    let told = told(pod, id);
+    Health {
+        id: id.to_owned(),
+        started: container.startup_probe.is_none() || told.is_some_and(|status| status.started == Some(true)),
+        ready: container.readiness_probe.is_none() || told.is_some_and(|status| status.ready),
+        unhealthy: None,
+        watching: None,
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct ContainerMemory {
     /// The exit that `delay` was worked out for.
     delay_of: Option<String>,
     delay: SignedDuration,
+    /// The back-off after the last exit has not been told yet.
+    delay_untold: bool,
     pub(crate) health: Option<Health>,
 }
 
@@ -55,12 +57,15 @@ pub(crate) struct Health {
     pub(crate) started: bool,
     pub(crate) ready: bool,
     pub(crate) unhealthy: Option<(String, Option<i64>)>,
-    pub(crate) cancel: CancellationToken,
+    /// Its probes run; not before the pod has its address.
+    pub(crate) watching: Option<CancellationToken>,
 }
 
 impl Drop for Health {
     fn drop(&mut self) {
-        self.cancel.cancel();
+        if let Some(watching) = &self.watching {
+            watching.cancel();
+        }
     }
 }
 
@@ -121,10 +126,6 @@ impl Memory {
         if before.is_some_and(|before| matches!(before.state, ContainerState::Exited(_))) {
             return None;
         }
-        if before.is_none() {
-            let container = self.containers.entry(labels::get(&status.labels, labels::CONTAINER).to_owned()).or_default();
-            container.backoff = Backoff::resumed(labels::attempt(&status));
-        }
         let exited = matches!(status.state, ContainerState::Exited(_)).then(|| status.id.clone());
         self.known.insert(status.id.clone(), status);
         exited
@@ -175,11 +176,13 @@ impl Memory {
         let current = attempts.pop();
         let previous = attempts.pop();
         let memory = self.containers.entry(name.to_owned()).or_default();
-        if let Some((id, exit)) = current.as_ref().and_then(|attempt| Some((&attempt.id, attempt.exit()?)))
+        if let Some((id, number, exit)) =
+            current.as_ref().and_then(|attempt| Some((&attempt.id, attempt.number, attempt.exit()?)))
             && memory.delay_of.as_ref() != Some(id)
         {
-            memory.delay = memory.backoff.delay(exit);
+            memory.delay = memory.backoff.delay(number, exit);
             memory.delay_of = Some(id.clone());
+            memory.delay_untold = memory.delay > SignedDuration::ZERO;
         }
         let health = memory.health.as_ref().filter(|health| current.as_ref().is_some_and(|current| current.id == health.id));
         ContainerView {
@@ -214,6 +217,11 @@ impl ContainerMemory {
         self.image_back_off_told = false;
     }
 
+    /// Whether a container is kept down and nobody was told; true once for each exit.
+    pub(crate) fn back_off_to_tell(&mut self) -> bool {
+        std::mem::take(&mut self.delay_untold)
+    }
+
     pub(crate) fn image_failure(&self) -> Option<&Failure> {
         self.image_failure.as_ref()
     }
@@ -223,7 +231,6 @@ impl ContainerMemory {
         self.image = None;
         self.start_failure = None;
         self.start_failures = 0;
-        self.backoff.restarted();
     }
 
     pub(crate) fn start_failed(&mut self, reason: &str, message: String, now: Timestamp) {

@@ -16,6 +16,7 @@ use super::memory::{Memory, containers};
 use super::outcome::Outcome;
 use super::view::View;
 use super::{act, health, publish, status};
+use crate::hooks::start::StartError;
 use crate::shared::{Shared, about};
 
 /// What the API wants of the pod.
@@ -83,7 +84,7 @@ impl Worker {
         let wasm_hint = act::remembered_kind(&shared, &pod).await;
         let told = pod.status.clone().filter(|status| status.host_ip.is_some());
         let mut worker = Self {
-            grace: watch::Sender::new(0),
+            grace: watch::Sender::new(i64::MAX),
             tasks: JoinSet::new(),
             under_way: HashSet::new(),
             retries: HashMap::new(),
@@ -158,7 +159,7 @@ impl Worker {
         };
         let Decision { commands, wake_at } = decide(&view);
         let status = status::status(&view);
-        let grace = view.grace();
+        let grace = if view.is_deleted() { view.grace() } else { i64::MAX };
         self.share_attempts();
         if commands.contains(&Command::Forget) {
             return None;
@@ -192,6 +193,11 @@ impl Worker {
         if self.retries.get(&key).and_then(|retry| retry.at).is_some_and(|at| at > now) || !self.under_way.insert(key.clone()) {
             return;
         }
+        if matches!(command, Command::Release | Command::Teardown | Command::Remove { .. }) && self.is_making() {
+            // What is being made must be there before it can be taken away.
+            self.under_way.remove(&key);
+            return;
+        }
         self.announce(&command);
         let Some(task) = act::task(self, command) else {
             self.under_way.remove(&key);
@@ -206,11 +212,13 @@ impl Worker {
         });
     }
 
-    pub(super) fn grace_receiver(&self, why: &Why, grace: i64) -> watch::Receiver<i64> {
-        match why {
-            Why::PodEnds => self.grace.subscribe(),
-            Why::Unhealthy(_) => watch::Sender::new(grace).subscribe(),
-        }
+    /// Seconds that the pod as a whole has to end; without end while it is not being deleted.
+    pub(super) fn grace(&self) -> watch::Receiver<i64> {
+        self.grace.subscribe()
+    }
+
+    fn is_making(&self) -> bool {
+        self.under_way.iter().any(|key| key == "prepare" || key.starts_with("start "))
     }
 
     fn announce(&self, command: &Command) {
@@ -253,6 +261,11 @@ impl Worker {
                     if let Some(why) = started.hook_failed {
                         health::failed(self, &container, &id, format!("PostStartHook: {why}"), None);
                     }
+                }
+                Err(StartError { ended: Some(status), .. }) => {
+                    // A program that cannot be run counts as one that ended at once.
+                    self.memory.containers.entry(container).or_default().started();
+                    self.memory.see(status);
                 }
                 Err(error) => {
                     self.memory.containers.entry(container).or_default().start_failed(&error.reason, error.message, now)
@@ -314,6 +327,13 @@ impl Worker {
     fn tell_back_offs(&mut self, now: Timestamp) {
         for container in containers(&self.pod) {
             let Some(memory) = self.memory.containers.get_mut(&container.name) else { continue };
+            if memory.back_off_to_tell() && self.pod.metadata.deletion_timestamp.is_none() {
+                let of = |field: &Option<String>| field.clone().unwrap_or_default();
+                let metadata = &self.pod.metadata;
+                let (name, namespace, uid) = (of(&metadata.name), of(&metadata.namespace), of(&metadata.uid));
+                let message = format!("Back-off restarting failed container {} in pod {name}_{namespace}({uid})", container.name);
+                self.shared.recorder.warning(&about(&self.pod, Some(&container.name)), "BackOff", message);
+            }
             let shown = memory.image_failure().is_some_and(|failure| {
                 failure.reason == "ErrImagePull" && failure.at.checked_add(SHOWN_AS_FAILED).is_ok_and(|at| at <= now)
             });

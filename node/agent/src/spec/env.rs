@@ -81,10 +81,12 @@ struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    async fn get<T: Kind>(&self, kind: &str, name: &str, optional: Option<bool>) -> Result<Option<Arc<T>>, HookError>
-    where
-        T: k8s_openapi::Resource,
-    {
+    async fn get<T: Kind + k8s_openapi::Resource>(
+        &self,
+        kind: &str,
+        name: &str,
+        optional: Option<bool>,
+    ) -> Result<Option<Arc<T>>, HookError> {
         match self.client.get(&gvr::<T>(), self.pod.namespace(), name).await {
             Ok(object) => {
                 let decoded = object.typed::<T>().map_err(|e| HookError::Config(format!("{kind} \"{name}\": {e}")))?;
