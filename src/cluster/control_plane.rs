@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::compaction;
 use super::data_dir::DataDir;
 use super::kubeconfig;
 use super::pki::Pki;
@@ -62,6 +63,7 @@ impl ControlPlane {
         addresses.extend(node_address);
         addresses.dedup();
         let tls = pki.api_server(&addresses, now)?;
+        tasks.spawn(compaction::run(store.clone(), cancel.clone()));
         bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
         let serving = server.clone();
         let serving_cancel = cancel.clone();

@@ -1,5 +1,6 @@
 //! One cluster on this machine: its data folder, its keys, its control plane and its node.
 
+pub mod compaction;
 pub mod control_plane;
 pub mod data_dir;
 pub mod executables;
