@@ -104,6 +104,10 @@ async fn who_may_not_is_told_in_kubernetes_words() {
     let wanted =
         "pods is forbidden: User \"nobody\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"";
     assert_eq!(status["message"], wanted);
+    let unknown = served.request(Method::GET, "/apis/unknown.example/v1/things").bearer_auth("nobody").send();
+    assert_eq!(unknown.await.expect("an answer").status(), 403);
+    assert_eq!(served.get("/apis/unknown.example/v1/things").await.0, 404);
+    assert_eq!(served.create(&format!("{PODS}/p"), &pod("p")).await.0, 405);
     let (code, status) = answer(as_user("wrong").await.expect("an answer")).await;
     assert_eq!((code.as_u16(), &status["reason"], &status["message"]), (401, &json!("Unauthorized"), &json!("Unauthorized")));
 }

@@ -14,7 +14,11 @@ const SYSTEM_CLASSES: &[(&str, i32)] = &[("system-node-critical", 2_000_001_000)
 #[async_trait]
 impl Plugin for PodDefaults {
     async fn mutate(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
-        if !attributes.creates_pod() {
+        if !attributes.writes_pod() {
+            return Ok(());
+        }
+        if let Some(old) = attributes.old {
+            keep_priority(object, old);
             return Ok(());
         }
         let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
@@ -38,5 +42,15 @@ impl Plugin for PodDefaults {
         };
         spec.entry("preemptionPolicy").or_insert_with(|| json!("PreemptLowerPriority"));
         Ok(())
+    }
+}
+
+/// An update that leaves out what was computed when the pod was created does not change it.
+fn keep_priority(object: &mut Value, old: &Value) {
+    let (Some(spec), Some(old)) = (object.get_mut("spec").and_then(Value::as_object_mut), old.get("spec")) else { return };
+    for field in ["priority", "preemptionPolicy"] {
+        if let Some(value) = old.get(field).filter(|_| !spec.contains_key(field)) {
+            spec.insert(field.to_owned(), value.clone());
+        }
     }
 }

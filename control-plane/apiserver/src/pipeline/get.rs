@@ -5,7 +5,6 @@ use std::sync::Arc;
 use mizzen_api::{GroupVersionResource, Object, Status, Verb};
 
 use super::Pipeline;
-use super::target::Target;
 use crate::auth::Identity;
 use crate::errors;
 
@@ -20,7 +19,7 @@ impl Pipeline {
         subresource: &str,
         revision: &str,
     ) -> Result<Arc<Object>, Status> {
-        let target = Target::resolve(&self.registry, resource, namespace, name, subresource)?;
+        let target = self.resolve(user, "get", resource, (namespace, name, subresource))?;
         self.authorize_target(user, "get", &target)?;
         target.require(Verb::Get)?;
         self.reach(revision).await?;

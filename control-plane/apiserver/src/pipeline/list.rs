@@ -34,7 +34,7 @@ impl Pipeline {
         namespace: &str,
         options: &ListOptions,
     ) -> Result<Listed, Status> {
-        let mut target = Target::resolve(&self.registry, resource, namespace, "", "")?;
+        let mut target = self.resolve(user, "list", resource, (namespace, "", ""))?;
         let selection = Selection::parse(&target.descriptor, &options.label_selector, &options.field_selector)?;
         // A list narrowed to one name is authorized as that name.
         target.name = selection.name().unwrap_or_default().to_owned();

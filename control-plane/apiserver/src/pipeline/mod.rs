@@ -24,7 +24,7 @@ mod write;
 
 use std::sync::Arc;
 
-use mizzen_api::{Object, Registry, Status};
+use mizzen_api::{GroupVersionResource, Object, Registry, Status};
 use mizzen_store::Store;
 
 pub(crate) use list::Listed;
@@ -64,6 +64,21 @@ impl Pipeline {
             Decision::Allow { .. } => Ok(()),
             Decision::NoOpinion { reason } => Err(errors::forbidden(user, action, &reason)),
         }
+    }
+
+    /// Finds what a request is about. Who may not ask for it does not learn whether it is served.
+    pub(crate) fn resolve(
+        &self,
+        user: &Identity,
+        verb: &str,
+        resource: &GroupVersionResource,
+        (namespace, name, subresource): (&str, &str, &str),
+    ) -> Result<Target, Status> {
+        Target::resolve(&self.registry, resource, namespace, name, subresource).or_else(|status| {
+            let (group, resource) = (&*resource.group, &*resource.resource);
+            self.authorize(user, &Action::Resource { verb, group, resource, subresource, namespace, name })?;
+            Err(status)
+        })
     }
 
     pub(crate) fn authorize_target(&self, user: &Identity, verb: &str, target: &Target) -> Result<(), Status> {

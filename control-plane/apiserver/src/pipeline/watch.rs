@@ -45,7 +45,7 @@ impl Pipeline {
         namespace: &str,
         options: &WatchOptions,
     ) -> Result<Watching, Status> {
-        let target = Target::resolve(&self.registry, resource, namespace, "", "")?;
+        let target = self.resolve(user, "watch", resource, (namespace, "", ""))?;
         let selection = Selection::parse(&target.descriptor, &options.label_selector, &options.field_selector)?;
         self.authorize(
             user,

@@ -16,7 +16,8 @@ use crate::virtuals::RequestContext;
 impl Pipeline {
     /// Any request that writes. Authorization comes first, so that nobody learns what is there.
     pub(crate) async fn write(&self, user: &Arc<Identity>, request: ApiRequest) -> Result<Written, Status> {
-        let target = Target::resolve(&self.registry, &request.resource, &request.namespace, &request.name, &request.subresource)?;
+        let named = (request.namespace.as_str(), request.name.as_str(), request.subresource.as_str());
+        let target = self.resolve(user, request.verb.as_str(), &request.resource, named)?;
         self.authorize_target(user, request.verb.as_str(), &target)?;
         target.require(request.verb)?;
         let descriptor = &target.descriptor;
