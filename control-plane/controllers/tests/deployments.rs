@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::cell::Cell;
+use std::time::Duration;
+
 use mizzen_client::Propagation;
 use serde_json::{Value, json};
 use support::{World, condition};
@@ -84,8 +87,8 @@ async fn a_deployment_rolls_out_updates_without_losing_availability_and_is_undon
     }
 
     world.patch("apps", "deployments", "default", "web", image("a:2")).await;
-    let least = std::cell::Cell::new(i64::MAX);
-    let most = std::cell::Cell::new(0);
+    let least = Cell::new(i64::MAX);
+    let most = Cell::new(0);
     world
         .until("the second revision is out", || async {
             let pods = world.list("", "pods", "default").await;
@@ -281,4 +284,53 @@ async fn a_replica_set_replaces_a_pod_whose_label_was_changed() {
             (pods.len() == 3 && owners.is_none()).then_some(())
         })
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn controllers_whose_caches_lag_never_create_or_delete_too_many() {
+    let world = World::start_with_lag(Duration::from_millis(700)).await;
+    world.add_node("n1").await;
+    world.create("apps", "deployments", "default", deployment("web", 20, "a:1")).await;
+    let most = Cell::new(0);
+    let count = |wanted: usize| {
+        let (world, most) = (&world, &most);
+        move || async move {
+            let pods = world.list("", "pods", "default").await;
+            most.set(most.get().max(pods.len()));
+            (pods.len() == wanted).then_some(())
+        }
+    };
+    world.until("all are created", count(20)).await;
+    world.rolled_out("web").await;
+    count(20)().await;
+    assert_eq!(most.get(), 20);
+    world.patch("apps", "deployments", "default", "web", json!({"spec": {"replicas": 8}})).await;
+    world.until("it shrank", count(8)).await;
+    world.rolled_out("web").await;
+    world
+        .until("none came back and none too many went", || async {
+            let pods = world.list("", "pods", "default").await;
+            assert_eq!(pods.len(), 8);
+            Some(())
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn controllers_that_are_restarted_all_the_time_still_finish_a_rollout_within_its_bounds() {
+    let world = World::start().await;
+    world.add_node("n1").await;
+    world.create("apps", "deployments", "default", deployment("web", 8, "a:1")).await;
+    world.rolled_out("web").await;
+    world.patch("apps", "deployments", "default", "web", image("a:2")).await;
+    for round in 0..40 {
+        tokio::time::sleep(Duration::from_millis(37 + round * 11)).await;
+        world.restart_controllers();
+        let pods = world.list("", "pods", "default").await;
+        let active = pods.iter().filter(|pod| pod["metadata"].get("deletionTimestamp").is_none());
+        let ready = active.clone().filter(|pod| condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True")).count();
+        assert!(ready >= 6 && active.count() <= 10, "{ready} ready in round {round}");
+    }
+    world.rolled_out("web").await;
+    assert_eq!(world.revisions().await, revisions(&[("1", 0), ("2", 8)]));
 }

@@ -7,6 +7,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use futures::StreamExt;
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use mizzen_api::{GroupVersionResource, Object, Registry, Status};
@@ -14,7 +16,9 @@ use mizzen_apiserver::auth::rbac::Rbac;
 use mizzen_apiserver::auth::{Identity, authenticator, bootstrap};
 use mizzen_apiserver::virtuals::Virtuals;
 use mizzen_apiserver::{ApiServer, Authenticate, ServerConfig};
-use mizzen_client::{ApiRequest, Client, DeleteOptions, ListOptions, PatchKind, Propagation};
+use mizzen_client::{
+    ApiRequest, ApiResponse, Client, DeleteOptions, ListOptions, ObjectList, PatchKind, Propagation, WatchOptions, WatchStream,
+};
 use mizzen_controllers::{ControllersConfig, start_all};
 use mizzen_reconcile::Clock;
 use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
@@ -51,6 +55,10 @@ pub(crate) struct World {
     pub(crate) broken: Arc<Mutex<HashSet<String>>>,
     /// Nodes that no longer report.
     pub(crate) silent: Arc<Mutex<HashSet<String>>>,
+    server: Arc<ApiServer>,
+    /// How late controllers see changes.
+    lag: Duration,
+    controllers: Mutex<CancellationToken>,
     cancel: CancellationToken,
 }
 
@@ -66,6 +74,11 @@ pub(crate) fn gvr(group: &str, resource: &str) -> GroupVersionResource {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_with_lag(Duration::ZERO).await
+    }
+
+    /// A world whose controllers see every change so much later than it happens.
+    pub(crate) async fn start_with_lag(lag: Duration) -> Self {
         let clock: Arc<dyn Clock> =
             Arc::new(TokioClock { epoch: Timestamp::from_second(1_700_000_000).expect("in range"), start: Instant::now() });
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(HISTORY_BYTES));
@@ -84,20 +97,36 @@ impl World {
         });
         let client = server.client(Identity::component("admin", &["system:masters"]));
         bootstrap::ensure(client.as_ref()).await.expect("the first objects are stored");
-        start_all(ControllersConfig {
-            client_for: Arc::new(move |name| server.client(authenticator::service_account("kube-system", name, name))),
-            clock: clock.clone(),
-            registry: Registry::builtin(),
-            root_ca_pem: "the root".to_owned(),
-            cancel: cancel.clone(),
-        });
-        let world = Self { client, clock, broken: Arc::default(), silent: Arc::default(), cancel };
+        let controllers = Mutex::new(cancel.child_token());
+        let world = Self { client, clock, broken: Arc::default(), silent: Arc::default(), server, lag, controllers, cancel };
+        world.start_controllers();
         for namespace in ["default", "kube-node-lease"] {
             world
                 .until("the default service account", || async { world.get("", "serviceaccounts", namespace, "default").await })
                 .await;
         }
         world
+    }
+
+    fn start_controllers(&self) {
+        let (server, lag) = (self.server.clone(), self.lag);
+        start_all(ControllersConfig {
+            client_for: Arc::new(move |name| {
+                let client = server.client(authenticator::service_account("kube-system", name, name));
+                if lag.is_zero() { client } else { Arc::new(Late { client, lag }) }
+            }),
+            clock: self.clock.clone(),
+            registry: Registry::builtin(),
+            root_ca_pem: "the root".to_owned(),
+            cancel: self.controllers.lock().clone(),
+        });
+    }
+
+    /// Ends all controllers where they are and starts them anew.
+    pub(crate) fn restart_controllers(&self) {
+        let old = std::mem::replace(&mut *self.controllers.lock(), self.cancel.child_token());
+        old.cancel();
+        self.start_controllers();
     }
 
     /// A node that pretends to run the pods bound to it; pods without a node are bound to the first such node.
@@ -170,6 +199,51 @@ impl World {
             assert!(Instant::now() < deadline, "not within an hour: {what}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+}
+
+/// A client whose watches lag behind.
+struct Late {
+    client: Arc<dyn Client>,
+    lag: Duration,
+}
+
+#[async_trait]
+impl Client for Late {
+    async fn get(&self, resource: &GroupVersionResource, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
+        self.client.get(resource, namespace, name).await
+    }
+
+    async fn list(&self, resource: &GroupVersionResource, namespace: &str, options: &ListOptions) -> Result<ObjectList, Status> {
+        self.client.list(resource, namespace, options).await
+    }
+
+    async fn watch(
+        &self,
+        resource: &GroupVersionResource,
+        namespace: &str,
+        options: &WatchOptions,
+    ) -> Result<WatchStream, Status> {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        let mut stream = self.client.watch(resource, namespace, options).await?;
+        let lag = self.lag;
+        tokio::spawn(async move {
+            while let Some(event) = stream.next().await {
+                if sender.send((Instant::now() + lag, event)).is_err() {
+                    return;
+                }
+            }
+        });
+        let late = futures::stream::unfold(receiver, |mut receiver| async move {
+            let (at, event) = receiver.recv().await?;
+            tokio::time::sleep_until(at).await;
+            Some((event, receiver))
+        });
+        Ok(late.boxed())
+    }
+
+    async fn write(&self, request: ApiRequest) -> Result<ApiResponse, Status> {
+        self.client.write(request).await
     }
 }
 
