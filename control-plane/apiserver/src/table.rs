@@ -71,12 +71,17 @@ fn columns(descriptor: &ResourceDescriptor) -> Value {
             "priority": column.priority,
         })
     });
-    std::iter::once(name).chain(others).collect()
+    names_rows(descriptor).then_some(name).into_iter().chain(others).collect()
+}
+
+/// Whether rows begin with the object's name; events place it themselves.
+fn names_rows(descriptor: &ResourceDescriptor) -> bool {
+    !descriptor.strategy.columns().iter().any(|column| column.name == "Name")
 }
 
 fn row(descriptor: &ResourceDescriptor, value: &Value, now: jiff::Timestamp, include: IncludeObject) -> Value {
-    let name = value.pointer("/metadata/name").cloned().unwrap_or(Value::Null);
-    let mut cells = vec![name];
+    let name = || value.pointer("/metadata/name").cloned().unwrap_or(Value::Null);
+    let mut cells: Vec<Value> = names_rows(descriptor).then(name).into_iter().collect();
     cells.extend(descriptor.strategy.cells(value, Context { now }));
     match include {
         IncludeObject::None => json!({"cells": cells}),

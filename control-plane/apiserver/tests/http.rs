@@ -195,6 +195,15 @@ async fn tables_and_metadata_are_given_to_who_asks() {
     assert_eq!(listed["rows"][0]["cells"].as_array().map(Vec::len), listed["columnDefinitions"].as_array().map(Vec::len));
     let (_, one) = answer(accept(&format!("{PODS}/p"), table).await.expect("an answer")).await;
     assert_eq!(one["rows"].as_array().map(Vec::len), Some(1));
+    let event =
+        json!({"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}, "reason": "R"});
+    let events = "/api/v1/namespaces/default/events";
+    assert_eq!(served.create(events, &event).await.0, 201);
+    let (_, listed) = answer(accept(events, table).await.expect("an answer")).await;
+    let names: Vec<&Value> =
+        listed["columnDefinitions"].as_array().expect("columns").iter().map(|column| &column["name"]).collect();
+    assert_eq!((names[0], names.iter().filter(|name| **name == "Name").count()), (&json!("Last Seen"), 1));
+    assert_eq!(listed["rows"][0]["cells"].as_array().map(Vec::len), Some(names.len()));
     let metadata = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
     let (_, listed) = answer(accept(PODS, metadata).await.expect("an answer")).await;
     assert_eq!(listed["items"][0]["metadata"]["name"], "p");
