@@ -150,20 +150,7 @@ impl Watching {
                     tokio::select! {
                         biased;
                         () = shutdown.cancelled() => return None,
-                        changes = watching.changes.next() => match changes {
-                            Ok(changes) => {
-                                let batch = watching.translate(&changes);
-                                if !batch.is_empty() {
-                                    return Some((Ok(batch), Some((watching, next_bookmark))));
-                                }
-                                // Whatever is filtered out must not keep the clock from being looked at.
-                                if Instant::now() >= watching.ends {
-                                    return None;
-                                }
-                            }
-                            Err(StoreError::Unavailable { .. }) => return None,
-                            Err(error) => return Some((Err(errors::store(error)), None)),
-                        },
+                        // Before the changes, or a busy resource would keep the clock from being looked at.
                         () = tokio::time::sleep_until(watching.ends.min(next_bookmark)) => {
                             let now = Instant::now();
                             let ended = now >= watching.ends;
@@ -177,6 +164,16 @@ impl Watching {
                                 None => {}
                             }
                         }
+                        changes = watching.changes.next() => match changes {
+                            Ok(changes) => {
+                                let batch = watching.translate(&changes);
+                                if !batch.is_empty() {
+                                    return Some((Ok(batch), Some((watching, next_bookmark))));
+                                }
+                            }
+                            Err(StoreError::Unavailable { .. }) => return None,
+                            Err(error) => return Some((Err(errors::store(error)), None)),
+                        },
                     }
                 }
             }
