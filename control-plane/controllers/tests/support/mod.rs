@@ -56,7 +56,7 @@ pub(crate) struct World {
     /// Nodes that no longer report.
     pub(crate) silent: Arc<Mutex<HashSet<String>>>,
     server: Arc<ApiServer>,
-    /// How late controllers see changes.
+    /// How late controllers see what becomes of pods.
     lag: Duration,
     controllers: Mutex<CancellationToken>,
     cancel: CancellationToken,
@@ -77,7 +77,7 @@ impl World {
         Self::start_with_lag(Duration::ZERO).await
     }
 
-    /// A world whose controllers see every change so much later than it happens.
+    /// A world whose controllers see what becomes of pods so much later than it happens.
     pub(crate) async fn start_with_lag(lag: Duration) -> Self {
         let clock: Arc<dyn Clock> =
             Arc::new(TokioClock { epoch: Timestamp::from_second(1_700_000_000).expect("in range"), start: Instant::now() });
@@ -202,7 +202,7 @@ impl World {
     }
 }
 
-/// A client whose watches lag behind.
+/// A client whose watches of pods lag behind, while all others are prompt.
 struct Late {
     client: Arc<dyn Client>,
     lag: Duration,
@@ -226,7 +226,7 @@ impl Client for Late {
     ) -> Result<WatchStream, Status> {
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
         let mut stream = self.client.watch(resource, namespace, options).await?;
-        let lag = self.lag;
+        let lag = if &*resource.resource == "pods" { self.lag } else { Duration::ZERO };
         tokio::spawn(async move {
             while let Some(event) = stream.next().await {
                 if sender.send((Instant::now() + lag, event)).is_err() {
