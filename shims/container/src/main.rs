@@ -9,6 +9,7 @@ mod client;
 mod launch;
 mod process;
 mod serve;
+mod settle;
 mod shim;
 mod terminal;
 
@@ -51,7 +52,7 @@ fn run(dir: &Path) -> std::io::Result<()> {
     drop(null);
     nix::unistd::chdir(dir)?;
     mizzen_shim_supervisor::daemon::daemonise()?;
-    let result = shim::Shim::new(dir, reply.into()).and_then(shim::Shim::run);
+    let result = shim::Shim::new(dir, reply).and_then(shim::Shim::run);
     drop(lock);
     result
 }
