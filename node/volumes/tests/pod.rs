@@ -1,0 +1,257 @@
+//! Volumes of a whole pod, on real directories and mounts. Needs root.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Pod;
+use mizzen_api::{GroupVersionResource, Object, Status};
+use mizzen_client::{ApiRequest, ApiResponse, Body, Client, ListOptions, ObjectList, WatchOptions, WatchStream};
+use mizzen_volumes::{Mounted, PodContext, VolumeManager};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+/// An API that has objects and gives out numbered tokens.
+#[derive(Default)]
+struct Api {
+    objects: Mutex<HashMap<String, Value>>,
+    tokens: AtomicUsize,
+    requests: Mutex<Vec<Value>>,
+}
+
+impl Api {
+    fn put(&self, resource: &str, name: &str, object: Value) {
+        self.objects.lock().insert(format!("{resource}/{name}"), object);
+    }
+}
+
+fn object(value: &Value) -> Arc<Object> {
+    Arc::new(Object::new(value.to_string().into_bytes(), 1))
+}
+
+#[async_trait]
+impl Client for Api {
+    async fn get(&self, resource: &GroupVersionResource, _: &str, name: &str) -> Result<Arc<Object>, Status> {
+        let found = self.objects.lock().get(&format!("{}/{name}", resource.resource)).map(object);
+        found.ok_or_else(|| Status::not_found(&resource.group_resource(), name))
+    }
+
+    async fn list(&self, _: &GroupVersionResource, _: &str, _: &ListOptions) -> Result<ObjectList, Status> {
+        Err(Status::bad_request("nothing is listed here"))
+    }
+
+    async fn watch(&self, _: &GroupVersionResource, _: &str, _: &WatchOptions) -> Result<WatchStream, Status> {
+        Err(Status::bad_request("nothing is watched here"))
+    }
+
+    async fn write(&self, request: ApiRequest) -> Result<ApiResponse, Status> {
+        let Body::Value(body) = request.body else { return Err(Status::bad_request("a value is expected")) };
+        assert_eq!(
+            (&*request.resource.resource, request.name.as_str(), request.subresource.as_str()),
+            ("serviceaccounts", "sa", "token")
+        );
+        self.requests.lock().push(body);
+        let number = self.tokens.fetch_add(1, Ordering::SeqCst);
+        Ok(ApiResponse {
+            code: 201,
+            object: object(&json!({"status": {"token": format!("token-{number}")}})),
+            warnings: Vec::new(),
+        })
+    }
+}
+
+/// Unmounts also when the test fails.
+struct Place {
+    dir: tempfile::TempDir,
+    api: Arc<Api>,
+    manager: Arc<VolumeManager>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let api = Arc::new(Api::default());
+        api.put(
+            "configmaps",
+            "cm",
+            json!({"metadata": {"name": "cm"}, "data": {"a": "1", "b": "2"}, "binaryData": {"c": "AP8="}}),
+        );
+        api.put("secrets", "s", json!({"metadata": {"name": "s"}, "data": {"password": "aHVudGVyMg=="}}));
+        let manager = Arc::new(VolumeManager::new(dir.path().canonicalize().unwrap(), api.clone()));
+        Self { dir, api, manager }
+    }
+
+    async fn setup(&self, pod: &Pod) -> Result<Mounted, String> {
+        self.manager.setup(&context(pod)).await.map_err(|(volume, error)| format!("{volume}: {error}"))
+    }
+
+    fn mounts(&self) -> usize {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        table.lines().filter(|line| line.contains(self.dir.path().to_str().unwrap())).count()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mut points: Vec<_> = table
+            .lines()
+            .filter_map(|line| line.split(' ').nth(4))
+            .filter(|at| Path::new(at).starts_with(self.dir.path()))
+            .collect();
+        points.reverse();
+        for point in points {
+            let _ = nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH);
+        }
+    }
+}
+
+fn context(pod: &Pod) -> PodContext<'_> {
+    PodContext { pod, node_name: "node", host_ips: &[], pod_ips: &[], allocatable_cpu: 2000, allocatable_memory: 1 << 30 }
+}
+
+fn pod(security: Value, volumes: Value) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {"name": "p", "namespace": "n", "uid": "u1", "labels": {"app": "x"}},
+        "spec": {"serviceAccountName": "sa", "securityContext": security, "volumes": volumes, "containers": [{"name": "c"}]}
+    }))
+    .unwrap()
+}
+
+fn read(mounted: &Mounted, volume: &str, file: &str) -> String {
+    fs::read_to_string(mounted[volume].join(file)).unwrap_or_else(|error| panic!("{volume}/{file}: {error}"))
+}
+
+#[tokio::test]
+async fn config_maps_are_projected_and_follow_changes() {
+    let place = Place::new();
+    let pod = pod(
+        json!({}),
+        json!([
+            {"name": "all", "configMap": {"name": "cm", "defaultMode": 0o440}},
+            {"name": "some", "configMap": {"name": "cm", "items": [{"key": "a", "path": "deep/x"}]}},
+            {"name": "none", "configMap": {"name": "missing", "optional": true}},
+        ]),
+    );
+    let mounted = place.setup(&pod).await.unwrap();
+    assert_eq!((read(&mounted, "all", "a"), read(&mounted, "some", "deep/x")), ("1".into(), "1".into()));
+    assert_eq!(fs::read(mounted["all"].join("c")).unwrap(), [0, 255]);
+    assert_eq!(fs::metadata(mounted["all"].join("a")).unwrap().permissions().mode() & 0o777, 0o440);
+    assert!(mounted["none"].is_dir());
+
+    place.api.put("configmaps", "cm", json!({"metadata": {"name": "cm"}, "data": {"a": "new"}}));
+    let mounted = place.setup(&pod).await.unwrap();
+    assert_eq!((read(&mounted, "all", "a"), read(&mounted, "some", "deep/x")), ("new".into(), "new".into()));
+    assert!(!mounted["all"].join("b").exists());
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named() {
+    let place = Place::new();
+    let of = |volume: Value| pod(json!({}), json!([volume]));
+    let error = place.setup(&of(json!({"name": "v", "configMap": {"name": "missing"}}))).await.unwrap_err();
+    assert_eq!(error, "v: configmap \"missing\" not found");
+    let error = place
+        .setup(&of(json!({"name": "v", "secret": {"secretName": "s", "items": [{"key": "k", "path": "k"}]}})))
+        .await
+        .unwrap_err();
+    assert_eq!(error, "v: references non-existent secret key: k");
+    let error = place.setup(&of(json!({"name": "v", "iscsi": {"targetPortal": "x", "iqn": "y", "lun": 0}}))).await.unwrap_err();
+    assert!(error.contains("of a kind that this node does not have"), "{error}");
+}
+
+#[tokio::test]
+async fn secrets_and_tokens_stay_in_memory_and_everything_goes_with_the_pod() {
+    let place = Place::new();
+    let pod = pod(
+        json!({}),
+        json!([
+            {"name": "s", "secret": {"secretName": "s"}},
+            {"name": "api", "projected": {"sources": [
+                {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+                {"configMap": {"name": "cm", "items": [{"key": "a", "path": "ca.crt"}]}},
+                {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+            ]}},
+            {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+            {"name": "disk", "emptyDir": {}},
+            {"name": "self", "downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+        ]),
+    );
+    let mounted = place.setup(&pod).await.unwrap();
+    assert_eq!(read(&mounted, "s", "password"), "hunter2");
+    assert_eq!(
+        (read(&mounted, "api", "token"), read(&mounted, "api", "ca.crt"), read(&mounted, "api", "namespace")),
+        ("token-0".into(), "1".into(), "n".into())
+    );
+    assert_eq!(read(&mounted, "self", "labels"), "app=\"x\"");
+    assert_eq!(place.mounts(), 3, "a tmpfs each for the secret, the token and the scratch space");
+    let full = fs::write(mounted["scratch"].join("big"), vec![0; 2 << 20]);
+    assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    fs::write(mounted["disk"].join("kept"), "x").unwrap();
+
+    let request = place.api.requests.lock()[0].clone();
+    assert_eq!(request["spec"]["boundObjectRef"], json!({"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u1"}));
+    assert_eq!(request["spec"]["expirationSeconds"], 3607);
+
+    let again = place.setup(&pod).await.unwrap();
+    assert_eq!(
+        (read(&again, "api", "token"), read(&again, "disk", "kept")),
+        ("token-0".into(), "x".into()),
+        "nothing is made twice"
+    );
+    assert_eq!(place.mounts(), 3);
+
+    place.manager.teardown("u1").await.unwrap();
+    place.manager.teardown("u1").await.unwrap();
+    assert_eq!(place.mounts(), 0);
+    assert!(!place.manager.pod_dir("u1").exists() && place.manager.pods().is_empty());
+}
+
+#[tokio::test]
+async fn a_group_gets_access_to_volumes_but_not_to_paths_of_the_node() {
+    let place = Place::new();
+    let host = tempfile::tempdir().unwrap();
+    let pod = pod(
+        json!({"fsGroup": 4321}),
+        json!([
+            {"name": "e", "emptyDir": {}},
+            {"name": "cm", "configMap": {"name": "cm", "defaultMode": 0o400}},
+            {"name": "h", "hostPath": {"path": host.path()}},
+        ]),
+    );
+    let mounted = place.setup(&pod).await.unwrap();
+    let file = fs::metadata(mounted["cm"].join("a")).unwrap();
+    assert_eq!((file.gid(), file.permissions().mode() & 0o777), (4321, 0o440));
+    let dir = fs::metadata(&mounted["e"]).unwrap();
+    assert_eq!((dir.gid(), dir.permissions().mode() & 0o2070), (4321, 0o2070));
+    assert_ne!(fs::metadata(&mounted["h"]).unwrap().gid(), 4321);
+}
+
+#[tokio::test]
+async fn a_sub_path_is_a_mount_of_its_own_and_cannot_leave_its_volume() {
+    let place = Place::new();
+    let pod = pod(json!({}), json!([{"name": "e", "emptyDir": {}}, {"name": "cm", "configMap": {"name": "cm"}}]));
+    let mounted = place.setup(&pod).await.unwrap();
+    let mount = |name: &str| serde_json::from_value(json!({"name": name, "mountPath": "/x"})).unwrap();
+    let (e, cm) = (mount("e"), mount("cm"));
+    let source =
+        async |index: usize, mount, path: &str| place.manager.source("u1", "c", &mounted, (index, mount), Some(path)).await;
+
+    let dir = source(0, &e, "a/b").await.unwrap();
+    fs::write(dir.join("f"), "through").unwrap();
+    assert_eq!(read(&mounted, "e", "a/b/f"), "through");
+    assert_eq!(fs::read_to_string(source(1, &cm, "a").await.unwrap()).unwrap(), "1");
+    for path in ["../x", "/etc"] {
+        assert!(source(2, &e, path).await.is_err(), "{path}");
+    }
+    std::os::unix::fs::symlink("/etc", mounted["e"].join("out")).unwrap();
+    assert!(source(3, &e, "out/passwd").await.is_err());
+    assert!(source(4, &mount("none"), "a").await.is_err());
+    place.manager.teardown("u1").await.unwrap();
+    assert_eq!(place.mounts(), 0);
+}
