@@ -86,6 +86,11 @@ impl Cluster {
         ran
     }
 
+    /// The process of server and agent, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }

@@ -6,9 +6,11 @@ use std::process::Command;
 /// # Panics
 /// When it was not built.
 pub fn path(name: &str) -> PathBuf {
-    // target/PROFILE/deps/TEST
-    let test = std::env::current_exe().expect("a test knows itself");
-    let path = test.ancestors().nth(2).expect("tests stand in a target folder").join(name);
+    // target/PROFILE/deps/TEST, or target/PROFILE/mizzen-bench
+    let this = std::env::current_exe().expect("a test knows itself");
+    let dir = this.parent().expect("tests stand in a target folder");
+    let dir = if dir.ends_with("deps") { dir.parent().expect("tests stand in a target folder") } else { dir };
+    let path = dir.join(name);
     assert!(path.is_file(), "{} is missing: run `make build`", path.display());
     path
 }

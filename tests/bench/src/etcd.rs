@@ -1,0 +1,92 @@
+//! Debian's etcd-server on loopback, with its data on the same disk.
+
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use async_trait::async_trait;
+use mizzen_tests::eventually;
+use mizzen_tests::registry::free_address;
+use tempfile::TempDir;
+
+use crate::connection::Http2;
+use crate::load::{DOCUMENT, Writer};
+
+/// Clients share so many connections at most, which serves etcd best.
+const CONNECTIONS: usize = 16;
+
+pub(crate) struct Etcd {
+    process: Child,
+    address: SocketAddr,
+    _dir: TempDir,
+}
+
+impl Etcd {
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let (address, peer) = (free_address(), free_address());
+        let (client_url, peer_url) = (format!("http://{address}"), format!("http://{peer}"));
+        let mut etcd = Command::new("etcd");
+        etcd.arg("--data-dir").arg(dir.path().join("data")).args(["--name", "bench", "--log-level", "error"]);
+        etcd.args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url]);
+        etcd.args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url]);
+        etcd.args(["--initial-cluster", &format!("bench={peer_url}")]);
+        let process = etcd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let etcd = Self { process, address, _dir: dir };
+        eventually("etcd answers", || TcpStream::connect(address).ok());
+        Ok(etcd)
+    }
+
+    pub(crate) async fn writers(&self, clients: usize) -> anyhow::Result<Vec<Box<dyn Writer>>> {
+        let mut connections = Vec::new();
+        for _ in 0..clients.min(CONNECTIONS) {
+            connections.push(Http2::connect(self.address).await?);
+        }
+        Ok(connections.iter().cycle().take(clients).map(|connection| Box::new(Put(connection.clone())) as _).collect())
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+struct Put(Http2);
+
+#[async_trait]
+impl Writer for Put {
+    async fn write(&mut self, name: &str) -> anyhow::Result<()> {
+        self.0.call("/etcdserverpb.KV/Put", &put_request(name, DOCUMENT)).await.map(|_| ())
+    }
+}
+
+/// etcd's `PutRequest` in protobuf: `bytes key = 1; bytes value = 2`.
+fn put_request(key: &str, value: usize) -> Vec<u8> {
+    let mut message = Vec::with_capacity(key.len() + value + 8);
+    for (tag, bytes) in [(0x0a, key.as_bytes().to_vec()), (0x12, vec![b'x'; value])] {
+        message.push(tag);
+        let mut length = bytes.len();
+        while length >= 0x80 {
+            message.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        message.push(length as u8);
+        message.extend(bytes);
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_varints() {
+        let message = put_request("k", 300);
+        assert_eq!(message[..6], [0x0a, 1, b'k', 0x12, 0xac, 0x02]);
+        assert_eq!(message.len(), 306);
+    }
+}

@@ -1,0 +1,87 @@
+//! One list of 10,000 pods.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use mizzen_tests::Cluster;
+use serde_json::{Value, json};
+
+use crate::connection::Endpoint;
+use crate::memory::{self, megabytes};
+use crate::samples::{Samples, show};
+use crate::table::Table;
+
+const PODS: usize = 10_000;
+const CLIENTS: usize = 16;
+const LISTS: usize = 10;
+
+pub(crate) async fn measure(table: &mut Table) -> anyhow::Result<()> {
+    let cluster = Cluster::up();
+    let endpoint = Endpoint::of(&cluster)?;
+    let begin = Instant::now();
+    fill(&endpoint).await?;
+    let filled = begin.elapsed();
+    let per_second = PODS as f64 / filled.as_secs_f64();
+    table.row(&format!("API: create {PODS} pods over TLS, {CLIENTS} clients"), format!("{per_second:.0}/s"), "", String::new());
+    let before = cluster.pid().and_then(memory::of).context("mizzen up is running")?;
+
+    let mut connection = endpoint.connect().await?;
+    let (mut times, mut size) = (Samples::default(), 0);
+    for _ in 0..LISTS {
+        let start = Instant::now();
+        let body = connection.get("/api/v1/pods").await?;
+        times.push(start.elapsed());
+        if size == 0 {
+            let items = serde_json::from_slice::<Value>(&body)?["items"].as_array().map_or(0, Vec::len);
+            ensure!(items == PODS, "the list has {items} pods");
+        }
+        size = body.len();
+    }
+    let median = times.median();
+    let rate = size as f64 / 1e6 / median.as_secs_f64();
+    let what = format!("API: list of {PODS} pods over TLS, {:.1} MB (p50 of {LISTS})", size as f64 / 1e6);
+    table.row(&what, format!("{} ({rate:.0} MB/s)", show(median)), "50 ms", String::new());
+    let after = cluster.pid().and_then(memory::of).context("mizzen up is running")?;
+    let measured = format!("{} / {}", megabytes(before), megabytes(after));
+    table.row(&format!("memory of server and agent with {PODS} pods / after the lists (Pss)"), measured, "", String::new());
+    Ok(())
+}
+
+/// Creates pods that no scheduler takes.
+async fn fill(endpoint: &Endpoint) -> anyhow::Result<()> {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut tasks = Vec::new();
+    for _ in 0..CLIENTS {
+        let (mut connection, next) = (endpoint.connect().await?, next.clone());
+        tasks.push(tokio::spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= PODS {
+                    return Ok::<_, anyhow::Error>(());
+                }
+                connection.create("/api/v1/namespaces/default/pods", pod(number).to_string().into()).await?;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await??;
+    }
+    Ok(())
+}
+
+fn pod(number: usize) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": format!("pod-{number}"), "labels": {"app": "bench"}},
+        "spec": {
+            "schedulerName": "none",
+            "containers": [{
+                "name": "main", "image": "registry.example/bench:v1", "args": ["--serve"],
+                "env": [{"name": "MODE", "value": "bench"}], "ports": [{"containerPort": 8080}],
+                "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+            }],
+        },
+    })
+}
