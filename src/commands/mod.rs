@@ -33,6 +33,8 @@ enum Command {
     Up(crate::config::Flags),
     /// Run a control plane alone
     Server(crate::config::Flags),
+    /// Join another machine's server as a node (not built yet)
+    Agent,
     /// Remove every container, mount, namespace and address of a cluster
     Down(down::Args),
     /// Images on the node
@@ -63,6 +65,9 @@ pub fn run(cli: Cli) -> ExitCode {
         match cli.command {
             Command::Up(flags) => up::run(flags).await,
             Command::Server(flags) => server::run(flags).await,
+            Command::Agent => Err(anyhow::anyhow!(
+                "joining a server from another machine is not built yet: `mizzen up` runs server and node together"
+            )),
             Command::Down(args) => down::run(args).await,
             Command::Image(args) => image::run(args).await,
             Command::Kubeconfig(args) => kubeconfig::run(&args),

@@ -1,5 +1,6 @@
 //! How every component reaches the API: one [`Client`] trait, in process or over HTTPS.
 
+pub mod http;
 pub mod request;
 
 pub use request::{
@@ -33,7 +34,12 @@ pub trait Client: Send + Sync + 'static {
 
     /// # Errors
     /// `Expired` (410) when `options.resource_version` was compacted: list again.
-    async fn watch(&self, resource: &GroupVersionResource, namespace: &str, options: &WatchOptions) -> Result<WatchStream, Status>;
+    async fn watch(
+        &self,
+        resource: &GroupVersionResource,
+        namespace: &str,
+        options: &WatchOptions,
+    ) -> Result<WatchStream, Status>;
 
     /// Any request that writes: create, update, patch, delete, delete collection, and writes to subresources.
     ///

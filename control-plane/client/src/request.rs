@@ -48,7 +48,10 @@ pub enum WatchEvent {
     /// The last state of the object, with the revision of its deletion.
     Deleted(Arc<Object>),
     /// All changes up to this revision have been sent. `initial_events_end` is the annotation that ends `sendInitialEvents`.
-    Bookmark { revision: u64, initial_events_end: bool },
+    Bookmark {
+        revision: u64,
+        initial_events_end: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
