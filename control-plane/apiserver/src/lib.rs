@@ -1,7 +1,5 @@
 //! The API server: one generic pipeline over resource descriptors, served over TLS and in process.
 
-#![allow(clippy::result_large_err, reason = "a Status is the answer of a failed request; boxing it would cost every caller")]
-
 pub mod admission;
 pub mod auth;
 pub mod authenticate;
