@@ -90,13 +90,18 @@ impl Log {
     /// # Errors
     /// When the file cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            path: path.to_path_buf(),
-            file: open(path)?,
-            stdout: Lines::new(Stream::Stdout),
-            stderr: Lines::new(Stream::Stderr),
-            entries: Vec::new(),
-        })
+        Ok(Self { path: path.to_path_buf(), ..Self::from_file(open(path)?) })
+    }
+
+    /// For a process that may not open the file itself: [`Log::replace`] takes the place of [`Log::reopen`].
+    pub fn from_file(file: File) -> Self {
+        let (stdout, stderr) = (Lines::new(Stream::Stdout), Lines::new(Stream::Stderr));
+        Self { path: PathBuf::new(), file, stdout, stderr, entries: Vec::new() }
+    }
+
+    /// Goes on in another file.
+    pub fn replace(&mut self, file: File) {
+        self.file = file;
     }
 
     /// Goes on in a new file after the old one was moved away.

@@ -1,1 +1,49 @@
-fn main() {}
+//! `mizzen-wasm`: compiles Wasm in a sandbox, and hosts many Wasm pods in one unprivileged process.
+
+mod compile;
+mod data;
+mod engine;
+mod host;
+mod http;
+mod linker;
+mod outgoing;
+mod output;
+mod pod;
+mod privileges;
+mod program;
+mod receive;
+mod sockets;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: mizzen-wasm compile < module > artifact
+       mizzen-wasm fingerprint
+       mizzen-wasm host <directory>";
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let command = arguments.first().and_then(|argument| argument.to_str()).unwrap_or_default();
+    let result = match (command, arguments.get(1)) {
+        ("compile", None) => compile::run(),
+        ("fingerprint", None) => compile::fingerprint(),
+        ("host", Some(directory)) => host::run(&PathBuf::from(directory)),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and its causes, for a status message.
+fn one_line(error: &anyhow::Error) -> String {
+    let line = format!("{error:#}");
+    line.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,112 @@
+//! Serving a `wasi:http` component: an instance from the pool for each request.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+
+use crate::data::Data;
+use crate::pod::{Pod, metered};
+
+/// Serves until the pod is asked to stop, then until the last connection is done.
+pub(crate) async fn serve(pod: Arc<Pod>, listener: TcpListener, program: ProxyPre<Data>) {
+    loop {
+        let accepted = tokio::select! {
+            () = pod.stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (pod, program) = (Arc::clone(&pod), program.clone());
+                let killed = pod.kill.clone();
+                let connection = connection(Arc::clone(&pod), stream, program);
+                pod.tasks.spawn(async move { killed.run_until_cancelled(connection).await });
+            }
+            // Out of descriptors, or a client that went away: there is nothing to wait for but time.
+            Err(err) => {
+                tracing::debug!(%err, "a connection is not accepted");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+    drop(listener);
+    pod.tasks.close();
+    pod.tasks.wait().await;
+}
+
+async fn connection(pod: Arc<Pod>, stream: TcpStream, program: ProxyPre<Data>) {
+    // Small answers must not wait for the client's acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let stop = pod.stop.clone();
+    let service = service_fn(move |request| {
+        let (pod, program) = (Arc::clone(&pod), program.clone());
+        async move { Ok::<_, Infallible>(handle(&pod, program, request).await) }
+    });
+    let builder = Builder::new(TokioExecutor::new());
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(err) = ended {
+        tracing::debug!(%err, "a connection broke");
+    }
+}
+
+async fn handle(pod: &Arc<Pod>, program: ProxyPre<Data>, request: Request<Incoming>) -> Response<HyperOutgoingBody> {
+    let (sender, answered) = oneshot::channel();
+    let instance = {
+        let (pod, usage) = (Arc::clone(pod), Arc::clone(&pod.usage));
+        async move {
+            let mut store = pod.store().map_err(wasmtime::Error::from_anyhow)?;
+            let incoming = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
+            let out = store.data_mut().http().new_response_outparam(sender)?;
+            let run = async {
+                let proxy = program.instantiate_async(&mut store).await?;
+                proxy.wasi_http_incoming_handler().call_handle(&mut store, incoming, out).await
+            };
+            metered(&usage, run).await
+        }
+    };
+    let killed = pod.kill.clone();
+    let logger = Arc::clone(pod);
+    // Goes on after its answer has begun: the body is still to come.
+    let task = pod.tasks.spawn(async move {
+        let ended = killed.run_until_cancelled(instance).await;
+        if let Some(Err(error)) = &ended {
+            logger.complain(error);
+        }
+    });
+    match answered.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(code)) => failure(StatusCode::BAD_GATEWAY, &format!("the component answered with an error: {code:?}")),
+        Err(_) => {
+            let _ = task.await;
+            failure(StatusCode::INTERNAL_SERVER_ERROR, "the component failed; see its log")
+        }
+    }
+}
+
+fn failure(status: StatusCode, text: &str) -> Response<HyperOutgoingBody> {
+    let body = Full::new(Bytes::from(format!("{text}\n"))).map_err(|never| match never {}).boxed_unsync();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}

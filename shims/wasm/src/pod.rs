@@ -1,0 +1,277 @@
+//! One running pod.
+
+use std::fs::File;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::Context;
+use mizzen_shim_protocol::{ExitRecord, State, WasmStart};
+use mizzen_shim_supervisor::clock;
+use mizzen_shim_supervisor::log::{Log, Stream};
+use nix::unistd::fchdir;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder};
+
+use crate::data::{Charge, Data, Usage};
+use crate::http;
+use crate::outgoing::Outgoing;
+use crate::output::Output;
+use crate::program::Program;
+use crate::sockets::Addresses;
+
+/// 128 + SIGABRT, as a process that aborts.
+const TRAPPED: i32 = 134;
+const KILLED: i32 = 9;
+
+/// The one who may change the working directory, which is how a directory is opened by its descriptor alone: a path
+/// by way of `/proc` is closed to a process that cannot be dumped.
+static WORKING_DIRECTORY: Mutex<()> = Mutex::new(());
+
+pub(crate) struct Pod {
+    spec: WasmStart,
+    preopens: Vec<File>,
+    addresses: Addresses,
+    engine: Engine,
+    log: Arc<Mutex<Log>>,
+    pub(crate) usage: Arc<Usage>,
+    state: watch::Sender<State>,
+    started_at: String,
+    /// Take no new work.
+    pub(crate) stop: CancellationToken,
+    /// End at once.
+    pub(crate) kill: CancellationToken,
+    signal: OnceLock<i32>,
+    /// Connections and instances.
+    pub(crate) tasks: TaskTracker,
+    main: TaskTracker,
+}
+
+impl Pod {
+    /// # Errors
+    /// When a directory cannot be opened or the port is taken.
+    pub(crate) async fn start(
+        engine: Engine,
+        program: Arc<Program>,
+        spec: WasmStart,
+        log: File,
+        preopens: Vec<File>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let started_at = clock::now();
+        let pod = Arc::new(Self {
+            addresses: Addresses::new(&spec.addresses),
+            preopens,
+            engine,
+            log: Arc::new(Mutex::new(Log::from_file(log))),
+            usage: Usage::new(spec.memory_limit),
+            state: watch::Sender::new(State::Running { started_at: started_at.clone(), pid: None }),
+            started_at,
+            stop: CancellationToken::new(),
+            kill: CancellationToken::new(),
+            signal: OnceLock::new(),
+            tasks: TaskTracker::new(),
+            main: TaskTracker::new(),
+            spec,
+        });
+        // Now, so that a directory that cannot be opened is an error of the start.
+        drop(pod.store()?);
+        let running = Arc::clone(&pod);
+        match &*program {
+            Program::Http(proxy) => {
+                let ip = *pod.spec.addresses.first().context("a pod without address cannot serve HTTP")?;
+                let port = pod.spec.http_port;
+                let listener = TcpListener::bind((ip, port)).await.with_context(|| format!("cannot listen on {ip}:{port}"))?;
+                let serving = http::serve(Arc::clone(&pod), listener, proxy.clone());
+                pod.main.spawn(async move {
+                    let ended = running.kill.clone().run_until_cancelled(serving).await;
+                    running.finish(ended.map(Ok)).await;
+                });
+            }
+            _ => {
+                pod.main.spawn(async move {
+                    let usage = Arc::clone(&running.usage);
+                    let command = metered(&usage, running.command(&program));
+                    let ended = running.kill.clone().run_until_cancelled(command).await;
+                    running.finish(ended).await;
+                });
+            }
+        }
+        pod.main.close();
+        Ok(pod)
+    }
+
+    pub(crate) fn state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(*self.state.borrow(), State::Running { .. })
+    }
+
+    pub(crate) fn replace_log(&self, file: File) {
+        self.log.lock().replace(file);
+    }
+
+    /// Serving pods drain on the signals that ask for it; a command has no way to hear them and is interrupted.
+    pub(crate) fn signal(&self, signal: i32, program_serves: bool) {
+        match signal {
+            libc::SIGKILL => {
+                let _ = self.signal.set(signal);
+                self.kill.cancel();
+            }
+            libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP if program_serves => self.stop.cancel(),
+            libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP => {
+                let _ = self.signal.set(signal);
+                self.kill.cancel();
+            }
+            _ => {}
+        }
+    }
+
+    /// Kills what runs; the pod's port is free afterwards.
+    pub(crate) async fn end(&self) {
+        self.signal(KILLED, false);
+        self.main.wait().await;
+    }
+
+    /// The state of a new instance.
+    pub(crate) fn store(&self) -> anyhow::Result<Store<Data>> {
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.args(&self.spec.args).envs(&self.spec.env).allow_tcp(true).allow_udp(true).allow_ip_name_lookup(true);
+        wasi.stdout(Output::new(Arc::clone(&self.log), Stream::Stdout));
+        wasi.stderr(Output::new(Arc::clone(&self.log), Stream::Stderr));
+        let addresses = self.addresses.clone();
+        wasi.socket_addr_check(move |address, usage| {
+            let allowed = addresses.allow(address, usage);
+            Box::pin(async move { allowed })
+        });
+        for (preopen, directory) in self.spec.preopens.iter().zip(&self.preopens) {
+            let perms = if preopen.readonly { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+            let _alone = WORKING_DIRECTORY.lock();
+            fchdir(directory.as_fd())
+                .map_err(io::Error::from)
+                .map_err(anyhow::Error::from)
+                .and_then(|()| Ok(wasi.preopened_dir(".", &preopen.target, perms).map(drop)?))
+                .with_context(|| format!("open the directory for {}", preopen.target))?;
+        }
+        let data = Data {
+            wasi: wasi.build_p1(),
+            http: Default::default(),
+            outgoing: Outgoing::new(self.addresses.clone()),
+            addresses: self.addresses.clone(),
+            charge: Charge::new(Arc::clone(&self.usage)),
+        };
+        let mut store = Store::new(&self.engine, data);
+        store.limiter(|data| &mut data.charge);
+        store.set_epoch_deadline(1);
+        // Others get their turn, and a kill is noticed.
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+        Ok(store)
+    }
+
+    async fn command(&self, program: &Program) -> wasmtime::Result<()> {
+        let mut store = self.store().map_err(wasmtime::Error::from_anyhow)?;
+        match program {
+            Program::Command(command) => {
+                let command = command.instantiate_async(&mut store).await?;
+                let result = command.wasi_cli_run().call_run(&mut store).await?;
+                result.map_err(|()| wasmtime::Error::from(I32Exit(1)))?;
+            }
+            Program::Module(module) => {
+                let instance = module.instantiate_async(&mut store).await?;
+                let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+                start.call_async(&mut store, ()).await?;
+            }
+            Program::Http(_) => wasmtime::bail!("a component that serves is no command"),
+        }
+        Ok(())
+    }
+
+    /// Writes to the pod's log why an instance ended.
+    pub(crate) fn complain(&self, error: &wasmtime::Error) {
+        let text = format!("{}\n", explain(error));
+        // As in `Output`: a full disk ends no pod.
+        let _ = self.log.lock().write(Stream::Stderr, text.as_bytes());
+    }
+
+    async fn finish(&self, ended: Option<wasmtime::Result<()>>) {
+        // Whatever a kill left: connections and instances end with it.
+        if ended.is_none() {
+            self.tasks.close();
+            self.tasks.wait().await;
+        }
+        let _ = self.log.lock().finish();
+        let record = self.record(ended);
+        self.state.send_replace(State::Exited(record));
+    }
+
+    fn record(&self, ended: Option<wasmtime::Result<()>>) -> ExitRecord {
+        let of = |code: i32, reason: &str, message: String| ExitRecord {
+            code,
+            signal: None,
+            reason: reason.into(),
+            message,
+            started_at: self.started_at.clone(),
+            finished_at: clock::now(),
+        };
+        match ended {
+            None => {
+                let signal = self.signal.get().copied().unwrap_or(KILLED);
+                ExitRecord { signal: Some(signal), ..of(128 + signal, "Error", String::new()) }
+            }
+            Some(Ok(())) => of(0, "Completed", String::new()),
+            Some(Err(error)) => match error.downcast_ref::<I32Exit>() {
+                Some(I32Exit(0)) => of(0, "Completed", String::new()),
+                Some(I32Exit(code)) => of(*code, "Error", String::new()),
+                None if self.usage.exceeded() => {
+                    ExitRecord { signal: Some(KILLED), ..of(128 + KILLED, "OOMKilled", root_cause(&error)) }
+                }
+                None => of(TRAPPED, "WasmTrap", explain(&error)),
+            },
+        }
+    }
+}
+
+/// A trap and where it happened, the innermost frames first.
+fn explain(error: &wasmtime::Error) -> String {
+    const FRAMES: usize = 8;
+    let cause = root_cause(error);
+    let frames = error.downcast_ref::<wasmtime::WasmBacktrace>().map(|trace| {
+        let names = trace.frames().iter().take(FRAMES).map(|frame| {
+            let name = frame.symbols().iter().find_map(|symbol| symbol.name()).or(frame.func_name());
+            format!("  at {}", name.map_or_else(|| format!("function {}", frame.func_index()), str::to_owned))
+        });
+        names.collect::<Vec<_>>().join("\n")
+    });
+    match frames.filter(|frames| !frames.is_empty()) {
+        Some(frames) => format!("{cause}\n{frames}"),
+        None => cause,
+    }
+}
+
+fn root_cause(error: &wasmtime::Error) -> String {
+    error.root_cause().to_string()
+}
+
+/// Counts the time a guest is on a processor.
+pub(crate) async fn metered<T>(usage: &Usage, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        let begun = Instant::now();
+        let polled = work.as_mut().poll(context);
+        let spent = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        usage.cpu.fetch_add(spent, Ordering::Relaxed);
+        polled
+    })
+    .await
+}
