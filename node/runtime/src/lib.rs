@@ -5,11 +5,13 @@ pub mod spec;
 pub mod status;
 pub mod stream;
 pub mod testing;
+pub mod wasm;
 
 pub use oci::{OciConfig, OciRuntime};
 pub use spec::{ContainerSpec, Image, Mount, Process, Resources, Sandbox, Seccomp};
 pub use status::{ContainerState, ContainerStatus, Exit, Stats};
 pub use stream::{ExecSpec, Session};
+pub use wasm::{WasmConfig, WasmRuntime};
 
 use async_trait::async_trait;
 use tokio::sync::watch;

@@ -1,0 +1,213 @@
+//! One container as this agent knows it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mizzen_shim_protocol::{Call, ExitRecord, Reply, State, files};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::hosts::{Host, is_gone};
+use super::state_of;
+use crate::status::{ContainerState, ContainerStatus, Exit};
+
+/// How long the news of an end may take.
+const NEWS: Duration = Duration::from_secs(1);
+
+/// How long a host may take to tell of what it runs.
+const SETTLE: Duration = Duration::from_secs(5);
+
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// What an agent must know after a restart.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) host: String,
+    pub(super) log_path: PathBuf,
+}
+
+impl Record {
+    pub(super) fn read(directory: &Path) -> io::Result<Option<Self>> {
+        read(&directory.join(files::CONTAINER))
+    }
+
+    pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        write(&directory.join(files::CONTAINER), self)
+    }
+}
+
+pub(super) struct Entry {
+    id: String,
+    directory: PathBuf,
+    record: Record,
+    pub(super) host: Arc<Host>,
+    state: watch::Sender<Option<ContainerState>>,
+    /// Whether the host was asked.
+    settled: watch::Sender<bool>,
+    changes: Arc<watch::Sender<u64>>,
+}
+
+impl Entry {
+    pub(super) fn new(
+        id: String,
+        directory: PathBuf,
+        record: Record,
+        host: Arc<Host>,
+        changes: Arc<watch::Sender<u64>>,
+    ) -> Arc<Self> {
+        let (state, settled) = (watch::Sender::new(None), watch::Sender::new(false));
+        Arc::new(Self { id, directory, record, host, state, settled, changes })
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn log_path(&self) -> PathBuf {
+        self.record.log_path.clone()
+    }
+
+    pub(super) fn status(&self) -> Option<ContainerStatus> {
+        let state = self.state.borrow().clone()?;
+        Some(ContainerStatus { id: self.id.clone(), labels: self.record.labels.clone(), state })
+    }
+
+    pub(super) fn has_exited(&self) -> bool {
+        matches!(*self.state.borrow(), Some(ContainerState::Exited(_)))
+    }
+
+    /// Whether it has ended, after a moment for the news to come in.
+    pub(super) async fn has_ended(&self) -> bool {
+        let mut state = self.state.subscribe();
+        let ended = state.wait_for(|state| matches!(state, Some(ContainerState::Exited(_))));
+        tokio::time::timeout(NEWS, ended).await.is_ok_and(|ended| ended.is_ok())
+    }
+
+    /// Waits until the host has told how the container is, after a restart of the agent.
+    pub(super) async fn settled(&self) {
+        let mut settled = self.settled.subscribe();
+        let _ = tokio::time::timeout(SETTLE, settled.wait_for(|settled| *settled)).await;
+    }
+
+    pub(super) fn started(self: &Arc<Self>, state: State) {
+        self.set(state);
+        self.settled.send_replace(true);
+        if !self.has_exited() {
+            tokio::spawn(Arc::clone(self).observe());
+        }
+    }
+
+    /// Takes up what an earlier agent started.
+    pub(super) fn adopt(self: &Arc<Self>) {
+        match read(&self.directory.join(files::EXIT)) {
+            Ok(Some(exit)) => self.started(State::Exited(exit)),
+            Ok(None) | Err(_) => drop(tokio::spawn(Arc::clone(self).observe())),
+        }
+    }
+
+    fn set(&self, state: State) {
+        if let State::Exited(exit) = &state
+            && self.directory.exists()
+            && let Err(err) = write(&self.directory.join(files::EXIT), exit)
+        {
+            tracing::warn!(container = self.id, %err, "its end cannot be recorded");
+        }
+        let state = state_of(state);
+        if self.state.borrow().as_ref() == Some(&state) {
+            return;
+        }
+        self.state.send_replace(Some(state));
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Follows the container to its end, or that of its host.
+    async fn observe(self: Arc<Self>) {
+        while !self.has_exited() && self.directory.exists() {
+            match self.follow().await {
+                Ok(()) => {}
+                Err(err) if is_gone(&err) => self.lost("the host of Wasm pods ended, and the pod with it"),
+                Err(err) => {
+                    tracing::warn!(container = self.id, %err, "the host of Wasm pods cannot be asked");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn follow(&self) -> io::Result<()> {
+        let mut client = self.host.connect().await?;
+        client.send(&self.id, &Call::Watch, &[]).await?;
+        while let Some(reply) = client.reply().await? {
+            match reply {
+                Reply::State { state } => {
+                    self.set(state);
+                    self.settled.send_replace(true);
+                }
+                // An agent was killed before it had asked for the start, or another host took the place.
+                Reply::NotFound => self.lost("the host of Wasm pods does not know the pod"),
+                other => return Err(io::Error::other(format!("{other:?}"))),
+            }
+        }
+        if self.has_exited() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    fn lost(&self, message: &str) {
+        let now = now();
+        let started_at = match &*self.state.borrow() {
+            Some(ContainerState::Running { started_at, .. }) => started_at.clone(),
+            _ => now.clone(),
+        };
+        if self.directory.exists() {
+            self.set(State::Exited(ExitRecord {
+                code: 137,
+                signal: Some(9),
+                reason: "ContainerStatusUnknown".into(),
+                message: message.into(),
+                started_at,
+                finished_at: now,
+            }));
+        }
+        self.settled.send_replace(true);
+    }
+
+    pub(super) fn purge(&self) -> io::Result<()> {
+        match fs::remove_dir_all(&self.directory) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(super) fn exited(record: ExitRecord) -> Exit {
+    let ExitRecord { code, signal, reason, message, started_at, finished_at } = record;
+    Exit { code, signal, reason, message, started_at, finished_at }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
+/// Whole or not at all.
+fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    fs::write(&temporary, serde_json::to_vec(value)?)?;
+    fs::rename(temporary, path)
+}
+
+/// RFC 3339, UTC.
+#[expect(clippy::disallowed_methods, reason = "stands in for the host's own stamp; nothing here is simulated")]
+fn now() -> String {
+    format!("{:.9}", jiff::Timestamp::now())
+}

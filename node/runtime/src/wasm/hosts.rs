@@ -1,0 +1,160 @@
+//! The host processes: one for each pod namespace in each network namespace.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mizzen_shim_protocol::{Call, Reply, files};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use tokio::process::Command;
+use tokio::sync::OwnedMutexGuard;
+
+use super::client::Client;
+use crate::spec::Sandbox;
+
+/// How long a host may take to answer a question, or to come up.
+const ANSWER: Duration = Duration::from_secs(20);
+
+pub(super) struct Host {
+    key: String,
+    directory: PathBuf,
+    /// Held while the host may come up or go down.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Host {
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(super) async fn connect(&self) -> io::Result<Client> {
+        Client::open(&self.directory).await
+    }
+
+    /// # Errors
+    /// When there is no host, it ends, or does not answer in time.
+    pub(super) async fn ask(&self, container: &str, call: &Call, files: &[File]) -> io::Result<Reply> {
+        let exchange = async {
+            let mut client = self.connect().await?;
+            client.send(container, call, files).await?;
+            client.reply().await?.ok_or_else(|| io::ErrorKind::ConnectionReset.into())
+        };
+        tokio::time::timeout(ANSWER, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+}
+
+pub(super) struct Hosts {
+    root: PathBuf,
+    executable: PathBuf,
+    fingerprint: String,
+    known: Mutex<HashMap<String, Arc<Host>>>,
+    gates: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Hosts {
+    pub(super) fn new(root: PathBuf, executable: PathBuf, fingerprint: &str) -> Self {
+        Self { root, executable, fingerprint: fingerprint.to_owned(), known: Mutex::default(), gates: Mutex::default() }
+    }
+
+    /// The one who starts or removes this container.
+    pub(super) async fn gate(&self, id: &str) -> OwnedMutexGuard<()> {
+        let gate = {
+            let mut gates = self.gates.lock();
+            gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+            Arc::clone(gates.entry(id.to_owned()).or_default())
+        };
+        gate.lock_owned().await
+    }
+
+    /// A host runs programs compiled for its own engine, so that an upgrade comes with new hosts.
+    pub(super) fn of(&self, sandbox: &Sandbox) -> Arc<Host> {
+        let network = sandbox.network_namespace.as_deref().unwrap_or(Path::new("")).to_string_lossy();
+        let name = format!("{}\0{network}\0{}", sandbox.namespace, self.fingerprint);
+        let key: String = Sha256::digest(name).iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        self.get(&key)
+    }
+
+    pub(super) fn get(&self, key: &str) -> Arc<Host> {
+        let mut known = self.known.lock();
+        let host = known.entry(key.to_owned()).or_insert_with(|| {
+            Arc::new(Host { key: key.to_owned(), directory: self.root.join(key), turn: tokio::sync::Mutex::default() })
+        });
+        Arc::clone(host)
+    }
+
+    /// Asks the host to start a pod, and brings the host up first where there is none.
+    pub(super) async fn start(
+        &self,
+        host: &Host,
+        network: Option<&Path>,
+        id: &str,
+        call: &Call,
+        files: &[File],
+    ) -> io::Result<Reply> {
+        let first = match host.ask(id, call, files).await {
+            Err(err) if is_gone(&err) => err,
+            answered => return answered,
+        };
+        let _turn = host.turn.lock().await;
+        tracing::debug!(%first, host = host.key, "there is no host yet");
+        // Another start may have brought it up meanwhile.
+        match host.ask(id, call, files).await {
+            Err(err) if is_gone(&err) => self.launch(host, network).await?,
+            answered => return answered,
+        }
+        host.ask(id, call, files).await
+    }
+
+    /// No error when the host, and the pod with it, is gone.
+    pub(super) async fn remove(&self, host: &Host, id: &str) -> io::Result<()> {
+        let _turn = host.turn.lock().await;
+        match host.ask(id, &Call::Remove, &[]).await {
+            Ok(_) => Ok(()),
+            Err(err) if is_gone(&err) => Ok(()),
+            Err(err) => Err(err),
+        }
+    }
+
+    async fn launch(&self, host: &Host, network: Option<&Path>) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&host.directory)?;
+        let log_path = host.directory.join("host.log");
+        let log = File::create(&log_path)?;
+        let mut command = Command::new(&self.executable);
+        command.arg("host").arg(&host.directory).env_clear().current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(log));
+        if let Some(network) = network {
+            let namespace = File::open(network)?;
+            let join = move || {
+                // SAFETY: a system call on a descriptor that the closure owns.
+                match unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } {
+                    0 => Ok(()),
+                    _ => Err(io::Error::last_os_error()),
+                }
+            };
+            // SAFETY: nothing but a system call happens between fork and exec.
+            unsafe { command.pre_exec(join) };
+        }
+        // It listens before it goes on in a child of its own; this one has only to be reaped.
+        let ended = tokio::time::timeout(ANSWER, command.spawn()?.wait()).await;
+        match ended.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
+            status if status.success() && host.directory.join(files::SOCKET).exists() => Ok(()),
+            status => {
+                let complaints = fs::read_to_string(log_path).unwrap_or_default();
+                Err(io::Error::other(format!("mizzen-wasm ended with {status}: {}", complaints.trim())))
+            }
+        }
+    }
+}
+
+/// Nobody listens, or the one who did ended.
+pub(super) fn is_gone(err: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    matches!(err.kind(), BrokenPipe | ConnectionRefused | ConnectionReset | NotFound | UnexpectedEof)
+}
