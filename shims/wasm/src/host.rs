@@ -26,7 +26,7 @@ use crate::{engine, privileges};
 const FIRST: Duration = Duration::from_secs(60);
 
 /// Listens below `directory`, goes on as a daemon without privileges, and ends with its last pod.
-pub(crate) fn run(directory: &Path) -> anyhow::Result<()> {
+pub(crate) fn run(directory: &Path, own_network: bool) -> anyhow::Result<()> {
     // The whole path may be longer than a socket address.
     std::env::set_current_dir(directory).context("enter the directory")?;
     match fs::remove_file(files::SOCKET) {
@@ -35,12 +35,11 @@ pub(crate) fn run(directory: &Path) -> anyhow::Result<()> {
     }
     let listener = UnixListener::bind(files::SOCKET).context("listen")?;
     listener.set_nonblocking(true)?;
-    if let Err(err) = privileges::allow_low_ports() {
-        eprintln!("ports below 1024 stay closed to pods: {err}");
-    }
+    // The machine's own namespace stays as it is.
+    let bind_low_ports = own_network && privileges::open_low_ports();
     std::env::set_current_dir("/")?;
     mizzen_shim_supervisor::daemon::daemonise().context("become a daemon")?;
-    privileges::leave_root().context("give up privileges")?;
+    privileges::leave_root(bind_low_ports).context("give up privileges")?;
     let filter = tracing_subscriber::EnvFilter::new("warn,wasmtime_wasi_http=error");
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
 

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: mizzen-wasm compile < module > artifact
        mizzen-wasm fingerprint
-       mizzen-wasm host <directory>";
+       mizzen-wasm host <directory> [own-network]";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -27,7 +27,10 @@ fn main() -> ExitCode {
     let result = match (command, arguments.get(1)) {
         ("compile", None) => compile::run(),
         ("fingerprint", None) => compile::fingerprint(),
-        ("host", Some(directory)) => host::run(&PathBuf::from(directory)),
+        ("host", Some(directory)) => {
+            let own_network = arguments.get(2).is_some_and(|argument| argument == "own-network");
+            host::run(&PathBuf::from(directory), own_network)
+        }
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

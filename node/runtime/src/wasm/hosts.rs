@@ -131,6 +131,7 @@ impl Hosts {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(log));
         if let Some(network) = network {
             let namespace = File::open(network)?;
+            command.arg("own-network");
             let join = move || {
                 // SAFETY: a system call on a descriptor that the closure owns.
                 match unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } {
