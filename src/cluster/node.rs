@@ -9,6 +9,7 @@ use mizzen_apiserver::auth::Identity;
 use mizzen_images::ImageStore;
 use mizzen_network::{Network, NetworkConfig};
 use mizzen_runtime::oci::{OciConfig, OciRuntime};
+use mizzen_runtime::wasm::{WasmConfig, WasmRuntime};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,13 @@ pub fn container_runtime(data: &DataDir) -> anyhow::Result<Arc<OciRuntime>> {
     OciRuntime::new(config).context("open the container runtime")
 }
 
+/// # Errors
+/// When the host's executable is missing or the folder cannot be used.
+pub fn wasm_runtime(data: &DataDir) -> anyhow::Result<Arc<WasmRuntime>> {
+    let config = WasmConfig { root: data.wasm(), executable: executables::beside("mizzen-wasm")? };
+    WasmRuntime::new(config).context("open the Wasm runtime")
+}
+
 pub struct Node {
     agent: Agent,
 }
@@ -64,7 +72,7 @@ impl Node {
             AgentConfig {
                 node_name: config.node_name.clone(),
                 client: control_plane.client(identity),
-                runtimes: Runtimes { container: container_runtime(data)?, wasm: None },
+                runtimes: Runtimes { container: container_runtime(data)?, wasm: Some(wasm_runtime(data)?) },
                 images: ImageStore::open(data.images()).context("open the image store")?,
                 network,
                 data_dir: data.node(),

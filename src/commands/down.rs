@@ -1,6 +1,7 @@
 //! `mizzen down`: takes everything of a cluster off the machine, also after a crash.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -31,9 +32,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         opened => opened?,
     };
     let _lock = take_over(&data).await?;
-    let runtime = node::container_runtime(&data)?;
-    for container in runtime.list().await? {
-        runtime.remove(&container.id).await.with_context(|| format!("remove container {}", container.id))?;
+    let runtimes: [Arc<dyn Runtime>; 2] = [node::container_runtime(&data)?, node::wasm_runtime(&data)?];
+    for runtime in runtimes {
+        for container in runtime.list().await? {
+            runtime.remove(&container.id).await.with_context(|| format!("remove container {}", container.id))?;
+        }
     }
     Network::teardown(&node::network_config(&data)).await.context("remove the pod network")?;
     unmount_below(data.root())?;

@@ -131,6 +131,8 @@ fn container_labels(
 ) -> BTreeMap<String, String> {
     let of = |field: &Option<String>| field.clone().unwrap_or_default();
     let wasm = matches!(image.kind, ImageKind::Wasm(_));
+    // Where a component that serves HTTP listens is no business of the component's: the pod's first port says it.
+    let http_port = container.ports.iter().flatten().next().filter(|_| wasm).map(|port| port.container_port.to_string());
     let own_signal = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone());
     [
         (labels::POD_UID, of(&pod.metadata.uid)),
@@ -145,6 +147,7 @@ fn container_labels(
         (labels::STOP_SIGNAL, own_signal.unwrap_or_else(|| image.config().stop_signal.clone())),
     ]
     .into_iter()
+    .chain(http_port.map(|port| (mizzen_runtime::wasm::HTTP_PORT, port)))
     .map(|(name, value)| (name.to_owned(), value))
     .collect()
 }
