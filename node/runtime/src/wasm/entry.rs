@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use mizzen_shim_protocol::{Call, ExitRecord, Reply, State, files};
 use serde::de::DeserializeOwned;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -53,6 +54,9 @@ pub(super) struct Entry {
     /// Whether the host was asked.
     settled: watch::Sender<bool>,
     changes: Arc<watch::Sender<u64>>,
+    /// Held while the directory is written or taken away: an end that is told late must not write into a directory
+    /// that is being removed.
+    purged: Mutex<bool>,
 }
 
 impl Entry {
@@ -64,7 +68,7 @@ impl Entry {
         changes: Arc<watch::Sender<u64>>,
     ) -> Arc<Self> {
         let (state, settled) = (watch::Sender::new(None), watch::Sender::new(false));
-        Arc::new(Self { id, directory, record, host, state, settled, changes })
+        Arc::new(Self { id, directory, record, host, state, settled, changes, purged: Mutex::new(false) })
     }
 
     pub(super) fn id(&self) -> &str {
@@ -114,11 +118,8 @@ impl Entry {
     }
 
     fn set(&self, state: State) {
-        if let State::Exited(exit) = &state
-            && self.directory.exists()
-            && let Err(err) = write(&self.directory.join(files::EXIT), exit)
-        {
-            tracing::warn!(container = self.id, %err, "its end cannot be recorded");
+        if let State::Exited(exit) = &state {
+            self.record_exit(exit);
         }
         let state = state_of(state);
         if self.state.borrow().as_ref() == Some(&state) {
@@ -128,9 +129,20 @@ impl Entry {
         self.changes.send_modify(|count| *count += 1);
     }
 
+    fn record_exit(&self, exit: &ExitRecord) {
+        let purged = self.purged.lock();
+        if !*purged && let Err(err) = write(&self.directory.join(files::EXIT), exit) {
+            tracing::warn!(container = self.id, %err, "its end cannot be recorded");
+        }
+    }
+
+    fn is_purged(&self) -> bool {
+        *self.purged.lock()
+    }
+
     /// Follows the container to its end, or that of its host.
     async fn observe(self: Arc<Self>) {
-        while !self.has_exited() && self.directory.exists() {
+        while !self.has_exited() && !self.is_purged() {
             match self.follow().await {
                 Ok(()) => {}
                 Err(err) if is_gone(&err) => self.lost("the host of Wasm pods ended, and the pod with it"),
@@ -165,7 +177,7 @@ impl Entry {
             Some(ContainerState::Running { started_at, .. }) => started_at.clone(),
             _ => now.clone(),
         };
-        if self.directory.exists() {
+        if !self.is_purged() {
             self.set(State::Exited(ExitRecord {
                 code: 137,
                 signal: Some(9),
@@ -179,6 +191,8 @@ impl Entry {
     }
 
     pub(super) fn purge(&self) -> io::Result<()> {
+        let mut purged = self.purged.lock();
+        *purged = true;
         match fs::remove_dir_all(&self.directory) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
             _ => Ok(()),
