@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mizzen_shim_protocol::{Call, ExitRecord, Reply, State, files};
-use serde::de::DeserializeOwned;
 use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 

@@ -40,29 +40,12 @@ pub(crate) struct Node {
     layer: PathBuf,
 }
 
-/// The shim that belongs to this build.
+/// Beside the tests' own executables, where the workspace's build puts it.
 pub(crate) fn shim() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let shim = test.parent().unwrap().parent().unwrap().join("mizzen-shim");
-    // A process per test: asking cargo each time would take longer than the tests.
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shims");
-    let newest = ["protocol", "supervisor", "container"].iter().filter_map(|name| newest(&sources.join(name))).max();
-    if std::fs::metadata(&shim).and_then(|file| file.modified()).ok() < newest {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo).args(["build", "-q", "-p", "mizzen-shim"]).status().unwrap();
-        assert!(built.success(), "mizzen-shim does not build");
-        // Cargo leaves the file alone when only its checks changed.
-        std::fs::File::open(&shim).unwrap().set_modified(newest.unwrap()).unwrap();
-    }
-    assert!(shim.exists(), "{} was not built", shim.display());
+    let shim = test.ancestors().nth(2).unwrap().join("mizzen-shim");
+    assert!(shim.exists(), "{} is missing: run `make build`", shim.display());
     shim
-}
-
-fn newest(dir: &Path) -> Option<std::time::SystemTime> {
-    let entries = std::fs::read_dir(dir).ok()?.flatten();
-    entries
-        .filter_map(|entry| if entry.path().is_dir() { newest(&entry.path()) } else { entry.metadata().ok()?.modified().ok() })
-        .max()
 }
 
 impl Node {

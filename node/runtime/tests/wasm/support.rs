@@ -17,11 +17,12 @@ fn example(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let out = BUILT.get_or_init(|| {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/Cargo.toml");
-        let target = std::env::var("MIZZEN_WASM_TARGET").unwrap_or_else(|_| "/work/target-wasm".into());
+        // target/PROFILE/mizzen-wasm: guests are built once for all tests, beside the profiles.
+        let target = executable().ancestors().nth(2).unwrap().join("examples");
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--release", "--target", "wasm32-wasip2", "--manifest-path"]).arg(manifest);
         assert!(cargo.env("CARGO_TARGET_DIR", &target).status().unwrap().success(), "the examples do not build");
-        Path::new(&target).join("wasm32-wasip2/release")
+        target.join("wasm32-wasip2/release")
     });
     out.join(name)
 }
@@ -30,7 +31,7 @@ fn example(name: &str) -> PathBuf {
 fn executable() -> PathBuf {
     let path = std::env::current_exe().unwrap();
     let executable = path.parent().and_then(Path::parent).unwrap().join("mizzen-wasm");
-    assert!(executable.exists(), "build mizzen-wasm first: cargo build -p mizzen-wasm");
+    assert!(executable.exists(), "build the executables first: make build");
     executable
 }
 
