@@ -39,9 +39,7 @@ fn a_deployment_answers_http_gives_logs_and_exec_survives_a_kill_and_goes_away()
 
     let said = cluster.kubectl(&["exec", &pods[0], "--", "sh", "-c", "echo to-the-log >/proc/1/fd/1; echo out; exit 7"]);
     assert_eq!((said.code, said.stdout.as_str()), (Some(7), "out\n"), "{}", said.stderr);
-    eventually("the log has the line", || {
-        cluster.kubectl(&["logs", &pods[0]]).ok().contains("to-the-log").then_some(())
-    });
+    eventually("the log has the line", || cluster.kubectl(&["logs", &pods[0]]).ok().contains("to-the-log").then_some(()));
 
     let started = |cluster: &Cluster| {
         let pod = cluster.get(&["pod", &pods[0]]).unwrap();

@@ -18,7 +18,10 @@ pub fn busybox(registry: &Registry, name: &str) -> String {
         std::fs::create_dir_all(base.join(dir)).expect("makes");
     }
     std::fs::copy("/bin/busybox", base.join("bin/busybox")).expect("busybox-static is installed (.ci/setup)");
-    for applet in ["sh", "ls", "cat", "sleep", "httpd", "echo", "env", "id", "true", "false", "touch", "hostname", "kill", "trap", "nc", "stty", "grep", "pwd"] {
+    for applet in [
+        "sh", "ls", "cat", "sleep", "httpd", "echo", "env", "id", "true", "false", "touch", "hostname", "kill", "trap", "nc",
+        "stty", "grep", "pwd",
+    ] {
         symlink("busybox", base.join("bin").join(applet)).expect("links");
     }
     std::fs::write(base.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000:web:/:/bin/sh\n").expect("writes");
