@@ -11,7 +11,7 @@ setup:
 
 # The tests run the real executables, so these are built first.
 test: build
-	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace --locked; else cargo test --workspace --locked; fi
+	@.ci/test
 
 demo: setup
 	@examples/demo
