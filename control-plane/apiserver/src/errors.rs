@@ -25,13 +25,9 @@ pub(crate) fn invalid(descriptor: &ResourceDescriptor, name: &str, causes: Vec<C
     status
 }
 
-/// One wrong field; `what` follows `Invalid value: ` or stands alone for the other reasons.
+/// One cause of a refusal; `field` is empty where no field is to blame.
 pub(crate) fn cause(reason: &str, field: impl Into<String>, message: impl Into<String>) -> Cause {
     Cause { reason: reason.to_owned(), message: message.into(), field: field.into() }
-}
-
-pub(crate) fn invalid_value(field: impl Into<String>, value: &str, why: &str) -> Cause {
-    cause("FieldValueInvalid", field, format!("Invalid value: {value:?}: {why}"))
 }
 
 /// 403 as the authorizer's answer is worded.

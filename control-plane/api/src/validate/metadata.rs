@@ -60,17 +60,18 @@ pub fn validate_metadata_update(object: &Value, old: &Value) -> Vec<Cause> {
     }
     if old.pointer("/metadata/deletionTimestamp").is_some() {
         let before = array(old.pointer("/metadata/finalizers"));
-        let added: Vec<Value> = array(object.pointer("/metadata/finalizers"))
+        let mut added: Vec<String> = array(object.pointer("/metadata/finalizers"))
             .iter()
             .filter(|finalizer| !before.contains(finalizer))
-            .cloned()
+            .map(Value::to_string)
             .collect();
         if !added.is_empty() {
+            added.sort_unstable();
             causes.push(forbidden(
                 "metadata.finalizers",
                 &format!(
-                    "no new finalizers can be added if the object is being deleted, found new finalizers {}",
-                    Value::Array(added)
+                    "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                    added.join(", ")
                 ),
             ));
         }
@@ -206,6 +207,7 @@ mod tests {
         let causes = validate_metadata_update(&new, &old);
         assert_eq!(fields(&causes), ["metadata.uid", "metadata.generation", "metadata.finalizers"]);
         assert_eq!(causes[0].message, "Invalid value: \"2\": field is immutable");
+        assert!(causes[2].message.ends_with("found new finalizers []string{\"a/c\"}"), "{}", causes[2].message);
         assert!(validate_metadata_update(&old, &old).is_empty());
     }
 }

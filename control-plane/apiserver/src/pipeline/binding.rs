@@ -25,7 +25,7 @@ impl Pipeline {
         let kind = binding.pointer("/target/kind").and_then(Value::as_str).unwrap_or("Node");
         let node = binding.pointer("/target/name").and_then(Value::as_str).unwrap_or_default().to_owned();
         if !matches!(kind, "Node" | "") || node.is_empty() {
-            let cause = errors::cause("FieldValueRequired", "target.name", "Required value");
+            let cause = mizzen_api::validate::required("target.name", "");
             return Err(errors::invalid(&target.descriptor, &target.name, vec![cause]));
         }
         let uid = metadata::text(&binding, "uid").to_owned();

@@ -1,14 +1,10 @@
-//! The metadata that is the same for every kind: what the server stamps, what a client may not change, what is valid.
+//! The metadata that is the same for every kind: what the server stamps and what a client may not change.
 
-use mizzen_api::status::Cause;
 use mizzen_api::{ResourceDescriptor, Scope, Status};
 use rand::Rng as _;
 use serde_json::{Map, Value, json};
 
-use super::names;
-use super::owners;
 use super::target::Target;
-use crate::errors::{cause, invalid_value};
 
 /// Kinds with a spec and no generation.
 const WITHOUT_GENERATION: &[(&str, &str)] =
@@ -152,6 +148,21 @@ pub(super) fn keep_on_update(object: &mut Value, old: &Value) -> Result<(), Stat
     Ok(())
 }
 
+/// Keeps all metadata through a subresource that is a part of the object, save who owns which field and, with the status,
+/// the annotations. The uid stays as it was sent, so that another one is refused.
+pub(super) fn keep_through_subresource(object: &mut Value, old: &Value, subresource: &str) -> Result<(), Status> {
+    let sent = of(object)?;
+    let mut kept = old.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
+    let own: &[&str] = if subresource == "status" { &["managedFields", "uid", "annotations"] } else { &["managedFields", "uid"] };
+    for field in own {
+        if let Some(value) = sent.remove(*field).filter(|value| !value.is_null()) {
+            kept.insert((*field).to_owned(), value);
+        }
+    }
+    *sent = kept;
+    Ok(())
+}
+
 /// Counts a new generation, where the kind has one.
 pub(super) fn bump_generation(object: &mut Value) {
     if let Some(generation) = object.pointer_mut("/metadata/generation")
@@ -161,112 +172,6 @@ pub(super) fn bump_generation(object: &mut Value) {
     }
 }
 
-/// Every wrong field of a document's metadata.
-pub(super) fn validate(object: &Value, descriptor: &ResourceDescriptor) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    let name = text(object, "name");
-    if name.is_empty() {
-        causes.push(cause("FieldValueRequired", "metadata.name", "Required value: name or generateName is required"));
-    } else if let Some(why) = name_rule(descriptor)(name) {
-        causes.push(invalid_value("metadata.name", name, &why));
-    }
-    let Some(metadata) = object.get("metadata").and_then(Value::as_object) else { return causes };
-    if let Some(labels) = strings(metadata, "labels", &mut causes) {
-        for (key, value) in labels {
-            if let Some(why) = names::qualified(key) {
-                causes.push(invalid_value("metadata.labels", key, &why));
-            }
-            match value.as_str() {
-                Some(value) => {
-                    if let Some(why) = names::label_value(value) {
-                        causes.push(invalid_value("metadata.labels", value, &why));
-                    }
-                }
-                None => causes.push(invalid_value(format!("metadata.labels.{key}"), &value.to_string(), "must be a string")),
-            }
-        }
-    }
-    if let Some(annotations) = strings(metadata, "annotations", &mut causes) {
-        const MAX_TOTAL: usize = 256 * 1024;
-        let mut total = 0;
-        for (key, value) in annotations {
-            if let Some(why) = names::qualified(&key.to_lowercase()) {
-                causes.push(invalid_value("metadata.annotations", key, &why));
-            }
-            total += key.len() + value.as_str().map_or(0, str::len);
-            if !value.is_string() {
-                causes.push(invalid_value(format!("metadata.annotations.{key}"), &value.to_string(), "must be a string"));
-            }
-        }
-        if total > MAX_TOTAL {
-            let message = format!("Too long: may not be more than {MAX_TOTAL} bytes");
-            causes.push(cause("FieldValueTooLong", "metadata.annotations", message));
-        }
-    }
-    if let Some(finalizers) = metadata.get("finalizers").and_then(Value::as_array) {
-        for finalizer in finalizers {
-            match finalizer.as_str() {
-                Some(finalizer) => {
-                    if let Some(why) = names::qualified(finalizer) {
-                        causes.push(invalid_value("metadata.finalizers", finalizer, &why));
-                    }
-                }
-                None => causes.push(invalid_value("metadata.finalizers", &finalizer.to_string(), "must be a string")),
-            }
-        }
-    }
-    owners::validate(metadata, &mut causes);
-    causes
-}
-
-fn strings<'a>(metadata: &'a Map<String, Value>, field: &str, causes: &mut Vec<Cause>) -> Option<&'a Map<String, Value>> {
-    match metadata.get(field)? {
-        Value::Null => None,
-        Value::Object(map) => Some(map),
-        other => {
-            causes.push(invalid_value(format!("metadata.{field}"), &other.to_string(), "must be an object"));
-            None
-        }
-    }
-}
-
-/// Every change of metadata that is refused.
-pub(super) fn validate_update(object: &Value, old: &Value) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    for field in ["name", "namespace", "uid"] {
-        let (new, old) = (text(object, field), text(old, field));
-        if new != old {
-            causes.push(invalid_value(format!("metadata.{field}"), new, "field is immutable"));
-        }
-    }
-    if !text(old, "deletionTimestamp").is_empty() {
-        let old: Vec<&str> = finalizers(old).collect();
-        let added: Vec<String> =
-            finalizers(object).filter(|finalizer| !old.contains(finalizer)).map(|finalizer| format!("{finalizer:?}")).collect();
-        if !added.is_empty() {
-            causes.push(cause(
-                "FieldValueForbidden",
-                "metadata.finalizers",
-                format!(
-                    "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-                    added.join(", ")
-                ),
-            ));
-        }
-    }
-    causes
-}
-
 pub(super) fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
     object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
-}
-
-/// How the kind's names are written.
-fn name_rule(descriptor: &ResourceDescriptor) -> fn(&str) -> Option<String> {
-    match (&*descriptor.group, &*descriptor.resource) {
-        ("rbac.authorization.k8s.io", _) => names::path_segment,
-        ("", "namespaces") => names::dns_label,
-        ("", "services") => names::dns_1035_label,
-        _ => names::dns_subdomain,
-    }
 }

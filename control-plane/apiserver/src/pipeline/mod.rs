@@ -11,8 +11,6 @@ mod get;
 mod list;
 mod metadata;
 mod modify;
-mod names;
-mod owners;
 mod patch;
 mod scale;
 mod schema;

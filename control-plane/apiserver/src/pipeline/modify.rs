@@ -88,10 +88,12 @@ impl Pipeline {
             authorizer: self.authorizer.as_ref(),
         };
         match target.subresource.as_str() {
-            "status" => keep_all_but_status(&mut new, old)?,
-            "finalize" => keep_all_but(&mut new, old, "/spec/finalizers")?,
+            "" => strategy.prepare_update(&mut new, old),
             "binding" | "scale" => {}
-            _ => strategy.prepare_update(&mut new, old),
+            subresource => {
+                strategy.prepare_subresource_update(subresource, &mut new, old);
+                metadata::keep_through_subresource(&mut new, old, subresource)?;
+            }
         }
         metadata::keep_on_update(&mut new, old)?;
         // Before admission: what the server adds is nobody's field.
@@ -126,44 +128,6 @@ fn set_revision(object: &mut Value, revision: &str) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("resourceVersion".to_owned(), json!(revision));
     }
-}
-
-/// Only `status` and the annotations change through the status subresource.
-fn keep_all_but_status(new: &mut Value, old: &Value) -> Result<(), Status> {
-    let mut kept = old.clone();
-    let status = new.get_mut("status").map(Value::take);
-    let annotations = new.pointer_mut("/metadata/annotations").map(Value::take);
-    let managed = new.pointer_mut("/metadata/managedFields").map(Value::take);
-    let uid = new.pointer_mut("/metadata/uid").map(Value::take);
-    if let Some(document) = kept.as_object_mut() {
-        match status {
-            Some(status) if !status.is_null() => document.insert("status".to_owned(), status),
-            _ => document.remove("status"),
-        };
-    }
-    let metadata = metadata::of(&mut kept)?;
-    for (field, value) in [("annotations", annotations), ("managedFields", managed), ("uid", uid)] {
-        if let Some(value) = value.filter(|value| !value.is_null()) {
-            metadata.insert(field.to_owned(), value);
-        }
-    }
-    *new = kept;
-    Ok(())
-}
-
-/// Everything stays as it was, save the value at one pointer.
-fn keep_all_but(new: &mut Value, old: &Value, pointer: &str) -> Result<(), Status> {
-    let mut kept = old.clone();
-    let given = new.pointer_mut(pointer).map(Value::take).unwrap_or_else(|| json!([]));
-    let managed = new.pointer_mut("/metadata/managedFields").map(Value::take);
-    if let Some(place) = kept.pointer_mut(pointer) {
-        *place = given;
-    }
-    if let Some(managed) = managed.filter(|managed| !managed.is_null()) {
-        metadata::of(&mut kept)?.insert("managedFields".to_owned(), managed);
-    }
-    *new = kept;
-    Ok(())
 }
 
 /// Whether nothing but the times of field owners differs: then nothing is written.

@@ -2,6 +2,7 @@
 
 use mizzen_api::schema::{self, Problem};
 use mizzen_api::status::Cause;
+use mizzen_api::validate::{validate_metadata, validate_metadata_update};
 use mizzen_api::{Reason, Status};
 use serde_json::Value;
 
@@ -116,14 +117,17 @@ impl Pipeline {
     /// All that is wrong with a document that is to be stored.
     pub(super) fn validate_document(&self, target: &Target, object: &Value, old: Option<&Value>) -> Result<(), Status> {
         let descriptor = &target.descriptor;
-        let mut causes = super::metadata::validate(object, descriptor);
-        if let Some(old) = old {
-            causes.extend(super::metadata::validate_update(object, old));
-        }
-        causes.extend(descriptor.strategy.validate(object));
-        // Binding changes what an update may not.
-        if let Some(old) = old.filter(|_| target.subresource != "binding") {
-            causes.extend(descriptor.strategy.validate_update(object, old));
+        let strategy = &descriptor.strategy;
+        let mut causes = validate_metadata(object, descriptor.scope, strategy.name_rule());
+        causes.extend(old.into_iter().flat_map(|old| validate_metadata_update(object, old)));
+        match (target.subresource.as_str(), old) {
+            // Binding changes what an update may not.
+            (_, None) | ("binding", _) => causes.extend(strategy.validate(object)),
+            ("" | "scale", Some(old)) => {
+                causes.extend(strategy.validate(object));
+                causes.extend(strategy.validate_update(object, old));
+            }
+            (subresource, Some(old)) => causes.extend(strategy.validate_subresource_update(subresource, object, old)),
         }
         if causes.is_empty() {
             return Ok(());

@@ -1,0 +1,117 @@
+//! Writes through subresources that are a part of the object: each changes its own part, by its own rules.
+
+mod support;
+
+use std::sync::Arc;
+
+use mizzen_api::{GroupVersionResource, Status};
+use mizzen_client::{ApiRequest, ApiResponse, Client, PatchKind};
+use serde_json::{Value, json};
+use support::{gvr, pod, server};
+
+async fn patch(
+    client: &Arc<dyn Client>,
+    (resource, namespace, name): (&GroupVersionResource, &str, &str),
+    subresource: &str,
+    patch: Value,
+) -> Result<ApiResponse, Status> {
+    client.write(ApiRequest::patch(resource, namespace, name, PatchKind::Strategic, patch).subresource(subresource)).await
+}
+
+fn pods() -> GroupVersionResource {
+    gvr("", "v1", "pods")
+}
+
+#[tokio::test]
+async fn ephemeral_containers_are_added_through_their_subresource_and_never_removed() {
+    let (_server, client) = server().await;
+    let pods = pods();
+    client.write(ApiRequest::create(&pods, "default", pod("p"))).await.expect("creates");
+    let target = (&pods, "default", "p");
+    let debugger = json!({"name": "debugger", "image": "example.com/debug:1"});
+    let added = json!({
+        "metadata": {"labels": {"a": "b"}},
+        "spec": {"ephemeralContainers": [debugger], "containers": [{"name": "main", "image": "example.com/other:1"}]},
+    });
+    let refused = patch(&client, target, "", added.clone()).await.expect_err("the pod itself takes none");
+    assert_eq!(refused.code, 422);
+
+    let written = patch(&client, target, "ephemeralcontainers", added).await.expect("adds");
+    let value = written.object.value().expect("JSON");
+    assert_eq!(value["spec"]["ephemeralContainers"][0]["name"], "debugger");
+    assert_eq!(value["spec"]["containers"][0]["image"], "example.com/a:1", "only ephemeral containers change");
+    assert_eq!(value["metadata"]["labels"], Value::Null, "the metadata stays");
+    assert_eq!(value["metadata"]["generation"], 2, "an ephemeral container is a new generation");
+
+    let mut without = value;
+    without["spec"]["ephemeralContainers"] = json!([]);
+    let update = ApiRequest::update(&pods, "default", "p", without).subresource("ephemeralcontainers");
+    let refused = client.write(update).await.expect_err("what runs cannot be taken away");
+    assert_eq!((refused.code, refused.details.causes.len()), (422, 1), "{}", refused.message);
+    assert!(refused.message.contains("existing ephemeral containers \"debugger\" may not be removed"), "{}", refused.message);
+}
+
+#[tokio::test]
+async fn a_pods_status_changes_neither_its_class_nor_its_spec_nor_its_labels() {
+    let (_server, client) = server().await;
+    let pods = pods();
+    client.write(ApiRequest::create(&pods, "default", pod("p"))).await.expect("creates");
+    let reported = json!({
+        "metadata": {"labels": {"a": "b"}, "annotations": {"seen": "yes"}, "finalizers": ["example.com/x"]},
+        "spec": {"nodeName": "elsewhere"},
+        "status": {"phase": "Running", "qosClass": "Guaranteed"},
+    });
+    let written = patch(&client, (&pods, "default", "p"), "status", reported).await.expect("reports");
+    let value = written.object.value().expect("JSON");
+    assert_eq!(value["status"], json!({"phase": "Running", "qosClass": "BestEffort"}));
+    assert_eq!(value["spec"].get("nodeName"), None);
+    let metadata = &value["metadata"];
+    assert_eq!((metadata.get("labels"), metadata.get("finalizers")), (None, None));
+    assert_eq!((&metadata["annotations"]["seen"], &metadata["generation"]), (&json!("yes"), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_namespaces_phase_follows_its_deletion() {
+    let (_server, client) = server().await;
+    let namespaces = gvr("", "v1", "namespaces");
+    let target = (&namespaces, "", "default");
+    for (phase, why) in [
+        ("Terminating", "may only be 'Active' if `deletionTimestamp` is empty"),
+        ("Sleeping", "Unsupported value: \"Sleeping\": supported values: \"Active\", \"Terminating\""),
+    ] {
+        let refused = patch(&client, target, "status", json!({"status": {"phase": phase}})).await.expect_err("is refused");
+        assert!(refused.code == 422 && refused.message.ends_with(why), "{}", refused.message);
+    }
+    patch(&client, target, "status", json!({"status": {"conditions": []}})).await.expect("other fields may change");
+
+    let value = client.get(&namespaces, "", "default").await.expect("is there").value().expect("JSON");
+    let mut finalized = value.clone();
+    finalized["spec"]["finalizers"] = json!(["example.com/x"]);
+    finalized["status"] = json!({"phase": "Terminating"});
+    let finalize = ApiRequest::update(&namespaces, "", "default", finalized.clone()).subresource("finalize");
+    let written = client.write(finalize).await.expect("finalizes").object.value().expect("JSON");
+    assert_eq!((&written["spec"]["finalizers"], &written["status"]["phase"]), (&json!(["example.com/x"]), &json!("Active")));
+    let nonsense = json!({"metadata": {"name": "default"}, "spec": {"finalizers": ["nonsense"]}});
+    let finalize = ApiRequest::update(&namespaces, "", "default", nonsense).subresource("finalize");
+    let refused = client.write(finalize).await.expect_err("no such finalizer");
+    assert!(refused.message.contains("spec.finalizers[0]"), "{}", refused.message);
+}
+
+#[tokio::test]
+async fn wrong_metadata_is_refused_in_kubernetes_words() {
+    let (_server, client) = server().await;
+    for (metadata, message) in [
+        (
+            json!({"name": "A"}),
+            "Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters",
+        ),
+        (json!({"name": "a", "labels": {"x": "no good"}}), "metadata.labels: Invalid value: \"no good\": a valid label must"),
+        (json!({"name": "a", "finalizers": ["x"]}), "metadata.finalizers[0]: Invalid value: \"x\": name is neither"),
+        (json!({}), "metadata.name: Required value: name or generateName is required"),
+    ] {
+        let document = json!({"metadata": metadata});
+        let create = ApiRequest::create(&gvr("", "v1", "configmaps"), "default", document);
+        let refused = client.write(create).await.expect_err("is refused");
+        assert!(refused.code == 422 && refused.message.contains(message), "{}", refused.message);
+    }
+}
