@@ -71,17 +71,12 @@ fn columns(descriptor: &ResourceDescriptor) -> Value {
             "priority": column.priority,
         })
     });
-    names_rows(descriptor).then_some(name).into_iter().chain(others).collect()
-}
-
-/// Whether rows begin with the object's name; events place it themselves.
-fn names_rows(descriptor: &ResourceDescriptor) -> bool {
-    !descriptor.strategy.columns().iter().any(|column| column.name == "Name")
+    descriptor.strategy.name_comes_first().then_some(name).into_iter().chain(others).collect()
 }
 
 fn row(descriptor: &ResourceDescriptor, value: &Value, now: jiff::Timestamp, include: IncludeObject) -> Value {
     let name = || value.pointer("/metadata/name").cloned().unwrap_or(Value::Null);
-    let mut cells: Vec<Value> = names_rows(descriptor).then(name).into_iter().collect();
+    let mut cells: Vec<Value> = descriptor.strategy.name_comes_first().then(name).into_iter().collect();
     cells.extend(descriptor.strategy.cells(value, Context { now }));
     match include {
         IncludeObject::None => json!({"cells": cells}),
