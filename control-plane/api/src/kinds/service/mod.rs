@@ -51,6 +51,13 @@ impl Strategy for Service {
         if let Some(object) = object.as_object_mut() {
             object.insert("status".to_owned(), json!({"loadBalancer": {}}));
         }
+        // Clients that know one address only mean the first of the list.
+        if let Some(spec) = object.get_mut("spec")
+            && let first = text(spec, "/clusterIP").to_owned()
+            && !first.is_empty()
+        {
+            fill(spec, "clusterIPs", json!([first]));
+        }
     }
 
     /// What was allocated stays, where an update does not mention it.
@@ -127,6 +134,19 @@ mod tests {
                 "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}, {"port": 53, "protocol": "UDP", "targetPort": "dns"}],
             })
         );
+    }
+
+    #[test]
+    fn a_headless_service_says_so_in_both_fields_and_others_get_no_address_made_up() {
+        for (spec, ips) in [(json!({"clusterIP": "None"}), Some(&json!(["None"]))), (json!({"type": "ClusterIP"}), None)] {
+            let mut object = json!({"spec": spec});
+            Service.prepare_create(&mut object);
+            assert_eq!(object["spec"].get("clusterIPs"), ips);
+            assert_eq!(Service.cells(&object, Context { now: jiff::Timestamp::UNIX_EPOCH })[1], ips.map_or("<none>", |_| "None"));
+        }
+        let mut both = json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.2"]}});
+        Service.prepare_create(&mut both);
+        assert!(Service.validate(&both).iter().any(|cause| cause.field == "spec.clusterIPs"));
     }
 
     #[test]

@@ -46,6 +46,13 @@ pub(super) fn validate(object: &Value) -> Vec<Cause> {
     if !matches!(cluster_ip, "" | "None") {
         causes.extend(complaints(spec.field("clusterIPs").index(0), cluster_ip, ip_address(cluster_ip)));
     }
+    let ips = list(object, "/spec/clusterIPs");
+    if let Some(first) = ips.first()
+        && kind != "ExternalName"
+        && first != cluster_ip
+    {
+        causes.push(invalid(spec.field("clusterIPs"), &ips.into(), "first value must match `clusterIP`"));
+    }
     check_ports(ports, kind, &spec.field("ports"), &mut causes);
     causes.extend(validate_labels("spec.selector", object.pointer("/spec/selector")));
     causes.extend(one_of(spec.field("sessionAffinity"), text(object, "/spec/sessionAffinity"), &["ClientIP", "None"]));
