@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mizzen_api::{GroupVersionResource, Object, Status, Verb};
+use mizzen_api::{GroupVersionResource, Object, Scope, Status, Verb};
 use mizzen_client::ListOptions;
 use mizzen_store::{RangeOptions, StoreError};
 
@@ -78,8 +78,14 @@ impl Pipeline {
         if limit > 0 {
             range.limit = limit.max(SCAN);
         }
+        // Only the one name's place is read, where a single namespace or none is in question.
+        let in_one_place = target.descriptor.scope == Scope::Cluster || !target.namespace.is_empty();
+        let scanned = match selection.name().filter(|_| in_one_place) {
+            Some(name) => format!("{prefix}{name}"),
+            None => prefix.clone(),
+        };
         loop {
-            let found = self.store.range(&prefix, &range).map_err(|error| start_error(error, options))?;
+            let found = self.store.range(&scanned, &range).map_err(|error| start_error(error, options))?;
             range.revision = Some(found.revision);
             let last = found.items.last().map(|(key, _)| key.clone());
             let mut rest = found.items.into_iter();

@@ -1,5 +1,6 @@
 //! Label and field selectors of one request.
 
+use memchr::memmem::Finder;
 use mizzen_api::selector::{FieldSelector, LabelSelector};
 use mizzen_api::{Object, ResourceDescriptor, Status};
 use serde_json::Value;
@@ -10,6 +11,8 @@ pub(crate) struct Selection {
     fields: FieldSelector,
     /// Some field selected is not in the metadata.
     needs_document: bool,
+    /// What the bytes of every match hold.
+    held: Vec<Finder<'static>>,
 }
 
 impl Selection {
@@ -28,7 +31,8 @@ impl Selection {
                 path => return Err(Status::bad_request(format!("field label not supported: {path}"))),
             }
         }
-        Ok(Self { labels, fields, needs_document })
+        let held = held(&fields);
+        Ok(Self { labels, fields, needs_document, held })
     }
 
     pub(crate) fn is_everything(&self) -> bool {
@@ -44,12 +48,16 @@ impl Selection {
         if self.is_everything() {
             return true;
         }
+        // The search comes first: what it passes over needs no parsing at all.
+        if !self.held.iter().all(|value| value.find(object.bytes()).is_some()) {
+            return false;
+        }
         let head = object.head();
         if !self.labels.matches(&head.labels) {
             return false;
         }
-        if !self.may_contain(object.bytes()) {
-            return false;
+        if self.fields.is_everything() {
+            return true;
         }
         let document = if self.needs_document { object.value().unwrap_or(Value::Null) } else { Value::Null };
         self.fields.matches(|path| match path {
@@ -58,21 +66,18 @@ impl Selection {
             path => descriptor.strategy.selectable(&document, path),
         })
     }
-
-    /// Whether the fields of the spec that are selected for a value can be there at all: most objects that a node's
-    /// watch passes over do not even hold its name, and need no decoding.
-    fn may_contain(&self, bytes: &[u8]) -> bool {
-        let plain =
-            |value: &str| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        self.fields
-            .requirements()
-            .iter()
-            .filter(|requirement| requirement.path.starts_with("spec.") && !requirement.negated && plain(&requirement.value))
-            .filter(|requirement| !matches!(requirement.value.as_str(), "true" | "false"))
-            .all(|requirement| contains(bytes, requirement.value.as_bytes()))
-    }
 }
 
-fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    bytes.windows(needle.len()).any(|window| window == needle)
+/// The values that fields of the spec are selected for, where a document that has them holds them as they are written:
+/// most objects that a node's watch passes over do not even hold its name, and need no decoding.
+fn held(fields: &FieldSelector) -> Vec<Finder<'static>> {
+    let plain =
+        |value: &str| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    fields
+        .requirements()
+        .iter()
+        .filter(|requirement| requirement.path.starts_with("spec.") && !requirement.negated && plain(&requirement.value))
+        .filter(|requirement| !matches!(requirement.value.as_str(), "true" | "false"))
+        .map(|requirement| Finder::new(requirement.value.as_bytes()).into_owned())
+        .collect()
 }
