@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mizzen_api::schema::SchemaSet;
 use mizzen_api::{Reason, Status};
 use mizzen_apply::managed;
 use mizzen_client::WriteOptions;
@@ -67,15 +68,7 @@ impl Pipeline {
     fn merge(&self, target: &Target, options: &WriteOptions, live: Option<&Value>, applied: &Value) -> Result<Value, Status> {
         let schemas = self.registry.schemas();
         let api_version = target.api_version();
-        let context = managed::Context {
-            set: &schemas,
-            schema: &target.descriptor.schema,
-            api_version: &api_version,
-            manager: &options.field_manager,
-            subresource: &target.subresource,
-            reset: reset(target),
-            now: (self.clock)(),
-        };
+        let context = context(&schemas, target, &api_version, &options.field_manager, (self.clock)());
         managed::apply(&context, live, applied, options.force)
             .map_err(|error| error.to_status().about(&target.group_resource(), &target.name))
     }
@@ -96,17 +89,27 @@ impl Pipeline {
         }
         let schemas = self.registry.schemas();
         let api_version = target.api_version();
-        let context = managed::Context {
-            set: &schemas,
-            schema: &target.descriptor.schema,
-            api_version: &api_version,
-            manager,
-            subresource: &target.subresource,
-            reset: reset(target),
-            now,
-        };
+        let context = context(&schemas, target, &api_version, manager, now);
         managed::update(&context, old, new);
         Ok(())
+    }
+}
+
+fn context<'a>(
+    schemas: &'a SchemaSet,
+    target: &'a Target,
+    api_version: &'a str,
+    manager: &'a str,
+    now: jiff::Timestamp,
+) -> managed::Context<'a> {
+    managed::Context {
+        set: schemas,
+        schema: &target.descriptor.schema,
+        api_version,
+        manager,
+        subresource: &target.subresource,
+        reset: reset(target),
+        now,
     }
 }
 
