@@ -80,12 +80,26 @@ fn row(descriptor: &ResourceDescriptor, value: &Value, now: jiff::Timestamp, inc
     cells.extend(descriptor.strategy.cells(value, Context { now }));
     match include {
         IncludeObject::None => json!({"cells": cells}),
-        IncludeObject::Metadata => json!({"cells": cells, "object": partial_metadata(value)}),
+        IncludeObject::Metadata => json!({"cells": cells, "object": partial_metadata(value["metadata"].clone())}),
         IncludeObject::Object => json!({"cells": cells, "object": value}),
     }
 }
 
-/// `meta/v1.PartialObjectMetadata` of a document.
-pub(crate) fn partial_metadata(value: &Value) -> Value {
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": value.get("metadata")})
+/// `meta/v1.PartialObjectMetadata` of a stored object; only its metadata is decoded.
+///
+/// # Errors
+/// `InternalError` when the stored bytes cannot be decoded.
+pub(crate) fn only_metadata(object: &Object) -> Result<Value, Status> {
+    #[derive(serde::Deserialize)]
+    struct OnlyMetadata {
+        #[serde(default)]
+        metadata: Value,
+    }
+    let OnlyMetadata { metadata } =
+        object.decode().map_err(|error| Status::internal(format!("decode the metadata of {object:?}: {error}")))?;
+    Ok(partial_metadata(metadata))
+}
+
+fn partial_metadata(metadata: Value) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
 }

@@ -207,6 +207,17 @@ async fn lists_come_in_pages_and_through_selectors() {
     assert_eq!(client.list(&config_maps(), "default", &labelled).await.expect("lists").items.len(), 1);
     let named = ListOptions { field_selector: "metadata.name=c".to_owned(), ..ListOptions::default() };
     assert_eq!(client.list(&config_maps(), "default", &named).await.expect("lists").items.len(), 1);
+    // A longer name lies right behind the one that is asked for.
+    client.write(ApiRequest::create(&config_maps(), "default", config_map("cc"))).await.expect("creates");
+    let named = ListOptions { limit: 1, ..named };
+    for namespace in ["default", ""] {
+        let list = client.list(&config_maps(), namespace, &named).await.expect("lists");
+        assert_eq!(list.items.iter().map(|item| item.head().name.as_str()).collect::<Vec<_>>(), ["c"]);
+        if let Some(continue_token) = list.continue_token {
+            let rest = ListOptions { continue_token, ..named.clone() };
+            assert!(client.list(&config_maps(), namespace, &rest).await.expect("lists").items.is_empty());
+        }
+    }
     let unknown = ListOptions { field_selector: "spec.x=c".to_owned(), ..ListOptions::default() };
     assert_eq!(client.list(&config_maps(), "default", &unknown).await.expect_err("no such field").code, 400);
     let future = ListOptions { resource_version: "999999".to_owned(), ..ListOptions::default() };

@@ -173,7 +173,7 @@ impl Handler {
                 let include = IncludeObject::parse(params.get("includeObject"))?;
                 table::of_objects(&descriptor, std::iter::once(object), metadata, (self.pipeline.clock)(), include)?
             }
-            _ => table::partial_metadata(&object.value().map_err(Status::internal)?),
+            _ => table::only_metadata(object)?,
         };
         Ok(respond::value(code, &shown, accepted.yaml))
     }
@@ -204,7 +204,7 @@ impl Handler {
             Shape::PartialMetadata | Shape::PartialMetadataList => {
                 let mut items = Vec::with_capacity(listed.items.len());
                 for item in &listed.items {
-                    items.push(table::partial_metadata(&item.value().map_err(Status::internal)?));
+                    items.push(table::only_metadata(item)?);
                 }
                 let list = serde_json::json!({
                     "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items,

@@ -66,19 +66,19 @@ impl Frames {
         if self.shape == Shape::Object {
             return frame(chunk, kind, object.bytes());
         }
-        let value = match object.value() {
-            Ok(value) => value,
-            Err(undecodable) => return error(chunk, &Status::internal(format!("decode {object:?}: {undecodable}"))),
-        };
-        let shown = match self.shape {
-            Shape::Table => {
-                let now = (self.clock)();
-                let columns = !std::mem::replace(&mut self.columns_sent, true);
-                table::of_event(&self.target.descriptor, &value, now, self.include, columns)
-            }
-            _ => table::partial_metadata(&value),
-        };
-        frame(chunk, kind, shown.to_string().as_bytes());
+        match self.shown(object) {
+            Ok(shown) => frame(chunk, kind, shown.to_string().as_bytes()),
+            Err(status) => error(chunk, &status),
+        }
+    }
+
+    fn shown(&mut self, object: &Object) -> Result<Value, Status> {
+        if self.shape != Shape::Table {
+            return table::only_metadata(object);
+        }
+        let value = object.value().map_err(|error| Status::internal(format!("decode {object:?}: {error}")))?;
+        let columns = !std::mem::replace(&mut self.columns_sent, true);
+        Ok(table::of_event(&self.target.descriptor, &value, (self.clock)(), self.include, columns))
     }
 
     fn bookmark(&self, revision: u64, initial_events_end: bool) -> Value {
