@@ -28,9 +28,21 @@ pub fn apply(doc: &mut Value, patch: &Value) -> Result<(), PatchError> {
     let mut growth = Growth { depth: bounds::depth(doc), copied: 0 };
     for operation in &operations.0 {
         growth.admit(doc, operation)?;
+        if is_test_for_absence(doc, operation) {
+            continue;
+        }
         ::json_patch::patch_unsafe(doc, std::slice::from_ref(operation)).map_err(|error| refusal(operation, &error.kind))?;
     }
     Ok(())
+}
+
+/// Kubernetes lets a test for null pass on a member that is not there (RFC 6902 would not), and clients count on it: kube-rs
+/// adds a first finalizer so.
+fn is_test_for_absence(doc: &Value, operation: &PatchOperation) -> bool {
+    let PatchOperation::Test(test) = operation else { return false };
+    let path = test.path.as_str();
+    let parent = path.rsplit_once('/').and_then(|(parent, _)| doc.pointer(parent));
+    test.value.is_null() && parent.is_some_and(Value::is_object) && doc.pointer(path).is_none()
 }
 
 /// Upper bounds of what the document has grown to, kept without walking it after every operation.
@@ -125,6 +137,22 @@ mod tests {
             let error = apply(&mut json!({"a": 1}), &patch).unwrap_err();
             assert!(error.to_string().contains(expected), "{patch}: {error}");
             assert_eq!(error.to_status().code, 422);
+        }
+    }
+
+    #[test]
+    fn a_test_for_null_passes_on_an_absent_member_of_a_present_object() {
+        let test = |path: &str, value: Value| {
+            apply(&mut json!({"metadata": {"l": []}}), &json!([{"op": "test", "path": path, "value": value}]))
+        };
+        test("/metadata/finalizers", Value::Null).unwrap();
+        for (path, value) in [
+            ("/metadata/finalizers", json!([])),
+            ("/metadata/l", Value::Null),
+            ("/spec/x", Value::Null),
+            ("/metadata/l/0", Value::Null),
+        ] {
+            assert_eq!(test(path, value).unwrap_err().to_status().code, 422, "{path}");
         }
     }
 

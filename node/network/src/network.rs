@@ -105,7 +105,7 @@ impl Network {
         }
         self.lead_ports(request, address).await?;
         Ok(PodNetwork {
-            addresses: vec![address.map_or_else(machine::primary_address, IpAddr::V4)],
+            addresses: vec![address.map_or_else(|| self.node_address(), IpAddr::V4)],
             network_namespace: wanted.net.then_some(net),
             ipc_namespace: wanted.ipc.then_some(ipc),
             uts_namespace: wanted.uts.map(|_| uts),
@@ -121,7 +121,7 @@ impl Network {
         let _turn = self.turn(&request.uid).await;
         let address = self.reserve(request, true)?;
         let Some(address) = address else {
-            let addresses = vec![machine::primary_address()];
+            let addresses = vec![self.node_address()];
             return Ok(PodNetwork { addresses, ..PodNetwork::default() });
         };
         let pin = self.wasm.add(self, address).await?;
@@ -175,7 +175,8 @@ impl Network {
         self.ledger.lock().pods.keys().cloned().collect()
     }
 
-    /// The address pods reach the node by: the bridge's.
+    /// The address pods reach the node by: the bridge's. Pods in the host's network have it too, as Kubernetes' clients
+    /// expect them to have their node's.
     pub fn node_address(&self) -> IpAddr {
         IpAddr::V4(self.subnet.gateway())
     }

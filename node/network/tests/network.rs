@@ -42,7 +42,7 @@ async fn a_pod_has_its_own_hostname_ipc_and_network_namespaces() {
     let host = network.ensure_pod(&PodRequest { host_network: true, ..pod("host") }).await.unwrap();
     assert_eq!((host.network_namespace, host.uts_namespace), (None, None));
     assert_ne!(inode(host.ipc_namespace.as_deref().unwrap()), inode("/proc/self/ns/ipc".as_ref()));
-    assert_eq!(host.addresses, [network.host_primary_address()]);
+    assert_eq!(host.addresses, [network.node_address()]);
     let all = PodRequest { host_network: true, host_ipc: true, ..pod("all") };
     assert_eq!(network.ensure_pod(&all).await.unwrap().ipc_namespace, None);
     let mut uids = network.pods();
