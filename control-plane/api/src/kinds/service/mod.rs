@@ -74,6 +74,13 @@ impl Strategy for Service {
                 }
             }
         }
+        if new_type == "ExternalName"
+            && text(spec, "/clusterIP").is_empty()
+            && let Some(spec) = spec.as_object_mut()
+        {
+            // Who gives up the one address gives up the list that mirrors it.
+            spec.remove("clusterIPs");
+        }
         if matches!(new_type.as_str(), "NodePort" | "LoadBalancer") && matches!(old_type, "NodePort" | "LoadBalancer") {
             let known = list(before, "/ports");
             for port in list_mut(spec, "/ports") {
@@ -144,6 +151,10 @@ mod tests {
             assert_eq!(object["spec"].get("clusterIPs"), ips);
             assert_eq!(Service.cells(&object, Context { now: jiff::Timestamp::UNIX_EPOCH })[1], ips.map_or("<none>", |_| "None"));
         }
+        let old = json!({"spec": {"type": "ClusterIP", "clusterIP": "None", "clusterIPs": ["None"]}});
+        let mut external = json!({"spec": {"type": "ExternalName", "externalName": "x.y", "clusterIPs": ["None"]}});
+        Service.prepare_update(&mut external, &old);
+        assert_eq!(external["spec"].get("clusterIPs"), None);
         let mut both = json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.2"]}});
         Service.prepare_create(&mut both);
         assert!(Service.validate(&both).iter().any(|cause| cause.field == "spec.clusterIPs"));
