@@ -76,6 +76,7 @@ impl Https {
     async fn send(&mut self, method: Method, path: &str, body: Bytes, expected: StatusCode) -> anyhow::Result<Bytes> {
         let request = Request::builder().method(method).uri(path).header("Host", &self.host);
         let request = request.header("Content-Type", "application/json").body(Full::new(body))?;
+        self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
@@ -108,6 +109,7 @@ impl Http2 {
         frame.extend(message);
         let request = Request::post(format!("http://{}{method}", self.address)).header("Content-Type", "application/grpc");
         let request = request.header("TE", "trailers").body(Full::new(Bytes::from(frame)))?;
+        self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
         let body = response.into_body().collect().await?.to_bytes();
         ensure!(body.len() > 5, "{method} failed");
