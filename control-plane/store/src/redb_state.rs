@@ -242,7 +242,7 @@ impl Archive for RedbState {
         if revision < oldest {
             return Err(StoreError::Compacted { asked: revision, oldest });
         }
-        Ok(page(items.into_iter(), options.limit, revision))
+        Ok(page(items.into_iter(), std::convert::identity, options.limit, revision))
     }
 
     fn changes(&self, prefix: &str, after: u64, until: u64) -> Result<(Vec<Changes>, u64), StoreError> {

@@ -1,6 +1,7 @@
 //! The state machine in memory: present documents, and the changes that led to them. Pure: no clock, no I/O, no tasks.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::identity;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -180,12 +181,13 @@ impl State {
         if revision < self.floor {
             return Ok(None);
         }
-        let present = self.under(prefix, options.start_after.as_deref()).map(|(key, object)| (key.clone(), object.clone()));
+        let present = self.under(prefix, options.start_after.as_deref());
+        let shared = |(key, object): (&Arc<str>, &Arc<Object>)| (key.clone(), object.clone());
         if revision == self.revision {
-            return Ok(Some(page(present, options.limit, revision)));
+            return Ok(Some(page(present, shared, options.limit, revision)));
         }
         // Undoing the later changes, newest first, leads back to the documents of the revision.
-        let mut past: BTreeMap<Arc<str>, Arc<Object>> = present.collect();
+        let mut past: BTreeMap<Arc<str>, Arc<Object>> = present.map(shared).collect();
         let newer = self.history.iter().rev().take_while(|c| c.first().is_some_and(|e| e.revision > revision));
         for event in newer.flat_map(|changes| changes.iter()) {
             let asked = event.key.starts_with(prefix) && options.start_after.as_deref().is_none_or(|key| &*event.key > key);
@@ -195,7 +197,7 @@ impl State {
                 (None, true) => past.remove(&event.key),
             };
         }
-        Ok(Some(page(past.into_iter(), options.limit, revision)))
+        Ok(Some(page(past.into_iter(), identity, options.limit, revision)))
     }
 
     fn under(&self, prefix: &str, after: Option<&str>) -> impl Iterator<Item = (&Arc<str>, &Arc<Object>)> {
@@ -207,10 +209,15 @@ impl State {
     }
 }
 
-/// The first `limit` items (0: all), and how many more there are.
-pub(crate) fn page(mut items: impl Iterator<Item = (Arc<str>, Arc<Object>)>, limit: usize, revision: u64) -> Range {
+/// The first `limit` items (0: all), and how many more there are; only the first are made the answer's `own`.
+pub(crate) fn page<T>(
+    mut items: impl Iterator<Item = T>,
+    own: impl FnMut(T) -> (Arc<str>, Arc<Object>),
+    limit: usize,
+    revision: u64,
+) -> Range {
     let limit = if limit == 0 { usize::MAX } else { limit };
-    let first: Vec<_> = items.by_ref().take(limit).collect();
+    let first: Vec<_> = items.by_ref().take(limit).map(own).collect();
     Range { items: first, revision, remaining: items.count() }
 }
 
