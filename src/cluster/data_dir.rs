@@ -52,13 +52,15 @@ impl DataDir {
     /// # Errors
     /// When it cannot be written or belongs to another version.
     pub fn create(root: &Path) -> Result<Self, DataDirError> {
-        use std::os::unix::fs::DirBuilderExt;
+        use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
         let failed = |source| DataDirError::Io { operation: "create", path: root.to_owned(), source };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
-        match Self::open(root) {
-            Err(DataDirError::NotACluster { .. }) => {}
-            opened => return opened,
+        // Somebody's folder is never taken for a cluster's, nor is an identity that cannot be read made anew: what runs
+        // under the old one would be lost.
+        if std::fs::read_dir(root).map_err(failed)?.next().is_some() {
+            return Self::open(root);
         }
+        std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
         let identity = Identity { format: FORMAT, cluster: format!("{:08x}", rand::random::<u32>()) };
         let text = serde_json::to_vec(&identity).map_err(|error| failed(error.into()))?;
         write_private(&root.join("cluster.json"), &text)?;
@@ -70,9 +72,10 @@ impl DataDir {
     /// # Errors
     /// When it is none, or another version's.
     pub fn open(root: &Path) -> Result<Self, DataDirError> {
-        let path = root.join("cluster.json");
         let not_a_cluster = |why: String| DataDirError::NotACluster { path: root.to_owned(), why };
-        let text = std::fs::read(&path).map_err(|error| not_a_cluster(error.to_string()))?;
+        // The kernel's table of mounts has paths without links, and mounts are found again by their path.
+        let root = &root.canonicalize().map_err(|error| not_a_cluster(error.to_string()))?;
+        let text = std::fs::read(root.join("cluster.json")).map_err(|error| not_a_cluster(format!("cluster.json: {error}")))?;
         let identity: Identity = serde_json::from_slice(&text).map_err(|error| not_a_cluster(error.to_string()))?;
         if identity.format != FORMAT {
             return Err(DataDirError::Format { path: root.to_owned(), found: identity.format });
@@ -161,7 +164,9 @@ pub fn write_private(path: &Path, contents: &[u8]) -> Result<(), DataDirError> {
     let new = PathBuf::from(name);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(failed)?;
     file.write_all(contents).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&new, path).map_err(failed)
+    std::fs::rename(&new, path).map_err(failed)?;
+    // The name must survive a power cut as well.
+    path.parent().map_or(Ok(()), |folder| File::open(folder).and_then(|folder| folder.sync_all())).map_err(failed)
 }
 
 #[cfg(test)]
@@ -179,6 +184,24 @@ mod tests {
         assert!(busy.contains(&format!("process {}", std::process::id())), "{busy}");
         drop(lock);
         again.lock().expect("is free");
+    }
+
+    #[test]
+    fn a_folder_with_something_else_in_it_is_never_made_a_clusters() {
+        let root = tempfile::tempdir().expect("a folder");
+        std::fs::write(root.path().join("thesis.txt"), "years of work").expect("writes");
+        assert!(matches!(DataDir::create(root.path()), Err(DataDirError::NotACluster { .. })));
+        std::fs::write(root.path().join("cluster.json"), r#"{"form"#).expect("writes");
+        assert!(matches!(DataDir::create(root.path()), Err(DataDirError::NotACluster { .. })), "cut off, not made anew");
+    }
+
+    #[test]
+    fn a_folder_behind_a_link_is_known_by_its_real_path() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        DataDir::create(&real).expect("creates");
+        std::os::unix::fs::symlink(&real, &link).expect("links");
+        assert_eq!(DataDir::open(&link).expect("opens").root(), real.canonicalize().expect("is there"));
     }
 
     #[test]

@@ -70,14 +70,21 @@ async fn take_over(data: &DataDir) -> anyhow::Result<Lock> {
 
 /// Unmounts whatever is still mounted below the data folder, the innermost first.
 fn unmount_below(root: &Path) -> anyhow::Result<()> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("read /proc/self/mountinfo")?;
-    let mut targets: Vec<PathBuf> =
-        mounts.lines().filter_map(mount_point).filter(|target| target.starts_with(root) && target != root).collect();
+    let mut targets = mounted_below(root)?;
     targets.sort_by_key(|target| std::cmp::Reverse(target.components().count()));
     for target in targets {
         umount2(&target, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", target.display()))?;
     }
-    Ok(())
+    // Whoever deletes the folder next must not reach through a mount into what is somebody else's.
+    match mounted_below(root)?.first() {
+        Some(left) => bail!("{} is still mounted", left.display()),
+        None => Ok(()),
+    }
+}
+
+fn mounted_below(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("read /proc/self/mountinfo")?;
+    Ok(mounts.lines().filter_map(mount_point).filter(|target| target.starts_with(root) && target != root).collect())
 }
 
 /// The fifth field of a line of mountinfo (proc(5)), where octal escapes stand for white space and backslashes.

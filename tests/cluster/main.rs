@@ -12,3 +12,4 @@ mod pods;
 mod python;
 mod rollouts;
 mod streams;
+mod wasm;

@@ -48,6 +48,18 @@ pub fn wasm(registry: &Registry, guest_name: &str, name: &str) -> String {
     push(registry, &layout, name)
 }
 
+/// An artifact that begins like a component and is none. Answers its reference.
+///
+/// # Panics
+/// When it cannot be built or pushed.
+pub fn not_wasm(registry: &Registry, name: &str) -> String {
+    let work = tempfile::tempdir().expect("a folder");
+    let (file, layout) = (work.path().join("nonsense.wasm"), work.path().join("layout"));
+    std::fs::write(&file, b"\0asm\x0d\0\x01\0and then this").expect("writes");
+    run(mizzen().args(["image", "build"]).arg(&layout).arg("--wasm").arg(&file)).ok();
+    push(registry, &layout, name)
+}
+
 fn push(registry: &Registry, layout: &Path, name: &str) -> String {
     let reference = registry.reference(name);
     run(mizzen().args(["image", "push"]).arg(layout).arg(&reference)).ok();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{HOST, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -51,8 +52,13 @@ async fn connection(pod: Arc<Pod>, stream: TcpStream, program: ProxyPre<Data>) {
     // Small answers must not wait for the client's acknowledgement.
     let _ = stream.set_nodelay(true);
     let stop = pod.stop.clone();
-    let service = service_fn(move |request| {
+    let own = stream.local_addr().ok().and_then(|address| HeaderValue::from_str(&address.to_string()).ok());
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let (pod, program) = (Arc::clone(&pod), program.clone());
+        // HTTP/1.0 (RFC 1945) knows no Host header, and a component is always asked under some authority.
+        if let (None, Some(own)) = (request.uri().authority(), &own) {
+            request.headers_mut().entry(HOST).or_insert_with(|| own.clone());
+        }
         async move { Ok::<_, Infallible>(handle(&pod, program, request).await) }
     });
     let builder = Builder::new(TokioExecutor::new());
