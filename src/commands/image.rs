@@ -96,14 +96,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Ls => store.list().iter().for_each(|image| println!("{}", line(image))),
         Command::Pull { reference, login } => {
-            let image = store.pull(&reference, &login.credentials(), Some(Bars::new())).await?;
+            let image = store.pull(&reference, &login.credentials(), Some(Bars::shared())).await?;
             println!("{}", line(&image));
         }
         Command::Import { layout, reference } => {
             store.import(&layout, reference.as_deref()).await?.iter().for_each(|image| println!("{}", line(image)));
         }
         Command::Push { source, target, login } => {
-            println!("{}", store.push(&source, &target, &login.credentials(), Some(Bars::new())).await?);
+            println!("{}", store.push(&source, &target, &login.credentials(), Some(Bars::shared())).await?);
         }
         Command::Build(_) => {}
     }
@@ -146,7 +146,7 @@ struct Bars {
 }
 
 impl Bars {
-    fn new() -> Arc<dyn Progress> {
+    fn shared() -> Arc<dyn Progress> {
         Arc::new(Self { all: MultiProgress::new(), bars: Mutex::default() })
     }
 
