@@ -1,6 +1,6 @@
 //! Store, API server, controllers and scheduler of one server.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::compaction;
 use super::data_dir::DataDir;
+use super::end::End;
 use super::kubeconfig;
 use super::pki::Pki;
 use crate::config::Config;
@@ -49,8 +50,9 @@ impl ControlPlane {
         data: &DataDir,
         listener: TcpListener,
         node_address: Option<IpAddr>,
-        cancel: CancellationToken,
+        end: &End,
     ) -> anyhow::Result<Self> {
+        let cancel = &end.cancel;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let now = clock.now();
         let pki = Pki::open(&data.pki(), now)?;
@@ -67,22 +69,25 @@ impl ControlPlane {
         bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
         let serving = server.clone();
         let serving_cancel = cancel.clone();
-        tasks.spawn(async move { serving.serve(listener, tls, serving_cancel).await });
+        // With port 0 the kernel chose one.
+        let address = listener.local_addr().context("read the address of the API server")?;
+        let serving = tokio::spawn(async move { serving.serve(listener, tls, serving_cancel).await });
+        watch_over(&mut tasks, "API server", serving, end);
         let admin = pki.authority.client("kubernetes-admin", "system:masters", now)?;
-        let address = SocketAddr::new(config.api_address.ip(), config.api_address.port());
         kubeconfig::write(&config.kubeconfig, address, &pki.authority.pem().certificate, &admin)?;
 
-        start_controllers(&mut tasks, &server, registry, &pki, &clock, &cancel);
+        start_controllers(&mut tasks, &server, registry, &pki, &clock, end);
         let scheduler = server.client(Identity::component("system:kube-scheduler", &[]));
         watch_over(
             &mut tasks,
             "scheduler",
-            Scheduler::start(SchedulerConfig::new(scheduler, clock.clone(), cancel, rand::random())),
+            Scheduler::start(SchedulerConfig::new(scheduler, clock.clone(), cancel.clone(), rand::random())),
+            end,
         );
         Ok(Self { server, pki, clock, store, tasks })
     }
 
-    /// Waits for requests to end and closes the store, after the token given to [`ControlPlane::start`] was cancelled.
+    /// Waits for requests to end and closes the store, after the [`End`] given to [`ControlPlane::start`] has come.
     pub async fn stopped(mut self) {
         let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} }).await;
         if drained.is_err() {
@@ -127,7 +132,7 @@ fn start_controllers(
     registry: Registry,
     pki: &Pki,
     clock: &Arc<dyn Clock>,
-    cancel: &CancellationToken,
+    end: &End,
 ) {
     let clients = server.clone();
     let controllers = mizzen_controllers::start_all(ControllersConfig {
@@ -135,16 +140,19 @@ fn start_controllers(
         clock: clock.clone(),
         registry,
         root_ca_pem: pki.authority.pem().certificate.clone(),
-        cancel: cancel.clone(),
+        cancel: end.cancel.clone(),
     });
-    watch_over(tasks, "controllers", controllers);
+    watch_over(tasks, "controllers", controllers, end);
 }
 
-/// A component that panics ends alone; the log says which.
-fn watch_over(tasks: &mut JoinSet<()>, name: &'static str, component: JoinHandle<()>) {
+/// A component that ends before it is told to takes the process with it: a cluster without one would only look alive.
+fn watch_over(tasks: &mut JoinSet<()>, name: &'static str, component: JoinHandle<()>, end: &End) {
+    let end = end.clone();
     tasks.spawn(async move {
-        if let Err(error) = component.await {
-            tracing::error!(%error, "the {name} ended");
+        let ended = component.await;
+        if !end.cancel.is_cancelled() {
+            let why = ended.map_or_else(|error| error.to_string(), |()| "it returned".to_owned());
+            end.because(format!("the {name} ended: {why}"));
         }
     });
 }

@@ -3,6 +3,7 @@
 pub mod compaction;
 pub mod control_plane;
 pub mod data_dir;
+pub mod end;
 pub mod executables;
 pub mod kubeconfig;
 pub mod node;

@@ -5,17 +5,17 @@ use std::net::IpAddr;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::data_dir::DataDir;
+use crate::cluster::end::End;
 use crate::config::{Config, Flags};
 
 /// What a command that serves starts from.
 pub struct Start {
     pub config: Config,
     pub data: DataDir,
-    pub cancel: CancellationToken,
+    pub end: End,
     listener: Option<TcpListener>,
 }
 
@@ -34,7 +34,7 @@ impl Start {
         node_address: Option<IpAddr>,
     ) -> anyhow::Result<&'a ControlPlane> {
         let listener = self.listener.take().context("the control plane was started before")?;
-        let control_plane = ControlPlane::start(&self.config, &self.data, listener, node_address, self.cancel.clone()).await?;
+        let control_plane = ControlPlane::start(&self.config, &self.data, listener, node_address, &self.end).await?;
         Ok(running.0.insert(control_plane))
     }
 }
@@ -55,15 +55,16 @@ pub async fn until_signalled(
     // Before anything starts, so that a signal at any moment ends it in order.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut start = Start { config, data, cancel: CancellationToken::new(), listener: Some(listener) };
-    let cancel = start.cancel.clone();
+    let mut start = Start { config, data, end: End::default(), listener: Some(listener) };
+    let end = start.end.clone();
     let mut running = Running::default();
     let outcome = tokio::select! {
         outcome = command(&mut start, &mut running) => outcome,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
+        () = end.cancel.cancelled() => Err(anyhow::anyhow!("{}", end.failure().unwrap_or("a part of the process ended it"))),
     };
-    cancel.cancel();
+    end.cancel.cancel();
     if let Some(control_plane) = running.0 {
         control_plane.stopped().await;
     }

@@ -14,7 +14,7 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     serve::until_signalled(flags, async move |start, control_plane| {
         let network = node::open_network(&start.data).await?;
         let control_plane = start.control_plane(control_plane, Some(network.node_address())).await?;
-        let mut node = node::Node::start(&start.config, &start.data, network, control_plane, start.cancel.clone()).await?;
+        let mut node = node::Node::start(&start.config, &start.data, network, control_plane, start.end.cancel.clone()).await?;
         node.ready().await?;
         println!(
             "Node {} is Ready after {:.2} s: kubectl --kubeconfig {} get pods -A",
