@@ -2,7 +2,9 @@
 //! whenever one of them changes, so that a decision takes no lock.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mizzen_api::Object;
@@ -15,6 +17,8 @@ use super::{Action, Authorizer, Decision, Identity};
 const PREFIX: &str = "/registry/rbac.authorization.k8s.io/";
 /// Members may do everything; RBAC is not asked, so that nobody can lock the cluster's owner out.
 const SUPERUSERS: &str = "system:masters";
+/// Between two tries to follow a store that fails.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// `PolicyRule`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -54,9 +58,7 @@ fn matches_resource(rule: &str, resource: &str, subresource: &str) -> bool {
     match rule.split_once('/') {
         None => rule == "*" || (subresource.is_empty() && rule == resource),
         Some(("*", rule_subresource)) => rule_subresource == subresource,
-        Some((rule_resource, rule_subresource)) => {
-            rule_resource == resource && (rule_subresource == subresource || (rule_subresource == "*" && !subresource.is_empty()))
-        }
+        Some((rule_resource, rule_subresource)) => rule_resource == resource && rule_subresource == subresource,
     }
 }
 
@@ -195,26 +197,29 @@ impl Rbac {
         Ok(range.revision)
     }
 
+    /// Never ends by itself: an index that stands still would grant what has long been taken away.
     async fn follow(&self, mut from: u64) {
         loop {
-            let mut watch = match self.store.watch(PREFIX, from) {
-                Ok(watch) => watch,
-                Err(StoreError::Compacted { .. }) => match self.rebuild() {
-                    Ok(revision) => {
-                        from = revision;
-                        continue;
-                    }
-                    Err(error) => return tracing::error!(%error, "RBAC index can no longer be read"),
-                },
-                Err(error) => return tracing::error!(%error, "RBAC index no longer follows changes"),
-            };
-            loop {
-                match watch.next().await.and_then(|_| self.rebuild()) {
-                    Ok(revision) => from = revision,
-                    Err(StoreError::Compacted { .. }) => break,
-                    Err(error) => return tracing::info!(%error, "RBAC index stops following changes"),
+            let Err(error) = self.follow_until_error(&mut from).await;
+            if !matches!(error, StoreError::Compacted { .. }) {
+                tracing::warn!(%error, "RBAC index does not follow changes, trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+            match self.rebuild() {
+                Ok(revision) => from = revision,
+                Err(error) => {
+                    tracing::warn!(%error, "RBAC index cannot be read, trying again");
+                    tokio::time::sleep(RETRY).await;
                 }
             }
+        }
+    }
+
+    async fn follow_until_error(&self, from: &mut u64) -> Result<Infallible, StoreError> {
+        let mut watch = self.store.watch(PREFIX, *from)?;
+        loop {
+            watch.next().await?;
+            *from = self.rebuild()?;
         }
     }
 
@@ -304,6 +309,25 @@ mod tests {
         assert!(!allowed(&dev, &resource("delete", "pods", "any", "x")));
         assert!(allowed(&dev, &Action::Path { verb: "get", path: "/api/v1" }));
         assert!(!allowed(&dev, &Action::Path { verb: "get", path: "/metrics" }));
+    }
+
+    #[test]
+    fn a_rule_names_a_resource_a_subresource_or_one_subresource_of_all() {
+        let rows = [
+            ("*", "pods", "", true),
+            ("*", "pods", "log", true),
+            ("pods", "pods", "", true),
+            ("pods", "pods", "log", false),
+            ("pods/log", "pods", "log", true),
+            ("pods/log", "pods", "", false),
+            ("*/scale", "deployments", "scale", true),
+            ("*/scale", "deployments", "status", false),
+            ("pods/*", "pods", "log", false),
+            ("pods/*", "pods", "", false),
+        ];
+        for (rule, resource, subresource, matches) in rows {
+            assert_eq!(matches_resource(rule, resource, subresource), matches, "{rule} on {resource}/{subresource}");
+        }
     }
 
     #[test]
