@@ -1,6 +1,9 @@
 //! Turns commands into tasks.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use futures::FutureExt;
@@ -9,6 +12,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use mizzen_client::DeleteOptions;
 use mizzen_reconcile::typed;
 use mizzen_runtime::{ContainerState, ContainerStatus};
+use nix::fcntl::OFlag;
 
 use super::decide::Command;
 use super::labels;
@@ -22,7 +26,7 @@ use crate::logs;
 use crate::shared::{Shared, about};
 
 /// What of a termination message is kept, as the kubelet does.
-const MESSAGE: usize = 4096;
+const MESSAGE: u64 = 4096;
 const MESSAGE_FROM_LOG: usize = 2048;
 
 /// Commands with the same key are not under way at the same time.
@@ -133,9 +137,8 @@ pub(super) async fn read_last_words(shared: &Shared, pod: &Pod, status: &mut Con
         return;
     }
     if !path.is_empty() {
-        let bytes = tokio::fs::read(Path::new(&path)).await.unwrap_or_default();
-        let cut = bytes.get(..bytes.len().min(MESSAGE)).unwrap_or_default();
-        exit.message = String::from_utf8_lossy(cut).into_owned();
+        let read = tokio::task::spawn_blocking(move || read_message(Path::new(&path))).await;
+        exit.message = read.ok().and_then(Result::ok).unwrap_or_default();
     }
     let policy = containers(pod).find(|container| container.name == name).and_then(|c| c.termination_message_policy.as_deref());
     if exit.message.is_empty() && exit.code != 0 && policy == Some("FallbackToLogsOnError") {
@@ -144,6 +147,15 @@ pub(super) async fn read_last_words(shared: &Shared, pod: &Pod, status: &mut Con
         let dir = shared.log_dir(&of(&metadata.namespace), &of(&metadata.name), &of(&metadata.uid)).join(&name);
         exit.message = logs::tail_text(&dir.join(format!("{attempt}.log")), 80, MESSAGE_FROM_LOG).await;
     }
+}
+
+/// The file's size and content are the container's to choose: no more than the limit is read, and no link is followed.
+fn read_message(path: &Path) -> std::io::Result<String> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    let mut bytes = Vec::new();
+    file.take(MESSAGE).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Which kind of network the pod was given is written beside its volumes, for an agent that is restarted.
@@ -163,5 +175,20 @@ pub(super) async fn remembered_kind(shared: &Shared, pod: &Pod) -> Option<bool> 
 pub(super) fn hint(views: &mut BTreeMap<String, ContainerView>, wasm: bool) {
     for view in views.values_mut().filter(|view| view.image == ImageView::Unknown && view.current.is_some()) {
         view.image = ImageView::Ready { wasm };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_termination_message_is_cut_and_a_link_is_not_followed() {
+        let dir = tempfile::tempdir().expect("makes a folder");
+        let (file, link) = (dir.path().join("message"), dir.path().join("link"));
+        std::fs::write(&file, "x".repeat(10_000)).expect("writes");
+        assert_eq!(read_message(&file).expect("reads").len(), 4096);
+        std::os::unix::fs::symlink(&file, &link).expect("links");
+        assert!(read_message(&link).is_err());
     }
 }
