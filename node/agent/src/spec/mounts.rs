@@ -32,7 +32,7 @@ pub(crate) async fn mounts(
         mounts.push(Mount {
             source,
             target: absolute(&mount.mount_path),
-            readonly: mount.read_only == Some(true),
+            readonly: mount.read_only == Some(true) || is_published(pod, &mount.name),
             propagation: match mount.mount_propagation.as_deref() {
                 Some("HostToContainer") => "rslave",
                 Some("Bidirectional") => "rshared",
@@ -55,7 +55,37 @@ pub(crate) async fn mounts(
     Ok(mounts)
 }
 
+/// Whether the volume's files come from the API: containers share them with the node, which rewrites them, so no container
+/// may write them, whatever its mount says.
+fn is_published(pod: &Pod, volume: &str) -> bool {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.filter(|known| known.name == volume).any(|known| {
+        known.config_map.is_some() || known.secret.is_some() || known.projected.is_some() || known.downward_api.is_some()
+    })
+}
+
 /// Windows clients apart, relative mount paths are from the root.
 fn absolute(path: &str) -> PathBuf {
     Path::new("/").join(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn volumes_with_files_from_the_api_are_read_only() {
+        let pod: Pod = serde_json::from_value(json!({"spec": {"containers": [], "volumes": [
+            {"name": "config", "configMap": {"name": "c"}},
+            {"name": "secret", "secret": {"secretName": "s"}},
+            {"name": "projected", "projected": {"sources": []}},
+            {"name": "downward", "downwardAPI": {"items": []}},
+            {"name": "scratch", "emptyDir": {}},
+        ]}}))
+        .expect("is a pod");
+        assert!(["config", "secret", "projected", "downward"].iter().all(|name| is_published(&pod, name)));
+        assert!(!is_published(&pod, "scratch"));
+    }
 }
