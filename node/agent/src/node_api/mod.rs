@@ -8,8 +8,9 @@ mod routes;
 mod streams;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -17,6 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pod::manager::Pods;
 use crate::shared::Shared;
+
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client may take for a request's head; also how long a connection may be idle.
+const HEAD: Duration = Duration::from_secs(30);
 
 /// What handlers use.
 #[derive(Clone)]
@@ -52,7 +58,7 @@ pub(crate) async fn serve(
             }
             Err(error) => {
                 tracing::warn!(%error, "node API: connection not accepted");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
@@ -60,17 +66,19 @@ pub(crate) async fn serve(
 
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: axum::Router) {
     let _ = stream.set_nodelay(true);
-    let stream = match acceptor.accept(stream).await {
-        Ok(stream) => stream,
-        Err(error) => return tracing::debug!(%error, "node API: no TLS"),
+    let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "node API: no TLS"),
+        Err(_) => return tracing::debug!("node API: TLS handshake timed out"),
     };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let router = match identity::may_ask(certificates.first()) {
         Ok(()) => router,
         Err(who) => routes::forbidden(&who),
     };
-    let serving =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     if let Err(error) = serving.with_upgrades().await {
         tracing::debug!(%error, "node API: connection ended");
     }
