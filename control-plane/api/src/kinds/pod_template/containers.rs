@@ -269,7 +269,12 @@ fn check_mounts(container: &Value, at: &Path, volumes: &HashSet<&str>, causes: &
             causes.push(invalid_text(at.field("subPathExpr"), expression, "subPathExpr and subPath are mutually exclusive"));
         }
         let modes = ["None", "HostToContainer", "Bidirectional"];
-        causes.extend(one_of(at.field("mountPropagation"), text(mount, "/mountPropagation"), &modes));
+        let propagation = text(mount, "/mountPropagation");
+        causes.extend(one_of(at.field("mountPropagation"), propagation, &modes));
+        if propagation == "Bidirectional" && !flag(container, "/securityContext/privileged") {
+            let why = "Bidirectional mount propagation is available only to privileged containers";
+            causes.push(forbidden(at.field("mountPropagation"), why));
+        }
     }
 }
 
@@ -352,5 +357,30 @@ pub(super) fn check_reference_name(name: &str, at: &Path, causes: &mut Vec<Cause
     match name {
         "" => causes.push(required(at, "")),
         name => causes.extend(complaints(at, name, dns1123_subdomain(name))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_privileged_containers_propagate_mounts_to_the_node() {
+        let check = |privileged: bool| {
+            let mount = json!({"name": "v", "mountPath": "/v", "mountPropagation": "Bidirectional"});
+            let container = json!({"securityContext": {"privileged": privileged}, "volumeMounts": [mount]});
+            let mut causes = Vec::new();
+            check_mounts(&container, &Path::root("volumeMounts"), &HashSet::from(["v"]), &mut causes);
+            causes
+        };
+        assert_eq!(check(true), []);
+        let causes = check(false);
+        assert_eq!(causes.len(), 1);
+        assert_eq!(
+            (causes[0].field.as_str(), causes[0].reason.as_str()),
+            ("volumeMounts[0].mountPropagation", "FieldValueForbidden")
+        );
     }
 }
