@@ -17,6 +17,7 @@ impl LogOptions {
     /// Names the parameter that is wrong.
     pub(crate) fn parse(query: &str, now: Timestamp) -> Result<Self, String> {
         let mut options = Self::default();
+        let (mut since_seconds, mut since_time) = (false, false);
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let flag = || matches!(value.as_ref(), "" | "1" | "true" | "True" | "TRUE" | "t");
             let number = || {
@@ -24,22 +25,34 @@ impl LogOptions {
                     .parse::<u64>()
                     .map_err(|_| format!("{name}: invalid value {value:?}: must be a number that is not negative"))
             };
+            let positive = || match number()? {
+                0 => Err(format!("{name}: invalid value {value:?}: must be greater than 0")),
+                number => Ok(number),
+            };
             match name.as_ref() {
                 "follow" => options.follow = flag(),
                 "previous" => options.previous = flag(),
                 "timestamps" => options.timestamps = flag(),
                 "tailLines" => options.tail_lines = Some(usize::try_from(number()?).unwrap_or(usize::MAX)),
-                "limitBytes" => options.limit_bytes = Some(number()?),
+                "limitBytes" => options.limit_bytes = Some(positive()?),
                 "sinceSeconds" => {
-                    let seconds = i64::try_from(number()?).unwrap_or(i64::MAX);
+                    since_seconds = true;
+                    let seconds = i64::try_from(positive()?).unwrap_or(i64::MAX);
                     options.since = now.checked_sub(SignedDuration::from_secs(seconds)).ok();
                 }
                 "sinceTime" => {
+                    since_time = true;
                     options.since =
                         Some(value.parse().map_err(|_| format!("sinceTime: invalid value {value:?}: must be RFC 3339"))?);
                 }
+                "stream" if !matches!(value.as_ref(), "" | "All") => {
+                    return Err(format!("stream: unsupported value {value:?}: supported values: \"All\""));
+                }
                 _ => {}
             }
+        }
+        if since_seconds && since_time {
+            return Err("at most one of `sinceTime` or `sinceSeconds` may be specified".to_owned());
         }
         Ok(options)
     }
@@ -59,5 +72,15 @@ mod tests {
         assert_eq!(options.since, "2026-01-01T00:00:00Z".parse().ok());
         assert!(LogOptions::parse("tailLines=-1", now).expect_err("is wrong").starts_with("tailLines:"));
         assert!(LogOptions::parse("sinceTime=yesterday", now).expect_err("is wrong").starts_with("sinceTime:"));
+        for (query, field) in [
+            ("sinceSeconds=0", "sinceSeconds:"),
+            ("sinceSeconds=-5", "sinceSeconds:"),
+            ("limitBytes=0", "limitBytes:"),
+            ("stream=Stderr", "stream:"),
+            ("sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z", "at most one of"),
+        ] {
+            assert!(LogOptions::parse(query, now).expect_err("is wrong").starts_with(field), "{query}");
+        }
+        assert!(LogOptions::parse("stream=All&tailLines=0", now).is_ok());
     }
 }
