@@ -183,6 +183,17 @@ async fn bad_bodies_are_refused_and_nothing_breaks() {
 }
 
 #[tokio::test]
+async fn a_health_check_that_does_not_exist_is_not_found() {
+    let served = served().await;
+    for probe in ["healthz", "livez", "readyz"] {
+        let status = async |path: String| served.request(Method::GET, &path).send().await.expect("an answer").status();
+        assert_eq!(status(format!("/{probe}")).await, 200);
+        assert_eq!(status(format!("/{probe}/ping")).await, 200);
+        assert_eq!(status(format!("/{probe}/nonsense")).await, 404);
+    }
+}
+
+#[tokio::test]
 async fn tables_and_metadata_are_given_to_who_asks() {
     let served = served().await;
     assert_eq!(served.create(PODS, &pod("p")).await.0, 201);

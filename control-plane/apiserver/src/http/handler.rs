@@ -99,9 +99,7 @@ impl Handler {
             Path::Other => match text {
                 "/version" | "/version/" => version::info(),
                 "/healthz" | "/livez" | "/readyz" => return Ok(respond::text(200, "ok")),
-                text if text.starts_with("/healthz/") || text.starts_with("/livez/") || text.starts_with("/readyz/") => {
-                    return Ok(respond::text(200, "ok"));
-                }
+                "/healthz/ping" | "/livez/ping" | "/readyz/ping" => return Ok(respond::text(200, "ok")),
                 "/openapi/v2" => return Ok(openapi_v2(headers)),
                 "/openapi/v3" | "/openapi/v3/" => self.openapi.index(),
                 text => {
@@ -226,7 +224,7 @@ impl Handler {
         let include = IncludeObject::parse(params.get("includeObject"))?;
         let mut options = params.watch()?;
         if !path.name.is_empty() {
-            options.field_selector = format!("metadata.name={}", path.name);
+            options.field_selector = narrowed_to(&options.field_selector, &path.name);
         }
         let watching = match self.pipeline.watch(user, gvr, &path.namespace, &options).await {
             Ok(watching) => watching,
@@ -334,6 +332,19 @@ impl Handler {
     }
 }
 
+/// A client's field selector that also holds the name that the path gives.
+fn narrowed_to(field_selector: &str, name: &str) -> String {
+    let mut narrowed = field_selector.to_owned();
+    narrowed.push_str(if narrowed.is_empty() { "metadata.name=" } else { ",metadata.name=" });
+    for c in name.chars() {
+        if matches!(c, '\\' | ',' | '=') {
+            narrowed.push('\\');
+        }
+        narrowed.push(c);
+    }
+    narrowed
+}
+
 /// The older OpenAPI has no schemas here: all that asks for them (kubectl, before it sends a `v1.List`) takes that to
 /// mean that the server checks fields itself, which it does.
 fn openapi_v2(headers: &HeaderMap) -> Response {
@@ -359,4 +370,19 @@ fn deletion_status(gvr: &GroupVersionResource, written: &Written) -> Value {
         details["group"] = Value::String(gvr.group.to_string());
     }
     serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+}
+
+#[cfg(test)]
+mod tests {
+    use mizzen_api::selector::FieldSelector;
+
+    use super::narrowed_to;
+
+    #[test]
+    fn a_name_in_the_path_narrows_the_selector_of_the_client() {
+        assert_eq!(narrowed_to("", "a"), "metadata.name=a");
+        assert_eq!(narrowed_to("status.phase=Running", "a"), "status.phase=Running,metadata.name=a");
+        let selector = FieldSelector::parse(&narrowed_to("", r"a,b=c\")).expect("parses");
+        assert_eq!(selector.exact("metadata.name"), Some(r"a,b=c\"));
+    }
 }
