@@ -64,6 +64,10 @@ impl Authenticator {
             self.expect("", "secrets", namespace, &secret.name, &secret.uid)?;
         }
         if let Some(node) = &bound.node {
+            // Of a token bound to a pod, the node only tells where the pod ran.
+            if bound.pod.is_none() {
+                self.expect("", "nodes", "", &node.name, &node.uid)?;
+            }
             extra("node-name", &node.name);
             extra("node-uid", &node.uid);
         }
@@ -72,7 +76,11 @@ impl Authenticator {
 
     /// The object a token is bound to must still be the same one.
     fn expect(&self, group: &str, resource: &str, namespace: &str, name: &str, uid: &str) -> Result<(), String> {
-        match self.store.get(&format!("/registry/{group}/{resource}/{namespace}/{name}")) {
+        let key = match namespace {
+            "" => format!("/registry/{group}/{resource}/{name}"),
+            _ => format!("/registry/{group}/{resource}/{namespace}/{name}"),
+        };
+        match self.store.get(&key) {
             Some(object) if object.head().uid == uid => Ok(()),
             Some(_) => Err(format!("the token is bound to {resource} {namespace}/{name} with uid {uid}, which was replaced")),
             None => Err(format!("the token is bound to {resource} {namespace}/{name}, which is gone")),

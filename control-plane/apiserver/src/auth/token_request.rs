@@ -90,6 +90,7 @@ impl TokenRequests {
         let binding = Some(Bound { name: name.to_owned(), uid });
         match kind {
             "Pod" => {
+                self.expect_account(bound, name)?;
                 bound.node = self.node_of(namespace, name);
                 bound.pod = binding;
             }
@@ -97,6 +98,18 @@ impl TokenRequests {
             _ => bound.node = binding,
         }
         Ok(())
+    }
+
+    /// A token for one account must not pass for a pod that runs as another.
+    fn expect_account(&self, bound: &Kubernetes, pod: &str) -> Result<(), Status> {
+        let account = &bound.serviceaccount.name;
+        let object = self.store.get(&format!("/registry//pods/{}/{pod}", bound.namespace));
+        let value = object.and_then(|object| object.value().ok()).unwrap_or_default();
+        if value.pointer("/spec/serviceAccountName").and_then(Value::as_str) == Some(account) {
+            return Ok(());
+        }
+        let why = format!("cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name.");
+        Err(Status::bad_request(why))
     }
 
     fn node_of(&self, namespace: &str, pod: &str) -> Option<Bound> {
