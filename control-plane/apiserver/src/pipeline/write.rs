@@ -7,6 +7,7 @@ use mizzen_client::ApiRequest;
 use mizzen_store::{Compare, Txn, TxnOutcome};
 use serde_json::Value;
 
+use super::schema::Validation;
 use super::target::Target;
 use super::{Pipeline, Written};
 use crate::auth::Identity;
@@ -49,15 +50,30 @@ impl Pipeline {
         answer: Arc<dyn crate::virtuals::Virtual>,
         request: ApiRequest,
     ) -> Result<Written, Status> {
+        let validation = Validation::parse(&request.write.field_validation)?;
         let parsed = super::body::parse(request.body)?;
+        let mut body = parsed.value;
+        // What answers relies on the shape of the body.
+        let warnings = match target.descriptor.subresource(&target.subresource).and_then(|found| found.kind.as_ref()) {
+            None => {
+                super::metadata::fit_to_target(&mut body, target)?;
+                self.check_body(target, &target.descriptor.schema, &body, parsed.duplicates, validation)?
+            }
+            Some(kind) => {
+                super::metadata::of(&mut body)?;
+                let package = kind.group.split('.').next().unwrap_or_default();
+                let schema = format!("io.k8s.api.{package}.{}.{}", kind.version, kind.kind);
+                self.check_body(target, &schema, &body, parsed.duplicates, validation)?
+            }
+        };
         let context = RequestContext {
             identity: user.clone(),
             namespace: target.namespace.clone(),
             name: target.name.clone(),
             dry_run: request.write.dry_run,
         };
-        let value = answer.create(context, parsed.value).await?;
-        Ok(Written { code: 201, object: Arc::new(unstored(&value)?), warnings: Vec::new(), deleted: false })
+        let value = answer.create(context, body).await?;
+        Ok(Written { code: 201, object: Arc::new(unstored(&value)?), warnings, deleted: false })
     }
 
     /// Puts one object if its key is still at `expected` (0: absent). `None` when it is not.
