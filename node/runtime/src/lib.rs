@@ -7,7 +7,7 @@ pub mod stream;
 pub mod testing;
 pub mod wasm;
 
-pub use oci::{OciConfig, OciRuntime};
+pub use oci::{CAPABILITIES, OciConfig, OciRuntime};
 pub use spec::{ContainerSpec, Image, Mount, Process, Resources, Sandbox, Seccomp};
 pub use status::{ContainerState, ContainerStatus, Exit, Stats};
 pub use stream::{ExecSpec, Session};

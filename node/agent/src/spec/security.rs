@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Capabilities, Container, Pod, SeccompProfile};
 use mizzen_images::User;
-use mizzen_runtime::{Process, Seccomp};
+use mizzen_runtime::{CAPABILITIES, Process, Seccomp};
 
 use crate::error::HookError;
 
@@ -24,51 +24,6 @@ const DEFAULT_CAPABILITIES: [&str; 14] = [
     "CAP_SETPCAP",
     "CAP_SETUID",
     "CAP_SYS_CHROOT",
-];
-
-/// All that the kernel has, in the order of their numbers.
-const ALL_CAPABILITIES: [&str; 41] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
 ];
 
 const MASKED: [&str; 10] = [
@@ -138,7 +93,7 @@ pub(crate) fn process(pod: &Pod, container: &Container, user: User, seccomp_dir:
 
 fn capabilities(asked: Option<&Capabilities>, privileged: bool) -> Vec<String> {
     if privileged {
-        return ALL_CAPABILITIES.iter().map(|name| (*name).to_owned()).collect();
+        return CAPABILITIES.iter().map(|name| (*name).to_owned()).collect();
     }
     let names = |list: Option<&Vec<String>>| -> Vec<String> {
         let with_prefix = |name: &String| {
@@ -151,7 +106,7 @@ fn capabilities(asked: Option<&Capabilities>, privileged: bool) -> Vec<String> {
     let drop = names(asked.and_then(|asked| asked.drop.as_ref()));
     let all = |list: &[String]| list.iter().any(|name| name == "ALL");
     let mut kept: Vec<String> = match (all(&add), all(&drop)) {
-        (true, _) => ALL_CAPABILITIES.iter().map(|name| (*name).to_owned()).collect(),
+        (true, _) => CAPABILITIES.iter().map(|name| (*name).to_owned()).collect(),
         (false, true) => Vec::new(),
         (false, false) => DEFAULT_CAPABILITIES.iter().map(|name| (*name).to_owned()).collect(),
     };
@@ -229,8 +184,8 @@ mod tests {
         assert_eq!(of(json!(null)).len(), DEFAULT_CAPABILITIES.len());
         assert_eq!(of(json!({"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]})), ["CAP_NET_BIND_SERVICE"]);
         assert!(!of(json!({"drop": ["CHOWN"]})).contains(&"CAP_CHOWN".to_owned()));
-        assert_eq!(of(json!({"add": ["ALL"]})).len(), ALL_CAPABILITIES.len());
-        assert_eq!(of(json!({"add": ["ALL"], "drop": ["SYS_ADMIN"]})).len(), ALL_CAPABILITIES.len() - 1);
+        assert_eq!(of(json!({"add": ["ALL"]})).len(), CAPABILITIES.len());
+        assert_eq!(of(json!({"add": ["ALL"], "drop": ["SYS_ADMIN"]})).len(), CAPABILITIES.len() - 1);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use super::cgroup::Hierarchies;
 
-/// Capabilities by their number in the kernel.
-const CAPABILITIES: [&str; 41] = [
+/// All capabilities that the kernel has, by their number.
+pub const CAPABILITIES: [&str; 41] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",

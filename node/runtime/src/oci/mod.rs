@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
 pub use cgroup::Hierarchies;
+pub use host::CAPABILITIES;
 
 use crate::spec::{ContainerSpec, Image};
 use crate::status::{ContainerState, ContainerStatus, Stats};
