@@ -61,7 +61,9 @@ async fn connection(pod: Arc<Pod>, stream: TcpStream, program: ProxyPre<Data>) {
         }
         async move { Ok::<_, Infallible>(handle(&pod, program, request).await) }
     });
-    let builder = Builder::new(TokioExecutor::new());
+    let mut builder = Builder::new(TokioExecutor::new());
+    // A client that has said all it wants to say still waits for its answer.
+    builder.http1().half_close(true);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {

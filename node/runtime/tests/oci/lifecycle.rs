@@ -38,7 +38,7 @@ async fn an_exit_while_there_was_no_agent_is_found_by_the_next_one() {
 async fn a_killed_shim_takes_its_container_along_and_it_is_told() {
     let node = Node::new();
     let pid = node.started(&node.sh("a", "sleep 1000 & sleep 1000")).await;
-    let shim = parent(pid);
+    let shim = shim_of(pid);
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL).unwrap();
     let exit = node.exit("a").await;
     assert_eq!((exit.code, exit.reason.as_str()), (137, "ContainerStatusUnknown"));
@@ -52,7 +52,7 @@ async fn a_killed_shim_takes_its_container_along_and_it_is_told() {
 async fn a_shim_killed_while_there_was_no_agent_is_found_out() {
     let mut node = Node::new();
     let pid = node.started(&node.spec("a", &["sleep", "1000"])).await;
-    let shim = parent(pid);
+    let shim = shim_of(pid);
     let state = node.dir.path().join("state");
     node.runtime = mizzen_runtime::OciRuntime::new(mizzen_runtime::OciConfig {
         root: node.dir.path().join("elsewhere"),
@@ -92,7 +92,7 @@ async fn a_change_of_any_container_moves_the_counter() {
 async fn a_running_container_is_removed_with_everything_it_has() {
     let node = Node::new();
     let pid = node.started(&node.sh("a", "mkdir -p /deep/er; sleep 1000 & sleep 1000")).await;
-    let shim = parent(pid);
+    let shim = shim_of(pid);
     node.runtime.remove("a").await.unwrap();
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
     // The machine's init has to reap the shim.
@@ -148,7 +148,7 @@ async fn a_shim_has_a_session_of_its_own_and_refuses_strangers() {
     use mizzen_shim_protocol::{Call, Decoder, PROTOCOL_VERSION, Reply, Request, Version, frame::control};
     use std::io::{Read, Write};
     let node = Node::new();
-    let shim = parent(node.started(&node.spec("a", &["sleep", "1000"])).await);
+    let shim = shim_of(node.started(&node.spec("a", &["sleep", "1000"])).await);
     let session = nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(shim))).unwrap();
     assert_eq!(session.as_raw(), shim);
     let ask = |request: &[u8]| {
@@ -174,6 +174,19 @@ async fn a_shim_has_a_session_of_its_own_and_refuses_strangers() {
     assert!(matches!(ask(&control(&"nonsense").unwrap()), Some(Reply::Unsupported { .. })));
     assert_eq!(ask(b"GET / HTTP/1.1\r\n\r\n"), None);
     assert!(matches!(ask(&request(PROTOCOL_VERSION, "a")), Some(Reply::State { .. })));
+}
+
+/// The shim of a container's first process: the topmost of its ancestors that runs the shim's program. Right after the
+/// start, the child of the shim that made the container may still stand between them.
+fn shim_of(pid: i32) -> i32 {
+    let program = |pid: i32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let mut shim = parent(pid);
+    while let above = parent(shim)
+        && program(above) == program(shim)
+    {
+        shim = above;
+    }
+    shim
 }
 
 fn parent(pid: i32) -> i32 {
