@@ -176,17 +176,11 @@ async fn a_shim_has_a_session_of_its_own_and_refuses_strangers() {
     assert!(matches!(ask(&request(PROTOCOL_VERSION, "a")), Some(Reply::State { .. })));
 }
 
-/// The shim of a container's first process: the topmost of its ancestors that runs the shim's program. Right after the
-/// start, the child of the shim that made the container may still stand between them.
+/// The shim of a container's first process: the leader of its parent's session. Right after the start that parent may
+/// still be the shim's child that made the container; when it ends while being asked, the next parent is the shim.
 fn shim_of(pid: i32) -> i32 {
-    let program = |pid: i32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
-    let mut shim = parent(pid);
-    while let above = parent(shim)
-        && program(above) == program(shim)
-    {
-        shim = above;
-    }
-    shim
+    let session = |of: i32| nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(of))).ok();
+    std::iter::repeat_with(|| session(parent(pid))).flatten().next().unwrap().as_raw()
 }
 
 fn parent(pid: i32) -> i32 {
