@@ -2,6 +2,7 @@
 
 mod dir;
 mod error;
+mod log_file;
 mod log_store;
 mod log_writer;
 mod machine;

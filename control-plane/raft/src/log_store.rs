@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::fs::File;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
 use crate::RaftError;
+use crate::log_file::LogFile;
 use crate::log_writer::{COMMITTED, FIRST_RESERVED, LOG, LogWriter, Op, PURGED, VOTE};
 use crate::types::{Entry, TypeConfig};
 
@@ -80,7 +82,10 @@ impl Head {
 impl LogStore {
     /// Opens or creates the file.
     pub(crate) fn open(path: &Path) -> Result<Self, RaftError> {
-        let db = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(database("open", path))?;
+        let failed = |source| RaftError::File { operation: "open", file: path.to_owned(), source };
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
+        let file = LogFile::new(file).map_err(database("open", path))?;
+        let db = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file).map_err(database("open", path))?;
         Self::over(db, path)
     }
 
