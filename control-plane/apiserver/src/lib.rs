@@ -18,7 +18,7 @@ mod table;
 pub mod version;
 pub mod virtuals;
 
-pub use authenticate::Authenticate;
+pub use authenticate::{Authenticate, Peer};
 pub use connect::Connect;
 pub use server::{ApiServer, ServerConfig};
 pub use virtuals::{RequestContext, Virtual};

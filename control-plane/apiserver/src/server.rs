@@ -11,7 +11,6 @@ use hyper_util::server::conn::auto;
 use mizzen_api::Registry;
 use mizzen_client::Client;
 use mizzen_store::Store;
-use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Chain;
 use crate::auth::{Authorizer, Clock, Identity};
-use crate::authenticate::Authenticate;
+use crate::authenticate::{Authenticate, Peer};
 use crate::connect::Connect;
 use crate::http::Handler;
 use crate::in_process::InProcess;
@@ -128,9 +127,8 @@ impl ApiServer {
             Ok(Err(error)) => return Err(format!("TLS handshake: {error}")),
             Err(_) => return Err("TLS handshake: timed out".to_owned()),
         };
-        let peer: Option<CertificateDer<'static>> =
-            stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|first| first.clone().into_owned());
-        let peer = Arc::new(peer);
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let peer = Arc::new(certificate.map(|first| Peer::new(first.clone().into_owned())));
         let handler = self.handler.clone();
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let (handler, peer) = (handler.clone(), peer.clone());

@@ -10,12 +10,11 @@ use mizzen_api::{GroupVersionResource, Registry, Status};
 use mizzen_apiserver::auth::rbac::Rbac;
 use mizzen_apiserver::auth::{Identity, bootstrap};
 use mizzen_apiserver::virtuals::Virtuals;
-use mizzen_apiserver::{ApiServer, Authenticate, ServerConfig};
+use mizzen_apiserver::{ApiServer, Authenticate, Peer, ServerConfig};
 use mizzen_client::{ApiRequest, Client, DeleteOptions, ListOptions, PatchKind};
 use mizzen_reconcile::Clock;
 use mizzen_scheduler::{Scheduler, SchedulerConfig};
 use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
-use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +31,7 @@ impl Clock for TokioClock {
 struct Nobody;
 
 impl Authenticate for Nobody {
-    fn authenticate(&self, _: Option<&CertificateDer<'static>>, _: &HeaderMap) -> Result<Option<Identity>, Status> {
+    fn authenticate(&self, _: Option<&Peer>, _: &HeaderMap) -> Result<Option<Arc<Identity>>, Status> {
         Ok(None)
     }
 }

@@ -6,11 +6,11 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use mizzen_api::{Reason, Status};
 use mizzen_store::Store;
-use rustls_pki_types::CertificateDer;
 
 use super::certificates::identity_of;
 use super::tokens::{Claims, ISSUER, Tokens};
 use super::{Clock, Identity};
+use crate::authenticate::Peer;
 
 pub struct Authenticator {
     tokens: Arc<Tokens>,
@@ -27,9 +27,9 @@ impl Authenticator {
     ///
     /// # Errors
     /// `Unauthorized` when there are credentials that do not hold.
-    pub fn identify(&self, peer: Option<&CertificateDer<'_>>, headers: &HeaderMap) -> Result<Option<Identity>, Status> {
-        if let Some(certificate) = peer {
-            return identity_of(certificate).map(Some).map_err(unauthorized);
+    pub fn identify(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<Option<Arc<Identity>>, Status> {
+        if let Some(peer) = peer {
+            return peer.user(|certificate| identity_of(certificate).map_err(unauthorized)).map(Some);
         }
         let Some(header) = headers.get(AUTHORIZATION) else { return Ok(None) };
         let token = header
@@ -39,7 +39,7 @@ impl Authenticator {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
             .ok_or_else(|| unauthorized("the authorization header holds no bearer token".to_owned()))?;
-        self.token(token, &[ISSUER]).map(|(identity, _)| Some(identity)).map_err(unauthorized)
+        self.token(token, &[ISSUER]).map(|(identity, _)| Some(Arc::new(identity))).map_err(unauthorized)
     }
 
     /// The service account that a token stands for.

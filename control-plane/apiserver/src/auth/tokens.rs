@@ -1,6 +1,9 @@
 //! Service account tokens: JWTs (RFC 7519) signed with the cluster's key, with the claims that Kubernetes puts in them.
 
+use std::collections::HashMap;
+
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use parking_lot::Mutex;
 use rcgen::{KeyPair, PublicKeyData};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -60,7 +63,12 @@ pub struct Tokens {
     key_id: String,
     pem: String,
     public_point: Vec<u8>,
+    /// What tokens say whose signatures were found good, so that a client's next request need not wait for that again.
+    signed: Mutex<HashMap<Box<str>, Claims>>,
 }
+
+/// So many tokens are remembered.
+const REMEMBERED: usize = 4096;
 
 impl Tokens {
     /// A new P-256 key.
@@ -86,7 +94,7 @@ impl Tokens {
             return Err(failed("not a P-256 key".to_owned()));
         }
         let key_id = base64url(&Sha256::digest(key.subject_public_key_info()));
-        Ok(Self { signing, verifying, key_id, pem: pem.to_owned(), public_point })
+        Ok(Self { signing, verifying, key_id, pem: pem.to_owned(), public_point, signed: Mutex::default() })
     }
 
     /// The private key, to be kept readable by root only.
@@ -107,15 +115,7 @@ impl Tokens {
     /// [`TokenError::Invalid`] with a reason.
     pub fn verify(&self, token: &str, audiences: &[&str], now: jiff::Timestamp) -> Result<Claims, TokenError> {
         let invalid = |why: &str| TokenError::Invalid(why.to_owned());
-        let mut validation = Validation::new(Algorithm::ES256);
-        // Times are checked below against the injected clock, audiences against several.
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        validation.required_spec_claims.clear();
-        validation.set_issuer(&[ISSUER]);
-        let claims = decode::<Claims>(token, &self.verifying, &validation)
-            .map_err(|error| TokenError::Invalid(format!("invalid bearer token: {error}")))?
-            .claims;
+        let claims = self.signed(token)?;
         let now = now.as_second();
         if claims.exp <= now {
             return Err(invalid("service account token has expired"));
@@ -129,6 +129,28 @@ impl Tokens {
                 claims.aud
             )));
         }
+        Ok(claims)
+    }
+
+    /// What a token that was signed here says, whether it still holds or not.
+    fn signed(&self, token: &str) -> Result<Claims, TokenError> {
+        if let Some(claims) = self.signed.lock().get(token) {
+            return Ok(claims.clone());
+        }
+        let mut validation = Validation::new(Algorithm::ES256);
+        // Times are checked by the caller against the injected clock, audiences against several.
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.required_spec_claims.clear();
+        validation.set_issuer(&[ISSUER]);
+        let claims = decode::<Claims>(token, &self.verifying, &validation)
+            .map_err(|error| TokenError::Invalid(format!("invalid bearer token: {error}")))?
+            .claims;
+        let mut signed = self.signed.lock();
+        if signed.len() >= REMEMBERED {
+            signed.clear();
+        }
+        signed.insert(token.into(), claims.clone());
         Ok(claims)
     }
 

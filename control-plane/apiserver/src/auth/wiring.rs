@@ -5,18 +5,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::HeaderMap;
 use mizzen_api::Status;
-use rustls_pki_types::CertificateDer;
 use serde_json::Value;
 
 use super::Identity;
 use super::authenticator::Authenticator;
 use super::reviews::Reviews;
 use super::token_request::TokenRequests;
-use crate::authenticate::Authenticate;
+use crate::authenticate::{Authenticate, Peer};
 use crate::virtuals::{RequestContext, Virtual, Virtuals};
 
 impl Authenticate for Authenticator {
-    fn authenticate(&self, peer: Option<&CertificateDer<'static>>, headers: &HeaderMap) -> Result<Option<Identity>, Status> {
+    fn authenticate(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<Option<Arc<Identity>>, Status> {
         self.identify(peer, headers)
     }
 }

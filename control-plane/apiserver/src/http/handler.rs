@@ -7,7 +7,6 @@ use axum::response::Response;
 use http::{HeaderMap, Method, Request};
 use mizzen_api::{GroupVersionResource, Reason, Status, Verb};
 use mizzen_client::{ApiRequest, PatchKind};
-use rustls_pki_types::CertificateDer;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -19,7 +18,7 @@ use super::path::{self, Path, ResourcePath};
 use super::watch_body::{self, Frames};
 use super::{body, respond};
 use crate::auth::{Action, Identity};
-use crate::authenticate::{Authenticate, anonymous};
+use crate::authenticate::{Authenticate, Peer, anonymous};
 use crate::connect::{self, Connect};
 use crate::openapi::OpenApi;
 use crate::pipeline::{Pipeline, Written};
@@ -40,18 +39,19 @@ pub(crate) struct Handler {
 
 impl Handler {
     /// Answers one request; failures are answered too.
-    pub(crate) async fn handle(&self, peer: Option<&CertificateDer<'static>>, request: Request<Body>) -> Response {
+    pub(crate) async fn handle(&self, peer: Option<&Peer>, request: Request<Body>) -> Response {
         let audit_id = request.headers().get("audit-id").cloned().or_else(|| uuid::Uuid::new_v4().to_string().parse().ok());
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let started = std::time::Instant::now();
         let who = self
             .authenticator
             .authenticate(peer, request.headers())
-            .and_then(|user| super::impersonate::acting_as(&self.pipeline, user.unwrap_or_else(anonymous), request.headers()));
+            .map(|user| user.unwrap_or_else(|| Arc::new(anonymous())))
+            .and_then(|user| super::impersonate::acting_as(&self.pipeline, user, request.headers()));
         let answered = match who {
             Ok(user) => {
                 let span = tracing::debug_span!("request", audit_id = ?audit_id, user = user.username);
-                self.route(Arc::new(user), request).instrument(span).await
+                self.route(user, request).instrument(span).await
             }
             Err(status) => Err(status),
         };

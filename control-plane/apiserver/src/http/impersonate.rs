@@ -1,5 +1,7 @@
 //! Acting as somebody else by `Impersonate-*` headers ("User impersonation" in the authentication documents).
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use mizzen_api::Status;
 
@@ -59,7 +61,7 @@ impl Asked {
 /// # Errors
 /// `Forbidden` when `user` may not impersonate all that is asked, `BadRequest` for unreadable headers or groups
 /// without a user.
-pub(super) fn acting_as(pipeline: &Pipeline, user: Identity, headers: &HeaderMap) -> Result<Identity, Status> {
+pub(super) fn acting_as(pipeline: &Pipeline, user: Arc<Identity>, headers: &HeaderMap) -> Result<Arc<Identity>, Status> {
     let Some(Asked { username, uid, groups, extra }) = Asked::parse(headers)? else { return Ok(user) };
     let may = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
         pipeline.authorize(&user, &Action::Resource { verb: "impersonate", group, resource, subresource, namespace, name })
@@ -89,7 +91,7 @@ pub(super) fn acting_as(pipeline: &Pipeline, user: Identity, headers: &HeaderMap
         identity.groups.push(kind.to_owned());
     }
     identity.username = username;
-    Ok(identity)
+    Ok(Arc::new(identity))
 }
 
 #[cfg(test)]

@@ -8,10 +8,9 @@ use http::HeaderMap;
 use mizzen_api::{GroupVersionResource, Registry, Status};
 use mizzen_apiserver::auth::{Action, Authorizer, Decision, Identity};
 use mizzen_apiserver::virtuals::Virtuals;
-use mizzen_apiserver::{ApiServer, Authenticate, ServerConfig};
+use mizzen_apiserver::{ApiServer, Authenticate, Peer, ServerConfig};
 use mizzen_client::{ApiRequest, Client};
 use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
-use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 /// Allows everything except to the user `nobody`.
@@ -28,11 +27,11 @@ impl Authorizer for Permissive {
 
 /// Everybody is an administrator, save who says `Authorization: Bearer nobody` or `wrong`.
 impl Authenticate for Permissive {
-    fn authenticate(&self, _peer: Option<&CertificateDer<'static>>, headers: &HeaderMap) -> Result<Option<Identity>, Status> {
+    fn authenticate(&self, _peer: Option<&Peer>, headers: &HeaderMap) -> Result<Option<Arc<Identity>>, Status> {
         match headers.get("authorization").and_then(|value| value.to_str().ok()) {
-            Some("Bearer nobody") => Ok(Some(Identity::component("nobody", &[]))),
+            Some("Bearer nobody") => Ok(Some(Arc::new(Identity::component("nobody", &[])))),
             Some("Bearer wrong") => Err(Status::new(mizzen_api::Reason::Unauthorized, "Unauthorized")),
-            _ => Ok(Some(admin())),
+            _ => Ok(Some(Arc::new(admin()))),
         }
     }
 }

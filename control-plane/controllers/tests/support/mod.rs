@@ -15,7 +15,7 @@ use mizzen_api::{GroupVersionResource, Object, Registry, Status};
 use mizzen_apiserver::auth::rbac::Rbac;
 use mizzen_apiserver::auth::{Identity, authenticator, bootstrap};
 use mizzen_apiserver::virtuals::Virtuals;
-use mizzen_apiserver::{ApiServer, Authenticate, ServerConfig};
+use mizzen_apiserver::{ApiServer, Authenticate, Peer, ServerConfig};
 use mizzen_client::{
     ApiRequest, ApiResponse, Client, DeleteOptions, ListOptions, ObjectList, PatchKind, Propagation, WatchOptions, WatchStream,
 };
@@ -23,7 +23,6 @@ use mizzen_controllers::{ControllersConfig, start_all};
 use mizzen_reconcile::Clock;
 use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
 use parking_lot::Mutex;
-use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +42,7 @@ impl Clock for TokioClock {
 struct Nobody;
 
 impl Authenticate for Nobody {
-    fn authenticate(&self, _: Option<&CertificateDer<'static>>, _: &HeaderMap) -> Result<Option<Identity>, Status> {
+    fn authenticate(&self, _: Option<&Peer>, _: &HeaderMap) -> Result<Option<Arc<Identity>>, Status> {
         Ok(None)
     }
 }
