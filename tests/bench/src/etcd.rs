@@ -8,8 +8,8 @@ use mizzen_tests::eventually;
 use mizzen_tests::registry::free_address;
 use tempfile::TempDir;
 
-use crate::connection::Http2;
-use crate::load::{DOCUMENT, Writer};
+use crate::http2::Http2;
+use crate::load::{Caller, DOCUMENT};
 
 /// Clients share so many connections at most, which serves etcd best.
 const CONNECTIONS: usize = 16;
@@ -38,12 +38,22 @@ impl Etcd {
         Ok(etcd)
     }
 
-    pub(crate) async fn writers(&self, clients: usize) -> anyhow::Result<Vec<Box<dyn Writer>>> {
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) async fn writers(&self, clients: usize) -> anyhow::Result<Vec<Box<dyn Caller>>> {
         let mut connections = Vec::new();
         for _ in 0..clients.min(CONNECTIONS) {
             connections.push(Http2::connect(self.address).await?);
         }
-        Ok(connections.iter().cycle().take(clients).map(|connection| Box::new(Put(connection.clone())) as _).collect())
+        Ok(connections
+            .iter()
+            .cycle()
+            .take(clients)
+            .enumerate()
+            .map(|(client, connection)| Box::new(Put { connection: connection.clone(), client }) as _)
+            .collect())
     }
 }
 
@@ -54,12 +64,16 @@ impl Drop for Etcd {
     }
 }
 
-struct Put(Http2);
+struct Put {
+    connection: Http2,
+    client: usize,
+}
 
 #[async_trait]
-impl Writer for Put {
-    async fn write(&mut self, name: &str) -> anyhow::Result<()> {
-        self.0.call("/etcdserverpb.KV/Put", &put_request(name, DOCUMENT)).await.map(|_| ())
+impl Caller for Put {
+    async fn call(&mut self, turn: usize) -> anyhow::Result<bool> {
+        let key = format!("{}-{turn}", self.client);
+        self.connection.call("/etcdserverpb.KV/Put", &put_request(&key, DOCUMENT)).await.map(|_| true)
     }
 }
 

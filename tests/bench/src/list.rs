@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use mizzen_tests::Cluster;
 use serde_json::{Value, json};
 
-use crate::connection::Endpoint;
+use crate::https::Endpoint;
 use crate::memory::{self, megabytes};
 use crate::samples::{Samples, show};
 use crate::table::Table;
@@ -61,7 +61,7 @@ async fn fill(endpoint: &Endpoint) -> anyhow::Result<()> {
                 if number >= PODS {
                     return Ok::<_, anyhow::Error>(());
                 }
-                connection.create("/api/v1/namespaces/default/pods", pod(number).to_string().into()).await?;
+                connection.create("/api/v1/namespaces/default/pods", pod(number).to_string().as_bytes()).await?;
             }
         }));
     }
@@ -71,7 +71,7 @@ async fn fill(endpoint: &Endpoint) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn pod(number: usize) -> Value {
+pub(crate) fn pod(number: usize) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": format!("pod-{number}"), "labels": {"app": "bench"}},

@@ -1,4 +1,4 @@
-//! A closed loop: each client writes its next document when the last one is acknowledged.
+//! A closed loop: each client asks again when it is answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,23 +6,26 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
+use crate::cpu::Used;
 use crate::samples::Samples;
 
-/// Clients at once, as the goals name them.
+/// Clients at once, as the goals for writes name them.
 pub(crate) const CLIENTS: [usize; 3] = [1, 16, 256];
 /// Bytes of each document's text.
 pub(crate) const DOCUMENT: usize = 1000;
 
 /// One client.
 #[async_trait]
-pub(crate) trait Writer: Send + 'static {
-    /// Writes a document of [`DOCUMENT`] bytes under a name that was not used before.
-    async fn write(&mut self, name: &str) -> anyhow::Result<()>;
+pub(crate) trait Caller: Send + 'static {
+    /// One request, its answer awaited; `turn` counts this client's. `false` when there is nothing left to ask for.
+    async fn call(&mut self, turn: usize) -> anyhow::Result<bool>;
 }
 
 pub(crate) struct Load {
     pub(crate) per_second: f64,
     pub(crate) latencies: Samples,
+    /// Processor time of each request.
+    pub(crate) cpu: String,
 }
 
 impl Load {
@@ -31,33 +34,42 @@ impl Load {
     }
 }
 
-/// Lets all clients write for so long.
+/// Lets all clients ask for so long, or until they have nothing left. `server` is the process that answers, if it is not
+/// this one.
 ///
 /// # Errors
-/// The first write that failed.
-pub(crate) async fn run(writers: Vec<Box<dyn Writer>>, time: Duration) -> anyhow::Result<Load> {
+/// The first request that failed.
+pub(crate) async fn run(callers: Vec<Box<dyn Caller>>, time: Duration, server: Option<u32>) -> anyhow::Result<Load> {
     let stop = Arc::new(AtomicBool::new(false));
-    let clients = writers.len();
-    let begin = Instant::now();
+    let (begin, before) = (Instant::now(), Used::now(server));
     let mut tasks = Vec::new();
-    for (client, mut writer) in writers.into_iter().enumerate() {
+    for mut caller in callers {
         let stop = stop.clone();
         tasks.push(tokio::spawn(async move {
             let mut latencies = Samples::default();
             while !stop.load(Ordering::Relaxed) {
-                let name = format!("{clients}-{client}-{}", latencies.count());
                 let start = Instant::now();
-                writer.write(&name).await?;
+                if !caller.call(latencies.count()).await? {
+                    break;
+                }
                 latencies.push(start.elapsed());
             }
             Ok::<_, anyhow::Error>(latencies)
         }));
     }
-    tokio::time::sleep(time).await;
-    stop.store(true, Ordering::Relaxed);
+    let mut all = futures::future::try_join_all(tasks);
+    let ended = match tokio::time::timeout(time, &mut all).await {
+        Ok(ended) => ended?,
+        Err(_) => {
+            stop.store(true, Ordering::Relaxed);
+            all.await?
+        }
+    };
+    let (took, after) = (begin.elapsed(), Used::now(server));
     let mut latencies = Samples::default();
-    for task in tasks {
-        latencies.extend(task.await??);
+    for client in ended {
+        latencies.extend(client?);
     }
-    Ok(Load { per_second: latencies.count() as f64 / begin.elapsed().as_secs_f64(), latencies })
+    let count = latencies.count();
+    Ok(Load { per_second: count as f64 / took.as_secs_f64(), latencies, cpu: after.each_since(&before, count) })
 }

@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails ends the run, and says where")]
 
-mod connection;
+mod api;
+mod cpu;
 mod create_to_exit;
 mod disk;
 mod etcd;
+mod http2;
+mod https;
 mod list;
 mod load;
 mod machine;
@@ -17,6 +20,7 @@ mod samples;
 mod startup;
 mod table;
 mod wasm;
+mod watch;
 mod writes;
 
 use std::path::PathBuf;
@@ -44,7 +48,9 @@ enum Part {
     Wasm,
     CreateToExit,
     Writes,
+    Api,
     List,
+    Watch,
 }
 
 /// What the benchmark runs itself as, in namespaces of its own.
@@ -81,8 +87,14 @@ async fn main() -> anyhow::Result<()> {
     if wanted(Part::Writes) {
         writes::measure(&mut table).await?;
     }
+    if wanted(Part::Api) {
+        api::measure(&mut table).await?;
+    }
     if wanted(Part::List) {
         list::measure(&mut table).await?;
+    }
+    if wanted(Part::Watch) {
+        watch::measure(&mut table).await?;
     }
     println!("{table}");
     Ok(())

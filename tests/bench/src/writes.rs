@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use mizzen_raft::{RaftConfig, RaftStore};
 use mizzen_tests::Cluster;
-use serde_json::json;
 
-use crate::connection::{Endpoint, Https};
+use crate::api::{Client, Operation};
 use crate::etcd::Etcd;
-use crate::load::{self, CLIENTS, DOCUMENT, Writer};
+use crate::https::Endpoint;
+use crate::load::{self, CLIENTS, Caller};
 use crate::table::Table;
 use crate::{disk, machine, raft};
 
@@ -24,45 +23,32 @@ pub(crate) async fn measure(table: &mut Table) -> anyhow::Result<()> {
     if machine::has("etcd") {
         let server = Etcd::start()?;
         for clients in CLIENTS {
-            etcd.push(load::run(server.writers(clients).await?, TIME).await?);
+            etcd.push(load::run(server.writers(clients).await?, TIME, Some(server.pid())).await?);
         }
     } else {
         table.note("etcd-server is not installed: nothing beside the writes.".to_owned());
     }
-    let etcd = |index: usize| etcd.get(index).map_or_else(String::new, |load| format!("etcd {}", load.summary()));
+    let etcd = |index: usize| etcd.get(index).map_or_else(String::new, |load| format!("etcd {}; {}", load.summary(), load.cpu));
 
     let dir = tempfile::tempdir()?;
     let store = RaftStore::open(RaftConfig::new(dir.path(), 1)).await?;
     for (index, clients) in CLIENTS.into_iter().enumerate() {
-        let load = load::run(raft::writers(&store, clients), TIME).await?;
+        let load = load::run(raft::writers(&store, clients), TIME, None).await?;
         let what = format!("store alone, fsync, 1 kB, {clients} clients (p50 / p99)");
-        table.row(&what, load.summary(), "ahead of etcd", etcd(index));
+        table.row(&what, format!("{}; {}", load.summary(), load.cpu), "ahead of etcd", etcd(index));
     }
     store.shutdown().await;
 
     let cluster = Cluster::up();
     let endpoint = Endpoint::of(&cluster)?;
     for (index, clients) in CLIENTS.into_iter().enumerate() {
-        let mut writers: Vec<Box<dyn Writer>> = Vec::new();
-        for _ in 0..clients {
-            writers.push(Box::new(CreateConfigMap(endpoint.connect().await?)));
+        let mut writers: Vec<Box<dyn Caller>> = Vec::new();
+        for client in 0..clients {
+            writers.push(Box::new(Client::new(&endpoint, Operation::Create, &format!("{clients}-{client}"), 0).await?));
         }
-        let load = load::run(writers, TIME).await?;
+        let load = load::run(writers, TIME, cluster.pid()).await?;
         let what = format!("API: create ConfigMaps of 1 kB over TLS, fsync, {clients} clients (p50 / p99)");
-        table.row(&what, load.summary(), "ahead of etcd", etcd(index));
+        table.row(&what, format!("{}; {}", load.summary(), load.cpu), "ahead of etcd", etcd(index));
     }
     Ok(())
-}
-
-struct CreateConfigMap(Https);
-
-#[async_trait]
-impl Writer for CreateConfigMap {
-    async fn write(&mut self, name: &str) -> anyhow::Result<()> {
-        let body = json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": format!("bench-{name}")}, "data": {"text": "x".repeat(DOCUMENT)},
-        });
-        self.0.create("/api/v1/namespaces/default/configmaps", body.to_string().into()).await
-    }
 }

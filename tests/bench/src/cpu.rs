@@ -1,0 +1,50 @@
+//! Processor time: what a request costs, however busy the machine is with others.
+
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::unistd::{SysconfVar, sysconf};
+
+/// Processor time used so far.
+#[derive(Clone, Copy)]
+pub(crate) struct Used {
+    server: Option<Duration>,
+    own: Duration,
+}
+
+impl Used {
+    /// Of a server, in ticks of 10 ms as a rule, and of this process.
+    pub(crate) fn now(server: Option<u32>) -> Self {
+        Self { server: server.and_then(of), own: own() }
+    }
+
+    /// Since `before`, for each of `count`.
+    pub(crate) fn each_since(&self, before: &Self, count: usize) -> String {
+        let each = |now: Duration, before: Duration| {
+            format!("{:.0} µs", now.saturating_sub(before).as_secs_f64() * 1e6 / count.max(1) as f64)
+        };
+        let own = each(self.own, before.own);
+        match (self.server, before.server) {
+            (Some(now), Some(before)) => format!("CPU each: server {}, client {own}", each(now, before)),
+            _ => format!("CPU each: {own}"),
+        }
+    }
+}
+
+fn own() -> Duration {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Duration::ZERO };
+    [usage.user_time(), usage.system_time()]
+        .iter()
+        .map(|time| Duration::from_secs(time.tv_sec() as u64) + Duration::from_micros(time.tv_usec() as u64))
+        .sum()
+}
+
+/// `utime` and `stime` of `/proc/PID/stat` (proc(5)); `None` when the process is gone.
+fn of(pid: u32) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold spaces.
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok()?? as u64;
+    Some(Duration::from_micros(ticks * 1_000_000 / per_second))
+}

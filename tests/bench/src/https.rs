@@ -1,0 +1,217 @@
+//! HTTP/1.1 over TLS, kept alive, as the cluster's administrator. Written out by hand so that the load costs the machine
+//! little beside what it measures.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail, ensure};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use mizzen_tests::Cluster;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_yaml_ng::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// Where a cluster's API is and who asks.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    address: SocketAddr,
+    tls: Arc<ClientConfig>,
+}
+
+impl Endpoint {
+    pub(crate) fn of(cluster: &Cluster) -> anyhow::Result<Self> {
+        Ok(Self { address: cluster.api(), tls: Arc::new(administrator(&cluster.kubeconfig())?) })
+    }
+
+    pub(crate) async fn connect(&self) -> anyhow::Result<Https> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::from(self.address.ip());
+        let stream = tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, stream).await?;
+        Ok(Https { stream, host: self.address.to_string(), received: Vec::new() })
+    }
+}
+
+fn administrator(kubeconfig: &Path) -> anyhow::Result<ClientConfig> {
+    let config: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(kubeconfig)?)?;
+    let pem = |list: &str, kind: &str, field: &str| {
+        let encoded = config[list][0][kind][field].as_str().with_context(|| format!("the kubeconfig has no {field}"))?;
+        Ok::<_, anyhow::Error>(BASE64_STANDARD.decode(encoded)?)
+    };
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(&pem("clusters", "cluster", "certificate-authority-data")?) {
+        roots.add(root?)?;
+    }
+    let chain = pem("users", "user", "client-certificate-data")?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(&pem("users", "user", "client-key-data")?)?;
+    Ok(ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key)?)
+}
+
+/// What is asked.
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'static str,
+    pub(crate) path: &'a str,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: &'a [u8],
+}
+
+/// One connection.
+pub(crate) struct Https {
+    stream: TlsStream<TcpStream>,
+    host: String,
+    /// Read and not yet consumed.
+    received: Vec<u8>,
+}
+
+/// Status and headers of an answer.
+struct Head {
+    status: u16,
+    /// `None` when the body comes in chunks.
+    length: Option<usize>,
+    /// Where the body begins.
+    end: usize,
+}
+
+impl Https {
+    pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<Bytes> {
+        self.send(&Request { method: "GET", path, content_type: "application/json", body: &[] }).await
+    }
+
+    pub(crate) async fn create(&mut self, path: &str, body: &[u8]) -> anyhow::Result<()> {
+        self.send(&Request { method: "POST", path, content_type: "application/json", body }).await.map(|_| ())
+    }
+
+    /// The body of the answer.
+    ///
+    /// # Errors
+    /// For any answer but success, too.
+    pub(crate) async fn send(&mut self, request: &Request<'_>) -> anyhow::Result<Bytes> {
+        let head = self.ask(request).await?;
+        let length = head.length.context("the answer says how long it is")?;
+        self.received.reserve((head.end + length).saturating_sub(self.received.len()));
+        while self.received.len() < head.end + length {
+            self.receive().await?;
+        }
+        let body = Bytes::copy_from_slice(&self.received[head.end..head.end + length]);
+        self.received.drain(..head.end + length);
+        ensure!(
+            (200..300).contains(&head.status),
+            "{} answered {}: {}",
+            request.path,
+            head.status,
+            String::from_utf8_lossy(&body)
+        );
+        Ok(body)
+    }
+
+    /// Opens a watch.
+    pub(crate) async fn watch(mut self, path: &str) -> anyhow::Result<Watching> {
+        let head = self.ask(&Request { method: "GET", path, content_type: "application/json", body: &[] }).await?;
+        ensure!(head.status == 200, "{path} answered {}", head.status);
+        let early = self.received.split_off(head.end);
+        Ok(Watching { stream: self.stream, early, buffer: vec![0; 64 << 10], open_frame: false })
+    }
+
+    async fn ask(&mut self, request: &Request<'_>) -> anyhow::Result<Head> {
+        let Request { method, path, content_type, body } = request;
+        let mut bytes = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+            self.host,
+            body.len()
+        )
+        .into_bytes();
+        bytes.extend_from_slice(body);
+        self.stream.write_all(&bytes).await?;
+        self.stream.flush().await?;
+        loop {
+            if let Some(head) = head(&self.received)? {
+                return Ok(head);
+            }
+            self.receive().await?;
+        }
+    }
+
+    async fn receive(&mut self) -> anyhow::Result<()> {
+        self.received.reserve(16 << 10);
+        match self.stream.read_buf(&mut self.received).await? {
+            0 => bail!("the server closed the connection"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `None` while headers are missing.
+fn head(received: &[u8]) -> anyhow::Result<Option<Head>> {
+    let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+    let text = std::str::from_utf8(&received[..end])?;
+    let status = text.get(9..12).context("an answer begins with its status")?.parse()?;
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+    });
+    Ok(Some(Head { status, length, end: end + 4 }))
+}
+
+/// An open watch, of which only the number of events is looked at.
+pub(crate) struct Watching {
+    stream: TlsStream<TcpStream>,
+    early: Vec<u8>,
+    buffer: Vec<u8>,
+    /// The last byte read closed an object: if a line ends next, so does an event.
+    open_frame: bool,
+}
+
+impl Watching {
+    /// Waits for events and counts those that came at once.
+    pub(crate) async fn events(&mut self) -> anyhow::Result<usize> {
+        loop {
+            let early = std::mem::take(&mut self.early);
+            let count = if early.is_empty() {
+                let read = self.stream.read(&mut self.buffer).await?;
+                ensure!(read > 0, "the server closed a watch");
+                frames(&self.buffer[..read], &mut self.open_frame)
+            } else {
+                frames(&early, &mut self.open_frame)
+            };
+            if count > 0 {
+                return Ok(count);
+            }
+        }
+    }
+}
+
+/// Events that end in these bytes: each is a line of one object, and no line of the chunked encoding ends as one does.
+fn frames(bytes: &[u8], open: &mut bool) -> usize {
+    let first = usize::from(*open && bytes.first() == Some(&b'\n'));
+    *open = bytes.last() == Some(&b'}');
+    first + memchr::memmem::find_iter(bytes, b"}\n").count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_counted_wherever_they_are_cut() {
+        let text = b"1f\r\n{\"type\":\"ADDED\",\"object\":{}}\n\r\n1f\r\n{\"type\":\"ADDED\",\"object\":{}}\n\r\n";
+        for cut in 0..text.len() {
+            let mut open = false;
+            assert_eq!(frames(&text[..cut], &mut open) + frames(&text[cut..], &mut open), 2, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_read_once_it_is_whole() {
+        assert!(head(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n").expect("reads").is_none());
+        let head = head(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}").expect("reads").expect("is whole");
+        assert_eq!((head.status, head.length, head.end), (201, Some(2), 43));
+    }
+}
