@@ -13,7 +13,8 @@ setup:
 test: build
 	@.ci/test
 
-demo: setup
+demo:
+	@.ci/setup demo
 	@examples/demo
 
 bench: setup

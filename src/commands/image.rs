@@ -85,6 +85,9 @@ struct Build {
     working_dir: String,
     #[arg(long, default_value = "")]
     user: String,
+    /// What ends it with grace, such as SIGQUIT; SIGTERM unless given
+    #[arg(long, default_value = "")]
+    stop_signal: String,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
@@ -118,6 +121,7 @@ impl Build {
             env: self.env,
             working_dir: self.working_dir,
             user: self.user,
+            stop_signal: self.stop_signal,
             ..ImageConfig::default()
         };
         Ok(match self.wasm {

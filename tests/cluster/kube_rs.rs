@@ -18,7 +18,7 @@ use serde_json::json;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs a scenario with a client of a new cluster, in bounded time.
-fn with_client<F: Future<Output = ()>>(scenario: impl FnOnce(Client) -> F) {
+pub(crate) fn with_client<F: Future<Output = ()>>(scenario: impl FnOnce(Client) -> F) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cluster = Cluster::up();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -1,15 +1,13 @@
-//! The user-visible sentences of the README, each tried with the real executables and the real kubectl.
+//! The real executables with every client that needs no kubectl: mizzen's own, Python's, `kube`, curl.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod access;
-mod container;
+mod bad_images;
+mod bad_objects;
+mod demo;
 mod kube_rs;
-mod kubectl_objects;
 mod lifecycle;
+mod nginx;
 mod own_client;
-mod pods;
+mod private_registry;
 mod python;
-mod rollouts;
-mod streams;
-mod wasm;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// # Panics
 /// When it was not built.
@@ -29,10 +30,14 @@ pub fn repository() -> PathBuf {
 /// # Panics
 /// When it does not build.
 pub fn guest(name: &str) -> PathBuf {
-    let target = path("mizzen").ancestors().nth(2).expect("a target folder").join("examples");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "--target", "wasm32-wasip2", "--manifest-path"]);
-    cargo.arg(repository().join("examples/Cargo.toml")).env("CARGO_TARGET_DIR", &target);
-    crate::command::run(&mut cargo).ok();
-    target.join("wasm32-wasip2/release").join(format!("{name}.wasm"))
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let target = path("mizzen").ancestors().nth(2).expect("a target folder").join("examples");
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--release", "--target", "wasm32-wasip2", "--manifest-path"]);
+        cargo.arg(repository().join("examples/Cargo.toml")).env("CARGO_TARGET_DIR", &target);
+        crate::command::run(&mut cargo).ok();
+        target.join("wasm32-wasip2/release")
+    });
+    folder.join(format!("{name}.wasm"))
 }

@@ -1,7 +1,7 @@
 //! Images, built and pushed by the real command.
 
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::command::run;
 use crate::executables::{guest, mizzen};
@@ -60,8 +60,23 @@ pub fn not_wasm(registry: &Registry, name: &str) -> String {
     push(registry, &layout, name)
 }
 
-fn push(registry: &Registry, layout: &Path, name: &str) -> String {
+/// The layout folder of an image that sleeps, made below `work`.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn sleeper(work: &Path) -> PathBuf {
+    let (root, layout) = (work.join("root"), work.join("layout"));
+    std::fs::create_dir_all(root.join("bin")).expect("makes");
+    std::fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed (.ci/setup)");
+    let mut build = mizzen();
+    build.args(["image", "build"]).arg(&layout).arg("--root").arg(&root);
+    run(build.args(["--entrypoint", "/bin/busybox", "--cmd", "sleep", "--cmd", "3600"])).ok();
+    layout
+}
+
+pub(crate) fn push(registry: &Registry, layout: &Path, name: &str) -> String {
     let reference = registry.reference(name);
-    run(mizzen().args(["image", "push"]).arg(layout).arg(&reference)).ok();
+    let store = tempfile::tempdir().expect("a folder");
+    run(mizzen().args(["image", "push"]).arg(layout).arg(&reference).arg("--data-dir").arg(store.path())).ok();
     reference
 }

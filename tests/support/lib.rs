@@ -1,15 +1,25 @@
-//! Fixtures that run the real executables: a cluster, a registry, images, kubectl. Everything a fixture starts or makes is
-//! gone when it is dropped, also after a failed assertion.
+//! Fixtures that run the real executables: a cluster and its clients, a registry, images, the demo. Everything a fixture
+//! starts or makes is gone when it is dropped, also after a failed assertion; what a killed test leaves, the next one removes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a fixture that fails fails the test")]
 
+pub mod authority;
+pub mod client;
 pub mod cluster;
 pub mod command;
+pub mod demo;
 pub mod executables;
+pub mod folder;
+pub mod hostile;
 pub mod images;
+pub mod kubectl;
+pub mod leftovers;
+pub mod nginx;
+pub mod ports;
 pub mod registry;
 pub mod wait;
 
 pub use cluster::Cluster;
+pub use kubectl::Kubectl;
 pub use registry::Registry;
 pub use wait::eventually;

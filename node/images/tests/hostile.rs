@@ -2,15 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
-#[path = "support/fake.rs"]
-mod fake;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fake::{Answer, Fake, Script};
 use mizzen_images::{Credentials, ImageConfig, ImageError, ImageStore, Settings, layout};
+use mizzen_tests::hostile::{Answer, Fake, Script};
 
 struct Fixture {
     dir: tempfile::TempDir,

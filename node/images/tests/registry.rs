@@ -10,8 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mizzen_images::{Credentials, Image, ImageError, ImageKind, ImageStore, Progress, layout, resolve_user};
+use mizzen_tests::Registry;
 use parking_lot::Mutex;
-use support::{Registry, ann, busybox, settings, wasm};
+use support::{PASSWORD, USER, ann, busybox, settings, wasm};
 
 fn store(dir: &Path) -> Arc<ImageStore> {
     ImageStore::open_with(dir.join("store"), settings()).unwrap()
@@ -60,10 +61,10 @@ fn layers(image: &Image) -> &[std::path::PathBuf] {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pushed_image_is_pulled_unpacked_and_described() {
     let dir = tempfile::tempdir().unwrap();
-    let registry = Registry::start(false);
+    let registry = Registry::start();
     let store = store(dir.path());
     let layout = build(dir.path());
-    let name = registry.name("team/busybox:1");
+    let name = registry.reference("team/busybox:1");
     let digest = push(&store, &layout, &name, &Credentials::Anonymous).await.unwrap();
     let watched = Arc::new(Watched::default());
     let image = store.pull(&name, &Credentials::Anonymous, Some(watched.clone())).await.unwrap();
@@ -90,14 +91,14 @@ async fn a_pushed_image_is_pulled_unpacked_and_described() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_found_by_tag_digest_and_id_also_by_another_process() {
     let dir = tempfile::tempdir().unwrap();
-    let registry = Registry::start(false);
+    let registry = Registry::start();
     let first = store(dir.path());
-    let name = registry.name("busybox:1");
+    let name = registry.reference("busybox:1");
     push(&first, &build(dir.path()), &name, &Credentials::Anonymous).await.unwrap();
     let other = store(dir.path());
     assert!(other.get(&name).is_none());
     let image = first.pull(&name, &Credentials::Anonymous, None).await.unwrap();
-    let repository = registry.name("busybox");
+    let repository = registry.reference("busybox");
     for reference in [
         name.clone(),
         image.id.clone(),
@@ -108,7 +109,7 @@ async fn an_image_is_found_by_tag_digest_and_id_also_by_another_process() {
     ] {
         assert_eq!(other.get(&reference).as_ref(), Some(&image), "{reference}");
     }
-    for reference in ["", "nginx", &registry.name("busybox:2"), &registry.name("other:1"), "sha256:0000", "../x"] {
+    for reference in ["", "nginx", &registry.reference("busybox:2"), &registry.reference("other:1"), "sha256:0000", "../x"] {
         assert!(other.get(reference).is_none(), "{reference}");
     }
     assert_eq!(other.list(), std::slice::from_ref(&image));
@@ -119,9 +120,9 @@ async fn an_image_is_found_by_tag_digest_and_id_also_by_another_process() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_here_is_not_fetched_again_and_concurrent_pulls_share() {
     let dir = tempfile::tempdir().unwrap();
-    let registry = Registry::start(false);
+    let registry = Registry::start();
     let store = store(dir.path());
-    let name = registry.name("busybox:1");
+    let name = registry.reference("busybox:1");
     push(&store, &build(dir.path()), &name, &Credentials::Anonymous).await.unwrap();
     let watched = Arc::new(Watched::default());
     let pulls = (0..5).map(|_| store.pull(&name, &Credentials::Anonymous, Some(watched.clone())));
@@ -137,10 +138,10 @@ async fn what_is_here_is_not_fetched_again_and_concurrent_pulls_share() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_with_passwords_wants_the_right_one() {
     let dir = tempfile::tempdir().unwrap();
-    let registry = Registry::start(true);
+    let registry = Registry::with_login(USER, PASSWORD);
     let store = store(dir.path());
     let layout = build(dir.path());
-    let name = registry.name("private/busybox:1");
+    let name = registry.reference("private/busybox:1");
     push(&store, &layout, &name, &ann()).await.unwrap();
     let wrong = Credentials::Basic { username: "ann".into(), password: "hunter2".into() };
     for credentials in [Credentials::Anonymous, wrong] {
@@ -158,9 +159,9 @@ async fn a_registry_with_passwords_wants_the_right_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_exist_or_answer_is_said() {
     let dir = tempfile::tempdir().unwrap();
-    let registry = Registry::start(false);
+    let registry = Registry::start();
     let store = store(dir.path());
-    let error = store.pull(&registry.name("nothing:1"), &Credentials::Anonymous, None).await.unwrap_err();
+    let error = store.pull(&registry.reference("nothing:1"), &Credentials::Anonymous, None).await.unwrap_err();
     assert!(matches!(error, ImageError::NotFound { .. }), "{error}");
     for wrong in ["", "two words", "https://example.com/x", "x:y:z", "x@sha256:12"] {
         let error = store.pull(wrong, &Credentials::Anonymous, None).await.unwrap_err();
@@ -175,12 +176,12 @@ async fn what_does_not_exist_or_answer_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wasm_artifact_and_a_wasm_entrypoint_are_wasm() {
     let dir = tempfile::tempdir().unwrap();
-    let registry = Registry::start(false);
+    let registry = Registry::start();
     let store = store(dir.path());
     let module = wasm(dir.path());
     let artifact = dir.path().join("artifact");
     layout::build_wasm(&artifact, None, &module).unwrap();
-    let name = registry.name("app:wasm");
+    let name = registry.reference("app:wasm");
     push(&store, &artifact, &name, &Credentials::Anonymous).await.unwrap();
     let image = store.pull(&name, &Credentials::Anonymous, None).await.unwrap();
     let ImageKind::Wasm(found) = &image.kind else { panic!("{image:?}") };
@@ -209,11 +210,11 @@ async fn a_wasm_artifact_and_a_wasm_entrypoint_are_wasm() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_imported_folder_gives_its_images_and_a_stored_one_is_pushed() {
     let dir = tempfile::tempdir().unwrap();
-    let registry = Registry::start(false);
+    let registry = Registry::start();
     let store = store(dir.path());
     let images = store.import(&build(dir.path()), None).await.unwrap();
     assert_eq!(images.iter().map(|i| i.reference.as_str()).collect::<Vec<_>>(), ["example.com/busybox:1"]);
-    let name = registry.name("copied:1");
+    let name = registry.reference("copied:1");
     let digest = store.push("example.com/busybox:1", &name, &Credentials::Anonymous, None).await.unwrap();
     assert_eq!(digest, images[0].digest);
     assert_eq!(store.pull(&name, &Credentials::Anonymous, None).await.unwrap().id, images[0].id);
@@ -226,9 +227,9 @@ async fn an_imported_folder_gives_its_images_and_a_stored_one_is_pushed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_moved_tag_leaves_the_old_image_known_until_nobody_uses_it() {
     let dir = tempfile::tempdir().unwrap();
-    let registry = Registry::start(false);
+    let registry = Registry::start();
     let store = store(dir.path());
-    let name = registry.name("moving:1");
+    let name = registry.reference("moving:1");
     push(&store, &build(dir.path()), &name, &Credentials::Anonymous).await.unwrap();
     let old = store.pull(&name, &Credentials::Anonymous, None).await.unwrap();
     std::fs::write(dir.path().join("top/www/index.html"), "new").unwrap();
@@ -276,8 +277,8 @@ async fn pulled_layers_stacked_by_overlayfs_are_the_image() {
 #[tokio::test(flavor = "multi_thread")]
 async fn content_that_went_bad_on_disk_is_fetched_again() {
     let dir = tempfile::tempdir().unwrap();
-    let registry = Registry::start(false);
-    let name = registry.name("busybox:1");
+    let registry = Registry::start();
+    let name = registry.reference("busybox:1");
     let pushed = push(&store(dir.path()), &build(dir.path()), &name, &Credentials::Anonymous).await.unwrap();
     let store = store(dir.path());
     let image = store.pull(&name, &Credentials::Anonymous, None).await.unwrap();

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use async_trait::async_trait;
 use mizzen_tests::eventually;
-use mizzen_tests::registry::free_address;
+use mizzen_tests::ports::Port;
 use tempfile::TempDir;
 
 use crate::http2::Http2;
@@ -18,6 +18,7 @@ pub(crate) struct Etcd {
     process: Child,
     address: SocketAddr,
     _dir: TempDir,
+    _ports: [Port; 2],
 }
 
 impl Etcd {
@@ -25,7 +26,8 @@ impl Etcd {
     /// When it cannot be started.
     pub(crate) fn start() -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
-        let (address, peer) = (free_address(), free_address());
+        let ports = [Port::reserve(), Port::reserve()];
+        let [address, peer] = [ports[0].address(), ports[1].address()];
         let (client_url, peer_url) = (format!("http://{address}"), format!("http://{peer}"));
         let mut etcd = Command::new("etcd");
         etcd.arg("--data-dir").arg(dir.path().join("data")).args(["--name", "bench", "--log-level", "error"]);
@@ -33,7 +35,7 @@ impl Etcd {
         etcd.args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url]);
         etcd.args(["--initial-cluster", &format!("bench={peer_url}")]);
         let process = etcd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let etcd = Self { process, address, _dir: dir };
+        let etcd = Self { process, address, _dir: dir, _ports: ports };
         eventually("etcd answers", || TcpStream::connect(address).ok());
         Ok(etcd)
     }

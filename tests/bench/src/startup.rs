@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use mizzen_tests::Cluster;
 use mizzen_tests::command::run;
 use mizzen_tests::executables::mizzen;
-use mizzen_tests::registry::free_address;
+use mizzen_tests::ports::Port;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -38,8 +38,9 @@ pub(crate) async fn measure(table: &mut Table) -> anyhow::Result<()> {
 async fn up_once() -> anyhow::Result<Duration> {
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("data");
+    let port = Port::reserve();
     let mut up = tokio::process::Command::from(mizzen());
-    up.args(["up", "--node-name", "bench", "--data-dir"]).arg(&data).arg("--api-address").arg(free_address().to_string());
+    up.args(["up", "--node-name", "bench", "--data-dir"]).arg(&data).arg("--api-address").arg(port.address().to_string());
     up.env("MIZZEN_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     let begin = Instant::now();
     let mut process = up.spawn().context("start mizzen up")?;

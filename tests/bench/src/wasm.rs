@@ -12,7 +12,7 @@ const SINGLE: usize = 30;
 
 pub(crate) async fn measure(table: &mut Table) -> anyhow::Result<()> {
     let registry = Registry::start();
-    let image = images::wasm(&registry, "hello-http", "bench-wasm:v1");
+    let image = images::wasm(&registry, "hello_http", "bench-wasm:v1");
     let cluster = Cluster::up();
     let mut pods = Pods::of(&cluster).await?;
     if let Err(error) = pods.one_of(server("warm", &image)).await {

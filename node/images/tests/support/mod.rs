@@ -1,77 +1,13 @@
-//! A real registry on loopback, and small images.
+//! Small images, and who may have them.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mizzen_images::{Credentials, ImageConfig, Settings};
 
-/// Debian's docker-registry, ended with the test.
-pub(crate) struct Registry {
-    child: Child,
-    pub(crate) port: u16,
-    _dir: tempfile::TempDir,
-}
-
 pub(crate) const USER: &str = "ann";
 pub(crate) const PASSWORD: &str = "correct horse";
-
-impl Registry {
-    pub(crate) fn start(with_password: bool) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let mut config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
-            dir.path().join("data").display()
-        );
-        if with_password {
-            let users = dir.path().join("htpasswd");
-            let made = Command::new("htpasswd").args(["-Bbc", users.to_str().unwrap(), USER, PASSWORD]).output().unwrap();
-            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-            config += &format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", users.display());
-        }
-        let file = dir.path().join("config.yml");
-        std::fs::write(&file, config).unwrap();
-        let child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("Debian's docker-registry");
-        let mut registry = Self { child, port, _dir: dir };
-        registry.wait();
-        registry
-    }
-
-    fn wait(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            if std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
-                return;
-            }
-            if self.child.try_wait().unwrap().is_some() || Instant::now() > deadline {
-                let lines = BufReader::new(self.child.stderr.take().unwrap()).lines();
-                panic!("docker-registry did not start: {:?}", lines.take(5).collect::<Vec<_>>());
-            }
-            std::thread::yield_now();
-        }
-    }
-
-    pub(crate) fn name(&self, repository: &str) -> String {
-        format!("127.0.0.1:{}/{repository}", self.port)
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 pub(crate) fn ann() -> Credentials {
     Credentials::Basic { username: USER.into(), password: PASSWORD.into() }

@@ -1,6 +1,7 @@
 //! Containers from their start to their removal.
 
-use crate::support::{Node, eventually};
+use crate::common::eventually;
+use crate::support::Node;
 use mizzen_runtime::{ContainerState, Runtime};
 
 #[tokio::test]
@@ -56,12 +57,15 @@ async fn a_shim_killed_while_there_was_no_agent_is_found_out() {
     let state = node.dir.path().join("state");
     node.runtime = mizzen_runtime::OciRuntime::new(mizzen_runtime::OciConfig {
         root: node.dir.path().join("elsewhere"),
-        shim: crate::support::shim(),
+        shim: mizzen_tests::executables::path("mizzen-shim"),
     })
     .unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL).unwrap();
-    node.runtime =
-        mizzen_runtime::OciRuntime::new(mizzen_runtime::OciConfig { root: state, shim: crate::support::shim() }).unwrap();
+    node.runtime = mizzen_runtime::OciRuntime::new(mizzen_runtime::OciConfig {
+        root: state,
+        shim: mizzen_tests::executables::path("mizzen-shim"),
+    })
+    .unwrap();
     assert_eq!(node.exit("a").await.reason, "ContainerStatusUnknown");
 }
 

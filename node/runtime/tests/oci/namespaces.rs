@@ -7,7 +7,8 @@ use mizzen_runtime::{Mount, Runtime};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::support::{Node, eventually};
+use crate::common::eventually;
+use crate::support::Node;
 
 /// A process whose namespaces a pod can join.
 struct Pause(Child);

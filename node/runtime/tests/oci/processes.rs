@@ -1,6 +1,7 @@
 //! What a container's first process sees, and how its end is told.
 
-use crate::support::{Node, eventually};
+use crate::common::eventually;
+use crate::support::Node;
 use mizzen_runtime::{ContainerState, Mount, Runtime, RuntimeError};
 
 #[tokio::test]

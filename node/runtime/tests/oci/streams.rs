@@ -1,6 +1,7 @@
 //! Exec and attach.
 
-use crate::support::{Node, eventually, finish};
+use crate::common::eventually;
+use crate::support::{Node, finish};
 use mizzen_runtime::{ExecSpec, Runtime, RuntimeError, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

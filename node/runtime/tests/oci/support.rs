@@ -1,7 +1,6 @@
 //! A node in a temporary directory, whose containers and cgroups go with it, also after a failed test.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -11,7 +10,10 @@ use std::time::{Duration, Instant};
 use mizzen_runtime::{
     ContainerSpec, ContainerState, Exit, Image, OciConfig, OciRuntime, Process, Resources, Runtime, Sandbox, Session,
 };
+use mizzen_tests::executables::path;
 use tokio::io::AsyncReadExt;
+
+use crate::common;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -38,14 +40,6 @@ pub(crate) struct Node {
     pub(crate) runtime: Arc<OciRuntime>,
     pub(crate) cgroup: String,
     layer: PathBuf,
-}
-
-/// Beside the tests' own executables, where the workspace's build puts it.
-pub(crate) fn shim() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let shim = test.ancestors().nth(2).unwrap().join("mizzen-shim");
-    assert!(shim.exists(), "{} is missing: run `make build`", shim.display());
-    shim
 }
 
 impl Node {
@@ -77,12 +71,11 @@ impl Node {
     }
 
     pub(crate) fn log(&self, id: &str) -> String {
-        std::fs::read_to_string(self.dir.path().join("logs").join(id)).unwrap_or_default()
+        common::log(&self.dir.path().join("logs").join(id))
     }
 
-    /// Entries of the log as `stream tag text`.
     pub(crate) fn entries(&self, id: &str) -> Vec<String> {
-        self.log(id).lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+        common::entries(&self.dir.path().join("logs").join(id))
     }
 
     pub(crate) fn spec(&self, id: &str, args: &[&str]) -> ContainerSpec {
@@ -107,20 +100,11 @@ impl Node {
     }
 
     pub(crate) async fn exit(&self, id: &str) -> Exit {
-        eventually(&format!("{id} exits"), || async {
-            match self.runtime.status(id).await.unwrap().state {
-                ContainerState::Exited(exit) => Some(exit),
-                ContainerState::Running { .. } => None,
-            }
-        })
-        .await
+        common::exit(self.runtime.as_ref(), id).await
     }
 
-    /// Runs to the end and returns what it printed, one entry a line.
     pub(crate) async fn run(&self, spec: &ContainerSpec) -> (Exit, Vec<String>) {
-        self.runtime.start(spec).await.unwrap();
-        let exit = self.exit(&spec.id).await;
-        (exit, self.entries(&spec.id))
+        common::run(self.runtime.as_ref(), spec).await
     }
 
     pub(crate) async fn started(&self, spec: &ContainerSpec) -> i32 {
@@ -148,7 +132,7 @@ impl Node {
 }
 
 pub(crate) fn open(dir: &Path) -> Arc<OciRuntime> {
-    OciRuntime::new(OciConfig { root: dir.join("state"), shim: shim() }).unwrap()
+    OciRuntime::new(OciConfig { root: dir.join("state"), shim: path("mizzen-shim") }).unwrap()
 }
 
 impl Drop for Node {
@@ -173,17 +157,6 @@ fn remove(path: &Path) -> bool {
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
     }
     std::fs::remove_dir(path).is_ok() || !path.exists()
-}
-
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(seen) = look().await {
-            return seen;
-        }
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// Everything a session prints, and its exit code.

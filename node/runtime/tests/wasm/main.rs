@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panic")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod conformance;
 mod network;
 mod programs;

@@ -1,6 +1,7 @@
 use mizzen_runtime::{ContainerState, Runtime};
 
-use crate::support::{Node, eventually, kill};
+use crate::common::eventually;
+use crate::support::{Node, kill};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_http_pods_of_one_host_answer_on_one_port_at_their_own_addresses() {

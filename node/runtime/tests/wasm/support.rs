@@ -6,34 +6,14 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mizzen_runtime::{ContainerSpec, ContainerState, Exit, Image, Process, Resources, Runtime, Sandbox, WasmConfig, WasmRuntime};
+use mizzen_runtime::{ContainerSpec, Exit, Image, Process, Resources, Sandbox, WasmConfig, WasmRuntime};
+use mizzen_tests::executables::{guest, path};
 use nix::sched::{CloneFlags, setns};
 
-/// One build for all tests of a run; a component is built by `cargo` only where it has changed.
-fn example(name: &str) -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let out = BUILT.get_or_init(|| {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/Cargo.toml");
-        // target/PROFILE/mizzen-wasm: guests are built once for all tests, beside the profiles.
-        let target = executable().ancestors().nth(2).unwrap().join("examples");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--release", "--target", "wasm32-wasip2", "--manifest-path"]).arg(manifest);
-        assert!(cargo.env("CARGO_TARGET_DIR", &target).status().unwrap().success(), "the examples do not build");
-        target.join("wasm32-wasip2/release")
-    });
-    out.join(name)
-}
-
-/// Beside the tests' own executables, where the workspace's build puts it.
-fn executable() -> PathBuf {
-    let path = std::env::current_exe().unwrap();
-    let executable = path.parent().and_then(Path::parent).unwrap().join("mizzen-wasm");
-    assert!(executable.exists(), "build the executables first: make build");
-    executable
-}
+use crate::common;
 
 pub(crate) struct Node {
     pub(crate) dir: tempfile::TempDir,
@@ -108,11 +88,11 @@ impl Node {
     }
 
     pub(crate) fn http(&self, id: &str, address: &str) -> ContainerSpec {
-        self.spec(id, address, self.image(example("hello_http.wasm")))
+        self.spec(id, address, self.image(guest("hello_http")))
     }
 
     pub(crate) fn cli(&self, id: &str, args: &[&str]) -> ContainerSpec {
-        let mut spec = self.spec(id, "10.99.0.1", self.image(example("hello-cli.wasm")));
+        let mut spec = self.spec(id, "10.99.0.1", self.image(guest("hello-cli")));
         spec.process.args = args.iter().map(|arg| (*arg).to_owned()).collect();
         spec
     }
@@ -121,25 +101,16 @@ impl Node {
         self.spec(id, "10.99.0.1", self.image(self.write(&format!("{id}.wasm"), bytes)))
     }
 
-    /// Entries of the log as `stream tag text`.
     pub(crate) fn entries(&self, id: &str) -> Vec<String> {
-        let log = std::fs::read_to_string(self.dir.path().join("logs").join(id)).unwrap_or_default();
-        log.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+        common::entries(&self.dir.path().join("logs").join(id))
     }
 
     pub(crate) async fn exit(&self, id: &str) -> Exit {
-        eventually(&format!("{id} exits"), || async {
-            match self.runtime.status(id).await.unwrap().state {
-                ContainerState::Exited(exit) => Some(exit),
-                ContainerState::Running { .. } => None,
-            }
-        })
-        .await
+        common::exit(self.runtime.as_ref(), id).await
     }
 
     pub(crate) async fn run(&self, spec: &ContainerSpec) -> (Exit, Vec<String>) {
-        self.runtime.start(spec).await.unwrap();
-        (self.exit(&spec.id).await, self.entries(&spec.id))
+        common::run(self.runtime.as_ref(), spec).await
     }
 
     /// What a server in the namespace says, until it closes.
@@ -193,7 +164,7 @@ fn open(dir: &Path) -> Arc<WasmRuntime> {
 }
 
 fn config(dir: &Path) -> WasmConfig {
-    WasmConfig { root: dir.join("state"), executable: executable() }
+    WasmConfig { root: dir.join("state"), executable: path("mizzen-wasm") }
 }
 
 pub(crate) fn kill(pid: i32) {
@@ -205,17 +176,6 @@ impl Drop for Node {
         self.hosts().into_iter().for_each(kill);
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
-    }
-}
-
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(seen) = look().await {
-            return seen;
-        }
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use mizzen_tests::command::run;
-use mizzen_tests::{Cluster, eventually};
+use mizzen_tests::{Cluster, Kubectl, eventually};
 
 #[test]
 fn kubectl_applies_a_folder_and_reads_it_in_every_format() {
@@ -70,7 +70,7 @@ fn kubectl_watch_tells_of_changes_and_deletions() {
 #[test]
 fn kubectl_changes_objects_by_label_annotate_edit_and_three_kinds_of_patch() {
     let cluster = Cluster::up();
-    cluster.apply(
+    cluster.kubectl_apply(
         "apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web}
@@ -193,7 +193,7 @@ fn kubectl_delete_cascades_in_the_background_in_the_foreground_or_not_at_all() {
         cluster.kubectl(&["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].metadata.ownerReferences[*].name}"]).ok();
     assert_eq!(owners, "");
     cluster.kubectl(&["delete", "pods", "-l", "app=web", "--wait=false"]).ok();
-    cluster.wait_for("delete", &["pods", "-l", "app=web"]);
+    cluster.kubectl_wait("delete", &["pods", "-l", "app=web"]);
 }
 
 #[test]

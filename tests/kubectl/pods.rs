@@ -1,8 +1,8 @@
 //! What a pod's spec asks for and its status tells: configuration, probes, restarts, limits, host ports.
 
 use mizzen_tests::cluster::http;
-use mizzen_tests::registry::free_address;
-use mizzen_tests::{Cluster, Registry, eventually, images};
+use mizzen_tests::ports::Port;
+use mizzen_tests::{Cluster, Kubectl, Registry, eventually, images};
 use serde_json::Value;
 
 /// A pod's first container status, once it is as asked.
@@ -24,7 +24,7 @@ fn a_pod_gets_its_configuration_as_variables_and_files_after_its_init_containers
     let mut cluster = Cluster::up();
     cluster.kubectl(&["create", "configmap", "settings", "--from-literal=COLOUR=blue", "--from-literal=app.conf=key=value"]).ok();
     cluster.kubectl(&["create", "secret", "generic", "keys", "--from-literal=PASSWORD=s3cret"]).ok();
-    cluster.apply(&format!(
+    cluster.kubectl_apply(&format!(
         "apiVersion: v1
 kind: Pod
 metadata: {{name: configured, labels: {{tier: back}}}}
@@ -53,7 +53,7 @@ spec:
   - {{name: keys, secret: {{secretName: keys, defaultMode: 0400}}}}
 "
     ));
-    cluster.wait_for("condition=Ready", &["pod/configured"]);
+    cluster.kubectl_wait("condition=Ready", &["pod/configured"]);
     let sh = |script: &str| cluster.kubectl(&["exec", "configured", "--", "sh", "-c", script]);
     assert_eq!(sh("echo $CM_COLOUR $PASSWORD $GREETING").ok(), "blue s3cret configured is blue\n");
     assert_eq!(sh("cat /work/order /settings/app.conf /keys/PASSWORD").ok(), "one twokey=values3cret");
@@ -69,7 +69,7 @@ spec:
     eventually("the file follows its ConfigMap", || (sh("cat /settings/app.conf").ok() == "key=other").then_some(()));
 
     // What is missing holds the pod back, with a reason, and not for ever.
-    cluster.apply(&format!(
+    cluster.kubectl_apply(&format!(
         "apiVersion: v1
 kind: Pod
 metadata: {{name: early}}
@@ -82,7 +82,7 @@ spec:
         status["state"]["waiting"]["reason"] == "CreateContainerConfigError"
     });
     cluster.kubectl(&["create", "configmap", "late"]).ok();
-    cluster.wait_for("condition=Ready", &["pod/early"]);
+    cluster.kubectl_wait("condition=Ready", &["pod/early"]);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn probes_decide_when_a_pod_is_ready_and_when_a_container_starts_again() {
     let registry = Registry::start();
     let image = images::busybox(&registry, "web:v1");
     let cluster = Cluster::up();
-    cluster.apply(&format!(
+    cluster.kubectl_apply(&format!(
         "apiVersion: v1
 kind: Pod
 metadata: {{name: probed}}
@@ -108,9 +108,9 @@ spec:
     container(&cluster, "probed", "has started", |status| status["started"] == true);
     assert!(!is_ready(&cluster, "probed"), "a process that runs is not ready yet");
     cluster.kubectl(&["exec", "probed", "--", "touch", "/tmp/ready"]).ok();
-    cluster.wait_for("condition=Ready", &["pod/probed"]);
+    cluster.kubectl_wait("condition=Ready", &["pod/probed"]);
     cluster.kubectl(&["exec", "probed", "--", "/bin/busybox", "rm", "/tmp/ready"]).ok();
-    cluster.wait_for("condition=Ready=false", &["pod/probed"]);
+    cluster.kubectl_wait("condition=Ready=false", &["pod/probed"]);
     cluster.kubectl(&["exec", "probed", "--", "/bin/busybox", "rm", "/tmp/alive"]).ok();
     container(&cluster, "probed", "runs again", |status| status["restartCount"] == 1 && status["started"] == true);
     let events = cluster
@@ -125,7 +125,7 @@ fn restart_policies_limits_and_a_broken_image_show_as_kubernetes_shows_them() {
     let image = images::busybox(&registry, "web:v1");
     let cluster = Cluster::up();
     let pod = |name: &str, policy: &str, script: &str, more: &str| {
-        cluster.apply(&format!(
+        cluster.kubectl_apply(&format!(
             "apiVersion: v1
 kind: Pod
 metadata: {{name: {name}}}
@@ -143,8 +143,8 @@ spec:
     pod("missing", "Never", "exit 0", "");
     cluster.kubectl(&["run", "nowhere", "--image", &registry.reference("none:v1"), "--restart=Never"]).ok();
 
-    cluster.wait_for("jsonpath={.status.phase}=Succeeded", &["pod/done"]);
-    cluster.wait_for("jsonpath={.status.phase}=Failed", &["pod/failed", "pod/greedy"]);
+    cluster.kubectl_wait("jsonpath={.status.phase}=Succeeded", &["pod/done"]);
+    cluster.kubectl_wait("jsonpath={.status.phase}=Failed", &["pod/failed", "pod/greedy"]);
     let failed = container(&cluster, "failed", "ended", |_| true);
     assert_eq!(failed["state"]["terminated"]["exitCode"], 9);
     assert_eq!(failed["restartCount"], 0);
@@ -175,8 +175,9 @@ fn a_pod_can_be_reached_by_host_port_and_can_use_the_hosts_network() {
     let registry = Registry::start();
     let image = images::busybox(&registry, "web:v1");
     let cluster = Cluster::up();
-    let (mapped, direct) = (free_address().port(), free_address().port());
-    cluster.apply(&format!(
+    let ports = (Port::reserve(), Port::reserve());
+    let (mapped, direct) = (ports.0.number(), ports.1.number());
+    cluster.kubectl_apply(&format!(
         "apiVersion: v1
 kind: Pod
 metadata: {{name: mapped}}
@@ -193,7 +194,7 @@ spec:
   containers: [{{name: web, image: '{image}', args: [-f, -p, '127.0.0.1:{direct}', -h, /www]}}]
 "
     ));
-    cluster.wait_for("condition=Ready", &["pod/mapped", "pod/direct"]);
+    cluster.kubectl_wait("condition=Ready", &["pod/mapped", "pod/direct"]);
     let node = cluster.get(&["node", "test-node"]).unwrap();
     let node = node["status"]["addresses"][0]["address"].as_str().unwrap().parse().unwrap();
     let loopback = "127.0.0.1".parse().unwrap();
@@ -202,7 +203,7 @@ spec:
     let direct = cluster.get(&["pod", "direct"]).unwrap();
     assert_eq!(direct["status"]["podIP"], direct["status"]["hostIP"]);
     // A second pod with the port has no place on the only node.
-    cluster.apply(&format!(
+    cluster.kubectl_apply(&format!(
         "apiVersion: v1
 kind: Pod
 metadata: {{name: second}}
@@ -210,7 +211,7 @@ spec:
   containers: [{{name: web, image: '{image}', ports: [{{containerPort: 8080, hostPort: {mapped}}}]}}]
 "
     ));
-    cluster.wait_for("condition=PodScheduled=false", &["pod/second"]);
+    cluster.kubectl_wait("condition=PodScheduled=false", &["pod/second"]);
     let described = cluster.kubectl(&["describe", "pod", "second"]).ok();
     assert!(described.contains("didn't have free ports"), "{described}");
 }

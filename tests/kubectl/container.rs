@@ -1,7 +1,7 @@
 //! An ordinary container image, from the registry to its answer.
 
 use mizzen_tests::cluster::http;
-use mizzen_tests::{Cluster, Registry, eventually, images};
+use mizzen_tests::{Cluster, Kubectl, Registry, eventually, images};
 
 fn deployment(image: &str, replicas: u32) -> String {
     format!(
@@ -29,8 +29,8 @@ fn a_deployment_answers_http_gives_logs_and_exec_survives_a_kill_and_goes_away()
     let image = images::busybox(&registry, "web:v1");
     let mut cluster = Cluster::up();
 
-    cluster.apply(&deployment(&image, 2));
-    cluster.wait_for("condition=Available", &["deployment/web"]);
+    cluster.kubectl_apply(&deployment(&image, 2));
+    cluster.kubectl_wait("condition=Available", &["deployment/web"]);
     let pods = cluster.pods("app=web");
     assert_eq!(pods.len(), 2);
     for pod in &pods {

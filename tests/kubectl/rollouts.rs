@@ -1,7 +1,7 @@
 //! Deployments through kubectl: scale, new images, rollouts and the way back.
 
 use mizzen_tests::cluster::http;
-use mizzen_tests::{Cluster, Registry, eventually, images};
+use mizzen_tests::{Cluster, Kubectl, Registry, eventually, images};
 
 #[test]
 fn kubectl_scales_updates_pauses_and_undoes_a_deployment() {

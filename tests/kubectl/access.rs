@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use mizzen_tests::command::{Ran, run};
-use mizzen_tests::{Cluster, eventually};
+use mizzen_tests::{Cluster, Kubectl, eventually};
 
 #[test]
 fn a_service_accounts_token_may_do_what_its_role_says_and_nothing_else() {

@@ -1,7 +1,7 @@
 //! Wasm components as pods: deployed like any image, each with its own address, its ends told so that a person can act.
 
 use mizzen_tests::cluster::http;
-use mizzen_tests::{Cluster, Registry, eventually, images};
+use mizzen_tests::{Cluster, Kubectl, Registry, eventually, images};
 use serde_json::Value;
 
 /// How the first container of a finished pod ended.
@@ -20,7 +20,7 @@ fn a_component_that_serves_http_answers_on_its_pods_address_and_survives_a_kill(
     let component = images::wasm(&registry, "hello_http", "hello:v1");
     let container = images::busybox(&registry, "client:v1");
     let mut cluster = Cluster::up();
-    cluster.apply(&format!(
+    cluster.kubectl_apply(&format!(
         "apiVersion: apps/v1
 kind: Deployment
 metadata: {{name: hello}}
@@ -38,7 +38,7 @@ spec:
         readinessProbe: {{httpGet: {{path: /ready, port: 8090}}, periodSeconds: 1}}
 "
     ));
-    cluster.wait_for("condition=Available", &["deployment/hello"]);
+    cluster.kubectl_wait("condition=Available", &["deployment/hello"]);
     let pods = cluster.pods("app=hello");
     assert_eq!(pods.len(), 2);
     for pod in &pods {
@@ -47,7 +47,7 @@ spec:
     }
 
     cluster.kubectl(&["run", "client", "--image", &container]).ok();
-    cluster.wait_for("condition=Ready", &["pod/client"]);
+    cluster.kubectl_wait("condition=Ready", &["pod/client"]);
     let ask = format!("printf 'GET /from/a/pod HTTP/1.0\\r\\n\\r\\n' | nc {} 8090", cluster.pod_address(&pods[0]));
     let answer = cluster.kubectl(&["exec", "client", "--", "sh", "-c", &ask]).ok();
     assert!(answer.ends_with("Good day at /from/a/pod\n"), "{answer}");
@@ -98,7 +98,7 @@ spec:
 "
         )
     };
-    cluster.apply(
+    cluster.kubectl_apply(
         &[
             pod("environment", "[env]"),
             pod("config", "[cat, /settings/colour]"),
@@ -143,7 +143,7 @@ fn an_endless_loop_and_a_file_that_is_no_wasm_leave_everything_else_running() {
     cluster.kubectl(&["run", "loop", "--image", &command, "--restart=Never", "--", "spin"]).ok();
     cluster.kubectl(&["run", "nonsense", "--image", &nonsense, "--restart=Never"]).ok();
     for name in ["first", "second", "loop"] {
-        cluster.wait_for("condition=Ready", &[&format!("pod/{name}")]);
+        cluster.kubectl_wait("condition=Ready", &[&format!("pod/{name}")]);
     }
     let why = eventually("the pod says what is wrong with its file", || {
         let events =

@@ -1,0 +1,12 @@
+//! The user-visible sentences of the README with the real kubectl, 1.31 or newer. Machines without one leave these out.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod access;
+mod container;
+mod demo;
+mod objects;
+mod pods;
+mod rollouts;
+mod streams;
+mod wasm;

@@ -1,0 +1,147 @@
+//! `make demo` in a terminal, with the executables that are built already.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use crate::executables;
+use crate::folder::Folder;
+use crate::leftovers;
+use crate::ports::Port;
+use crate::wait::eventually;
+
+/// How `make` ends that somebody interrupted, whatever its programs make of it.
+pub const INTERRUPTED: i32 = 130;
+
+/// Where demos run: their data stays from one to the next if they are told to keep it.
+pub struct Place {
+    folder: Folder,
+    api: Port,
+    registry: Port,
+}
+
+pub struct Demo<'a> {
+    place: &'a Place,
+    /// `script` with the terminal.
+    terminal: Child,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let folder = Folder::new();
+        std::fs::create_dir(folder.path().join("tmp")).expect("makes");
+        Self { folder, api: Port::reserve(), registry: Port::reserve() }
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.data()
+    }
+
+    /// What the demo and its programs keep in the folder for temporary files.
+    pub fn temporary(&self) -> Vec<PathBuf> {
+        std::fs::read_dir(self.folder.path().join("tmp")).expect("is there").flatten().map(|entry| entry.path()).collect()
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("said")).unwrap_or_default()
+    }
+
+    /// Runs the demo until it has shown everything. `path` is where it finds programs.
+    ///
+    /// # Panics
+    /// When it does not get there; with what it said.
+    pub fn start(&self, path: &str, keep: bool) -> Demo<'_> {
+        // Before, so that building them takes no time from the demo.
+        executables::guest("hello_http");
+        let mizzen = executables::path("mizzen");
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--flush", "--command", "make --no-print-directory demo", "/dev/null"]);
+        script.current_dir(executables::repository()).env("PATH", path).env("TMPDIR", self.folder.path().join("tmp"));
+        // A make of our own, not part of the one that runs the tests.
+        for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "KUBECONFIG", "KEEP"] {
+            script.env_remove(name);
+        }
+        script.env("CARGO_TARGET_DIR", mizzen.ancestors().nth(2).expect("a target folder")).env("MIZZEN", &mizzen);
+        script.env("DATA_DIR", self.data()).env("API_ADDRESS", self.api.address().to_string());
+        script.env("REGISTRY_ADDRESS", self.registry.address().to_string());
+        if keep {
+            script.env("KEEP", "1");
+        }
+        let said = self.folder.path().join("said");
+        script.stdin(Stdio::piped()).stdout(File::create(&said).expect("makes")).stderr(Stdio::null());
+        let mut terminal = script.spawn().expect("script starts (.ci/setup installs bsdutils)");
+        eventually("the demo has shown everything", || {
+            if let Some(status) = terminal.try_wait().expect("waits") {
+                panic!("the demo ended with {status}:\n{}", self.said());
+            }
+            self.said().contains("Ctrl-C takes it down").then_some(())
+        });
+        Demo { place: self, terminal }
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Demo<'_> {
+    /// All that it has printed so far.
+    pub fn said(&self) -> String {
+        self.place.said()
+    }
+
+    pub fn id(&self) -> String {
+        leftovers::cluster_id(&self.place.data())
+    }
+
+    /// Types Ctrl-C and waits for the end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn interrupt(mut self) -> (ExitStatus, String) {
+        // The terminal makes a SIGINT of it, for all processes in its foreground.
+        let stdin = self.terminal.stdin.as_mut().expect("is piped");
+        stdin.write_all(b"\x03").and_then(|()| stdin.flush()).expect("types");
+        let status = eventually("the demo ends", || self.terminal.try_wait().expect("waits"));
+        (status, self.said())
+    }
+}
+
+impl Drop for Demo<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the demo said:\n{}", self.said());
+        }
+        // Closing the terminal ends what runs in it.
+        let _ = self.terminal.kill();
+        let _ = self.terminal.wait();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let down = crate::command::run(executables::mizzen().args(["down", "--delete-data", "--data-dir"]).arg(self.data()));
+        if down.code != Some(0) {
+            eprintln!("mizzen down failed: {}", down.stderr);
+            self.folder.leave();
+        }
+    }
+}
+
+/// A PATH with all programs of ours but kubectl, in links below `folder`.
+///
+/// # Panics
+/// When the links cannot be made.
+pub fn path_without_kubectl(folder: &Path) -> String {
+    let path = std::env::var_os("PATH").expect("there is a PATH");
+    for program in std::env::split_paths(&path).filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten() {
+        let link = folder.join(program.file_name());
+        if program.file_name() != "kubectl" && link.symlink_metadata().is_err() {
+            std::os::unix::fs::symlink(program.path(), link).expect("links");
+        }
+    }
+    folder.to_str().expect("is text").to_owned()
+}
