@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::forms::OtherForm;
 use crate::names::{GroupResource, GroupVersionKind, GroupVersionResource};
 use crate::status::Cause;
 
@@ -126,6 +127,16 @@ pub trait Strategy: Send + Sync + 'static {
         crate::validate::NameRule::Dns1123Subdomain
     }
 
+    /// Whether what it owns outlives it when a deletion does not say (the oldest workloads).
+    fn orphans_by_default(&self) -> bool {
+        false
+    }
+
+    /// Whether the kind counts generations (`metadata.generation`), from 1 on.
+    fn has_generation(&self, object: &Value) -> bool {
+        object.get("spec").is_some()
+    }
+
     /// Whether a change between the two counts as a new generation (most often a change of `spec`).
     fn is_new_generation(&self, object: &Value, old: &Value) -> bool {
         object.get("spec") != old.get("spec")
@@ -191,6 +202,15 @@ impl Column {
         Self { name, kind: "string", format: "", description, priority: 1 }
     }
 
+    /// A yes or no that is always shown.
+    pub(crate) const fn flag(name: &'static str, description: &'static str) -> Self {
+        Self { name, kind: "boolean", format: "", description, priority: 0 }
+    }
+
+    /// The column that the pipeline adds, for kinds that fill it themselves.
+    pub(crate) const NAME: Self =
+        Self { format: "name", ..Self::text("Name", "Name of the object, unique within its namespace and kind.") };
+
     pub(crate) const AGE: Self =
         Self { name: "Age", kind: "string", format: "", description: "Time since the object was created.", priority: 0 };
 }
@@ -226,6 +246,10 @@ pub struct ResourceDescriptor {
     pub schema: Arc<str>,
     /// Not stored: creating one only gives an answer (the SubjectAccessReview family, TokenReview).
     pub virtual_only: bool,
+    /// Served versions whose documents are not stored as they are.
+    pub other_forms: Vec<OtherForm>,
+    /// The resource that holds the objects, where it is another one (the events of `events.k8s.io`).
+    pub stored_as: Option<GroupVersionResource>,
     pub strategy: Arc<dyn Strategy>,
 }
 
@@ -251,9 +275,22 @@ impl ResourceDescriptor {
         self.subresources.iter().find(|subresource| subresource.name == name)
     }
 
+    /// The form of a served version whose documents are not stored as they are.
+    pub fn other_form(&self, version: &str) -> Option<&OtherForm> {
+        self.other_forms.iter().find(|form| &*form.version == version)
+    }
+
+    /// The name of a served version's schema.
+    pub fn schema_of(&self, version: &str) -> &Arc<str> {
+        self.other_form(version).map_or(&self.schema, |form| &form.schema)
+    }
+
     /// The store's prefix for all objects of the resource, `/registry/{group}/{resource}/`.
     pub fn prefix(&self) -> String {
-        format!("/registry/{}/{}/", self.group, self.resource)
+        match &self.stored_as {
+            Some(stored) => format!("/registry/{}/{}/", stored.group, stored.resource),
+            None => format!("/registry/{}/{}/", self.group, self.resource),
+        }
     }
 
     /// The store's key for one object; cluster-scoped objects have no namespace part.

@@ -4,6 +4,7 @@
 //! same for all kinds works on [`object::Object`] documents and [`schema::SchemaSet`]s.
 
 pub mod descriptor;
+pub mod forms;
 mod kinds;
 pub mod names;
 pub mod object;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mizzen_api::schema::{self, Field, ListKind, Schema, SchemaSet, Shape};
-use mizzen_api::{Registry, Scope};
+use mizzen_api::{Registry, ResourceDescriptor, Scope};
 use serde_json::{Value, json};
 
 fn oracle(folder: &str) -> Option<PathBuf> {
@@ -255,28 +255,72 @@ fn every_resource_is_discovered_as_kubernetes_serves_it() {
     if resources.is_empty() {
         return;
     }
+    let mut ours = std::collections::BTreeSet::new();
     for descriptor in Registry::builtin().iter() {
-        let group_version = descriptor.gvk().group_version().to_string();
-        let theirs = &resources[&(group_version.clone(), descriptor.resource.to_string())];
-        let names = |key: &str| -> Vec<&str> { theirs[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect() };
-        let texts = |list: &[std::sync::Arc<str>]| -> Vec<String> { list.iter().map(ToString::to_string).collect() };
-        assert_eq!(theirs["kind"], *descriptor.kind);
-        assert_eq!(theirs["singularName"], *descriptor.singular);
-        assert_eq!(theirs["namespaced"], descriptor.scope == Scope::Namespaced, "{}", descriptor.kind);
-        assert_eq!(names("shortNames"), texts(&descriptor.short_names));
-        assert_eq!(names("categories"), texts(&descriptor.categories));
-        let mut verbs: Vec<&str> = descriptor.verbs.iter().map(|verb| verb.as_str()).collect();
-        verbs.sort_unstable();
-        assert_eq!(names("verbs"), verbs, "{}", descriptor.kind);
-        for subresource in &descriptor.subresources {
-            let name = format!("{}/{}", descriptor.resource, subresource.name);
-            let theirs = &resources[&(group_version.clone(), name.clone())];
-            assert_eq!(theirs["kind"], *subresource.kind.as_ref().map_or(&*descriptor.kind, |gvk| &*gvk.kind), "{name}");
-            let mut verbs: Vec<&str> = subresource.verbs.iter().map(|verb| verb.as_str()).collect();
-            verbs.sort_unstable();
-            let served: Vec<&str> = theirs["verbs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            assert_eq!(served, verbs, "{name}");
+        for version in &descriptor.versions {
+            let group_version = match &*descriptor.group {
+                "" => version.to_string(),
+                group => format!("{group}/{version}"),
+            };
+            compare_resource(&descriptor, &group_version, &resources, &mut ours);
         }
+    }
+    let missing: Vec<String> = resources
+        .keys()
+        .filter(|(group_version, _)| matches!(group_version.rsplit('/').next(), Some("v1" | "v2")))
+        .filter(|key| !ours.contains(*key))
+        .map(|(group_version, name)| format!("{group_version} {name}"))
+        .filter(|name| !NOT_SERVED.contains(&name.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "not served: {missing:?}");
+}
+
+/// What Kubernetes serves and these descriptors do not.
+const NOT_SERVED: &[&str] = &[
+    "apiextensions.k8s.io/v1 customresourcedefinitions",
+    "apiextensions.k8s.io/v1 customresourcedefinitions/status",
+    "apiregistration.k8s.io/v1 apiservices",
+    "apiregistration.k8s.io/v1 apiservices/status",
+    "v1 bindings",
+    "v1 componentstatuses",
+    "v1 nodes/proxy",
+    "v1 pods/eviction",
+    "v1 pods/proxy",
+    "v1 pods/resize",
+    "v1 services/proxy",
+];
+
+type Key = (String, String);
+
+fn compare_resource(
+    descriptor: &ResourceDescriptor,
+    group_version: &str,
+    resources: &BTreeMap<Key, Value>,
+    ours: &mut std::collections::BTreeSet<Key>,
+) {
+    let key = (group_version.to_owned(), descriptor.resource.to_string());
+    let theirs = resources.get(&key).unwrap_or_else(|| panic!("{key:?} is not of Kubernetes"));
+    ours.insert(key);
+    let names = |key: &str| -> Vec<&str> { theirs[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect() };
+    let texts = |list: &[std::sync::Arc<str>]| -> Vec<String> { list.iter().map(ToString::to_string).collect() };
+    let sorted = |verbs: &[mizzen_api::Verb]| -> Vec<&str> {
+        let mut verbs: Vec<&str> = verbs.iter().map(|verb| verb.as_str()).collect();
+        verbs.sort_unstable();
+        verbs
+    };
+    assert_eq!(theirs["kind"], *descriptor.kind);
+    assert_eq!(theirs["singularName"], *descriptor.singular);
+    assert_eq!(theirs["namespaced"], descriptor.scope == Scope::Namespaced, "{}", descriptor.kind);
+    assert_eq!(names("shortNames"), texts(&descriptor.short_names), "{}", descriptor.kind);
+    assert_eq!(names("categories"), texts(&descriptor.categories), "{}", descriptor.kind);
+    assert_eq!(names("verbs"), sorted(descriptor.verbs), "{}", descriptor.kind);
+    for subresource in &descriptor.subresources {
+        let key = (group_version.to_owned(), format!("{}/{}", descriptor.resource, subresource.name));
+        let theirs = resources.get(&key).unwrap_or_else(|| panic!("{key:?} is not of Kubernetes"));
+        assert_eq!(theirs["kind"], *subresource.kind.as_ref().map_or(&*descriptor.kind, |gvk| &*gvk.kind), "{key:?}");
+        let served: Vec<&str> = theirs["verbs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        assert_eq!(served, sorted(subresource.verbs), "{key:?}");
+        ours.insert(key);
     }
 }
 
@@ -289,7 +333,7 @@ fn a_filled_in_object_of_every_kind_fits_its_schema_and_keeps_every_field() {
             "" => "core",
             group => group,
         };
-        let name = format!("{package}.v1.{}", descriptor.kind);
+        let name = format!("{package}.{}.{}", descriptor.storage_version(), descriptor.kind);
         let Some((_, object)) = files.iter().find(|(file, _)| *file == name) else { continue };
         let problems: Vec<String> = schema::check(set, &descriptor.schema, object).iter().map(ToString::to_string).collect();
         assert_eq!(problems, Vec::<String>::new(), "{name}");

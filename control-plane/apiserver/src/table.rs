@@ -1,5 +1,7 @@
 //! Tables and metadata-only views of objects (API concepts, "Resources as Tables" and "Metadata-only").
 
+use std::borrow::Cow;
+
 use mizzen_api::descriptor::Context;
 use mizzen_api::{Object, ResourceDescriptor, Status};
 use serde_json::{Value, json};
@@ -74,10 +76,23 @@ fn columns(descriptor: &ResourceDescriptor) -> Value {
     descriptor.strategy.name_comes_first().then_some(name).into_iter().chain(others).collect()
 }
 
+/// Kinds show what is stored, in whichever form it is served.
+fn stored_form<'a>(descriptor: &ResourceDescriptor, value: &'a Value) -> Cow<'a, Value> {
+    let version = value.get("apiVersion").and_then(Value::as_str).and_then(|text| text.rsplit('/').next()).unwrap_or_default();
+    match descriptor.other_form(version) {
+        None => Cow::Borrowed(value),
+        Some(other) => {
+            let mut stored = value.clone();
+            other.form.store(&mut stored);
+            Cow::Owned(stored)
+        }
+    }
+}
+
 fn row(descriptor: &ResourceDescriptor, value: &Value, now: jiff::Timestamp, include: IncludeObject) -> Value {
     let name = || value.pointer("/metadata/name").cloned().unwrap_or(Value::Null);
     let mut cells: Vec<Value> = descriptor.strategy.name_comes_first().then(name).into_iter().collect();
-    cells.extend(descriptor.strategy.cells(value, Context { now }));
+    cells.extend(descriptor.strategy.cells(&stored_form(descriptor, value), Context { now }));
     match include {
         IncludeObject::None => json!({"cells": cells}),
         IncludeObject::Metadata => json!({"cells": cells, "object": partial_metadata(value["metadata"].clone())}),

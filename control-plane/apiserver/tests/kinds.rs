@@ -1,53 +1,35 @@
-//! Each built-in kind through the pipeline: an unknown field is kept, and an update rule refuses.
+//! Each built-in kind through the pipeline: an unknown field is kept, a wrong field is named, and an update rule refuses.
 
+mod samples;
 mod support;
 
-use mizzen_api::{Reason, Registry};
+use mizzen_api::{GroupVersionResource, Reason, Registry};
 use mizzen_client::{ApiRequest, PatchKind};
+use samples::{Sample, samples};
 use serde_json::{Value, json};
-use support::{gvr, pod, server};
+use support::{gvr, server};
 
-fn template() -> Value {
-    json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
-}
-
-fn role_ref() -> Value {
-    json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "r"})
-}
-
-/// A valid document of each stored kind, and a merge patch that its update rules refuse.
-fn samples() -> Vec<(&'static str, &'static str, Value, Value)> {
-    const RBAC: &str = "rbac.authorization.k8s.io";
-    let workload = json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template()}});
-    let other_selector = json!({"spec": {"selector": {"matchLabels": {"a": "c"}}}});
-    // Every kind refuses another uid; some have rules of their own.
-    let uid = || json!({"metadata": {"uid": "00000000-0000-0000-0000-000000000000"}});
-    vec![
-        ("", "namespaces", json!({}), uid()),
-        ("", "nodes", json!({}), uid()),
-        ("", "pods", pod("x"), json!({"spec": {"hostNetwork": true}})),
-        ("", "events", json!({"involvedObject": {"namespace": "default", "kind": "Pod", "name": "x"}}), uid()),
-        ("", "configmaps", json!({"immutable": true, "data": {"a": "1"}}), json!({"data": {"a": "2"}})),
-        ("", "secrets", json!({"type": "Opaque"}), json!({"type": "kubernetes.io/tls"})),
-        ("", "serviceaccounts", json!({}), uid()),
-        ("coordination.k8s.io", "leases", json!({"spec": {}}), uid()),
-        ("", "services", json!({"spec": {"ports": [{"port": 80}]}}), uid()),
-        ("discovery.k8s.io", "endpointslices", json!({"addressType": "IPv4", "endpoints": []}), json!({"addressType": "IPv6"})),
-        ("apps", "replicasets", workload.clone(), other_selector.clone()),
-        ("apps", "deployments", workload, other_selector),
-        (RBAC, "roles", json!({"rules": []}), uid()),
-        (RBAC, "clusterroles", json!({"rules": []}), uid()),
-        (RBAC, "rolebindings", json!({"roleRef": role_ref()}), json!({"roleRef": {"name": "other"}})),
-        (RBAC, "clusterrolebindings", json!({"roleRef": role_ref()}), json!({"roleRef": {"name": "other"}})),
-    ]
+/// Where a sample goes, and its document under its name.
+fn place(sample: &Sample) -> (GroupVersionResource, &'static str, Value, String) {
+    let Sample { group, resource, .. } = sample;
+    let descriptor = Registry::builtin().by_group_resource(group, resource).unwrap_or_else(|| panic!("{resource} is served"));
+    let namespace = match descriptor.scope {
+        mizzen_api::Scope::Cluster => "",
+        mizzen_api::Scope::Namespaced => "default",
+    };
+    let mut document = sample.document.clone();
+    if document.pointer("/metadata/name").is_none() {
+        document["metadata"]["name"] = json!("x");
+    }
+    let name = document["metadata"]["name"].as_str().expect("a name").to_owned();
+    (gvr(group, descriptor.storage_version(), resource), namespace, document, name)
 }
 
 #[tokio::test]
 async fn every_stored_kind_has_a_sample_here() {
     let samples = samples();
     for descriptor in Registry::builtin().iter().filter(|descriptor| !descriptor.virtual_only) {
-        let known =
-            samples.iter().any(|(group, resource, ..)| **group == *descriptor.group && **resource == *descriptor.resource);
+        let known = samples.iter().any(|sample| *sample.group == *descriptor.group && *sample.resource == *descriptor.resource);
         assert!(known, "no sample of {}", descriptor.group_resource());
     }
 }
@@ -55,14 +37,9 @@ async fn every_stored_kind_has_a_sample_here() {
 #[tokio::test]
 async fn an_unknown_field_is_kept_and_an_update_rule_refuses() {
     let (_server, client) = server().await;
-    for (group, resource, mut document, refused) in samples() {
-        let descriptor = Registry::builtin().by_group_resource(group, resource).unwrap_or_else(|| panic!("{resource} is served"));
-        let gvr = gvr(group, descriptor.storage_version(), resource);
-        let namespace = match descriptor.scope {
-            mizzen_api::Scope::Cluster => "",
-            mizzen_api::Scope::Namespaced => "default",
-        };
-        document["metadata"] = json!({"name": "x"});
+    for sample in samples() {
+        let resource = sample.resource;
+        let (gvr, namespace, mut document, name) = place(&sample);
         document["unknownField"] = json!({"kept": [1, "two"]});
         let created = client
             .write(ApiRequest::create(&gvr, namespace, document))
@@ -71,15 +48,30 @@ async fn an_unknown_field_is_kept_and_an_update_rule_refuses() {
         assert_eq!(created.warnings, ["unknown field \"unknownField\""], "{resource}");
         let label = json!({"metadata": {"labels": {"l": "1"}}});
         let labelled = client
-            .write(ApiRequest::patch(&gvr, namespace, "x", PatchKind::Merge, label))
+            .write(ApiRequest::patch(&gvr, namespace, &name, PatchKind::Merge, label))
             .await
             .unwrap_or_else(|status| panic!("{resource}: {status}"));
         let value = labelled.object.value().expect("JSON");
         assert_eq!(value["unknownField"], json!({"kept": [1, "two"]}), "{resource}");
         assert_eq!(value["metadata"]["labels"]["l"], "1", "{resource}");
 
-        let status = client.write(ApiRequest::patch(&gvr, namespace, "x", PatchKind::Merge, refused)).await.expect_err(resource);
+        let patch = ApiRequest::patch(&gvr, namespace, &name, PatchKind::Merge, sample.refused);
+        let status = client.write(patch).await.expect_err(resource);
         assert_eq!((status.code, status.reason), (422, Reason::Invalid), "{resource}: {status}");
         assert!(!status.details.causes.is_empty(), "{resource}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_field_is_refused_by_its_path() {
+    let (_server, client) = server().await;
+    for sample in samples() {
+        let (gvr, namespace, mut document, _) = place(&sample);
+        let (wrong, field) = &sample.wrong;
+        mizzen_apply::merge_patch::apply(&mut document, wrong).expect("a merge patch");
+        let status = client.write(ApiRequest::create(&gvr, namespace, document)).await.expect_err(sample.resource);
+        assert_eq!((status.code, status.reason), (422, Reason::Invalid), "{}: {status}", sample.resource);
+        let fields: Vec<&str> = status.details.causes.iter().map(|cause| cause.field.as_str()).collect();
+        assert!(fields.contains(field), "{}: {fields:?}", sample.resource);
     }
 }

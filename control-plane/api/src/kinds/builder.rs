@@ -29,6 +29,8 @@ pub(super) fn resource(group: &str, kind: &str, plural: &str, scope: Scope, stra
         scale: None,
         schema: format!("io.k8s.api.{package}.v1.{kind}").into(),
         virtual_only: false,
+        other_forms: Vec::new(),
+        stored_as: None,
         strategy: Arc::new(strategy),
     }
 }

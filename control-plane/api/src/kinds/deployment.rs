@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::builder::{Describe, resource};
 use super::pod_template::{check_template, default_template};
 use super::value::{child, fill, int, text};
-use super::workload::{CONTAINERS, IMAGES, SELECTOR, template_cells};
+use super::workload::{CONTAINERS, IMAGES, SELECTOR, check_amount, template_cells};
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::print::age;
 use crate::status::Cause;
-use crate::validate::{Path, forbidden, immutable, invalid, invalid_text, non_negative, not_supported, required};
+use crate::validate::{Path, forbidden, immutable, invalid, non_negative, not_supported, required};
 
 struct Deployment;
 
@@ -113,28 +113,6 @@ fn check_strategy(strategy: &Value, causes: &mut Vec<Cause>) {
         }
         ("Recreate", None) => {}
         (other, _) => causes.push(not_supported(spec.field("type"), other, &["Recreate", "RollingUpdate"])),
-    }
-}
-
-/// A count or a percentage.
-fn check_amount(value: &Value, at: &Path, at_most_all: bool, causes: &mut Vec<Cause>) {
-    match value {
-        Value::String(percent) => match percent
-            .strip_suffix('%')
-            .filter(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
-        {
-            None => causes.push(invalid_text(
-                at,
-                percent,
-                "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for \
-                 validation is '[0-9]+%')",
-            )),
-            Some(digits) if at_most_all && digits.parse::<u64>().is_ok_and(|percent| percent > 100) => {
-                causes.push(invalid_text(at, percent, "must not be greater than 100%"));
-            }
-            Some(_) => {}
-        },
-        number => causes.extend(non_negative(at, Some(number))),
     }
 }
 

@@ -77,6 +77,10 @@ impl Strategy for EndpointSlice {
         immutable("addressType", object.get("addressType"), old.get("addressType")).into_iter().collect()
     }
 
+    fn has_generation(&self, _object: &Value) -> bool {
+        true
+    }
+
     fn is_new_generation(&self, object: &Value, old: &Value) -> bool {
         ["endpoints", "ports"].iter().any(|field| object.get(field) != old.get(field))
             || object.pointer("/metadata/labels") != old.pointer("/metadata/labels")

@@ -1,18 +1,34 @@
-//! `Event` (core `v1`).
+//! `Event`, stored as the core group has it and served in `events.k8s.io` too.
+
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::builder::{Describe, resource};
+use super::event_form::{EventForm, NAMES};
 use super::value::{int, text};
+use crate::GroupVersionResource;
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
+use crate::forms::OtherForm;
 use crate::print::since;
 use crate::status::Cause;
 use crate::validate::{invalid_text, required};
 
 struct Event;
 
+/// The same objects, where `events.k8s.io` serves them.
+struct EventInItsGroup;
+
 pub(super) fn descriptor() -> ResourceDescriptor {
     resource("", "Event", "events", Scope::Namespaced, Event).short("ev")
+}
+
+pub(super) fn in_its_own_group() -> ResourceDescriptor {
+    let mut descriptor = resource("events.k8s.io", "Event", "events", Scope::Namespaced, EventInItsGroup).short("ev");
+    descriptor.stored_as = Some(GroupVersionResource::new("", "v1", "events"));
+    let schema = descriptor.schema.clone();
+    descriptor.other_forms = vec![OtherForm { version: "v1".into(), schema, form: Arc::new(EventForm) }];
+    descriptor
 }
 
 const COLUMNS: &[Column] = &[
@@ -120,6 +136,44 @@ impl Strategy for Event {
         .into_iter()
         .map(Value::String)
         .collect()
+    }
+}
+
+/// Fields that selectors may name in `events.k8s.io`.
+const SELECTABLE_THERE: &[&str] = &[
+    "regarding.kind",
+    "regarding.namespace",
+    "regarding.name",
+    "regarding.uid",
+    "regarding.apiVersion",
+    "regarding.resourceVersion",
+    "regarding.fieldPath",
+    "reason",
+    "reportingController",
+    "type",
+];
+
+impl Strategy for EventInItsGroup {
+    fn selectable(&self, object: &Value, path: &str) -> Option<String> {
+        let (first, rest) = path.split_at(path.find('.').unwrap_or(path.len()));
+        let stored = NAMES.iter().find(|(new, _)| *new == first).map_or(first, |(_, old)| old);
+        Event.selectable(object, &format!("{stored}{rest}"))
+    }
+
+    fn selectable_fields(&self) -> &'static [&'static str] {
+        SELECTABLE_THERE
+    }
+
+    fn name_comes_first(&self) -> bool {
+        Event.name_comes_first()
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn cells(&self, object: &Value, context: Context) -> Vec<Value> {
+        Event.cells(object, context)
     }
 }
 

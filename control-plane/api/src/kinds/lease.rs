@@ -18,6 +18,10 @@ pub(super) fn descriptor() -> ResourceDescriptor {
 const COLUMNS: &[Column] = &[Column::text("Holder", "Who holds the lease."), Column::AGE];
 
 impl Strategy for Lease {
+    fn has_generation(&self, _object: &Value) -> bool {
+        false
+    }
+
     fn validate(&self, object: &Value) -> Vec<Cause> {
         let mut causes = Vec::new();
         if let Some(seconds) = int(object, "/spec/leaseDurationSeconds").filter(|seconds| *seconds <= 0) {

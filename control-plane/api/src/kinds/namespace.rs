@@ -36,6 +36,10 @@ fn keep(object: &mut Value, old: &Value, field: &str) {
 }
 
 impl Strategy for Namespace {
+    fn has_generation(&self, _object: &Value) -> bool {
+        false
+    }
+
     fn default(&self, object: &mut Value) {
         let name = text(object, "/metadata/name").to_owned();
         if !name.is_empty()

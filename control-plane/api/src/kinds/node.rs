@@ -29,6 +29,10 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Strategy for Node {
+    fn has_generation(&self, _object: &Value) -> bool {
+        false
+    }
+
     /// An agent registers itself with its status.
     fn prepare_create(&self, _object: &mut Value) {}
 

@@ -46,3 +46,22 @@ pub(super) fn child<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Value
     }
     child.is_object().then_some(child)
 }
+
+/// Whether a field is absent or null.
+pub(super) fn absent(value: &Value, pointer: &str) -> bool {
+    value.pointer(pointer).is_none_or(Value::is_null)
+}
+
+/// Sets a top-level field.
+pub(super) fn set(value: &mut Value, key: &str, field: impl Into<Value>) {
+    if let Some(object) = value.as_object_mut() {
+        object.insert(key.to_owned(), field.into());
+    }
+}
+
+/// A map of texts as kubectl writes labels, `<none>` when it is empty.
+pub(super) fn labels_text(value: &Value, pointer: &str) -> String {
+    let pairs: Vec<String> =
+        entries(value, pointer).map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect();
+    crate::print::or_none(&pairs.join(",")).to_owned()
+}

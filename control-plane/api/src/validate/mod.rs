@@ -3,15 +3,17 @@
 mod metadata;
 mod names;
 mod path;
+mod quantities;
 mod selectors;
 
 pub use metadata::{validate_labels, validate_metadata, validate_metadata_update};
 pub use names::{
-    NameRule, base64, config_map_key, dns1035_label, dns1123_label, dns1123_subdomain, env_var_name, ip_address, label_key,
-    label_value, path_segment, port_name, port_number, qualified_name,
+    NameRule, base64, cidr, config_map_key, dns1035_label, dns1123_label, dns1123_subdomain, domain_prefixed_path, env_var_name,
+    ip_address, label_key, label_value, path_segment, port_name, port_number, qualified_name, wildcard_subdomain,
 };
 
 pub use path::Path;
+pub use quantities::{check_positive_quantity, check_quantity};
 pub use selectors::validate_label_selector;
 
 use std::fmt::Display;
@@ -80,6 +82,20 @@ pub fn not_found(field: impl Display, value: &str) -> Cause {
 pub fn non_negative(field: impl Display, value: Option<&Value>) -> Option<Cause> {
     let value = value.filter(|value| value.as_i64().is_some_and(|number| number < 0))?;
     Some(invalid(field, value, "must be greater than or equal to 0"))
+}
+
+/// A whole number that must be at least one.
+pub fn positive(field: impl Display, value: Option<&Value>) -> Option<Cause> {
+    let value = value.filter(|value| value.as_i64().is_some_and(|number| number <= 0))?;
+    Some(invalid(field, value, "must be greater than 0"))
+}
+
+/// A text that must be there, and one of `supported`.
+pub fn required_one_of(field: impl Display, value: &str, supported: &[&str]) -> Option<Cause> {
+    match value {
+        "" => Some(required(field, "")),
+        value => one_of(field, value, supported),
+    }
 }
 
 /// A text that must be one of `supported`, where it is set at all.

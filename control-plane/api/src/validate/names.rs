@@ -1,5 +1,7 @@
 //! Names and other short strings. Each check returns its complaints, none when the text is right.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -32,6 +34,8 @@ pub enum NameRule {
     Dns1035Label,
     /// Anything that is one segment of a URL path (RBAC objects).
     PathSegment,
+    /// An address in its canonical form (IPAddress objects).
+    IpAddress,
 }
 
 impl NameRule {
@@ -41,6 +45,7 @@ impl NameRule {
             Self::Dns1123Label => dns1123_label(name),
             Self::Dns1035Label => dns1035_label(name),
             Self::PathSegment => path_segment(name),
+            Self::IpAddress => canonical_ip_address(name),
         }
     }
 }
@@ -193,9 +198,63 @@ pub fn port_number(port: i64) -> Vec<String> {
 }
 
 pub fn ip_address(text: &str) -> Vec<String> {
-    match text.parse::<std::net::IpAddr>() {
+    match text.parse::<IpAddr>() {
         Ok(_) => Vec::new(),
         Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()],
+    }
+}
+
+fn canonical_ip_address(text: &str) -> Vec<String> {
+    match text.parse::<IpAddr>() {
+        Ok(address) if address.to_string() == text => Vec::new(),
+        Ok(address) => vec![format!("must be in canonical form ({:?})", address.to_string())],
+        Err(_) => ip_address(text),
+    }
+}
+
+/// An address range such as `10.0.0.0/8`, its host bits zero.
+pub fn cidr(text: &str) -> Vec<String> {
+    let Some((address, bits)) = parse_cidr(text) else {
+        return vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()];
+    };
+    let host_bits = match address {
+        IpAddr::V4(address) => u32::from(address).checked_shl(bits).unwrap_or(0) != 0,
+        IpAddr::V6(address) => u128::from(address).checked_shl(bits).unwrap_or(0) != 0,
+    };
+    if host_bits { vec!["must not have bits set beyond the prefix length".to_owned()] } else { Vec::new() }
+}
+
+fn parse_cidr(text: &str) -> Option<(IpAddr, u32)> {
+    let (address, bits) = text.split_once('/')?;
+    let (address, bits) = (address.parse::<IpAddr>().ok()?, bits.parse::<u32>().ok()?);
+    (bits <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, bits))
+}
+
+/// A domain, a slash and a path, as controllers are named.
+pub fn domain_prefixed_path(text: &str) -> Vec<String> {
+    let Some((domain, path)) = text.split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty()) else {
+        return vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned()];
+    };
+    let mut complaints: Vec<String> =
+        dns1123_subdomain(domain).into_iter().map(|complaint| format!("domain part: {complaint}")).collect();
+    if !path.bytes().all(|c| c.is_ascii_alphanumeric() || b"/:.-_~%!$&'()*+,;=@".contains(&c)) {
+        complaints.push(
+            "Invalid path (e.g. 'acme.io/foo', regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')".to_owned(),
+        );
+    }
+    complaints
+}
+
+/// `*.` and a subdomain.
+pub fn wildcard_subdomain(text: &str) -> Vec<String> {
+    match text.strip_prefix("*.") {
+        Some(rest) if text.len() <= 253 && rest.split('.').all(is_label) => Vec::new(),
+        _ => vec![
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower \
+             case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used \
+             for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+                .to_owned(),
+        ],
     }
 }
 
@@ -274,6 +333,14 @@ mod tests {
         assert!(port_name("http-2").is_empty() && !port_name("1").is_empty() && !port_name("a--b").is_empty());
         assert_eq!(port_number(0), ["must be between 1 and 65535, inclusive"]);
         assert!(ip_address("::1").is_empty() && !ip_address("10.0.0").is_empty());
+        for (range, right) in
+            [("10.0.0.0/8", true), ("0.0.0.0/0", true), ("fd00::/64", true), ("10.0.0.1/8", false), ("10.0.0.0", false)]
+        {
+            assert_eq!(cidr(range).is_empty(), right, "{range}");
+        }
+        assert!(NameRule::IpAddress.check("2001:db8::1").is_empty() && !NameRule::IpAddress.check("2001:DB8::1").is_empty());
+        assert!(domain_prefixed_path("a.io/b").is_empty() && !domain_prefixed_path("b").is_empty());
+        assert!(wildcard_subdomain("*.a.b").is_empty() && !wildcard_subdomain("a.b").is_empty());
         assert_eq!(base64("aGk=\n"), Ok(b"hi".to_vec()));
         assert_eq!(base64("a*k="), Err(1));
     }

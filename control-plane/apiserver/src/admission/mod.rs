@@ -1,5 +1,6 @@
 //! Admission: what changes or refuses a write after it is authorized and before it is stored. One file per plugin.
 
+mod certificate_requestor;
 mod default_tolerations;
 mod namespace_lifecycle;
 mod pod_defaults;
@@ -117,6 +118,7 @@ impl Chain {
                 Arc::new(service_account::ServiceAccount),
                 Arc::new(default_tolerations::DefaultTolerations),
                 Arc::new(rbac_escalation::RbacEscalation),
+                Arc::new(certificate_requestor::CertificateRequestor),
             ],
         }
     }

@@ -85,7 +85,7 @@ fn make(snapshot: &mizzen_api::registry::Snapshot) -> BTreeMap<String, Document>
             let mut roots = Vec::new();
             for (descriptor, version) in &resources {
                 paths::add(&mut all, descriptor, version, snapshot.schemas());
-                roots.push(descriptor.schema.clone());
+                roots.push(descriptor.schema_of(version).clone());
                 roots.extend(
                     descriptor.subresources.iter().filter_map(|sub| snapshot.schemas().name_of(sub.kind.as_ref()?).cloned()),
                 );

@@ -24,7 +24,7 @@ pub(super) fn add(paths: &mut Map<String, Value>, descriptor: &ResourceDescripto
         Scope::Cluster => format!("{base}/{}", descriptor.resource),
         Scope::Namespaced => format!("{base}/namespaces/{{namespace}}/{}", descriptor.resource),
     };
-    let schema = Some(&descriptor.schema);
+    let schema = Some(descriptor.schema_of(version));
     let mut item = Map::new();
     let mut many = Map::new();
     for verb in descriptor.verbs {

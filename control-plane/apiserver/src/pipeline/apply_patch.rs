@@ -36,14 +36,17 @@ impl Pipeline {
         if applied.pointer("/metadata/managedFields").and_then(Value::as_array).is_some_and(|fields| !fields.is_empty()) {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
         }
-        let warnings = self.check_body(target, &target.descriptor.schema, &applied, parsed.duplicates, validation)?;
+        let warnings = self.check_body(target, target.schema(), &applied, parsed.duplicates, validation)?;
+        let stored = self.stored_target(target)?;
+        self.store_form(target, &stored, &mut applied);
+        let (asked, target) = (target, &*stored);
         let uid = metadata::text(&applied, "uid").to_owned();
         loop {
             if self.store.get(&target.key()).is_none() && target.subresource.is_empty() {
                 if !uid.is_empty() {
                     return Err(Status::not_found(&target.group_resource(), &target.name));
                 }
-                self.authorize_target(user, "create", target)?;
+                self.authorize_target(user, "create", asked)?;
                 let document = self.merge(target, options, None, &applied)?;
                 match self.store_new(user, target, document, options, warnings.clone(), Ownership::Recorded).await {
                     // Somebody created it meanwhile: it is an update now.

@@ -26,7 +26,11 @@ impl Pipeline {
         let parsed = super::body::parse(request.body)?;
         let mut object = parsed.value;
         metadata::fit_to_target(&mut object, target)?;
-        let warnings = self.check_body(target, &target.descriptor.schema, &object, parsed.duplicates, validation)?;
+        let warnings = self.check_body(target, target.schema(), &object, parsed.duplicates, validation)?;
+        self.check_new_form(target, &object)?;
+        let stored = self.stored_target(target)?;
+        self.store_form(target, &stored, &mut object);
+        let target = &*stored;
         let named = !metadata::text(&object, "name").is_empty();
         for _ in 1..if named { 1 } else { GENERATED_NAMES } {
             let attempt = self.store_new(user, target, object.clone(), &request.write, warnings.clone(), Ownership::Write).await;

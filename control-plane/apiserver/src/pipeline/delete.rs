@@ -87,7 +87,7 @@ fn check_preconditions(current: &Object, options: &DeleteOptions) -> Result<(), 
 
 fn step(target: &Target, old: &Value, options: &DeleteOptions, now: jiff::Timestamp) -> Step {
     let mut new = old.clone();
-    let finalizers_changed = set_propagation(&mut new, options.propagation);
+    let finalizers_changed = set_propagation(&mut new, options.propagation.or_else(|| default_propagation(target, old)));
     let held = is_held(target, &new);
     let deleting_since = metadata::text(old, "deletionTimestamp").parse::<jiff::Timestamp>().ok();
     let pending = old.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
@@ -137,6 +137,12 @@ fn mark(object: &mut Value, deadline_seconds: i64, grace: i64) {
         metadata.insert("deletionTimestamp".to_owned(), json!(metadata::seconds(deadline)));
         metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
     }
+}
+
+/// What the kind does when the request does not say, and no earlier request did.
+fn default_propagation(target: &Target, object: &Value) -> Option<Propagation> {
+    let decided = metadata::finalizers(object).any(|name| [ORPHAN, FOREGROUND].contains(&name));
+    (!decided && target.descriptor.strategy.orphans_by_default()).then_some(Propagation::Orphan)
 }
 
 /// Brings the garbage collector's finalizers in line with what is asked. Tells whether they changed.

@@ -26,7 +26,7 @@ impl Pipeline {
         let object = self.current(&target)?;
         match subresource {
             "scale" => super::scale::of(&target, &object),
-            _ => Ok(object),
+            _ => target.shown(object),
         }
     }
 

@@ -51,7 +51,11 @@ impl Pipeline {
         )?;
         target.require(Verb::List)?;
         target.name.clear();
-        self.select(target, &selection, options).await
+        let mut listed = self.select(target, &selection, options).await?;
+        if listed.target.form().is_some() {
+            listed.items = listed.items.into_iter().map(|object| listed.target.shown(object)).collect::<Result<_, _>>()?;
+        }
+        Ok(listed)
     }
 
     /// The objects of a collection, without asking whether the user may list them.

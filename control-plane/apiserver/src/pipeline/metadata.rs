@@ -6,10 +6,6 @@ use serde_json::{Map, Value, json};
 
 use super::target::Target;
 
-/// Kinds with a spec and no generation.
-const WITHOUT_GENERATION: &[(&str, &str)] =
-    &[("", "namespaces"), ("", "nodes"), ("", "services"), ("", "persistentvolumes"), ("coordination.k8s.io", "leases")];
-
 /// The `metadata` of a document, made if it is missing.
 ///
 /// # Errors
@@ -89,7 +85,7 @@ pub(super) fn fit_to_target(object: &mut Value, target: &Target) -> Result<(), S
 /// # Errors
 /// `BadRequest` when the client sets what only a stored object has.
 pub(super) fn stamp_new(object: &mut Value, descriptor: &ResourceDescriptor, now: jiff::Timestamp) -> Result<(), Status> {
-    let has_spec = object.get("spec").is_some();
+    let has_generation = descriptor.strategy.has_generation(object);
     let metadata = of(object)?;
     if metadata.get("resourceVersion").and_then(Value::as_str).is_some_and(|version| !version.is_empty()) {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
@@ -104,7 +100,7 @@ pub(super) fn stamp_new(object: &mut Value, descriptor: &ResourceDescriptor, now
     }
     metadata.insert("uid".to_owned(), Value::String(uuid::Uuid::new_v4().to_string()));
     metadata.insert("creationTimestamp".to_owned(), Value::String(seconds(now)));
-    if has_spec && !WITHOUT_GENERATION.contains(&(&*descriptor.group, &*descriptor.resource)) {
+    if has_generation {
         metadata.insert("generation".to_owned(), json!(1));
     }
     Ok(())

@@ -7,6 +7,7 @@ mod continue_token;
 mod create;
 mod delete;
 mod delete_collection;
+mod forms;
 mod get;
 mod list;
 mod metadata;

@@ -102,7 +102,8 @@ impl Pipeline {
         }
         self.admission.mutate(&attributes, &mut new).await?;
         self.apply_defaults(target, &mut new);
-        if target.subresource != "status" && strategy.is_new_generation(&new, old) {
+        // To place a pod is not to change what is asked of it.
+        if !matches!(target.subresource.as_str(), "status" | "binding") && strategy.is_new_generation(&new, old) {
             metadata::bump_generation(&mut new);
         }
         self.validate_document(target, &new, Some(old))?;

@@ -26,14 +26,19 @@ impl Pipeline {
             return Err(Status::bad_request("force may not be set for non-apply patch requests"));
         }
         let (patch, duplicates) = (parsed.value, parsed.duplicates);
-        self.modify(user, target, &request.write, |old| {
+        let stored = self.stored_target(target)?;
+        self.modify(user, &stored, &request.write, |old| {
             let mut document = old.clone();
+            target.show_form(&mut document);
+            let named = |document: &Value| (document.get("apiVersion").cloned(), document.get("kind").cloned());
+            let before = named(&document);
             self.apply_patch(target, kind, &mut document, &patch)?;
-            if document.get("apiVersion") != old.get("apiVersion") || document.get("kind") != old.get("kind") {
+            if named(&document) != before {
                 return Err(Status::bad_request("a patch may not change apiVersion or kind"));
             }
             self.refuse_stale(target, old, &document)?;
             let warnings = self.check_patched(target, &document, duplicates.clone(), &patch, validation)?;
+            self.store_form(target, &stored, &mut document);
             Ok(Change { document, warnings, owned: false })
         })
         .await
@@ -49,9 +54,7 @@ impl Pipeline {
         let patched = match kind {
             PatchKind::Json => mizzen_apply::json_patch::apply(document, patch),
             PatchKind::Merge => mizzen_apply::merge_patch::apply(document, patch),
-            PatchKind::Strategic => {
-                mizzen_apply::strategic::apply(&self.registry.schemas(), &target.descriptor.schema, document, patch)
-            }
+            PatchKind::Strategic => mizzen_apply::strategic::apply(&self.registry.schemas(), target.schema(), document, patch),
             PatchKind::Apply => return Err(unsupported()),
         };
         patched.map_err(|error| error.to_status().about(&target.group_resource(), &target.name))

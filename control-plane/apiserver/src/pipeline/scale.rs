@@ -55,6 +55,10 @@ fn selector_text(selector: &Value) -> String {
     if let Some(text) = selector.as_str() {
         return text.to_owned();
     }
+    // A replication controller's selector is labels alone.
+    for (key, value) in selector.as_object().into_iter().flatten() {
+        parts.extend(value.as_str().map(|value| format!("{key}={value}")));
+    }
     for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
         parts.push(format!("{key}={}", value.as_str().unwrap_or_default()));
     }

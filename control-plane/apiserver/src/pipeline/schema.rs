@@ -69,7 +69,7 @@ impl Pipeline {
         patch: &Value,
         validation: Validation,
     ) -> Result<Vec<String>, Status> {
-        let (warnings, fatal) = self.problems(&target.descriptor.schema, value, duplicates, validation);
+        let (warnings, fatal) = self.problems(target.schema(), value, duplicates, validation);
         let refuse = |what: &str| {
             let message = format!("Invalid value: {:?}: {what}", patch.to_string());
             let mut status = Status::new(Reason::Invalid, format!(" \"\" is invalid: patch: {message}"));

@@ -20,7 +20,10 @@ impl Pipeline {
         let parsed = super::body::parse(request.body)?;
         let mut object = parsed.value;
         metadata::fit_to_target(&mut object, target)?;
-        let warnings = self.check_body(target, &target.descriptor.schema, &object, parsed.duplicates, validation)?;
+        let warnings = self.check_body(target, target.schema(), &object, parsed.duplicates, validation)?;
+        let stored = self.stored_target(target)?;
+        self.store_form(target, &stored, &mut object);
+        let target = &*stored;
         let uid = metadata::text(&object, "uid").to_owned();
         let mut object = Some(object);
         self.modify(user, target, &request.write, move |old| {

@@ -144,7 +144,7 @@ impl Watching {
                 let (mut watching, mut next_bookmark) = state?;
                 if !watching.initial.is_empty() {
                     let batch = watching.initial.drain(..watching.initial.len().min(BATCH)).collect();
-                    return Some((Ok(batch), Some((watching, next_bookmark))));
+                    return Some((watching.shown(batch), Some((watching, next_bookmark))));
                 }
                 loop {
                     tokio::select! {
@@ -168,7 +168,7 @@ impl Watching {
                             Ok(changes) => {
                                 let batch = watching.translate(&changes);
                                 if !batch.is_empty() {
-                                    return Some((Ok(batch), Some((watching, next_bookmark))));
+                                    return Some((watching.shown(batch), Some((watching, next_bookmark))));
                                 }
                             }
                             Err(StoreError::Unavailable { .. }) => return None,
@@ -183,6 +183,22 @@ impl Watching {
     fn bookmark(&self) -> Option<WatchEvent> {
         let revision = self.changes.progress();
         (self.bookmarks && revision > 0).then_some(WatchEvent::Bookmark { revision, initial_events_end: false })
+    }
+
+    /// The events with their objects in the client's form.
+    fn shown(&self, batch: Vec<WatchEvent>) -> WatchItem {
+        if self.target.form().is_none() {
+            return Ok(batch);
+        }
+        let shown = batch.into_iter().map(|event| {
+            Ok(match event {
+                WatchEvent::Added(object) => WatchEvent::Added(self.target.shown(object)?),
+                WatchEvent::Modified(object) => WatchEvent::Modified(self.target.shown(object)?),
+                WatchEvent::Deleted(object) => WatchEvent::Deleted(self.target.shown(object)?),
+                bookmark => bookmark,
+            })
+        });
+        shown.collect()
     }
 
     fn translate(&self, changes: &[Event]) -> Vec<WatchEvent> {

@@ -30,7 +30,8 @@ impl Pipeline {
         if descriptor.virtual_only {
             return Err(errors::method_not_allowed());
         }
-        match (request.verb, target.subresource.as_str()) {
+        let request_verb = request.verb;
+        let mut written = match (request_verb, target.subresource.as_str()) {
             (Verb::Create, "") => self.create(user, &target, request).await,
             (Verb::Create, "binding") if target.is_pod() => self.bind(user, &target, request).await,
             (Verb::Update, "scale") => self.update_scale(user, &target, request).await,
@@ -40,7 +41,11 @@ impl Pipeline {
             (Verb::Delete, "") => self.delete(user, &target, &request.delete).await,
             (Verb::DeleteCollection, "") => self.delete_collection(user, &target, &request).await,
             _ => Err(errors::method_not_allowed()),
+        }?;
+        if request_verb != Verb::DeleteCollection {
+            written.object = target.shown(written.object)?;
         }
+        Ok(written)
     }
 
     async fn answer(
@@ -57,7 +62,7 @@ impl Pipeline {
         let warnings = match target.descriptor.subresource(&target.subresource).and_then(|found| found.kind.as_ref()) {
             None => {
                 super::metadata::fit_to_target(&mut body, target)?;
-                self.check_body(target, &target.descriptor.schema, &body, parsed.duplicates, validation)?
+                self.check_body(target, target.schema(), &body, parsed.duplicates, validation)?
             }
             Some(kind) => {
                 super::metadata::of(&mut body)?;

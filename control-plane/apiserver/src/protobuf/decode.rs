@@ -161,7 +161,17 @@ impl Decoder<'_> {
                 }
                 None => Ok(Value::Null),
             },
-            Shape::Object(_) | Shape::List { .. } | Shape::Map { .. } | Shape::Ref(_) => {
+            Shape::Object(shape) => {
+                // A struct that a field says more of stands in the field itself; its message is that of the same fields.
+                let same = |candidate: &Schema| matches!(&candidate.shape, Shape::Object(other) if other.fields.keys().eq(shape.fields.keys()));
+                let Some((name, _)) = schemas.iter().find(|(_, candidate)| same(candidate)) else {
+                    return Err(ProtobufError::Malformed { what: key.to_owned(), wanted: "of a shape that protobuf has" });
+                };
+                let mut object = Map::new();
+                self.fields(name, name, wire.bytes(key)?, &mut object)?;
+                Ok(Value::Object(object))
+            }
+            Shape::List { .. } | Shape::Map { .. } | Shape::Ref(_) => {
                 Err(ProtobufError::Malformed { what: key.to_owned(), wanted: "of a shape that protobuf has" })
             }
         }

@@ -10,8 +10,8 @@ use super::spec::{SpecContext, check_seccomp};
 use crate::quantity::Quantity;
 use crate::status::Cause;
 use crate::validate::{
-    Path, complaints, config_map_key, dns1123_label, dns1123_subdomain, duplicate, env_var_name, forbidden, invalid,
-    invalid_text, not_found, not_supported, one_of, port_name, port_number, qualified_name, required,
+    Path, check_quantity, complaints, config_map_key, dns1123_label, dns1123_subdomain, duplicate, env_var_name, forbidden,
+    invalid, invalid_text, not_found, not_supported, one_of, port_name, port_number, qualified_name, required,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -311,14 +311,6 @@ fn check_resources(resources: Option<&Value>, at: &Path, causes: &mut Vec<Cause>
         } else if asked != limit && (name.contains('/') || name.starts_with("hugepages-")) {
             causes.push(invalid(path, request, format!("must be equal to {name} limit of {limit}")));
         }
-    }
-}
-
-pub(super) fn check_quantity(amount: &Value, at: &Path, causes: &mut Vec<Cause>) {
-    match Quantity::from_value(amount) {
-        Ok(quantity) if quantity.is_negative() => causes.push(invalid(at, amount, "must be greater than or equal to 0")),
-        Ok(_) => {}
-        Err(error) => causes.push(invalid(at, amount, error)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod containers;
 mod defaults;
+mod object;
 mod probes;
 mod scheduling;
 mod spec;
@@ -9,6 +10,7 @@ mod template;
 mod volumes;
 
 pub(super) use defaults::{default_pod, default_template};
-pub(super) use scheduling::check_taints;
+pub(super) use object::descriptor;
+pub(super) use scheduling::{check_node_selector, check_taints, check_tolerations};
 pub(super) use spec::{SpecContext, check_spec};
-pub(super) use template::check_template;
+pub(super) use template::{check_pod_template, check_template};

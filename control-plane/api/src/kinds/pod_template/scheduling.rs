@@ -66,7 +66,7 @@ fn check_pod_term(term: &Value, at: &Path, causes: &mut Vec<Cause>) {
 }
 
 /// `core/v1.NodeSelector`.
-fn check_node_selector(selector: &Value, at: &Path, causes: &mut Vec<Cause>) {
+pub(in super::super) fn check_node_selector(selector: &Value, at: &Path, causes: &mut Vec<Cause>) {
     let terms = at.field("nodeSelectorTerms");
     if list(selector, "/nodeSelectorTerms").is_empty() {
         causes.push(required(terms, "must have at least one node selector term"));
@@ -115,7 +115,7 @@ fn check_node_term(term: &Value, at: &Path, causes: &mut Vec<Cause>) {
     }
 }
 
-pub(super) fn check_tolerations(tolerations: &[Value], at: &Path, causes: &mut Vec<Cause>) {
+pub(in super::super) fn check_tolerations(tolerations: &[Value], at: &Path, causes: &mut Vec<Cause>) {
     for (index, toleration) in tolerations.iter().enumerate() {
         let at = at.index(index);
         let (key, operator, effect) = (text(toleration, "/key"), text(toleration, "/operator"), text(toleration, "/effect"));

@@ -8,8 +8,8 @@ use super::scheduling::{check_affinity, check_node_labels, check_spreading, chec
 use super::volumes::check_volumes;
 use crate::status::Cause;
 use crate::validate::{
-    NameRule, Path, complaints, dns1123_label, dns1123_subdomain, duplicate, forbidden, invalid, ip_address, non_negative,
-    one_of, qualified_name, required,
+    NameRule, Path, check_quantity, complaints, dns1123_label, dns1123_subdomain, duplicate, forbidden, invalid, ip_address,
+    non_negative, one_of, qualified_name, required,
 };
 
 /// Whether the spec is a pod's own or a template's.
@@ -138,7 +138,7 @@ fn check_security(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
     }
     let overhead = path.field("overhead");
     for (name, amount) in entries(spec, "/overhead") {
-        super::containers::check_quantity(amount, &overhead.key(name), causes);
+        check_quantity(amount, &overhead.key(name), causes);
     }
 }
 

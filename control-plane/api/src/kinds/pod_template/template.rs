@@ -41,10 +41,8 @@ pub(in super::super) fn check_template(object: &Value, workload: &str) -> Vec<Ca
         causes.push(required(path, ""));
         return causes;
     };
-    let metadata = path.field("metadata");
-    causes.extend(validate_labels(&metadata.field("labels").to_string(), labels));
+    causes.extend(check_pod_template(template, &path));
     let pod = path.field("spec");
-    causes.extend(check_spec(template.get("spec").unwrap_or(&Value::Null), &pod, SpecContext::Template));
     match text(template, "/spec/restartPolicy") {
         "" | "Always" => {}
         policy @ ("OnFailure" | "Never") => causes.push(not_supported(pod.field("restartPolicy"), policy, &["Always"])),
@@ -54,5 +52,14 @@ pub(in super::super) fn check_template(object: &Value, workload: &str) -> Vec<Ca
     if template.pointer("/spec/activeDeadlineSeconds").is_some_and(|seconds| !seconds.is_null()) {
         causes.push(forbidden(pod.field("activeDeadlineSeconds"), "activeDeadlineSeconds in ReplicaSet is not Supported"));
     }
+    causes
+}
+
+/// Checks a template by itself: the labels and the spec of the pods to come.
+pub(in super::super) fn check_pod_template(template: &Value, path: &Path) -> Vec<Cause> {
+    let metadata = path.field("metadata");
+    let labels = metadata.field("labels").to_string();
+    let mut causes = validate_labels(&labels, template.pointer("/metadata/labels"));
+    causes.extend(check_spec(template.get("spec").unwrap_or(&Value::Null), &path.field("spec"), SpecContext::Template));
     causes
 }

@@ -5,11 +5,9 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::super::value::{int, list, text};
-use super::containers::{
-    check_field_reference, check_inner_path, check_quantity, check_reference_name, check_resource_reference,
-};
+use super::containers::{check_field_reference, check_inner_path, check_reference_name, check_resource_reference};
 use crate::status::Cause;
-use crate::validate::{Path, complaints, dns1123_label, duplicate, forbidden, invalid, one_of, required};
+use crate::validate::{Path, check_quantity, complaints, dns1123_label, duplicate, forbidden, invalid, one_of, required};
 
 /// Fields of a volume that do not say where it comes from.
 const NOT_SOURCES: &[&str] = &["name"];

@@ -18,6 +18,10 @@ pub(super) fn descriptor() -> ResourceDescriptor {
 }
 
 impl Strategy for Service {
+    fn has_generation(&self, _object: &Value) -> bool {
+        false
+    }
+
     fn default(&self, object: &mut Value) {
         let Some(spec) = child(object, "spec") else { return };
         fill(spec, "type", "ClusterIP");

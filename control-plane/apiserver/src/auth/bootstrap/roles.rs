@@ -30,6 +30,7 @@ fn view() -> Vec<Value> {
         rule(READ, "batch", "cronjobs cronjobs/status jobs jobs/status"),
         rule(READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
         rule(READ, "networking.k8s.io", "ingresses ingresses/status networkpolicies"),
+        rule(READ, "resource.k8s.io", "resourceclaims resourceclaims/status resourceclaimtemplates"),
     ]
 }
 
@@ -46,6 +47,7 @@ fn edit() -> Vec<Value> {
         rule(WRITE, "batch", "cronjobs jobs"),
         rule(WRITE, "policy", "poddisruptionbudgets"),
         rule(WRITE, "networking.k8s.io", "ingresses networkpolicies"),
+        rule(WRITE, "resource.k8s.io", "resourceclaims resourceclaimtemplates"),
         rule("create delete deletecollection get list patch update watch", "coordination.k8s.io", "leases"),
     ]);
     rules
