@@ -22,6 +22,9 @@ fn the_demo_does_without_kubectl_keeps_its_data_if_told_to_and_leaves_nothing_af
     let note = programs.path().join("note.yaml");
     std::fs::write(&note, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: note}\n").unwrap();
     client(&["apply", "-f", note.to_str().unwrap()]).ok();
+    let second = place.refused(&path);
+    assert!(second.code != Some(0) && second.stdout.contains("A cluster runs from"), "{second:?}");
+    client(&["get", "pods"]).ok();
     let (status, said) = demo.interrupt();
     assert!(status.code() == Some(INTERRUPTED) && said.contains("The data stays in"), "{status}: {said}");
     assert_eq!(leftovers::of(&id, &place.data()), Vec::<String>::new());

@@ -6,6 +6,7 @@ mod bad_images;
 mod bad_objects;
 mod demo;
 mod kube_rs;
+mod leftovers;
 mod lifecycle;
 mod nginx;
 mod own_client;

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use crate::command::{Ran, run};
 use crate::executables;
 use crate::folder::Folder;
 use crate::leftovers;
@@ -47,11 +48,8 @@ impl Place {
         std::fs::read_to_string(self.folder.path().join("said")).unwrap_or_default()
     }
 
-    /// Runs the demo until it has shown everything. `path` is where it finds programs.
-    ///
-    /// # Panics
-    /// When it does not get there; with what it said.
-    pub fn start(&self, path: &str, keep: bool) -> Demo<'_> {
+    /// `make demo` in a terminal. `path` is where it finds programs.
+    fn command(&self, path: &str, keep: bool) -> Command {
         // Before, so that building them takes no time from the demo.
         executables::guest("hello_http");
         let mizzen = executables::path("mizzen");
@@ -68,6 +66,15 @@ impl Place {
         if keep {
             script.env("KEEP", "1");
         }
+        script
+    }
+
+    /// Runs the demo until it has shown everything.
+    ///
+    /// # Panics
+    /// When it does not get there; with what it said.
+    pub fn start(&self, path: &str, keep: bool) -> Demo<'_> {
+        let mut script = self.command(path, keep);
         let said = self.folder.path().join("said");
         script.stdin(Stdio::piped()).stdout(File::create(&said).expect("makes")).stderr(Stdio::null());
         let mut terminal = script.spawn().expect("script starts (.ci/setup installs bsdutils)");
@@ -78,6 +85,11 @@ impl Place {
             self.said().contains("Ctrl-C takes it down").then_some(())
         });
         Demo { place: self, terminal }
+    }
+
+    /// Runs a demo that cannot start.
+    pub fn refused(&self, path: &str) -> Ran {
+        run(self.command(path, false).stdin(Stdio::null()))
     }
 }
 
@@ -123,7 +135,7 @@ impl Drop for Demo<'_> {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let down = crate::command::run(executables::mizzen().args(["down", "--delete-data", "--data-dir"]).arg(self.data()));
+        let down = run(executables::mizzen().args(["down", "--delete-data", "--data-dir"]).arg(self.data()));
         if down.code != Some(0) {
             eprintln!("mizzen down failed: {}", down.stderr);
             self.folder.leave();

@@ -26,7 +26,7 @@ impl Folder {
     /// # Panics
     /// When it cannot be made.
     pub fn new() -> Self {
-        let root = std::env::temp_dir().join("mizzen-tests");
+        let root = root();
         std::fs::create_dir_all(&root).expect("makes");
         // While a folder has no owner yet, nobody else may look for leftovers.
         let _turn = lock(&root.join("turn"), FlockArg::LockExclusive).expect("locks");
@@ -65,6 +65,11 @@ impl Drop for Folder {
             eprintln!("remove {}: {error}", self.path.display());
         }
     }
+}
+
+/// Where all of them are.
+pub fn root() -> PathBuf {
+    std::env::temp_dir().join("mizzen-tests")
 }
 
 /// `None` when somebody else holds it and `how` does not wait.
