@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use mizzen_api::{GroupVersionResource, Status};
-use mizzen_client::{ApiRequest, ApiResponse, Client, PatchKind};
+use mizzen_client::{ApiRequest, ApiResponse, Client, DeleteOptions, PatchKind};
 use serde_json::{Value, json};
 use support::{gvr, pod, server};
 
@@ -114,4 +114,34 @@ async fn wrong_metadata_is_refused_in_kubernetes_words() {
         let refused = client.write(create).await.expect_err("is refused");
         assert!(refused.code == 422 && refused.message.contains(message), "{}", refused.message);
     }
+}
+
+#[tokio::test]
+async fn a_certificate_request_says_who_asked_and_is_decided_through_approval_only() {
+    let (_server, client) = server().await;
+    let requests = gvr("certificates.k8s.io", "v1", "certificatesigningrequests");
+    let target = (&requests, "", "a");
+    // "-----BEGIN CERTIFICATE REQUEST-----\nMA==\n-----END CERTIFICATE REQUEST-----\n"
+    let pem = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUE9PQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
+    let spec = json!({"request": pem, "signerName": "example.com/a", "usages": ["client auth"], "username": "somebody"});
+    let created = client.write(ApiRequest::create(&requests, "", json!({"metadata": {"name": "a"}, "spec": spec}))).await;
+    let created = created.expect("creates").object.value().expect("JSON");
+    assert_ne!(created["spec"]["username"], "somebody", "nobody asks in another's name");
+
+    let approved = json!({"status": {"conditions": [{"type": "Approved", "status": "True", "reason": "Test"}]}});
+    let refused = patch(&client, target, "status", approved.clone()).await.expect_err("a signer does not decide");
+    assert_eq!((refused.code, refused.details.causes[0].field.as_str()), (422, "status.conditions"));
+    let written = patch(&client, target, "approval", approved).await.expect("approves").object.value().expect("JSON");
+    assert_eq!((&written["status"]["conditions"][0]["type"], &written["spec"]), (&json!("Approved"), &created["spec"]));
+}
+
+#[tokio::test]
+async fn a_job_leaves_its_pods_unless_told_otherwise() {
+    let (_server, client) = server().await;
+    let jobs = gvr("batch", "v1", "jobs");
+    let spec = json!({"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]});
+    let job = json!({"metadata": {"name": "j"}, "spec": {"template": {"spec": spec}}});
+    client.write(ApiRequest::create(&jobs, "default", job)).await.expect("creates");
+    let deleted = client.write(ApiRequest::delete(&jobs, "default", "j", DeleteOptions::default())).await.expect("deletes");
+    assert_eq!(deleted.object.value().expect("JSON")["metadata"]["finalizers"], json!(["orphan"]));
 }

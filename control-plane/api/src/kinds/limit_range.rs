@@ -79,7 +79,7 @@ fn check_item(item: &Value, kind: &str, at: &Path, causes: &mut Vec<Cause>) {
             let key = path.key(name);
             causes.extend(complaints(&key, name, qualified_name(name)));
             if let Err(error) = Quantity::from_value(amount) {
-                causes.push(invalid(&key, amount, error));
+                causes.push(invalid(key, amount, error));
             }
         }
     }

@@ -113,13 +113,13 @@ fn check_amounts(object: &Value, pointer: &str, path: &Path, causes: &mut Vec<Ca
         let at = path.key(name);
         causes.extend(complaints(&at, name, qualified_name(name)));
         if !name.contains('/') && !is_standard(name) {
-            causes.push(invalid_text(&at, name, "must be a standard resource type or fully qualified"));
-            causes.push(invalid_text(&at, name, "must be a standard resource for quota"));
+            causes.push(invalid_text(at, name, "must be a standard resource type or fully qualified"));
+            causes.push(invalid_text(at, name, "must be a standard resource for quota"));
         }
         check_quantity(amount, &at, causes);
         let counted = !name.contains("cpu") && !name.contains("memory") && !name.contains("storage");
         if counted && Quantity::from_value(amount).is_ok_and(|amount| amount.milli_value() % 1000 != 0) {
-            causes.push(invalid(&at, amount, "must be an integer"));
+            causes.push(invalid(at, amount, "must be an integer"));
         }
     }
 }

@@ -44,7 +44,7 @@ impl Form for V1 {
         {
             if let Some(part) = object.get_mut(part) {
                 let others = take_metrics(part, field, cpu, holder);
-                annotations.extend((!others.is_empty()).then(|| (key, Value::Array(others))));
+                annotations.extend((!others.is_empty()).then_some((key, Value::Array(others))));
             }
         }
         for (part, field, key) in [("spec", "behavior", BEHAVIOR), ("status", "conditions", CONDITIONS)] {
