@@ -18,6 +18,10 @@ pub struct Settings {
     pub layer_bytes: u64,
     /// Files, directories and links of one layer.
     pub layer_entries: u64,
+    /// Bytes of one entry's headers with its extensions (long names, PAX records, sparse maps), which are held in memory.
+    pub entry_headers: u64,
+    /// Directories on the way to an entry.
+    pub entry_depth: usize,
 }
 
 impl Default for Settings {
@@ -30,6 +34,8 @@ impl Default for Settings {
             parallel: 4,
             layer_bytes: 32 << 30,
             layer_entries: 2_000_000,
+            entry_headers: 1 << 20,
+            entry_depth: 256,
         }
     }
 }

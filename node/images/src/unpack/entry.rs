@@ -15,6 +15,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, linkat, symlinkat, unlinkat
 use tar::{Archive, Entry, EntryType};
 
 use super::broken;
+use super::budget::Budget;
 use super::root::{PathError, Place, Root};
 use crate::{ImageError, Settings};
 
@@ -46,24 +47,36 @@ pub(super) fn open_up(path: &Path) -> io::Result<()> {
 }
 
 pub(super) fn extract_all(tar: &mut impl Read, into: &Path, layer: &str, settings: &Settings) -> Result<(), ImageError> {
-    let root = Root::open(into).map_err(crate::blobs::io("open", into))?;
+    let too_large = |what, limit| ImageError::TooLarge { layer: layer.to_owned(), what, limit };
+    let root = Root::open(into, settings.entry_depth).map_err(crate::blobs::io("open", into))?;
     let mut extraction = Extraction { root, into, layer, directory_times: Vec::new() };
-    let mut archive = Archive::new(tar);
-    let mut entries = 0_u64;
-    let mut bytes = 0_u64;
-    for entry in archive.entries().map_err(|e| broken(layer, &e))? {
-        let entry = entry.map_err(|e| broken(layer, &e))?;
+    let budget = Budget::default();
+    let mut archive = Archive::new(budget.bound(tar));
+    let mut all = archive.entries().map_err(|e| broken(layer, &e))?;
+    let (mut entries, mut bytes) = (0_u64, 0_u64);
+    loop {
+        // The tar crate reads what describes an entry into memory before it answers it.
+        budget.allow(settings.entry_headers);
+        let Some(entry) = all.next() else { break };
+        let mut entry = entry.map_err(|e| match budget.is_spent() {
+            true => too_large("what describes one entry (long names, PAX records)", settings.entry_headers),
+            false => broken(layer, &e),
+        })?;
+        budget.lift();
         entries += 1;
         if entries > settings.layer_entries {
-            let limit = settings.layer_entries;
-            return Err(ImageError::TooLarge { layer: layer.to_owned(), what: "its number of entries", limit });
+            return Err(too_large("its number of entries", settings.layer_entries));
         }
         bytes = bytes.saturating_add(entry.size());
         if bytes > settings.layer_bytes {
-            return Err(ImageError::TooLarge { layer: layer.to_owned(), what: "its size", limit: settings.layer_bytes });
+            return Err(too_large("its size", settings.layer_bytes));
         }
-        extraction.entry(entry)?;
+        extraction.entry(&mut entry)?;
+        // Content of what has none, as of a directory: what is left unread would count as the next entry's headers.
+        io::copy(&mut entry, &mut io::sink()).map_err(|e| broken(layer, &e))?;
     }
+    budget.lift();
+    drop(all);
     extraction.finish()
 }
 
@@ -72,6 +85,11 @@ impl Extraction<'_> {
         let entry = String::from_utf8_lossy(path).into_owned();
         match error {
             PathError::Escape(why) => ImageError::Escape { layer: self.layer.to_owned(), entry, why },
+            PathError::TooLong { what, limit } => {
+                let why =
+                    format!("entry {:?}… is {what} beyond the limit of {limit}", entry.chars().take(60).collect::<String>());
+                ImageError::Archive { layer: self.layer.to_owned(), why }
+            }
             // The machine's trouble is not the archive's.
             PathError::Io(source)
                 if matches!(
@@ -93,7 +111,7 @@ impl Extraction<'_> {
         ImageError::ForbiddenEntry { layer: self.layer.to_owned(), entry, kind }
     }
 
-    fn entry(&mut self, mut entry: Entry<'_, impl Read>) -> Result<(), ImageError> {
+    fn entry(&mut self, entry: &mut Entry<'_, impl Read>) -> Result<(), ImageError> {
         let path = entry.path_bytes().into_owned();
         let kind = entry.header().entry_type();
         match kind {
@@ -109,8 +127,8 @@ impl Extraction<'_> {
             | EntryType::Fifo => {}
             _ => return Err(self.forbidden(&path, "file of an unknown type")),
         }
-        let meta = meta(&mut entry).map_err(|e| self.failed(&path, PathError::Io(e)))?;
-        self.make(&path, kind, &meta, &mut entry).map_err(|e| self.failed(&path, e))
+        let meta = meta(entry).map_err(|e| self.failed(&path, PathError::Io(e)))?;
+        self.make(&path, kind, &meta, entry).map_err(|e| self.failed(&path, e))
     }
 
     fn make(&mut self, path: &[u8], kind: EntryType, meta: &Meta, entry: &mut Entry<'_, impl Read>) -> Result<(), PathError> {

@@ -1,5 +1,6 @@
 //! Layer archives to directories for overlayfs.
 
+mod budget;
 mod entry;
 pub(crate) mod root;
 

@@ -17,6 +17,7 @@ use nix::sys::stat::{Mode, mkdirat};
 #[derive(Debug)]
 pub(crate) enum PathError {
     Escape(String),
+    TooLong { what: &'static str, limit: usize },
     Io(std::io::Error),
 }
 
@@ -28,6 +29,8 @@ impl From<Errno> for PathError {
 
 pub(crate) struct Root {
     dir: OwnedFd,
+    /// Directories between this one and the deepest entry: to remove a tree takes an open directory for each.
+    depth: usize,
 }
 
 /// An open directory and a name in it.
@@ -66,8 +69,9 @@ fn beneath(flags: OFlag) -> OpenHow {
 }
 
 impl Root {
-    pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { dir: File::open(path)?.into() })
+    /// `depth` bounds how many directories are between this one and an entry.
+    pub(crate) fn open(path: &Path, depth: usize) -> std::io::Result<Self> {
+        Ok(Self { dir: File::open(path)?.into(), depth })
     }
 
     /// The directory of these names; missing ones are made when `create`.
@@ -93,9 +97,28 @@ impl Root {
 
     /// Where an entry of this path goes; `None` is the root itself.
     pub(crate) fn place(&self, path: &[u8], create: bool) -> Result<Option<Place>, PathError> {
+        let longest = libc::PATH_MAX as usize;
+        if path.len() >= longest {
+            return Err(PathError::TooLong { what: "a path", limit: longest });
+        }
         let names = names(path)?;
         let Some((name, parents)) = names.split_last() else { return Ok(None) };
-        Ok(Some(Place { dir: self.directory(parents, create)?, name: name.clone() }))
+        let too_deep = PathError::TooLong { what: "at a depth", limit: self.depth };
+        if parents.len() > self.depth {
+            return Err(too_deep);
+        }
+        let dir = self.directory(parents, create)?;
+        // Symbolic links make the way shorter than the place is deep.
+        if create && self.depth_of(&dir)? > self.depth {
+            return Err(too_deep);
+        }
+        Ok(Some(Place { dir, name: name.clone() }))
+    }
+
+    fn depth_of(&self, dir: &OwnedFd) -> Result<usize, PathError> {
+        let path = |fd: &OwnedFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(PathError::Io);
+        let components = |path: PathBuf| path.components().count();
+        Ok(components(path(dir)?).saturating_sub(components(path(&self.dir)?)))
     }
 }
 

@@ -202,6 +202,58 @@ fn bombs_are_bounded_in_bytes_and_entries() {
     assert!(matches!(error, ImageError::TooLarge { .. }), "{error}");
 }
 
+/// An archive that has no end: the header, and zeros.
+fn endless_header(kind: EntryType) -> impl Read {
+    let mut header = Tar::header(kind, "././@LongLink", 16 << 30, 0o644);
+    header.set_cksum();
+    io::Cursor::new(header.as_bytes().to_vec()).chain(io::repeat(b'x'))
+}
+
+#[test]
+fn what_describes_an_entry_is_bounded_before_it_is_read() {
+    for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
+        let into = tempfile::tempdir().unwrap();
+        let mut read = Hashing::new(endless_header(kind));
+        let error = entry::extract_all(&mut read, into.path(), "l", &Settings::default()).unwrap_err();
+        assert!(matches!(error, ImageError::TooLarge { limit: 1_048_576, .. }), "{kind:?}: {error}");
+        assert!(read.count() <= 1 << 20, "{kind:?}: {} bytes were read", read.count());
+    }
+}
+
+#[test]
+fn long_names_and_attributes_within_the_limit_are_taken_also_after_content_that_nobody_reads() {
+    let bench = Bench::new();
+    let long = format!("{}/{}", "d".repeat(200), "f".repeat(200));
+    // A directory with content, as no sane archive has: it is not the next entry's.
+    let start = Tar::default().push(Tar::header(EntryType::Directory, "odd", 2 << 20, 0o755), &vec![0; 2 << 20]);
+    let mut name = Tar::header(EntryType::GNULongName, "././@LongLink", long.len() as u64 + 1, 0o644);
+    name.set_cksum();
+    let tar = start.push(name, format!("{long}\0").as_bytes()).file("short", "content").end();
+    let layer = bench.unpack(&tar).unwrap();
+    assert_eq!(std::fs::read_to_string(layer.join(long)).unwrap(), "content");
+}
+
+#[test]
+fn paths_are_bounded_in_length_and_depth_also_through_links() {
+    let long = |name: String| {
+        let mut header = Tar::header(EntryType::GNULongName, "././@LongLink", name.len() as u64, 0o644);
+        header.set_cksum();
+        Tar::default().push(header, name.as_bytes())
+    };
+    // Each link leads 40 directories deeper than the one before.
+    let deep = ["a/"; 40].concat();
+    let mut linked = Tar::default();
+    for (link, base) in [("l1", ""), ("l2", "l1/"), ("l3", "l2/")] {
+        linked = linked.dir(&format!("{base}{deep}")).symlink(link, &format!("{base}{deep}"));
+    }
+    let cases = [long("n/".repeat(2500)).file("x", "").end(), long("a/".repeat(300)).dir("x").end(), linked.end()];
+    let settings = Settings { entry_depth: 100, ..Settings::default() };
+    for tar in cases {
+        let error = Bench::new().unpack_with(&tar, &tar, &settings).unwrap_err();
+        assert!(error.to_string().contains("beyond the limit of"), "{error}");
+    }
+}
+
 #[test]
 fn whiteouts_become_overlayfs_s() {
     let bench = Bench::new();
