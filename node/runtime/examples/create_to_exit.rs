@@ -17,6 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = OciRuntime::new(OciConfig { root: dir.clone(), shim: shim.into() })?;
     let spec = |id: String, args: &[&str]| ContainerSpec {
         log_path: dir.join("log").join(&id),
+        log_limits: None,
         id,
         labels: Default::default(),
         sandbox: Sandbox { cgroup: format!("/mizzen-create-to-exit-{}", std::process::id()), ..Sandbox::default() },

@@ -7,13 +7,18 @@ pub mod stream;
 pub mod testing;
 pub mod wasm;
 
+pub use mizzen_shim_protocol::{LogLimits, logs};
 pub use oci::{CAPABILITIES, OciConfig, OciRuntime};
 pub use spec::{ContainerSpec, Image, Mount, Process, Resources, Sandbox, Seccomp};
 pub use status::{ContainerState, ContainerStatus, Exit, Stats};
 pub use stream::{ExecSpec, Session};
 pub use wasm::{WasmConfig, WasmRuntime};
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 use async_trait::async_trait;
+use mizzen_shim_protocol::{files, record};
 use tokio::sync::watch;
 
 /// Runs containers that outlive the agent. All calls are idempotent, so that an agent that was killed at any line
@@ -69,6 +74,17 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// A counter that moves whenever some container's state may have changed: reconcile from [`Runtime::list`].
     fn changes(&self) -> watch::Receiver<u64>;
+}
+
+/// The labels of every container that a runtime keeps below `root`, for one who only wants to look.
+pub fn labels_below(root: &Path) -> Vec<BTreeMap<String, String>> {
+    #[derive(serde::Deserialize)]
+    struct Labelled {
+        labels: BTreeMap<String, String>,
+    }
+    let directories = std::fs::read_dir(root.join("containers")).into_iter().flatten().flatten();
+    let read = |path: PathBuf| record::read::<Labelled>(&path.join(files::CONTAINER)).ok().flatten();
+    directories.filter_map(|entry| Some(read(entry.path())?.labels)).collect()
 }
 
 #[derive(Debug, thiserror::Error)]

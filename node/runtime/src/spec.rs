@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use mizzen_shim_protocol::LogLimits;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub struct ContainerSpec {
     pub resources: Resources,
     /// CRI log format, appended to.
     pub log_path: PathBuf,
+    /// Without limits, one file without end.
+    pub log_limits: Option<LogLimits>,
 }
 
 /// What the containers of a pod share.

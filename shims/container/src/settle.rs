@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mizzen_shim_protocol::{Control, ExitRecord, PROTOCOL_VERSION, Reply, RunningRecord, StartReply, State, files};
+use mizzen_shim_protocol::{Control, ExitRecord, PROTOCOL_VERSION, Reply, RunningRecord, StartReply, State, files, record};
+use mizzen_shim_supervisor::clock;
 use mizzen_shim_supervisor::log::Stream;
-use mizzen_shim_supervisor::{clock, record};
 
 use crate::cgroup::Cgroup;
 use crate::client::Role;

@@ -82,7 +82,7 @@ impl Shim {
         let listener = UnixListener::bind(files::SOCKET)?;
         listener.set_nonblocking(true)?;
         let reaper = Reaper::new()?;
-        let log = Log::open(&info.log_path)?;
+        let log = Log::open(&info.log_path, info.log_limits)?;
         let console = if info.terminal { Some(Console::new(dir, "console.sock")?) } else { None };
         let (stdio, mut init) = streams(console, info.stdin)?;
         init.launch = Some(launch::init(dir, &info, stdio)?);

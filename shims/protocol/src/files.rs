@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::logs::LogLimits;
 use crate::version::Version;
 
 /// Written by the agent before the shim is started: [`ContainerFile`].
@@ -27,6 +28,9 @@ pub struct ContainerFile {
     /// The root file system's layers, the lowest first.
     pub layers: Vec<PathBuf>,
     pub log_path: PathBuf,
+    /// Without, as from an older agent, the log is one file without end.
+    #[serde(default)]
+    pub log_limits: Option<LogLimits>,
     pub terminal: bool,
     pub stdin: bool,
     pub stdin_once: bool,

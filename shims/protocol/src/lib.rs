@@ -5,12 +5,15 @@
 
 pub mod files;
 pub mod frame;
+pub mod logs;
 pub mod message;
+pub mod record;
 pub mod version;
 pub mod wasm;
 
 pub use files::{CgroupDirectory, ContainerFile, ExitRecord, RunningRecord, StartReply};
 pub use frame::{Decoder, Frame, FrameError, Kind, MAX_FRAME, encode};
+pub use logs::LogLimits;
 pub use message::{Call, Control, Reply, Request, State};
 pub use version::{PROTOCOL_VERSION, Version};
 pub use wasm::{Preopen, WasmStart};

@@ -4,4 +4,3 @@ pub mod clock;
 pub mod daemon;
 pub mod log;
 pub mod reap;
-pub mod record;

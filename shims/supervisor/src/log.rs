@@ -4,6 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use mizzen_shim_protocol::LogLimits;
+use mizzen_shim_protocol::logs::{numbered, rotated};
+
 use crate::clock;
 
 /// The longest piece of a line in one entry, as container engines have it; longer lines become several `P` entries and
@@ -76,11 +79,17 @@ impl Lines {
     }
 }
 
-/// Appends both streams of a container to its log file.
+/// Appends both streams of a container to its log file, and goes on in a new one when that has its size: whoever writes the
+/// log lives as long as the container, which an agent that would do it does not.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
     file: File,
+    limits: Option<LogLimits>,
+    /// Bytes of the file.
+    size: u64,
+    /// A size that is not to be gone beyond.
+    most: u64,
     stdout: Lines,
     stderr: Lines,
     entries: Vec<u8>,
@@ -89,14 +98,23 @@ pub struct Log {
 impl Log {
     /// # Errors
     /// When the file cannot be opened.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_path_buf(), ..Self::from_file(open(path)?) })
+    pub fn open(path: &Path, limits: Option<LogLimits>) -> io::Result<Self> {
+        let mut log = Self { path: path.to_path_buf(), limits, ..Self::from_file(open(path)?) };
+        log.measure()?;
+        Ok(log)
     }
 
-    /// For a process that may not open the file itself: [`Log::replace`] takes the place of [`Log::reopen`].
+    /// For a process that may not open the file itself: [`Log::replace`] takes the place of [`Log::reopen`], and of
+    /// rotation.
     pub fn from_file(file: File) -> Self {
         let (stdout, stderr) = (Lines::new(Stream::Stdout), Lines::new(Stream::Stderr));
-        Self { path: PathBuf::new(), file, stdout, stderr, entries: Vec::new() }
+        Self { path: PathBuf::new(), file, limits: None, size: 0, most: u64::MAX, stdout, stderr, entries: Vec::new() }
+    }
+
+    fn measure(&mut self) -> io::Result<()> {
+        self.size = self.file.metadata()?.len();
+        self.most = self.limits.map_or(u64::MAX, |limits| limits.max_bytes);
+        Ok(())
     }
 
     /// Goes on in another file.
@@ -110,7 +128,12 @@ impl Log {
     /// When the file cannot be opened; the old one stays in use.
     pub fn reopen(&mut self) -> io::Result<()> {
         self.file = open(&self.path)?;
-        Ok(())
+        self.measure()
+    }
+
+    fn rotate(&mut self, limits: LogLimits) -> io::Result<()> {
+        self.file = rotate(&self.path, limits.max_files)?;
+        self.measure()
     }
 
     /// # Errors
@@ -134,7 +157,19 @@ impl Log {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let written = if self.entries.is_empty() { Ok(()) } else { self.file.write_all(&self.entries) };
+        let mut written = Ok(());
+        if !self.entries.is_empty() {
+            let added = self.entries.len() as u64;
+            if let Some(limits) = self.limits.filter(|_| self.size > 0 && self.size + added > self.most) {
+                written = self.rotate(limits);
+                if written.is_err() {
+                    // The log goes on in the old file; trying again with every line would help nobody.
+                    self.most = self.size.saturating_add(limits.max_bytes);
+                }
+            }
+            self.size += added;
+            written = self.file.write_all(&self.entries).and(written);
+        }
         if self.entries.capacity() > 4096 {
             self.entries = Vec::new();
         } else {
@@ -149,6 +184,28 @@ fn open(path: &Path) -> io::Result<File> {
         fs::create_dir_all(parent)?;
     }
     OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// Puts a new file in the log's place, so that there is one at every moment, and removes the oldest beyond `keep`.
+fn rotate(path: &Path, keep: u32) -> io::Result<File> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".new");
+    let file = open(Path::new(&aside))?;
+    let older = rotated(path)?;
+    match fs::hard_link(path, numbered(path, older.last().map_or(1, |(number, _)| number + 1))) {
+        // Somebody took the log away.
+        Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+        _ => {}
+    }
+    fs::rename(&aside, path)?;
+    let surplus = (older.len() + 2).saturating_sub(keep as usize);
+    for (_, old) in older.iter().take(surplus) {
+        match fs::remove_file(old) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+            _ => {}
+        }
+    }
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -195,12 +252,60 @@ mod tests {
     fn a_log_goes_on_in_a_new_file_after_a_rotation() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pod/0.log");
-        let mut log = Log::open(&path).unwrap();
+        let mut log = Log::open(&path, None).unwrap();
         log.write(Stream::Stderr, b"before\n").unwrap();
         fs::rename(&path, dir.path().join("old")).unwrap();
         log.reopen().unwrap();
         log.write(Stream::Stdout, b"after\n").unwrap();
         assert!(fs::read_to_string(dir.path().join("old")).unwrap().ends_with(" stderr F before\n"));
         assert!(fs::read_to_string(&path).unwrap().ends_with(" stdout F after\n"));
+    }
+
+    /// The texts of every entry, the oldest file first.
+    fn texts(path: &Path) -> Vec<Vec<String>> {
+        let files = rotated(path).unwrap().into_iter().map(|(_, file)| file).chain([path.to_path_buf()]);
+        files.map(|file| fs::read_to_string(file).unwrap().lines().map(|line| line[37..].to_owned()).collect()).collect()
+    }
+
+    #[test]
+    fn a_log_that_has_its_size_goes_on_in_a_new_file_and_only_the_newest_files_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        // Two of these entries fit one file.
+        let limits = LogLimits { max_bytes: 100, max_files: 3 };
+        let mut log = Log::open(&path, Some(limits)).unwrap();
+        for number in 0..5 {
+            log.write(Stream::Stdout, format!("{number}\n").as_bytes()).unwrap();
+        }
+        assert_eq!(texts(&path), [vec![" F 0", " F 1"], vec![" F 2", " F 3"], vec![" F 4"]]);
+        drop(log);
+        // The size counts on when the log is opened again.
+        let mut log = Log::open(&path, Some(limits)).unwrap();
+        for number in 5..8 {
+            log.write(Stream::Stdout, format!("{number}\n").as_bytes()).unwrap();
+        }
+        assert_eq!(texts(&path), [vec![" F 2", " F 3"], vec![" F 4", " F 5"], vec![" F 6", " F 7"]]);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn an_entry_longer_than_a_file_may_be_is_written_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let mut log = Log::open(&path, Some(LogLimits { max_bytes: 10, max_files: 2 })).unwrap();
+        log.write(Stream::Stdout, b"one\n").unwrap();
+        log.write(Stream::Stdout, b"two\n").unwrap();
+        assert_eq!(texts(&path), [[" F one"], [" F two"]]);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_rotated_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let mut log = Log::open(&path, Some(LogLimits { max_bytes: 10, max_files: 2 })).unwrap();
+        fs::create_dir_all(dir.path().join("0.log.new/occupied")).unwrap();
+        log.write(Stream::Stdout, b"one\n").unwrap();
+        log.write(Stream::Stdout, b"two\n").unwrap_err();
+        assert!(fs::read_to_string(&path).unwrap().ends_with(" stdout F two\n"));
     }
 }

@@ -52,6 +52,7 @@ async fn ours(dir: &Path, rootfs: &Path) -> anyhow::Result<(Samples, Samples)> {
         let id = format!("true-{number}");
         let spec = ContainerSpec {
             log_path: dir.join("log").join(&id),
+            log_limits: None,
             id: id.clone(),
             labels: Default::default(),
             sandbox: Sandbox { cgroup: cgroup.clone(), ..Sandbox::default() },

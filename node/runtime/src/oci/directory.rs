@@ -6,11 +6,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use mizzen_shim_protocol::record::{read, write_atomically};
 use mizzen_shim_protocol::{ContainerFile, ExitRecord, RunningRecord, files};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 #[derive(Clone, Debug)]
 pub(super) struct Directory(PathBuf);
@@ -28,8 +27,8 @@ impl Directory {
     pub(super) fn prepare(&self, file: &ContainerFile, config: &oci_spec::runtime::Spec) -> io::Result<File> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         let lock = self.lock()?.ok_or_else(|| io::Error::from(io::ErrorKind::ResourceBusy))?;
-        write(&self.0.join("config.json"), config)?;
-        write(&self.0.join(files::CONTAINER), file)?;
+        write_atomically(&self.0.join("config.json"), config)?;
+        write_atomically(&self.0.join(files::CONTAINER), file)?;
         Ok(lock)
     }
 
@@ -65,7 +64,7 @@ impl Directory {
     }
 
     pub(super) fn write_exit(&self, record: &ExitRecord) -> io::Result<()> {
-        write(&self.0.join(files::EXIT), record)
+        write_atomically(&self.0.join(files::EXIT), record)
     }
 
     /// What the shim had to complain about.
@@ -98,19 +97,4 @@ impl Directory {
         }
         fs::remove_dir_all(&self.0)
     }
-}
-
-fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(err) => Err(err),
-    }
-}
-
-/// Whole or not at all.
-fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    fs::write(&temporary, serde_json::to_vec(value)?)?;
-    fs::rename(temporary, path)
 }

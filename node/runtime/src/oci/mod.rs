@@ -92,6 +92,11 @@ impl OciRuntime {
                     directory.remove()?;
                     continue;
                 }
+                // A power cut came before the file was on the disk; nothing of the container is left but files.
+                Err(err) if err.kind() == io::ErrorKind::UnexpectedEof && !directory.shim_lives() => {
+                    directory.remove()?;
+                    continue;
+                }
                 Err(err) => {
                     tracing::warn!(container = id, %err, "its directory cannot be read; left alone");
                     continue;
@@ -148,6 +153,7 @@ impl OciRuntime {
             labels: spec.labels.clone(),
             layers: layers.clone(),
             log_path: spec.log_path.clone(),
+            log_limits: spec.log_limits,
             terminal: spec.process.terminal,
             stdin: spec.process.stdin,
             stdin_once: spec.process.stdin_once,

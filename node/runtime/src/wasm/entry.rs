@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mizzen_shim_protocol::record::{read, write_atomically};
 use mizzen_shim_protocol::{Call, ExitRecord, Reply, State, files};
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -41,7 +41,7 @@ impl Record {
 
     pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        write(&directory.join(files::CONTAINER), self)
+        write_atomically(&directory.join(files::CONTAINER), self)
     }
 }
 
@@ -131,7 +131,7 @@ impl Entry {
 
     fn record_exit(&self, exit: &ExitRecord) {
         let purged = self.purged.lock();
-        if !*purged && let Err(err) = write(&self.directory.join(files::EXIT), exit) {
+        if !*purged && let Err(err) = write_atomically(&self.directory.join(files::EXIT), exit) {
             tracing::warn!(container = self.id, %err, "its end cannot be recorded");
         }
     }
@@ -203,21 +203,6 @@ impl Entry {
 pub(super) fn exited(record: ExitRecord) -> Exit {
     let ExitRecord { code, signal, reason, message, started_at, finished_at } = record;
     Exit { code, signal, reason, message, started_at, finished_at }
-}
-
-fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(err) => Err(err),
-    }
-}
-
-/// Whole or not at all.
-fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    fs::write(&temporary, serde_json::to_vec(value)?)?;
-    fs::rename(temporary, path)
 }
 
 /// RFC 3339, UTC.

@@ -92,6 +92,7 @@ impl Node {
             mounts: Vec::new(),
             resources: Resources::default(),
             log_path: self.dir.path().join("logs").join(id),
+            log_limits: None,
         }
     }
 

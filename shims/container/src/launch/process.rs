@@ -62,7 +62,7 @@ pub(crate) fn exec(dir: &Path, info: &ContainerFile, exec: &Exec, stdio: Stdio) 
         let spec = Spec::load(dir.join("config.json")).map_err(|err| Failure::start(explain(&err)))?;
         let (process, confinement) = exec_process(&spec, exec).map_err(Failure::start)?;
         let file = dir.join(format!("exec-{}.json", exec.number));
-        mizzen_shim_supervisor::record::write_atomically(&file, &process).map_err(|err| Failure::start(err.to_string()))?;
+        mizzen_shim_protocol::record::write_atomically(&file, &process).map_err(|err| Failure::start(err.to_string()))?;
         let started = builder(dir, info, notes, confinement, stdio).and_then(|builder| {
             let tenant = builder.as_tenant().with_process(Some(&file)).with_detach(true);
             tenant.build().map_err(|err| explain(&err))

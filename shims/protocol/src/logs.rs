@@ -1,0 +1,59 @@
+//! The files of a container's log. The newest has the log's own name; older ones have a rising number behind it
+//! (`0.log.7`), so that their order does not depend on a clock.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// When a log goes on in a new file, and how much of it is kept (the kubelet's `containerLogMaxSize` and
+/// `containerLogMaxFiles`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLimits {
+    /// Bytes of one file.
+    pub max_bytes: u64,
+    /// The newest one included; at least two.
+    pub max_files: u32,
+}
+
+/// The name of a rotated file of the log at `path`.
+pub fn numbered(path: &Path, number: u64) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// The rotated files of the log at `path` with their numbers, the oldest first.
+///
+/// # Errors
+/// When the log's directory cannot be read.
+pub fn rotated(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let entry_name = entry.file_name();
+        let number = entry_name.to_str().and_then(|entry| entry.strip_prefix(name)?.strip_prefix('.')?.parse().ok());
+        found.extend(number.map(|number| (number, entry.path())));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotated_files_are_found_in_the_order_of_their_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("0.log");
+        for name in ["0.log", "0.log.10", "0.log.9", "0.log.new", "1.log.3", "10.log.4"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(rotated(&log).unwrap(), [(9, numbered(&log, 9)), (10, numbered(&log, 10))]);
+    }
+}
