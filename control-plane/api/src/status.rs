@@ -120,6 +120,20 @@ impl Status {
         Self::new(Reason::BadRequest, message)
     }
 
+    /// 422 that names every wrong field. `kind` has its group behind a dot, where it has one.
+    pub fn invalid(kind: &str, name: &str, causes: Vec<Cause>) -> Self {
+        let mut lines: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let list = match lines.len() {
+            1 => lines.remove(0),
+            _ => format!("[{}]", lines.join(", ")),
+        };
+        let mut status = Self::new(Reason::Invalid, format!("{kind} \"{name}\" is invalid: {list}"));
+        let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
+        status.details =
+            Details { name: name.to_owned(), group: group.to_owned(), kind: kind.to_owned(), causes, ..Details::default() };
+        status
+    }
+
     pub fn internal(message: impl std::fmt::Display) -> Self {
         Self::new(Reason::InternalError, format!("Internal error occurred: {message}"))
     }

@@ -12,17 +12,7 @@ pub(crate) fn invalid(descriptor: &ResourceDescriptor, name: &str, causes: Vec<C
         "" => descriptor.kind.to_string(),
         group => format!("{}.{group}", descriptor.kind),
     };
-    let mut lines: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
-    let list = match lines.len() {
-        1 => lines.remove(0),
-        _ => format!("[{}]", lines.join(", ")),
-    };
-    let mut status = Status::new(Reason::Invalid, format!("{kind} \"{name}\" is invalid: {list}"));
-    status.details.name = name.to_owned();
-    status.details.group = descriptor.group.to_string();
-    status.details.kind = descriptor.kind.to_string();
-    status.details.causes = causes;
-    status
+    Status::invalid(&kind, name, causes)
 }
 
 /// One cause of a refusal; `field` is empty where no field is to blame.
