@@ -4,6 +4,7 @@ mod config_map;
 mod downward_api;
 mod empty_dir;
 mod host_path;
+mod keyed;
 mod projected;
 mod secret;
 

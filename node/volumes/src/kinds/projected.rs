@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Volume, VolumeProjection};
 
+use super::keyed::Source;
 use super::{Kind, Setup, config_map, downward_api, publish, secret};
 use crate::VolumeError;
 use crate::payload::{DEFAULT_MODE, File, Payload, check_path, mode};
@@ -30,11 +31,14 @@ impl Kind for ProjectedVolumes {
 
 async fn files(setup: &Setup<'_>, projection: &VolumeProjection, default_mode: u32) -> Result<Payload, VolumeError> {
     if let Some(source) = &projection.config_map {
-        return config_map::files(setup, &source.name, source.items.as_deref(), default_mode, source.optional.unwrap_or(false))
-            .await;
+        let optional = source.optional.unwrap_or(false);
+        let source = Source { name: &source.name, items: source.items.as_deref(), default_mode, optional };
+        return config_map::files(setup, &source).await;
     }
     if let Some(source) = &projection.secret {
-        return secret::files(setup, &source.name, source.items.as_deref(), default_mode, source.optional.unwrap_or(false)).await;
+        let optional = source.optional.unwrap_or(false);
+        let source = Source { name: &source.name, items: source.items.as_deref(), default_mode, optional };
+        return secret::files(setup, &source).await;
     }
     if let Some(source) = &projection.downward_api {
         return downward_api::files(setup, source.items.as_deref().unwrap_or_default(), default_mode);
