@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use mizzen_agent::{LogLimits, Thresholds};
+use mizzen_api::quantity::Quantity;
 use serde::Deserialize;
 
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +37,17 @@ pub struct File {
     pub kubeconfig: Option<PathBuf>,
     /// The node's name; the host name when left out.
     pub node_name: Option<String>,
+    /// A quantity of bytes.
+    #[serde(rename = "containerLogMaxSize")]
+    pub log_max_size: Option<String>,
+    #[serde(rename = "containerLogMaxFiles")]
+    pub log_max_files: Option<u32>,
+    #[serde(rename = "imageGCHighThresholdPercent")]
+    pub image_gc_high: Option<u8>,
+    #[serde(rename = "imageGCLowThresholdPercent")]
+    pub image_gc_low: Option<u8>,
+    /// A quantity of bytes.
+    pub max_image_layer_size: Option<String>,
 }
 
 /// The flags of `mizzen up`, each before its field in the file.
@@ -64,9 +77,21 @@ pub struct Config {
     pub api_address: SocketAddr,
     pub kubeconfig: PathBuf,
     pub node_name: String,
+    pub node: NodeLimits,
+}
+
+/// What containers and images may take of the node's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeLimits {
+    pub log: LogLimits,
+    pub image_gc: Thresholds,
+    /// Bytes, unpacked.
+    pub image_layer: u64,
 }
 
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/mizzen";
+/// As the kubelet has them.
+const LOG_LIMITS: LogLimits = LogLimits { max_bytes: 10 << 20, max_files: 5 };
 const DEFAULT_API_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 6443);
 
 impl Config {
@@ -81,6 +106,7 @@ impl Config {
     }
 
     fn resolve(flags: Flags, file: File, host_name: impl FnOnce() -> Option<String>) -> Result<Self, ConfigError> {
+        let node = NodeLimits::resolve(&file)?;
         let data_dir = flags.data_dir.or(file.data_dir).unwrap_or_else(|| DEFAULT_DATA_DIR.into());
         if !data_dir.is_absolute() {
             let why = format!("{} is not an absolute path", data_dir.display());
@@ -93,11 +119,42 @@ impl Config {
             return Err(ConfigError::Invalid { field: "nodeName", why });
         }
         Ok(Self {
+            node,
             api_address: flags.api_address.or(file.api_address).unwrap_or(DEFAULT_API_ADDRESS),
             kubeconfig: flags.kubeconfig.or(file.kubeconfig).unwrap_or_else(|| data_dir.join("kubeconfig")),
             data_dir,
             node_name,
         })
+    }
+}
+
+impl NodeLimits {
+    fn resolve(file: &File) -> Result<Self, ConfigError> {
+        let bytes = |field: &'static str, text: &Option<String>, default: u64| {
+            let Some(text) = text else { return Ok(default) };
+            let amount = text.parse::<Quantity>().ok().and_then(|quantity| u64::try_from(quantity.value()).ok());
+            let why = || format!("{text:?} is no quantity of bytes above 0, such as 10Mi");
+            amount.filter(|bytes| *bytes > 0).ok_or_else(|| ConfigError::Invalid { field, why: why() })
+        };
+        let max_files = file.log_max_files.unwrap_or(LOG_LIMITS.max_files);
+        if max_files < 2 {
+            let why = format!("{max_files} is too few: at least 2, or every rotation would lose all");
+            return Err(ConfigError::Invalid { field: "containerLogMaxFiles", why });
+        }
+        let max_bytes = bytes("containerLogMaxSize", &file.log_max_size, LOG_LIMITS.max_bytes)?;
+        let defaults = Thresholds::default();
+        let image_gc =
+            Thresholds { high: file.image_gc_high.unwrap_or(defaults.high), low: file.image_gc_low.unwrap_or(defaults.low) };
+        if image_gc.high > 100 {
+            let why = format!("{} is more than 100 percent", image_gc.high);
+            return Err(ConfigError::Invalid { field: "imageGCHighThresholdPercent", why });
+        }
+        if image_gc.low >= image_gc.high {
+            let why = format!("{} is not below imageGCHighThresholdPercent, which is {}", image_gc.low, image_gc.high);
+            return Err(ConfigError::Invalid { field: "imageGCLowThresholdPercent", why });
+        }
+        let image_layer = bytes("maxImageLayerSize", &file.max_image_layer_size, mizzen_images::Settings::default().layer_bytes)?;
+        Ok(Self { log: LogLimits { max_bytes, max_files }, image_gc, image_layer })
     }
 }
 
@@ -131,6 +188,32 @@ mod tests {
         assert_eq!(config.node_name, "from-file");
         assert_eq!(config.kubeconfig, Path::new("/b/kubeconfig"));
         assert_eq!(config.api_address, DEFAULT_API_ADDRESS);
+    }
+
+    #[test]
+    fn the_nodes_limits_are_the_kubelets_unless_told_otherwise() {
+        let resolve = |text: &str| {
+            let file: File = serde_yaml_ng::from_str(text).expect("parses");
+            Config::resolve(flags(), file, || Some("n".into())).map(|config| config.node).map_err(|error| error.to_string())
+        };
+        let default = resolve("{}").expect("is valid");
+        assert_eq!((default.log, default.image_gc), (LOG_LIMITS, Thresholds { high: 85, low: 80 }));
+        let text = "containerLogMaxSize: 1Mi\ncontainerLogMaxFiles: 2\nimageGCHighThresholdPercent: 50\n\
+            imageGCLowThresholdPercent: 40\nmaxImageLayerSize: 2Gi\n";
+        let own = resolve(text).expect("is valid");
+        assert_eq!(own.log, LogLimits { max_bytes: 1 << 20, max_files: 2 });
+        assert_eq!((own.image_gc, own.image_layer), (Thresholds { high: 50, low: 40 }, 2 << 30));
+        for (text, field) in [
+            ("containerLogMaxSize: some", "containerLogMaxSize: \"some\""),
+            ("containerLogMaxSize: \"0\"", "containerLogMaxSize: \"0\""),
+            ("containerLogMaxFiles: 1", "containerLogMaxFiles: 1"),
+            ("imageGCHighThresholdPercent: 101", "imageGCHighThresholdPercent: 101"),
+            ("imageGCLowThresholdPercent: 85", "imageGCLowThresholdPercent: 85"),
+            ("maxImageLayerSize: -1Gi", "maxImageLayerSize: \"-1Gi\""),
+        ] {
+            let error = resolve(text).expect_err("is wrong");
+            assert!(error.starts_with(field), "{error}");
+        }
     }
 
     #[test]

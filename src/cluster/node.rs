@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use mizzen_agent::{Agent, AgentConfig, Runtimes};
 use mizzen_apiserver::auth::Identity;
-use mizzen_images::ImageStore;
+use mizzen_images::{ImageStore, Settings};
 use mizzen_network::{Network, NetworkConfig};
 use mizzen_runtime::oci::{OciConfig, OciRuntime};
 use mizzen_runtime::wasm::{WasmConfig, WasmRuntime};
@@ -68,12 +68,13 @@ impl Node {
             Err(_) => TcpListener::bind(SocketAddr::new(address, 0)).await.with_context(|| format!("listen on {address}"))?,
         };
         let identity = Identity::component(&format!("system:node:{}", config.node_name), &["system:nodes"]);
+        let images = Settings { layer_bytes: config.node.image_layer, ..Settings::default() };
         let agent = Agent::start(
             AgentConfig {
                 node_name: config.node_name.clone(),
                 client: control_plane.client(identity),
                 runtimes: Runtimes { container: container_runtime(data)?, wasm: Some(wasm_runtime(data)?) },
-                images: ImageStore::open(data.images()).context("open the image store")?,
+                images: ImageStore::open_with(data.images(), images).context("open the image store")?,
                 network,
                 data_dir: data.node(),
                 cluster: data.cluster().to_owned(),
@@ -81,6 +82,8 @@ impl Node {
                 listener,
                 tls: control_plane.pki.node(&config.node_name, &[address], control_plane.clock.now())?,
                 clock: control_plane.clock.clone(),
+                log_limits: config.node.log,
+                image_gc: config.node.image_gc,
             },
             cancel,
         )

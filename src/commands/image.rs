@@ -20,7 +20,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List the node's images
+    /// List the node's images, and how many containers are of each
     Ls,
     /// Fetch an image from its registry
     Pull {
@@ -95,9 +95,21 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         println!("{}", build.run()?);
         return Ok(());
     }
-    let store = ImageStore::open(DataDir::create(&args.data_dir)?.images())?;
+    let data = DataDir::create(&args.data_dir)?;
+    let store = ImageStore::open(data.images())?;
     match args.command {
-        Command::Ls => store.list().iter().for_each(|image| println!("{}", line(image))),
+        Command::Ls => {
+            let containers = used(&data);
+            for image in store.list() {
+                let used = containers.iter().filter(|digest| **digest == image.digest).count();
+                let used = match used {
+                    0 => "unused".to_owned(),
+                    1 => "1 container".to_owned(),
+                    many => format!("{many} containers"),
+                };
+                println!("{}  {used}", line(&image));
+            }
+        }
         Command::Pull { reference, login } => {
             let image = store.pull(&reference, &login.credentials(), Some(Bars::shared())).await?;
             println!("{}", line(&image));
@@ -132,6 +144,12 @@ impl Build {
             }
         })
     }
+}
+
+/// The digest of the image of every container of the node, whether a cluster runs or not.
+fn used(data: &DataDir) -> Vec<String> {
+    let labels = [data.containers(), data.wasm()].into_iter().flat_map(|root| mizzen_runtime::labels_below(&root));
+    labels.filter_map(|labels| Some(labels.get(mizzen_agent::IMAGE_ID_LABEL)?.rsplit_once('@')?.1.to_owned())).collect()
 }
 
 fn line(image: &Image) -> String {

@@ -10,9 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::AgentConfig;
 use crate::error::AgentError;
-use crate::node::{capacity, lease, register};
+use crate::logs::watch::Watches;
+use crate::node::{capacity, image_gc, lease, register};
 use crate::node_api;
 use crate::pod::manager::{self, Pods};
+use crate::pod::sources::Sources;
 use crate::shared::Shared;
 
 /// A running agent.
@@ -40,6 +42,7 @@ impl Agent {
         let port = config.listener.local_addr().map_err(io("read the port of", &data_dir))?.port();
         let recorder = Recorder::start(config.client.clone(), config.clock.clone(), "kubelet", &config.node_name);
         let shared = Arc::new(Shared {
+            sources: Sources::new(config.client.clone()),
             volumes: VolumeManager::new(data_dir.join("sandboxes"), config.client.clone()),
             capacity: capacity::read(&data_dir),
             node_name: config.node_name,
@@ -52,6 +55,9 @@ impl Agent {
             clock: config.clock,
             data_dir,
             recorder,
+            log_limits: config.log_limits,
+            image_gc: config.image_gc,
+            log_watches: Watches::start(),
         });
         let pods = Arc::new(Pods::default());
         let (ready_sender, ready) = watch::channel(false);
@@ -61,6 +67,7 @@ impl Agent {
                 () = cancel.cancelled() => {}
                 () = register::run(shared.clone(), port, ready_sender) => {}
                 () = lease::run(shared.clone()) => {}
+                () = image_gc::run(shared.clone(), pods.clone()) => {}
                 () = manager::run(shared.clone(), pods.clone(), cancel.clone()) => {}
                 () = api => {}
             }

@@ -8,8 +8,10 @@ use mizzen_client::Client;
 use mizzen_images::ImageStore;
 use mizzen_network::Network;
 use mizzen_reconcile::Clock;
-use mizzen_runtime::Runtime;
+use mizzen_runtime::{LogLimits, Runtime};
 use tokio::net::TcpListener;
+
+use crate::node::image_gc::Thresholds;
 
 pub struct AgentConfig {
     pub node_name: String,
@@ -29,6 +31,8 @@ pub struct AgentConfig {
     /// Demands client certificates of the API server's authority.
     pub tls: Arc<rustls::ServerConfig>,
     pub clock: Arc<dyn Clock>,
+    pub log_limits: LogLimits,
+    pub image_gc: Thresholds,
 }
 
 /// Which runtime runs what.

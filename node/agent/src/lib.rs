@@ -20,3 +20,6 @@ mod spec;
 pub use agent::Agent;
 pub use config::{AgentConfig, Runtimes};
 pub use error::AgentError;
+pub use mizzen_runtime::LogLimits;
+pub use node::image_gc::Thresholds;
+pub use pod::labels::IMAGE_ID as IMAGE_ID_LABEL;

@@ -10,11 +10,14 @@ use mizzen_client::Client;
 use mizzen_images::ImageStore;
 use mizzen_network::Network;
 use mizzen_reconcile::{Clock, Recorder};
-use mizzen_runtime::Runtime;
+use mizzen_runtime::{LogLimits, Runtime};
 use mizzen_volumes::{PodContext, VolumeManager};
 
 use crate::config::Runtimes;
+use crate::logs::watch::Watches;
 use crate::node::capacity::Capacity;
+use crate::node::image_gc::Thresholds;
+use crate::pod::sources::Sources;
 
 pub(crate) struct Shared {
     pub(crate) node_name: String,
@@ -26,9 +29,13 @@ pub(crate) struct Shared {
     pub(crate) images: Arc<ImageStore>,
     pub(crate) network: Arc<Network>,
     pub(crate) volumes: VolumeManager,
+    pub(crate) sources: Arc<Sources>,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) capacity: Capacity,
+    pub(crate) log_limits: LogLimits,
+    pub(crate) image_gc: Thresholds,
+    pub(crate) log_watches: Watches,
 }
 
 impl Shared {

@@ -1,53 +1,93 @@
-//! Taking away what no image needs.
+//! Taking away what no image needs, and images that nobody uses.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::blobs::{Paths, io, remove_file};
 use crate::load::{self, Plan};
 use crate::refs::{self, Ref};
 use crate::{ImageError, Removed};
 
-/// Names of files that stay.
-#[derive(Default)]
-struct Needed {
-    blobs: BTreeSet<String>,
-    layers: BTreeSet<String>,
+/// What a collection may take.
+#[derive(Clone, Debug)]
+pub struct Collect {
+    /// Ids of images, or digests of their manifests, that stay.
+    pub in_use: BTreeSet<String>,
+    /// Images go, the least recently used first, until this many bytes are free. [`u64::MAX`] takes all.
+    pub bytes: u64,
+    /// What was pulled or used since then stays.
+    pub unused_since: SystemTime,
+}
+
+/// An image under all its names.
+struct Candidate {
+    references: Vec<String>,
+    last_used: SystemTime,
+    content: BTreeSet<PathBuf>,
+    in_use: bool,
 }
 
 /// Blocks. Nothing may be on its way in.
-pub(crate) fn collect(paths: &Paths, in_use: &BTreeSet<String>) -> Result<Removed, ImageError> {
+pub(crate) fn collect(paths: &Paths, wanted: &Collect) -> Result<Removed, ImageError> {
     let mut removed = Removed::default();
-    let mut needed = Needed::default();
-    for entry in refs::list(paths) {
-        let id = load::manifest_of(paths, &entry.manifest, &entry.reference).map(|m| m.config.digest.to_string());
-        match id {
-            Ok(id) if in_use.contains(&id) => need(paths, &entry, &mut needed)?,
-            _ => {
-                refs::remove(paths, &entry.reference)?;
-                removed.images.push(entry.reference);
-            }
+    let mut images = candidates(paths, wanted);
+    // What a removed name or a broken pull left goes first: it is nobody's.
+    removed.bytes += sweep(paths, &images)?;
+    // The least recently used one last, where it is taken from.
+    images.sort_by_key(|image| std::cmp::Reverse(image.last_used));
+    while removed.bytes < wanted.bytes {
+        let unused = |image: &Candidate| !image.in_use && image.last_used <= wanted.unused_since;
+        let Some(index) = images.iter().rposition(unused) else { break };
+        let image = images.remove(index);
+        for reference in &image.references {
+            refs::remove(paths, reference)?;
         }
-    }
-    for (dir, keep) in [(paths.blobs(), &needed.blobs), (paths.layers(), &needed.layers)] {
-        for file in std::fs::read_dir(&dir).map_err(io("read", &dir))? {
-            let file = file.map_err(io("read", &dir))?;
-            if !file.file_name().to_str().is_some_and(|name| keep.contains(name)) {
-                removed.bytes += remove(paths, &file.path())?;
-            }
-        }
+        removed.images.extend(image.references);
+        removed.bytes += sweep(paths, &images)?;
     }
     Ok(removed)
 }
 
-fn need(paths: &Paths, entry: &Ref, needed: &mut Needed) -> Result<(), ImageError> {
+fn candidates(paths: &Paths, wanted: &Collect) -> Vec<Candidate> {
+    let mut by_manifest: BTreeMap<String, Candidate> = BTreeMap::new();
+    for entry in refs::list(paths) {
+        let last_used = refs::last_used(paths, &entry.reference).unwrap_or(SystemTime::UNIX_EPOCH);
+        let image = by_manifest.entry(entry.manifest.to_string()).or_insert_with(|| {
+            // One whose manifest cannot be read is of no use to anybody.
+            let (id, content) = content(paths, &entry).unwrap_or_default();
+            let in_use = wanted.in_use.contains(&id) || wanted.in_use.contains(&entry.manifest.to_string());
+            Candidate { references: Vec::new(), last_used, content, in_use }
+        });
+        image.last_used = image.last_used.max(last_used);
+        image.references.push(entry.reference);
+    }
+    by_manifest.into_values().collect()
+}
+
+/// The image's id, and the files and directories that it needs.
+fn content(paths: &Paths, entry: &Ref) -> Result<(String, BTreeSet<PathBuf>), ImageError> {
     let manifest = load::manifest_of(paths, &entry.manifest, &entry.reference)?;
     let blobs = [&entry.manifest, &manifest.config.digest].into_iter().chain(manifest.layers.iter().map(|l| &l.digest));
-    needed.blobs.extend(blobs.map(|d| d.hex().to_owned()));
+    let mut content: BTreeSet<PathBuf> = blobs.map(|digest| paths.blob(digest)).collect();
     if let Plan::Layers { layers, .. } = load::plan(&entry.reference, &manifest, &paths.read(&manifest.config.digest)?)? {
-        needed.layers.extend(layers.iter().map(|(_, diff_id)| diff_id.hex().to_owned()));
+        content.extend(layers.iter().map(|(_, diff_id)| paths.layer(diff_id)));
     }
-    Ok(())
+    Ok((manifest.config.digest.to_string(), content))
+}
+
+/// Removes what none of the images needs; answers the bytes that went.
+fn sweep(paths: &Paths, images: &[Candidate]) -> Result<u64, ImageError> {
+    let mut bytes = 0;
+    for dir in [paths.blobs(), paths.layers()] {
+        for file in std::fs::read_dir(&dir).map_err(io("read", &dir))? {
+            let path = file.map_err(io("read", &dir))?.path();
+            if !images.iter().any(|image| image.content.contains(&path)) {
+                bytes += remove(paths, &path)?;
+            }
+        }
+    }
+    Ok(bytes)
 }
 
 /// Answers the bytes that went.

@@ -28,6 +28,7 @@ mod user;
 
 pub use credentials::Credentials;
 pub use error::ImageError;
+pub use gc::Collect;
 pub use image::{ContainerImage, Image, ImageConfig, ImageKind, WasmImage};
 pub use progress::Progress;
 pub use reference::normalize;

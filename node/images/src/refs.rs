@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,22 @@ pub(crate) fn write(paths: &Paths, entry: &Ref) -> Result<(), ImageError> {
 
 pub(crate) fn remove(paths: &Paths, reference: &str) -> Result<(), ImageError> {
     remove_file(&path(paths, reference))
+}
+
+/// When a container last used the image under this name, or it was pulled: the time of the file, so that noting it costs
+/// nothing.
+pub(crate) fn last_used(paths: &Paths, reference: &str) -> Option<SystemTime> {
+    std::fs::metadata(path(paths, reference)).and_then(|metadata| metadata.modified()).ok()
+}
+
+/// # Errors
+/// When the file is there and its time cannot be set.
+pub(crate) fn set_last_used(paths: &Paths, reference: &str, at: SystemTime) -> Result<(), ImageError> {
+    let path = path(paths, reference);
+    match std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(at)) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(io("set the time of", &path)(e)),
+        _ => Ok(()),
+    }
 }
 
 /// In the order of references.

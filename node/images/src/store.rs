@@ -1,15 +1,16 @@
 //! The images of one node.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use nix::fcntl::{Flock, FlockArg};
 use parking_lot::Mutex;
 
 use crate::blobs::{Paths, io};
 use crate::digest::Digest;
+use crate::gc::Collect;
 use crate::install::{Install, Source, blocking};
 use crate::keyed::Keyed;
 use crate::refs::{self, Ref};
@@ -192,17 +193,30 @@ impl ImageStore {
         crate::push::push(self, source, target, credentials, progress).await
     }
 
-    /// Removes images whose ids are not `in_use`, and content that no image needs. Waits for pulls that run.
+    /// Removes images that nobody uses, and content that no image needs. Waits for pulls that run.
     ///
     /// # Errors
     /// When a file cannot be removed.
-    pub async fn gc(self: &Arc<Self>, in_use: &BTreeSet<String>) -> Result<Removed, ImageError> {
-        let (store, in_use) = (self.clone(), in_use.clone());
+    pub async fn gc(self: &Arc<Self>, wanted: Collect) -> Result<Removed, ImageError> {
+        let store = self.clone();
         blocking(move || {
             let _alone = store.lock(FlockArg::LockExclusive)?;
-            gc::collect(&store.paths, &in_use)
+            gc::collect(&store.paths, &wanted)
         })
         .await
+    }
+
+    /// Notes that the image of this normalised reference was in use.
+    ///
+    /// # Errors
+    /// When the note cannot be written.
+    pub fn used(&self, reference: &str, at: SystemTime) -> Result<(), ImageError> {
+        refs::set_last_used(&self.paths, reference, at)
+    }
+
+    /// When the image of this normalised reference was last noted to be in use, or pulled.
+    pub fn last_used(&self, reference: &str) -> Option<SystemTime> {
+        refs::last_used(&self.paths, reference)
     }
 
     pub fn root(&self) -> &Path {

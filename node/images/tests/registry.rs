@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use mizzen_images::{Credentials, Image, ImageError, ImageKind, ImageStore, Progress, layout, resolve_user};
+use mizzen_images::{Collect, Credentials, Image, ImageError, ImageKind, ImageStore, Progress, layout, resolve_user};
 use mizzen_tests::Registry;
 use parking_lot::Mutex;
 use support::{PASSWORD, USER, ann, busybox, settings, wasm};
@@ -242,14 +243,19 @@ async fn a_moved_tag_leaves_the_old_image_known_until_nobody_uses_it() {
     assert_eq!(store.get(&old.id).unwrap().id, old.id);
     assert_eq!(layers(&new)[0], layers(&old)[0], "the unchanged layer is shared");
 
-    store.gc(&BTreeSet::from([old.id.clone(), new.id.clone()])).await.unwrap();
+    let all_but = |ids: &[&String]| Collect {
+        in_use: ids.iter().map(|id| (*id).clone()).collect(),
+        bytes: u64::MAX,
+        unused_since: SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40),
+    };
+    store.gc(all_but(&[&old.id, &new.id])).await.unwrap();
     assert!(layers(&old).iter().all(|l| l.is_dir()));
-    let removed = store.gc(&BTreeSet::from([new.id.clone()])).await.unwrap();
+    let removed = store.gc(all_but(&[&new.id])).await.unwrap();
     assert_eq!((removed.images.len(), removed.bytes > 0), (1, true));
     assert!(layers(&new).iter().all(|l| l.is_dir()) && !layers(&old)[1].exists());
     assert!(store.get(&old.id).is_none());
     assert!(store.remove(&name).unwrap() && !store.remove(&name).unwrap());
-    store.gc(&BTreeSet::new()).await.unwrap();
+    store.gc(all_but(&[])).await.unwrap();
     let left = ["layers", "blobs/sha256", "refs", "unfinished"].map(|d| std::fs::read_dir(store.root().join(d)).unwrap().count());
     assert_eq!(left, [0; 4]);
 }

@@ -7,12 +7,16 @@ use k8s_openapi::api::core::v1::Pod;
 use mizzen_api::pod_resources;
 use mizzen_api::quantity::Quantity;
 
+use super::sysctls;
 use crate::node::capacity::Capacity;
 
 /// The reason and message of a refusal. A pod that has begun before is never refused.
 pub(crate) fn admit(pod: &Pod, others: &[Arc<Pod>], capacity: &Capacity) -> Option<(String, String)> {
     if pod.status.as_ref().is_some_and(|status| status.start_time.is_some()) || pod.metadata.deletion_timestamp.is_some() {
         return None;
+    }
+    if let Some(refusal) = sysctls::refuse(pod) {
+        return Some(refusal);
     }
     let is_final =
         |pod: &Pod| matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"));

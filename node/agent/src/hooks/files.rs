@@ -9,6 +9,11 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::error::HookError;
 use crate::shared::Shared;
 
+/// Kubernetes' usual one.
+const CLUSTER_DOMAIN: &str = "cluster.local";
+/// `utsname.nodename`.
+const LONGEST_HOSTNAME: usize = 64;
+
 /// `spec.hostname`, or the pod's name; no longer than the kernel takes.
 pub(crate) fn hostname(pod: &Pod) -> String {
     let spec = pod.spec.as_ref();
@@ -16,6 +21,30 @@ pub(crate) fn hostname(pod: &Pod) -> String {
     let name = own.or(pod.metadata.name.as_deref()).unwrap_or_default();
     let cut: String = name.chars().take(63).collect();
     cut.trim_end_matches(['-', '.']).to_owned()
+}
+
+/// `<hostname>.<subdomain>.<namespace>.svc.<cluster domain>` of a pod with a subdomain.
+fn fqdn(pod: &Pod) -> Option<String> {
+    let subdomain = pod.spec.as_ref()?.subdomain.as_deref().filter(|name| !name.is_empty())?;
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    Some(format!("{}.{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}", hostname(pod)))
+}
+
+/// What the kernel calls the pod: its host name, or with `setHostnameAsFQDN` all of its name.
+///
+/// # Errors
+/// When that is longer than the kernel takes.
+pub(crate) fn kernel_hostname(pod: &Pod) -> Result<String, HookError> {
+    let whole = pod.spec.as_ref().is_some_and(|spec| spec.set_hostname_as_fqdn == Some(true));
+    match fqdn(pod).filter(|_| whole) {
+        Some(fqdn) if fqdn.len() > LONGEST_HOSTNAME => Err(HookError::Config(format!(
+            "failed to construct FQDN from pod hostname and cluster domain, FQDN {fqdn} is too long \
+             ({LONGEST_HOSTNAME} characters is the max, {} characters requested)",
+            fqdn.len()
+        ))),
+        Some(fqdn) => Ok(fqdn),
+        None => Ok(hostname(pod)),
+    }
 }
 
 pub(crate) fn dir(shared: &Shared, pod: &Pod) -> PathBuf {
@@ -30,7 +59,7 @@ pub(crate) async fn write(shared: &Shared, pod: &Pod, addresses: &[IpAddr]) -> R
     let host_resolv = tokio::fs::read_to_string("/etc/resolv.conf").await.unwrap_or_default();
     for (name, text) in [
         ("hosts", hosts(pod, addresses, host_hosts.as_deref())),
-        ("hostname", format!("{}\n", hostname(pod))),
+        ("hostname", format!("{}\n", kernel_hostname(pod)?)),
         ("resolv.conf", resolv_conf(pod, &host_resolv)),
     ] {
         let path = dir.join(name);
@@ -53,7 +82,8 @@ fn hosts(pod: &Pod, addresses: &[IpAddr], of_host: Option<&str>) -> String {
     if of_host.is_none() {
         for address in addresses {
             // Writing into a String cannot fail.
-            let _ = writeln!(text, "{address}\t{}", hostname(pod));
+            let whole = fqdn(pod).map(|fqdn| format!("{fqdn}\t")).unwrap_or_default();
+            let _ = writeln!(text, "{address}\t{whole}{}", hostname(pod));
         }
     }
     let aliases = pod.spec.as_ref().and_then(|spec| spec.host_aliases.as_deref()).unwrap_or_default();
@@ -126,6 +156,20 @@ mod tests {
         assert_eq!(resolv_conf(&default, host), "nameserver 192.0.2.1\nsearch corp.example\noptions ndots:2\n");
         let none = pod(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": config}));
         assert_eq!(resolv_conf(&none, host), "nameserver 192.0.2.9\noptions ndots:5 rotate\n");
+    }
+
+    #[test]
+    fn a_pod_with_a_subdomain_has_a_whole_name_which_is_the_hosts_if_that_is_asked_for() {
+        let named = |namespace: &str, whole: bool| -> Pod {
+            let spec = json!({"containers": [], "hostname": "db", "subdomain": "sql", "setHostnameAsFQDN": whole});
+            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": namespace}, "spec": spec})).expect("is a pod")
+        };
+        assert_eq!(kernel_hostname(&named("n", false)).expect("fits"), "db");
+        assert_eq!(kernel_hostname(&named("n", true)).expect("fits"), "db.sql.n.svc.cluster.local");
+        let address = ["10.1.2.3".parse().expect("is an address")];
+        assert!(hosts(&named("n", false), &address, None).ends_with("10.1.2.3\tdb.sql.n.svc.cluster.local\tdb\n"));
+        let error = kernel_hostname(&named(&"n".repeat(50), true)).expect_err("is too long").to_string();
+        assert!(error.contains("is too long (64 characters is the max, 75 characters requested)"), "{error}");
     }
 
     #[test]

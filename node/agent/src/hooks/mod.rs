@@ -8,4 +8,5 @@ pub(crate) mod prepare;
 pub(crate) mod pull;
 pub(crate) mod start;
 pub(crate) mod stop;
+pub(crate) mod sysctls;
 pub(crate) mod teardown;

@@ -19,10 +19,13 @@ pub(crate) struct Ready {
 }
 
 pub(crate) async fn prepare(shared: &Shared, pod: &Pod, wasm: bool) -> Result<Ready, HookError> {
-    let (cgroup, network) = tokio::join!(make_cgroup(shared, pod), join_network(shared, pod, wasm));
-    let (cgroup, network) = (cgroup?, network?);
-    let context = shared.context(pod, &network.addresses);
-    let mounted = shared.volumes.setup(&context).await.map_err(|(volume, source)| HookError::Volume { volume, source })?;
+    // Volumes show nothing of the network: what the downward API tells of it is for environments only.
+    let volumes = async {
+        let made = shared.volumes.setup(&shared.context(pod, &[])).await;
+        made.map_err(|(volume, source)| HookError::Volume { volume, source })
+    };
+    let (cgroup, network, mounted) = tokio::join!(make_cgroup(shared, pod), join_network(shared, pod, wasm), volumes);
+    let (cgroup, network, mounted) = (cgroup?, network?, mounted?);
     files::write(shared, pod, &network.addresses).await?;
     Ok(Ready { network, mounted, cgroup })
 }
@@ -40,14 +43,14 @@ async fn make_cgroup(shared: &Shared, pod: &Pod) -> Result<String, HookError> {
 }
 
 async fn join_network(shared: &Shared, pod: &Pod, wasm: bool) -> Result<PodNetwork, HookError> {
-    let request = request(pod);
+    let request = request(pod)?;
     Ok(match wasm && !request.host_network {
         true => shared.network.ensure_wasm(&request).await?,
         false => shared.network.ensure_pod(&request).await?,
     })
 }
 
-fn request(pod: &Pod) -> PodRequest {
+fn request(pod: &Pod) -> Result<PodRequest, HookError> {
     let spec = pod.spec.as_ref();
     let ports = spec.into_iter().flat_map(|s| &s.containers).flat_map(|container| container.ports.iter().flatten());
     let host_ports = ports.filter_map(|port| {
@@ -63,11 +66,11 @@ fn request(pod: &Pod) -> PodRequest {
             },
         })
     });
-    PodRequest {
+    Ok(PodRequest {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
-        hostname: files::hostname(pod),
+        hostname: files::kernel_hostname(pod)?,
         host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
         host_ipc: spec.and_then(|spec| spec.host_ipc).unwrap_or(false),
         host_ports: host_ports.collect(),
-    }
+    })
 }

@@ -67,6 +67,9 @@ async fn get(shared: &Shared, pod: &Pod, container: &Container) -> Result<Arc<Im
     match (policy(container, &normalized), present) {
         (Policy::IfNotPresent | Policy::Never, Some(image)) => {
             shared.recorder.normal(&about, "Pulled", format!("Container image \"{asked}\" already present on machine"));
+            if let Err(error) = shared.images.used(&image.reference, shared.now().into()) {
+                tracing::warn!(image = image.reference, %error, "use of the image not noted");
+            }
             return Ok(image);
         }
         (Policy::Never, None) => {

@@ -1,11 +1,13 @@
 //! Containers' logs: the CRI format, chosen and followed as `kubectl logs` asks.
 
+pub(crate) mod files;
 pub(crate) mod line;
 pub(crate) mod options;
 pub(crate) mod stream;
 pub(crate) mod tail;
+pub(crate) mod watch;
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::Path;
 
 /// How much of a log is read for its end: lines may be of any length.
@@ -15,12 +17,13 @@ const TAIL: u64 = 64 * 1024;
 pub(crate) async fn tail_text(path: &Path, lines: usize, bytes: usize) -> String {
     let path = path.to_owned();
     let read = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
-        let mut file = std::fs::File::open(&path)?;
-        let start = tail::seek_to_last_lines(&mut file, lines)?;
-        let end = file.seek(SeekFrom::End(0))?;
-        file.seek(SeekFrom::Start(start.max(end.saturating_sub(TAIL))))?;
+        let mut parts = files::all(&path)?;
+        files::keep_last_lines(&mut parts, lines)?;
+        files::keep_last_bytes(&mut parts, TAIL)?;
         let mut raw = Vec::new();
-        file.take(TAIL).read_to_end(&mut raw)?;
+        for part in parts {
+            part.file.take(TAIL).read_to_end(&mut raw)?;
+        }
         // A line that begins before what was read does not parse and is left out.
         let raw = String::from_utf8_lossy(&raw);
         let text: String = raw.split_inclusive('\n').filter_map(line::parse).map(|line| line.text_with_end()).collect();

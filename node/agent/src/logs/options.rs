@@ -1,6 +1,8 @@
 //! What of a log is asked for (`core/v1 PodLogOptions` as query parameters).
 
 use jiff::{SignedDuration, Timestamp};
+use mizzen_api::Status;
+use mizzen_api::validate::{forbidden, invalid, not_supported};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogOptions {
@@ -14,47 +16,55 @@ pub(crate) struct LogOptions {
 
 impl LogOptions {
     /// # Errors
-    /// Names the parameter that is wrong.
-    pub(crate) fn parse(query: &str, now: Timestamp) -> Result<Self, String> {
+    /// As the API server answers: 400 for what cannot be read, 422 for what can be read and means nothing.
+    pub(crate) fn parse(query: &str, pod: &str, now: Timestamp) -> Result<Self, Status> {
         let mut options = Self::default();
+        let mut causes = Vec::new();
         let (mut since_seconds, mut since_time) = (false, false);
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            let flag = || matches!(value.as_ref(), "" | "1" | "true" | "True" | "TRUE" | "t");
+            // Anything else is true to Kubernetes, also nothing.
+            let flag = || value != "0" && !value.eq_ignore_ascii_case("false");
             let number = || {
-                value
-                    .parse::<u64>()
-                    .map_err(|_| format!("{name}: invalid value {value:?}: must be a number that is not negative"))
-            };
-            let positive = || match number()? {
-                0 => Err(format!("{name}: invalid value {value:?}: must be greater than 0")),
-                number => Ok(number),
+                let wrong = |_| Status::bad_request(format!("strconv.ParseInt: parsing {value:?}: invalid syntax"));
+                value.parse::<i64>().map_err(wrong)
             };
             match name.as_ref() {
                 "follow" => options.follow = flag(),
                 "previous" => options.previous = flag(),
                 "timestamps" => options.timestamps = flag(),
-                "tailLines" => options.tail_lines = Some(usize::try_from(number()?).unwrap_or(usize::MAX)),
-                "limitBytes" => options.limit_bytes = Some(positive()?),
+                "tailLines" => match number()? {
+                    lines @ ..0 => causes.push(invalid(name, &lines.into(), "must be greater than or equal to 0")),
+                    lines => options.tail_lines = Some(usize::try_from(lines).unwrap_or(usize::MAX)),
+                },
+                "limitBytes" => match number()? {
+                    bytes @ ..1 => causes.push(invalid(name, &bytes.into(), "must be greater than 0")),
+                    bytes => options.limit_bytes = u64::try_from(bytes).ok(),
+                },
                 "sinceSeconds" => {
                     since_seconds = true;
-                    let seconds = i64::try_from(positive()?).unwrap_or(i64::MAX);
-                    options.since = now.checked_sub(SignedDuration::from_secs(seconds)).ok();
+                    match number()? {
+                        seconds @ ..1 => causes.push(invalid(name, &seconds.into(), "must be greater than 0")),
+                        // Longer ago than can be written down is everything.
+                        seconds => options.since = now.checked_sub(SignedDuration::from_secs(seconds)).ok(),
+                    }
                 }
-                "sinceTime" => {
+                "sinceTime" if !value.is_empty() => {
                     since_time = true;
-                    options.since =
-                        Some(value.parse().map_err(|_| format!("sinceTime: invalid value {value:?}: must be RFC 3339"))?);
+                    let wrong = |_| {
+                        Status::bad_request(format!(
+                            "parsing time {value:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {value:?} as RFC 3339"
+                        ))
+                    };
+                    options.since = Some(value.parse().map_err(wrong)?);
                 }
-                "stream" if !matches!(value.as_ref(), "" | "All") => {
-                    return Err(format!("stream: unsupported value {value:?}: supported values: \"All\""));
-                }
+                "stream" if !matches!(value.as_ref(), "" | "All") => causes.push(not_supported(name, &value, &["All"])),
                 _ => {}
             }
         }
         if since_seconds && since_time {
-            return Err("at most one of `sinceTime` or `sinceSeconds` may be specified".to_owned());
+            causes.push(forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"));
         }
-        Ok(options)
+        if causes.is_empty() { Ok(options) } else { Err(Status::invalid("PodLogOptions", pod, causes)) }
     }
 }
 
@@ -62,25 +72,40 @@ impl LogOptions {
 mod tests {
     use super::*;
 
+    fn parse(query: &str) -> Result<LogOptions, Status> {
+        LogOptions::parse(query, "p", "2026-01-01T00:01:00Z".parse().expect("is a time"))
+    }
+
     #[test]
-    fn parameters_are_read_and_wrong_ones_named() {
-        let now: Timestamp = "2026-01-01T00:01:00Z".parse().expect("is a time");
-        let options = LogOptions::parse("container=c&follow=true&tailLines=5&sinceSeconds=60&limitBytes=9&timestamps=true", now)
-            .expect("parses");
+    fn parameters_are_read() {
+        let options =
+            parse("container=c&follow=true&tailLines=5&sinceSeconds=60&limitBytes=9&timestamps=true&previous=0").expect("parses");
         assert_eq!((options.follow, options.timestamps, options.previous), (true, true, false));
         assert_eq!((options.tail_lines, options.limit_bytes), (Some(5), Some(9)));
         assert_eq!(options.since, "2026-01-01T00:00:00Z".parse().ok());
-        assert!(LogOptions::parse("tailLines=-1", now).expect_err("is wrong").starts_with("tailLines:"));
-        assert!(LogOptions::parse("sinceTime=yesterday", now).expect_err("is wrong").starts_with("sinceTime:"));
-        for (query, field) in [
-            ("sinceSeconds=0", "sinceSeconds:"),
-            ("sinceSeconds=-5", "sinceSeconds:"),
-            ("limitBytes=0", "limitBytes:"),
-            ("stream=Stderr", "stream:"),
-            ("sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z", "at most one of"),
-        ] {
-            assert!(LogOptions::parse(query, now).expect_err("is wrong").starts_with(field), "{query}");
+        assert!(parse("stream=All&tailLines=0&sinceTime=").is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_bad_request_and_what_means_nothing_is_invalid() {
+        for query in ["tailLines=many", "limitBytes=1.5", "sinceSeconds=", "sinceTime=yesterday"] {
+            assert_eq!(parse(query).expect_err("is wrong").code, 400, "{query}");
         }
-        assert!(LogOptions::parse("stream=All&tailLines=0", now).is_ok());
+        for (query, message) in [
+            ("tailLines=-1", "tailLines: Invalid value: -1: must be greater than or equal to 0"),
+            ("sinceSeconds=0", "sinceSeconds: Invalid value: 0: must be greater than 0"),
+            ("limitBytes=-5", "limitBytes: Invalid value: -5: must be greater than 0"),
+            ("stream=Stderr", "stream: Unsupported value: \"Stderr\": supported values: \"All\""),
+            (
+                "sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z",
+                ": Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+            ),
+        ] {
+            let status = parse(query).expect_err("is wrong");
+            assert_eq!((status.code, status.message), (422, format!("PodLogOptions \"p\" is invalid: {message}")));
+        }
+        let both = parse("tailLines=-1&limitBytes=0").expect_err("is wrong");
+        let fields: Vec<_> = both.details.causes.iter().map(|cause| cause.field.as_str()).collect();
+        assert_eq!(fields, ["tailLines", "limitBytes"]);
     }
 }

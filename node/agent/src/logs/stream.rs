@@ -1,20 +1,21 @@
 //! A log as a stream of bytes, which ends at its end or, followed, when the container has ended.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use mizzen_runtime::{ContainerState, ContainerStatus};
 use tokio::fs::File;
-use tokio::io::{AsyncBufReadExt, AsyncSeekExt, BufReader, SeekFrom};
-use tokio::sync::mpsc;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::sync::{mpsc, watch};
 
+use super::files::{self, Part};
 use super::line;
 use super::options::LogOptions;
-use super::tail;
+use super::watch::Watches;
+use crate::pod::labels;
 
-/// How often a followed log is looked at.
-const LOOK: Duration = Duration::from_millis(100);
 /// Sent at once.
 const CHUNK: usize = 32 * 1024;
 
@@ -32,63 +33,125 @@ pub(crate) async fn find(dir: &Path, previous: bool) -> Option<PathBuf> {
     Some(dir.join(format!("{chosen}.log")))
 }
 
-/// Sends the log; `runs` tells whether more may come. Ends when the receiver does.
+/// Whether the container that writes a log still runs.
+pub(crate) struct Writer {
+    pub(crate) latest: watch::Receiver<BTreeMap<String, ContainerStatus>>,
+    pub(crate) container: String,
+    pub(crate) attempt: Option<u32>,
+}
+
+impl Writer {
+    fn runs(&mut self) -> bool {
+        self.latest.borrow_and_update().get(&self.container).is_some_and(|status| {
+            matches!(status.state, ContainerState::Running { .. }) && Some(labels::attempt(status)) == self.attempt
+        })
+    }
+
+    /// Returns when that may be otherwise.
+    async fn changed(&mut self) {
+        if self.latest.changed().await.is_err() {
+            // The pod is gone: nothing of it runs, which `runs` saw or will see.
+            std::future::pending().await
+        }
+    }
+}
+
+/// Sends the log, and while the container runs what is added to it, if that is wanted. Ends when the receiver does.
 pub(crate) async fn send(
     path: PathBuf,
     options: LogOptions,
-    runs: impl Fn() -> bool,
+    writer: Writer,
+    watches: Watches,
     sender: mpsc::Sender<std::io::Result<Bytes>>,
 ) {
-    if let Err(error) = copy(&path, &options, runs, &sender).await {
+    if let Err(error) = copy(&path, &options, writer, &watches, &sender).await {
         // A receiver that left does not want to know.
         let _ = sender.send(Err(error)).await;
     }
 }
 
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+}
+
 async fn copy(
     path: &Path,
     options: &LogOptions,
-    runs: impl Fn() -> bool,
+    mut writer: Writer,
+    watches: &Watches,
     sender: &mpsc::Sender<std::io::Result<Bytes>>,
 ) -> std::io::Result<()> {
-    let mut file = File::open(path).await?;
-    if let Some(lines) = options.tail_lines {
-        let mut blocking = file.try_clone().await?.into_std().await;
-        let at = tokio::task::spawn_blocking(move || tail::seek_to_last_lines(&mut blocking, lines))
-            .await
-            .map_err(std::io::Error::other)??;
-        file.seek(SeekFrom::Start(at)).await?;
-    }
-    let mut reader = BufReader::new(file);
-    let mut left = options.limit_bytes.unwrap_or(u64::MAX);
-    let (mut raw, mut chunk) = (Vec::new(), Vec::new());
-    let mut mid_line = false;
-    loop {
-        // Asked before reading: what was written before the end is read after it was seen.
-        let more_may_come = options.follow && runs();
-        let read = reader.read_until(b'\n', &mut raw).await?;
-        if raw.last() == Some(&b'\n') {
-            render(&String::from_utf8_lossy(&raw), options, &mut mid_line, &mut chunk);
-            raw.clear();
+    // Before the first read, so that nothing is written unheard after it.
+    let mut changes = path.parent().filter(|_| options.follow).map(|dir| watches.watch(dir));
+    let (log, lines) = (path.to_owned(), options.tail_lines);
+    let parts = blocking(move || {
+        let mut parts = files::all(&log)?;
+        if let Some(lines) = lines {
+            files::keep_last_lines(&mut parts, lines)?;
         }
-        let take = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
-        if chunk.len() >= CHUNK || read == 0 || take < chunk.len() {
-            chunk.truncate(take);
-            left -= take as u64;
-            if !chunk.is_empty() && sender.send(Ok(Bytes::from(std::mem::take(&mut chunk)))).await.is_err() {
+        Ok(parts)
+    });
+    let mut ahead: VecDeque<Part> = parts.await?.into();
+    let mut out = Out { options, sender, left: options.limit_bytes.unwrap_or(u64::MAX), mid_line: false, chunk: Vec::new() };
+    while let Some(Part { file, id }) = ahead.pop_front() {
+        let mut reader = BufReader::new(File::from_std(file));
+        let mut raw = Vec::new();
+        loop {
+            // Both asked before reading: what was written before them is read after.
+            let more_may_come = options.follow && writer.runs();
+            let next = ahead.is_empty() && options.follow && files::is_rotated(path, id);
+            if !out.copy(&mut reader, &mut raw).await? {
                 return Ok(());
             }
-            if left == 0 {
-                return Ok(());
+            if !ahead.is_empty() {
+                break;
             }
-        }
-        if read == 0 {
-            if !more_may_come {
-                return Ok(());
+            if next {
+                let log = path.to_owned();
+                ahead.extend(blocking(move || files::after(&log, id)).await?);
+                break;
             }
+            let Some(changes) = changes.as_mut().filter(|_| more_may_come) else { return Ok(()) };
             tokio::select! {
                 () = sender.closed() => return Ok(()),
-                () = tokio::time::sleep(LOOK) => {}
+                () = changes.changed() => {}
+                () = writer.changed() => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the receiver is to see.
+struct Out<'a> {
+    options: &'a LogOptions,
+    sender: &'a mpsc::Sender<std::io::Result<Bytes>>,
+    /// Bytes that may still be sent.
+    left: u64,
+    mid_line: bool,
+    chunk: Vec<u8>,
+}
+
+impl Out<'_> {
+    /// To the file's present end. `raw` keeps the beginning of a line that has no end yet. False when nobody wants more.
+    async fn copy(&mut self, reader: &mut BufReader<File>, raw: &mut Vec<u8>) -> std::io::Result<bool> {
+        loop {
+            let read = reader.read_until(b'\n', raw).await?;
+            if raw.last() == Some(&b'\n') {
+                render(&String::from_utf8_lossy(raw), self.options, &mut self.mid_line, &mut self.chunk);
+                raw.clear();
+            }
+            let take = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.chunk.len());
+            if self.chunk.len() >= CHUNK || read == 0 || take < self.chunk.len() {
+                self.chunk.truncate(take);
+                self.left -= take as u64;
+                let chunk = std::mem::take(&mut self.chunk);
+                if !chunk.is_empty() && self.sender.send(Ok(Bytes::from(chunk))).await.is_err() || self.left == 0 {
+                    return Ok(false);
+                }
+            }
+            if read == 0 {
+                return Ok(true);
             }
         }
     }
@@ -115,26 +178,73 @@ fn render(raw: &str, options: &LogOptions, mid_line: &mut bool, out: &mut Vec<u8
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::fs::OpenOptions;
+    use std::io::Write;
 
-    use tokio::io::AsyncWriteExt;
+    use mizzen_runtime::logs::numbered;
 
     use super::*;
 
     const LOG: &str = "2026-01-01T00:00:01Z stdout F one\n2026-01-01T00:00:02Z stderr P tw\n2026-01-01T00:00:02Z stderr F o\n2026-01-01T00:00:03Z stdout F three\n";
 
-    async fn read(options: LogOptions) -> String {
-        let dir = tempfile::tempdir().expect("makes a directory");
-        let path = dir.path().join("0.log");
-        std::fs::write(&path, LOG).expect("writes");
-        let (sender, mut receiver) = mpsc::channel(8);
-        send(path, options, || false, sender).await;
+    /// The states of a container `c`, which runs, and a log of its attempt 0.
+    struct Bench {
+        dir: tempfile::TempDir,
+        latest: watch::Sender<BTreeMap<String, ContainerStatus>>,
+    }
+
+    impl Bench {
+        fn new(text: &str) -> Self {
+            let dir = tempfile::tempdir().expect("makes a directory");
+            let bench = Self { dir, latest: watch::Sender::default() };
+            bench.state(ContainerState::Running { started_at: String::new(), pid: None });
+            bench.write(text);
+            bench
+        }
+
+        fn state(&self, state: ContainerState) {
+            let labels = [(labels::ATTEMPT.to_owned(), "0".to_owned())].into();
+            let status = ContainerStatus { id: "c".into(), labels, state };
+            self.latest.send_replace([("c".to_owned(), status)].into());
+        }
+
+        fn path(&self) -> PathBuf {
+            self.dir.path().join("0.log")
+        }
+
+        fn write(&self, text: &str) {
+            let mut file = OpenOptions::new().create(true).append(true).open(self.path()).expect("opens");
+            file.write_all(text.as_bytes()).expect("writes");
+        }
+
+        fn rotate(&self, number: u64) {
+            std::fs::hard_link(self.path(), numbered(&self.path(), number)).expect("links");
+            std::fs::write(self.dir.path().join("0.log.new"), "").expect("writes");
+            std::fs::rename(self.dir.path().join("0.log.new"), self.path()).expect("renames");
+        }
+
+        fn send(&self, options: LogOptions) -> mpsc::Receiver<std::io::Result<Bytes>> {
+            let (sender, receiver) = mpsc::channel(8);
+            let writer = Writer { latest: self.latest.subscribe(), container: "c".into(), attempt: Some(0) };
+            tokio::spawn(send(self.path(), options, writer, Watches::start(), sender));
+            receiver
+        }
+
+        async fn read(&self, options: LogOptions) -> String {
+            rest(self.send(options)).await
+        }
+    }
+
+    async fn rest(mut receiver: mpsc::Receiver<std::io::Result<Bytes>>) -> String {
         let mut text = String::new();
         while let Some(chunk) = receiver.recv().await {
             text.push_str(std::str::from_utf8(&chunk.expect("reads")).expect("is text"));
         }
         text
+    }
+
+    async fn read(options: LogOptions) -> String {
+        Bench::new(LOG).read(options).await
     }
 
     #[tokio::test]
@@ -150,25 +260,44 @@ mod tests {
 
     #[tokio::test]
     async fn a_followed_log_ends_with_its_container_and_loses_nothing() {
-        let dir = tempfile::tempdir().expect("makes a directory");
-        let path = dir.path().join("0.log");
-        std::fs::write(&path, LOG).expect("writes");
-        let running = Arc::new(AtomicBool::new(true));
-        let (sender, mut receiver) = mpsc::channel(8);
-        let runs = running.clone();
-        let options = LogOptions { follow: true, ..LogOptions::default() };
-        let sending = tokio::spawn(send(path.clone(), options, move || runs.load(Ordering::SeqCst), sender));
+        let bench = Bench::new(LOG);
+        let mut receiver = bench.send(LogOptions { follow: true, ..LogOptions::default() });
         assert_eq!(receiver.recv().await.expect("is sent").expect("reads"), "one\ntwo\nthree\n");
-        let mut file = tokio::fs::OpenOptions::new().append(true).open(&path).await.expect("opens");
-        file.write_all(b"2026-01-01T00:00:04Z stdout F four\n").await.expect("writes");
-        file.flush().await.expect("writes");
+        bench.write("2026-01-01T00:00:04Z stdout F four\n");
         assert_eq!(receiver.recv().await.expect("is sent").expect("reads"), "four\n");
-        file.write_all(b"2026-01-01T00:00:05Z stdout F last\n").await.expect("writes");
-        file.flush().await.expect("writes");
-        running.store(false, Ordering::SeqCst);
-        assert_eq!(receiver.recv().await.expect("is sent").expect("reads"), "last\n");
-        assert!(receiver.recv().await.is_none());
-        sending.await.expect("ends");
+        bench.write("2026-01-01T00:00:05Z stdout F last\n");
+        bench.state(ContainerState::Exited(mizzen_runtime::Exit::default()));
+        assert_eq!(rest(receiver).await, "last\n");
+    }
+
+    #[tokio::test]
+    async fn a_rotated_log_is_read_whole_and_its_tail_reaches_back() {
+        let bench = Bench::new(LOG);
+        bench.rotate(1);
+        bench.write("2026-01-01T00:00:04Z stdout F four\n");
+        assert_eq!(bench.read(LogOptions::default()).await, "one\ntwo\nthree\nfour\n");
+        assert_eq!(bench.read(LogOptions { tail_lines: Some(2), ..LogOptions::default() }).await, "three\nfour\n");
+        bench.rotate(2);
+        assert_eq!(bench.read(LogOptions { tail_lines: Some(1), ..LogOptions::default() }).await, "four\n");
+    }
+
+    #[tokio::test]
+    async fn a_followed_log_goes_on_over_rotations_with_every_line_once() {
+        let bench = Bench::new("");
+        let receiver = bench.send(LogOptions { follow: true, ..LogOptions::default() });
+        let writing = async {
+            for number in 1..=300 {
+                bench.write(&format!("2026-01-01T00:00:04Z stdout F {number}\n"));
+                if number % 7 == 0 {
+                    bench.rotate(number / 7);
+                }
+                tokio::task::yield_now().await;
+            }
+            bench.state(ContainerState::Exited(mizzen_runtime::Exit::default()));
+        };
+        let (text, ()) = tokio::join!(rest(receiver), writing);
+        let expected: String = (1..=300).map(|number| format!("{number}\n")).collect();
+        assert_eq!(text, expected);
     }
 
     #[tokio::test]

@@ -5,11 +5,11 @@ use std::io::{Read, Result, Seek, SeekFrom};
 
 const BLOCK: u64 = 64 * 1024;
 
-/// Moves to the beginning of the last `lines` lines; answers the offset. A last line without its end counts.
-pub(crate) fn seek_to_last_lines(file: &mut File, lines: usize) -> Result<u64> {
+/// Moves to the beginning of the last `lines` lines; answers how many of them there are. A last line without its end counts.
+pub(crate) fn seek_to_last_lines(file: &mut File, lines: usize) -> Result<usize> {
     let end = file.seek(SeekFrom::End(0))?;
-    if lines == 0 {
-        return Ok(end);
+    if lines == 0 || end == 0 {
+        return Ok(0);
     }
     let mut found = 0;
     let mut block_end = end;
@@ -25,13 +25,15 @@ pub(crate) fn seek_to_last_lines(file: &mut File, lines: usize) -> Result<u64> {
             if *byte == b'\n' && offset + 1 < end {
                 found += 1;
                 if found == lines {
-                    return file.seek(SeekFrom::Start(offset + 1));
+                    file.seek(SeekFrom::Start(offset + 1))?;
+                    return Ok(found);
                 }
             }
         }
         block_end = start;
     }
-    file.seek(SeekFrom::Start(0))
+    file.seek(SeekFrom::Start(0))?;
+    Ok(found + 1)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ fn meminfo(name: &str) -> Option<i64> {
 }
 
 /// Total and free bytes of a file system.
-fn storage(path: &Path) -> Option<(i64, i64)> {
+pub(crate) fn storage(path: &Path) -> Option<(i64, i64)> {
     let stat = nix::sys::statvfs::statvfs(path).ok()?;
     let block = i64::try_from(stat.fragment_size()).ok()?;
     Some((
@@ -43,7 +43,7 @@ fn storage(path: &Path) -> Option<(i64, i64)> {
     ))
 }
 
-/// Under pressure: memory below 100 MiB, disk below 5 %, process ids below 5 %.
+/// Under pressure: memory below 100 MiB, disk below 10 %, process ids below 5 %.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pressure {
     pub(crate) memory: bool,
@@ -56,7 +56,7 @@ pub(crate) fn pressure(data_dir: &Path) -> Pressure {
     let tasks = std::fs::read_to_string("/proc/loadavg").ok().and_then(|text| text.split(['/', ' ']).nth(4)?.parse::<i64>().ok());
     Pressure {
         memory: meminfo("MemAvailable:").is_some_and(|available| available < 100 << 20),
-        disk: storage(data_dir).is_some_and(|(total, free)| free < total / 20),
+        disk: storage(data_dir).is_some_and(|(total, free)| free < total / 10),
         pids: number("/proc/sys/kernel/pid_max").zip(tasks).is_some_and(|(most, now)| now > most / 20 * 19),
     }
 }

@@ -1,6 +1,18 @@
 //! The Node object: registered, kept fresh, and leased.
 
 pub(crate) mod capacity;
+pub(crate) mod image_gc;
 pub(crate) mod lease;
 pub(crate) mod register;
 pub(crate) mod status;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+
+use crate::shared::Shared;
+
+/// What events of the node are about.
+pub(crate) fn about(shared: &Shared) -> ObjectReference {
+    let name = shared.node_name.clone();
+    // The kubelet has the name for the uid, by which kubectl finds the events.
+    ObjectReference { kind: Some("Node".into()), uid: Some(name.clone()), name: Some(name), ..ObjectReference::default() }
+}

@@ -1,11 +1,13 @@
 //! Creates the Node, or takes up the one there is, and keeps its status fresh.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerImage, Node, NodeSystemInfo};
 use mizzen_api::Reason;
 use mizzen_client::{ApiRequest, PatchKind};
+use mizzen_images::Image;
 use mizzen_reconcile::typed::{self, gvr};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -13,6 +15,7 @@ use tokio::sync::watch;
 use super::capacity;
 use super::status::{Facts, status};
 use crate::shared::Shared;
+use crate::spec::build::image_id;
 
 /// Between two looks at the machine.
 const LOOK: Duration = Duration::from_secs(10);
@@ -96,11 +99,6 @@ fn arch() -> &'static str {
 }
 
 fn facts(shared: &Shared, port: u16) -> Facts {
-    let present = shared.images.list();
-    let images = present
-        .iter()
-        .take(50)
-        .map(|image| ContainerImage { names: Some(vec![image.reference.clone()]), size_bytes: i64::try_from(image.size).ok() });
     Facts {
         addresses: shared.host_addresses.iter().map(ToString::to_string).collect(),
         hostname: shared.node_name.clone(),
@@ -108,9 +106,30 @@ fn facts(shared: &Shared, port: u16) -> Facts {
         capacity: shared.capacity,
         pressure: capacity::pressure(&shared.data_dir),
         info: info(),
-        images: images.collect(),
+        images: status_images(&shared.images.list()),
         now: shared.now(),
     }
+}
+
+/// The largest images with their names, by digest first; as many of each as the kubelet tells.
+fn status_images(present: &[Arc<Image>]) -> Vec<ContainerImage> {
+    const IMAGES: usize = 50;
+    const NAMES: usize = 5;
+    let mut by_digest: BTreeMap<&str, (u64, BTreeSet<String>, Vec<String>)> = BTreeMap::new();
+    for image in present {
+        let (size, digests, tags) = by_digest.entry(&image.digest).or_default();
+        *size = image.size;
+        digests.insert(image_id(image));
+        // One whose tag has moved on is known by its digest alone.
+        tags.extend((!image.reference.contains('@')).then(|| image.reference.clone()));
+    }
+    let mut images: Vec<_> = by_digest.into_values().collect();
+    images.sort_by_key(|(size, ..)| std::cmp::Reverse(*size));
+    let told = |(size, digests, tags): (u64, BTreeSet<String>, Vec<String>)| ContainerImage {
+        names: Some(digests.into_iter().chain(tags).take(NAMES).collect()),
+        size_bytes: i64::try_from(size).ok(),
+    };
+    images.into_iter().take(IMAGES).map(told).collect()
 }
 
 fn info() -> NodeSystemInfo {
@@ -129,5 +148,35 @@ fn info() -> NodeSystemInfo {
         kubelet_version: VERSION.into(),
         kube_proxy_version: String::new(),
         ..NodeSystemInfo::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mizzen_images::{ImageConfig, ImageKind, WasmImage};
+
+    use super::*;
+
+    #[test]
+    fn images_are_told_by_size_each_once_with_all_its_names() {
+        let image = |reference: &str, digest: &str, size| {
+            let kind = ImageKind::Wasm(WasmImage { path: "/".into(), digest: String::new(), config: ImageConfig::default() });
+            Arc::new(Image { reference: reference.into(), digest: digest.into(), id: String::new(), size, kind })
+        };
+        let told = status_images(&[
+            image("r.test/small:1", "sha256:a", 1),
+            image("r.test/big:1", "sha256:b", 2),
+            image("r.test/big:2", "sha256:b", 2),
+            image("r.test/big@sha256:b", "sha256:b", 2),
+        ]);
+        let told: Vec<_> =
+            told.iter().map(|image| (image.names.clone().unwrap_or_default().join(" "), image.size_bytes)).collect();
+        assert_eq!(
+            told,
+            [
+                ("r.test/big@sha256:b r.test/big:1 r.test/big:2".to_owned(), Some(2)),
+                ("r.test/small@sha256:a r.test/small:1".to_owned(), Some(1)),
+            ]
+        );
     }
 }

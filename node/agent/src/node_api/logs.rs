@@ -5,12 +5,11 @@ use axum::extract::{Path, RawQuery, State as Axum};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use mizzen_api::Reason;
-use mizzen_runtime::ContainerState;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::State;
-use super::refusal::refuse;
+use super::refusal::{answer, refuse};
 use crate::logs::options::LogOptions;
 use crate::logs::stream;
 use crate::pod::memory::containers;
@@ -20,9 +19,9 @@ pub(super) async fn logs(
     Path((namespace, name, container)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let options = match LogOptions::parse(query.as_deref().unwrap_or_default(), state.shared.now()) {
+    let options = match LogOptions::parse(query.as_deref().unwrap_or_default(), &name, state.shared.now()) {
         Ok(options) => options,
-        Err(why) => return refuse(Reason::BadRequest, why),
+        Err(status) => return answer(&status),
     };
     let Some(handle) = state.pods.named(&namespace, &name) else {
         return refuse(Reason::NotFound, format!("pod {namespace}/{name} is not on this node"));
@@ -42,13 +41,9 @@ pub(super) async fn logs(
         return refuse(Reason::BadRequest, message);
     };
     let attempt = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u32>().ok());
-    let runs = move || {
-        handle.running.read().get(&container).is_some_and(|status| {
-            matches!(status.state, ContainerState::Running { .. }) && Some(crate::pod::labels::attempt(status)) == attempt
-        })
-    };
+    let writer = stream::Writer { latest: handle.latest.subscribe(), container, attempt };
     let (sender, receiver) = mpsc::channel(4);
-    tokio::spawn(stream::send(path, options, runs, sender));
+    tokio::spawn(stream::send(path, options, writer, state.shared.log_watches.clone(), sender));
     ([(header::CONTENT_TYPE, "text/plain")], Body::from_stream(ReceiverStream::new(receiver))).into_response()
 }
 

@@ -95,7 +95,7 @@ fn find(state: &State, namespace: &str, name: &str, container: &str) -> Result<C
     let Some(handle) = state.pods.named(namespace, name) else {
         return Err(Box::new(refuse(Reason::NotFound, format!("pod {namespace}/{name} is not on this node"))));
     };
-    let status = handle.running.read().get(container).cloned();
+    let status = handle.latest.borrow().get(container).cloned();
     match status {
         Some(status) if matches!(status.state, ContainerState::Running { .. }) => Ok(status),
         _ => Err(Box::new(refuse(Reason::NotFound, format!("container not found (\"{container}\")")))),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -149,10 +149,13 @@ pub(super) async fn read_last_words(shared: &Shared, pod: &Pod, status: &mut Con
     }
 }
 
-/// The file's size and content are the container's to choose: no more than the limit is read, and no link is followed.
+/// The end of the file, as the kubelet has it. Its size and content are the container's to choose: no more than the limit is
+/// read, and no link is followed.
 fn read_message(path: &Path) -> std::io::Result<String> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    let mut file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    let end = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(end.saturating_sub(MESSAGE)))?;
     let mut bytes = Vec::new();
     file.take(MESSAGE).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -186,8 +189,8 @@ mod tests {
     fn a_termination_message_is_cut_and_a_link_is_not_followed() {
         let dir = tempfile::tempdir().expect("makes a folder");
         let (file, link) = (dir.path().join("message"), dir.path().join("link"));
-        std::fs::write(&file, "x".repeat(10_000)).expect("writes");
-        assert_eq!(read_message(&file).expect("reads").len(), 4096);
+        std::fs::write(&file, format!("{}{}", "x".repeat(10_000), "y".repeat(4096))).expect("writes");
+        assert_eq!(read_message(&file).expect("reads"), "y".repeat(4096));
         std::os::unix::fs::symlink(&file, &link).expect("links");
         assert!(read_message(&link).is_err());
     }

@@ -10,7 +10,8 @@ pub(crate) const POD_NAMESPACE: &str = "io.kubernetes.pod.namespace";
 pub(crate) const CONTAINER: &str = "io.kubernetes.container.name";
 pub(crate) const ATTEMPT: &str = "mizzen.dev/attempt";
 pub(crate) const IMAGE: &str = "mizzen.dev/image";
-pub(crate) const IMAGE_ID: &str = "mizzen.dev/image-id";
+/// `repository@digest`.
+pub const IMAGE_ID: &str = "mizzen.dev/image-id";
 /// `container` or `wasm`.
 pub(crate) const RUNTIME: &str = "mizzen.dev/runtime";
 pub(crate) const TERMINATION_PATH: &str = "mizzen.dev/termination-message";

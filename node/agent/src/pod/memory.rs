@@ -14,7 +14,7 @@ use super::labels;
 use super::view::{Attempt, ContainerView, Failure, ImageView, Prepared};
 use crate::hooks::prepare::Ready;
 
-/// How often projected volumes are brought up to date.
+/// How often projected volumes are brought up to date though nothing told of a change: tokens become old.
 const REFRESH: SignedDuration = SignedDuration::from_secs(60);
 
 pub(crate) struct Memory {
@@ -23,6 +23,8 @@ pub(crate) struct Memory {
     prepare_failures: u32,
     prepare_retry_at: Option<Timestamp>,
     pub(crate) refresh_at: Timestamp,
+    /// What volumes are made from has changed since it was last read for them.
+    sources_changed: bool,
     pub(crate) containers: BTreeMap<String, ContainerMemory>,
     /// By id, as the runtime last said.
     pub(crate) known: BTreeMap<String, ContainerStatus>,
@@ -78,6 +80,7 @@ impl Memory {
             prepare_failures: 0,
             prepare_retry_at: None,
             refresh_at: now,
+            sources_changed: false,
             containers: names(pod).map(|name| (name, ContainerMemory::default())).collect(),
             known: BTreeMap::new(),
             listed: HashSet::new(),
@@ -144,7 +147,19 @@ impl Memory {
     }
 
     pub(crate) fn refreshed(&mut self, now: Timestamp) {
-        self.refresh_at = now.checked_add(REFRESH).unwrap_or(now);
+        let wait = if self.sources_changed { SignedDuration::ZERO } else { REFRESH };
+        self.refresh_at = now.checked_add(wait).unwrap_or(now);
+    }
+
+    /// To be called when a volume's source may have changed.
+    pub(crate) fn sources_changed(&mut self, now: Timestamp) {
+        self.sources_changed = true;
+        self.refresh_at = now;
+    }
+
+    /// To be called before volumes are made or brought up to date.
+    pub(crate) fn sources_are_read(&mut self) {
+        self.sources_changed = false;
     }
 
     pub(crate) fn prepare_failed(&mut self, now: Timestamp) {
@@ -265,4 +280,24 @@ pub(crate) fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
 
 fn names(pod: &Pod) -> impl Iterator<Item = String> {
     containers(pod).map(|container| container.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_changes_while_it_is_read_is_read_again() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut memory = Memory::new(&Pod::default(), now);
+        memory.sources_are_read();
+        memory.refreshed(now);
+        assert_eq!(memory.refresh_at.as_second(), 60);
+        memory.sources_changed(now);
+        assert_eq!(memory.refresh_at, now);
+        memory.sources_are_read();
+        memory.sources_changed(now);
+        memory.refreshed(now);
+        assert_eq!(memory.refresh_at, now);
+    }
 }

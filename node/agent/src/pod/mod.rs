@@ -11,6 +11,7 @@ pub(crate) mod memory;
 pub(crate) mod outcome;
 pub(crate) mod phase;
 pub(crate) mod publish;
+pub(crate) mod sources;
 pub(crate) mod status;
 pub(crate) mod view;
 pub(crate) mod worker;

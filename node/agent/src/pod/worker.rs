@@ -7,7 +7,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use mizzen_runtime::ContainerStatus;
-use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -32,7 +31,7 @@ pub(crate) struct Handle {
     /// What the runtimes list of it.
     pub(crate) observed: watch::Sender<Vec<ContainerStatus>>,
     /// The latest attempt of each container that has begun.
-    pub(crate) running: RwLock<BTreeMap<String, ContainerStatus>>,
+    pub(crate) latest: watch::Sender<BTreeMap<String, ContainerStatus>>,
 }
 
 impl Handle {
@@ -40,7 +39,7 @@ impl Handle {
         Arc::new(Self {
             desired: watch::Sender::new(Desired { pod, gone: false }),
             observed: watch::Sender::new(observed),
-            running: RwLock::default(),
+            latest: watch::Sender::default(),
         })
     }
 }
@@ -72,6 +71,11 @@ pub(crate) struct Worker {
     wasm_hint: Option<bool>,
 }
 
+/// Whether downward API volumes have something else to show.
+fn shows_otherwise(before: &Pod, now: &Pod) -> bool {
+    before.metadata.labels != now.metadata.labels || before.metadata.annotations != now.metadata.annotations
+}
+
 impl Worker {
     /// Runs until nothing of the pod is left here.
     pub(crate) async fn run(shared: Arc<Shared>, handle: Arc<Handle>, rejected: Option<(String, String)>) {
@@ -79,6 +83,7 @@ impl Worker {
         let mut observed = handle.observed.subscribe();
         let (sender, mut outcomes) = mpsc::unbounded_channel();
         let pod = desired.borrow().pod.clone();
+        let mut sources = shared.sources.subscribe(&pod);
         let mut memory = Memory::new(&pod, shared.now());
         memory.rejected = rejected;
         let wasm_hint = act::remembered_kind(&shared, &pod).await;
@@ -102,6 +107,9 @@ impl Worker {
         loop {
             let Desired { pod, gone } = desired.borrow_and_update().clone();
             worker.gone = gone;
+            if shows_otherwise(&worker.pod, &pod) {
+                worker.memory.sources_changed(worker.shared.now());
+            }
             worker.pod = Arc::new(publish::with_latest_status(&pod, worker.told.as_ref()));
             let listed = observed.borrow_and_update().clone();
             let exited = worker.memory.observe(&listed, worker.shared.now());
@@ -111,6 +119,7 @@ impl Worker {
             tokio::select! {
                 changed = desired.changed() => if changed.is_err() { return },
                 changed = observed.changed() => if changed.is_err() { return },
+                () = sources.changed() => worker.memory.sources_changed(worker.shared.now()),
                 Some(outcome) = outcomes.recv() => {
                     worker.apply(outcome).await;
                     while let Ok(outcome) = outcomes.try_recv() {
@@ -199,6 +208,9 @@ impl Worker {
             return;
         }
         self.announce(&command);
+        if matches!(command, Command::Prepare { .. } | Command::Refresh) {
+            self.memory.sources_are_read();
+        }
         let Some(task) = act::task(self, command) else {
             self.under_way.remove(&key);
             return;
@@ -348,14 +360,23 @@ impl Worker {
     }
 
     fn share_attempts(&self) {
-        let mut running = self.handle.running.write();
-        running.clear();
+        let mut latest: BTreeMap<&str, &ContainerStatus> = BTreeMap::new();
         for status in self.memory.known.values() {
             let name = super::labels::get(&status.labels, super::labels::CONTAINER);
-            let newer = running.get(name).is_none_or(|known| super::labels::attempt(known) < super::labels::attempt(status));
+            let newer = latest.get(name).is_none_or(|known| super::labels::attempt(known) < super::labels::attempt(status));
             if newer {
-                running.insert(name.to_owned(), status.clone());
+                latest.insert(name, status);
             }
         }
+        self.handle.latest.send_if_modified(|known| {
+            let changed = !known
+                .iter()
+                .map(|(name, status)| (name.as_str(), status))
+                .eq(latest.iter().map(|(name, status)| (*name, *status)));
+            if changed {
+                *known = latest.into_iter().map(|(name, status)| (name.to_owned(), status.clone())).collect();
+            }
+            changed
+        });
     }
 }

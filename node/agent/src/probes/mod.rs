@@ -1,6 +1,7 @@
 //! Startup, readiness and liveness probes. Each runs on a task of its own beside its container.
 
 pub(crate) mod exec;
+pub(crate) mod grpc;
 pub(crate) mod http;
 pub(crate) mod tally;
 pub(crate) mod tcp;

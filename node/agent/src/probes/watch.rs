@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::tally::Tally;
-use super::{ProbeKind, exec, http, tcp};
+use super::{ProbeKind, exec, grpc, http, tcp};
 use crate::pod::outcome::Outcome;
 use crate::shared::Shared;
 
@@ -103,5 +103,8 @@ async fn once(shared: &Shared, target: &Target, probe: &Probe) -> Result<(), Str
     if let Some(action) = &probe.tcp_socket {
         return tcp::connect(&target.container, action, target.address, timeout).await;
     }
-    Err("the probe is of a kind that this node does not have (exec, httpGet and tcpSocket are)".into())
+    if let Some(action) = &probe.grpc {
+        return grpc::check(action, target.address, timeout).await;
+    }
+    Err("the probe is of a kind that this node does not have (exec, httpGet, tcpSocket and grpc are)".into())
 }

@@ -34,7 +34,7 @@ pub(crate) async fn build(
                 .await
                 .map_err(|_| HookError::Worker)?
                 .map_err(|error| HookError::Config(error.to_string()))?;
-            defaults(&mut env, pod, &user);
+            defaults(&mut env, &files::kernel_hostname(pod)?, &user);
             security::process(pod, container, user, &shared.data_dir.join("seccomp"))?
         }
         ImageKind::Wasm(_) => Process { no_new_privileges: true, ..Process::default() },
@@ -66,7 +66,7 @@ pub(crate) async fn build(
             pod_uid: uid,
             namespace,
             pod: name,
-            hostname: files::hostname(pod),
+            hostname: files::kernel_hostname(pod)?,
             network_namespace: ready.network.network_namespace.clone(),
             ipc_namespace: ready.network.ipc_namespace.clone(),
             uts_namespace: ready.network.uts_namespace.clone(),
@@ -88,6 +88,7 @@ pub(crate) async fn build(
         mounts,
         resources: resources::of_container(container, resources::qos(pod), shared.capacity.memory),
         log_path: log_dir.join(format!("{attempt}.log")),
+        log_limits: Some(shared.log_limits),
     })
 }
 
@@ -111,14 +112,14 @@ fn args<'a>(container: &Container, image: &Image, wasm: bool, lookup: impl Fn(&s
 }
 
 /// What every process has, unless image or manifest say otherwise.
-fn defaults(env: &mut Vec<(String, String)>, pod: &Pod, user: &User) {
+fn defaults(env: &mut Vec<(String, String)>, hostname: &str, user: &User) {
     let mut default = |name: &str, value: String| {
         if !env.iter().any(|(known, _)| known == name) {
             env.push((name.to_owned(), value));
         }
     };
     default("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
-    default("HOSTNAME", files::hostname(pod));
+    default("HOSTNAME", hostname.to_owned());
     default("HOME", if user.home.is_empty() { "/".into() } else { user.home.clone() });
 }
 
@@ -153,7 +154,7 @@ fn container_labels(
 }
 
 /// `repository@digest`, as `status.containerStatuses[].imageID` has it.
-fn image_id(image: &Image) -> String {
+pub(crate) fn image_id(image: &Image) -> String {
     let name = image.reference.split('@').next().unwrap_or_default();
     // A colon after the last slash begins the tag; before it, a port.
     let slash = name.rfind('/').map_or(0, |at| at + 1);

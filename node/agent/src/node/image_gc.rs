@@ -1,0 +1,120 @@
+//! Removes images that nothing on the node uses when the disk gets full, as the kubelet does: above the high threshold, the
+//! least recently used first, until the use is below the low one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mizzen_images::Collect;
+
+use super::capacity;
+use crate::pod::labels;
+use crate::pod::manager::Pods;
+use crate::pod::memory::containers;
+use crate::shared::Shared;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(300);
+/// An image is not removed before: somebody may have pulled it to use it.
+const MINIMUM_AGE: Duration = Duration::from_secs(120);
+
+/// Percents of the disk in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Above this, images go.
+    pub high: u8,
+    /// Until it is this.
+    pub low: u8,
+}
+
+impl Default for Thresholds {
+    /// The kubelet's.
+    fn default() -> Self {
+        Self { high: 85, low: 80 }
+    }
+}
+
+impl Thresholds {
+    /// How many bytes are to be freed of a file system with so many in all and so many free.
+    fn excess(self, total: u64, free: u64) -> Option<u64> {
+        let percent = |part: u64| u64::try_from(u128::from(part) * 100 / u128::from(total.max(1))).unwrap_or(100);
+        if 100_u64.saturating_sub(percent(free)) < u64::from(self.high) {
+            return None;
+        }
+        let wanted = u128::from(total) * u128::from(100 - self.low.min(100)) / 100;
+        Some(u64::try_from(wanted).unwrap_or(u64::MAX).saturating_sub(free))
+    }
+}
+
+/// Runs for ever.
+pub(crate) async fn run(shared: Arc<Shared>, pods: Arc<Pods>) {
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        if let Err(error) = look(&shared, &pods).await {
+            tracing::warn!(%error, "images not collected");
+            shared.recorder.warning(&super::about(&shared), "ImageGCFailed", error.to_string());
+        }
+    }
+}
+
+async fn look(shared: &Shared, pods: &Pods) -> Result<(), mizzen_images::ImageError> {
+    let in_use = in_use(shared, pods).await;
+    let now = SystemTime::from(shared.now());
+    for image in shared.images.list() {
+        if in_use.contains(&image.id) || in_use.contains(&image.digest) {
+            shared.images.used(&image.reference, now)?;
+        }
+    }
+    let Some((total, free)) = capacity::storage(shared.images.root()) else { return Ok(()) };
+    let positive = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+    let Some(bytes) = shared.image_gc.excess(positive(total), positive(free)) else { return Ok(()) };
+    let unused_since = now.checked_sub(MINIMUM_AGE).unwrap_or(SystemTime::UNIX_EPOCH);
+    let removed = shared.images.gc(Collect { in_use, bytes, unused_since }).await?;
+    tracing::info!(wanted = bytes, removed = removed.bytes, images = ?removed.images, "images collected");
+    if removed.bytes < bytes {
+        let message = format!(
+            "Failed to garbage collect required amount of images. Attempted to free {bytes} bytes, but only found {} bytes eligible to free.",
+            removed.bytes
+        );
+        shared.recorder.warning(&super::about(shared), "FreeDiskSpaceFailed", message);
+    }
+    Ok(())
+}
+
+/// Ids and digests of the images of every container there is, ended ones too, and of every pod that is to run here.
+async fn in_use(shared: &Shared, pods: &Pods) -> BTreeSet<String> {
+    let mut in_use = BTreeSet::new();
+    for pod in pods.all() {
+        let pod = pod.desired.borrow().pod.clone();
+        let references = containers(&pod).filter_map(|container| mizzen_images::normalize(container.image.as_deref()?).ok());
+        in_use.extend(references.filter_map(|reference| Some(shared.images.get(&reference)?.id.clone())));
+    }
+    // Listed last: a container that has just been started is of a pod that is known, or among these.
+    for runtime in shared.runtimes.all() {
+        match runtime.list().await {
+            Ok(listed) => {
+                let digest = |id: &str| id.rsplit_once('@').map(|(_, digest)| digest.to_owned());
+                in_use.extend(listed.iter().filter_map(|status| digest(labels::get(&status.labels, labels::IMAGE_ID))));
+            }
+            Err(error) => tracing::warn!(%error, "containers not listed"),
+        }
+    }
+    in_use
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn above_the_high_threshold_so_much_goes_that_the_low_one_is_reached() {
+        let thresholds = Thresholds::default();
+        assert_eq!(thresholds.excess(1000, 151), None);
+        assert_eq!(thresholds.excess(1000, 150), Some(50));
+        assert_eq!(thresholds.excess(1000, 0), Some(200));
+        assert_eq!(thresholds.excess(0, 0), Some(0));
+        assert_eq!(Thresholds { high: 0, low: 0 }.excess(10, 10), Some(0));
+    }
+}
