@@ -9,6 +9,7 @@ mod kube_rs;
 mod leftovers;
 mod lifecycle;
 mod nginx;
+mod node_disk;
 mod own_client;
 mod private_registry;
 mod python;

@@ -36,10 +36,38 @@ impl Cluster {
     /// # Panics
     /// When it does not come up.
     pub fn up_with(environment: &[(&str, &Path)]) -> Self {
-        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut cluster = Self { folder: Folder::new(), port: Port::reserve(), environment, process: None };
+        let mut cluster = Self::down_with(environment);
         cluster.start();
         cluster
+    }
+
+    /// A cluster that is yet to be started.
+    fn down_with(environment: &[(&str, &Path)]) -> Self {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { folder: Folder::new(), port: Port::reserve(), environment, process: None }
+    }
+
+    /// The same with a configuration file (docs/configuration.md).
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn up_configured(config: &str) -> Self {
+        let mut cluster = Self::down_with(&[]);
+        cluster.configure(config);
+        cluster.start();
+        cluster
+    }
+
+    /// Gives the next start this configuration file.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn configure(&self, config: &str) {
+        std::fs::write(self.config(), config).expect("writes");
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("config.yaml")
     }
 
     /// Runs `mizzen up` and waits for its line.
@@ -51,6 +79,9 @@ impl Cluster {
         let mut up = mizzen();
         up.args(["up", "--node-name", "test-node", "--data-dir"]).arg(self.data());
         up.arg("--api-address").arg(self.api().to_string()).arg("--kubeconfig").arg(self.kubeconfig());
+        if self.config().exists() {
+            up.arg("--config").arg(self.config());
+        }
         up.env("MIZZEN_LOG", std::env::var("MIZZEN_LOG").unwrap_or_else(|_| "info".into()));
         up.envs(self.environment.iter().map(|(name, value)| (name, value)));
         up.stdin(Stdio::null()).stdout(File::create(&out).expect("makes"));
