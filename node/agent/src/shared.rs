@@ -69,12 +69,15 @@ impl Shared {
 pub(crate) fn about(pod: &Pod, container: Option<&str>) -> ObjectReference {
     let mut about = mizzen_reconcile::reference(pod);
     about.field_path = container.map(|name| {
-        let is_init = pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.init_containers.as_ref())
-            .is_some_and(|all| all.iter().any(|c| c.name == name));
-        format!("spec.{}{{{name}}}", if is_init { "initContainers" } else { "containers" })
+        let spec = pod.spec.as_ref();
+        let is_init = spec.is_some_and(|spec| spec.init_containers.iter().flatten().any(|c| c.name == name));
+        let is_ephemeral = spec.is_some_and(|spec| spec.ephemeral_containers.iter().flatten().any(|c| c.name == name));
+        let list = match (is_init, is_ephemeral) {
+            (true, _) => "initContainers",
+            (false, true) => "ephemeralContainers",
+            (false, false) => "containers",
+        };
+        format!("spec.{list}{{{name}}}")
     });
     about
 }

@@ -1,5 +1,6 @@
 //! Turns commands into tasks.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
@@ -47,7 +48,8 @@ pub(super) fn key(command: &Command) -> String {
 /// The work of a command; `None` when what it needs is not there any more.
 pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'static, Outcome>> {
     let (shared, pod) = (worker.shared.clone(), worker.pod.clone());
-    let find = |name: &str| -> Option<Container> { containers(&pod).find(|container| container.name == name).cloned() };
+    let find =
+        |name: &str| -> Option<Container> { containers(&pod).find(|container| container.name == name).map(Cow::into_owned) };
     Some(match command {
         Command::Prepare { wasm } => async move {
             let result = prepare::prepare(&shared, &pod, wasm).await;
@@ -140,7 +142,8 @@ pub(super) async fn read_last_words(shared: &Shared, pod: &Pod, status: &mut Con
         let read = tokio::task::spawn_blocking(move || read_message(Path::new(&path))).await;
         exit.message = read.ok().and_then(Result::ok).unwrap_or_default();
     }
-    let policy = containers(pod).find(|container| container.name == name).and_then(|c| c.termination_message_policy.as_deref());
+    let container = containers(pod).find(|container| container.name == name);
+    let policy = container.as_ref().and_then(|container| container.termination_message_policy.as_deref());
     if exit.message.is_empty() && exit.code != 0 && policy == Some("FallbackToLogsOnError") {
         let of = |field: &Option<String>| field.clone().unwrap_or_default();
         let metadata = &pod.metadata;

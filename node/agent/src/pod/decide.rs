@@ -119,27 +119,29 @@ fn end(view: &View<'_>, decision: &mut Decision) {
     });
 }
 
-/// Main containers first and together, then the sidecars from the last to the first.
+/// Main and ephemeral containers first and together, then the sidecars from the last to the first.
 fn stop_all(view: &View<'_>, decision: &mut Decision) {
-    let running = |container: &&Container| view.current(&container.name).is_some_and(Attempt::is_running);
-    let stop = |decision: &mut Decision, container: &Container| {
-        if let Some(current) = view.current(&container.name) {
-            let (container, id) = (container.name.clone(), current.id.clone());
+    let runs = |name: &str| view.current(name).is_some_and(Attempt::is_running);
+    let running = |container: &&Container| runs(&container.name);
+    let stop = |decision: &mut Decision, name: &str| {
+        if let Some(current) = view.current(name) {
+            let (container, id) = (name.to_owned(), current.id.clone());
             decision.add(Command::Stop { container, id, grace: view.grace(), why: Why::PodEnds });
         }
     };
     let (sidecars, init): (Vec<_>, Vec<_>) = view.init_containers().iter().filter(running).partition(|c| is_sidecar(c));
-    let first: Vec<_> = view.main_containers().iter().filter(running).chain(init).collect();
+    let first = view.main_containers().iter().filter(running).chain(init).map(|container| container.name.as_str());
+    let first: Vec<&str> = first.chain(view.ephemeral_containers().filter(|name| runs(name))).collect();
     match first.is_empty() {
-        false => first.into_iter().for_each(|container| stop(decision, container)),
-        true => sidecars.last().into_iter().for_each(|container| stop(decision, container)),
+        false => first.into_iter().for_each(|name| stop(decision, name)),
+        true => sidecars.last().into_iter().for_each(|container| stop(decision, &container.name)),
     }
 }
 
 fn keep_running(view: &View<'_>, decision: &mut Decision) {
     for container in view.all_containers() {
-        if view.current(&container.name).is_none() {
-            pull(view, &container.name, decision);
+        if view.current(container).is_none() {
+            pull(view, container, decision);
         }
     }
     match &view.prepared {
@@ -174,6 +176,12 @@ fn keep_running(view: &View<'_>, decision: &mut Decision) {
     }
     for container in view.main_containers() {
         keep(view, container, policy, decision);
+    }
+    // They run once: there is no second attempt, whatever the pod's policy is.
+    for name in view.ephemeral_containers() {
+        if let Some(state) = view.container(name).filter(|state| state.current.is_none()) {
+            start(view, name, state, 0, decision);
+        }
     }
 }
 

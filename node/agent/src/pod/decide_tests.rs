@@ -202,3 +202,19 @@ fn volumes_are_refreshed_when_it_is_time() {
     let commands = World::one("Always").running("a", 0).now(1_000_000).commands();
     assert_eq!(commands, [Command::Refresh]);
 }
+
+#[test]
+fn an_ephemeral_container_runs_once_beside_the_others_and_ends_with_them() {
+    let spec = json!({
+        "restartPolicy": "Always", "containers": [{"name": "a", "image": "i"}],
+        "ephemeralContainers": [{"name": "debug", "image": "i", "targetContainerName": "a"}],
+    });
+    let world = World::new(spec).running("a", 0);
+    assert_eq!(world.commands(), [start("debug", 0)]);
+    let world = world.running("debug", 0);
+    assert!(world.commands().is_empty());
+    let ended = World::new(serde_json::to_value(&world.pod.spec).expect("is JSON")).running("a", 0);
+    assert!(ended.running("debug", 0).exited("debug", 1, 1, 0).now(9).commands().is_empty(), "it is not started again");
+    let stopped = world.deleted(5).commands();
+    assert_eq!(stopped.len(), 2, "{stopped:?}");
+}

@@ -14,6 +14,7 @@ pub(super) fn watch_probes(worker: &mut Worker) {
     let pod = worker.pod.clone();
     let views = worker.memory.views(&pod);
     for container in containers(&pod) {
+        let container = container.as_ref();
         let running = views.get(&container.name).and_then(|view| view.current.as_ref()).filter(|current| current.is_running());
         let Some(memory) = worker.memory.containers.get_mut(&container.name) else { continue };
         let Some(current) = running else {

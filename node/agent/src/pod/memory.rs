@@ -1,5 +1,6 @@
 //! What a pod's worker knows. It can be lost at any moment: what matters is in the runtime, on disk or in the API.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -274,8 +275,18 @@ fn attempt(status: &ContainerStatus) -> Attempt {
     }
 }
 
-pub(crate) fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
-    pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers))
+/// Every container: init containers, main ones, and the ephemeral ones that were added since.
+pub(crate) fn containers(pod: &Pod) -> impl Iterator<Item = Cow<'_, Container>> {
+    let lasting = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    lasting.map(Cow::Borrowed).chain(ephemeral(pod).map(Cow::Owned))
+}
+
+/// Ephemeral containers as what they are otherwise. A target, whose processes they could see, is not looked at: the
+/// specification leaves it undefined where a node cannot do that.
+fn ephemeral(pod: &Pod) -> impl Iterator<Item = Container> {
+    let all = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+    // Its fields are a container's, but for the target.
+    all.filter_map(|container| serde_json::from_value(serde_json::to_value(container).ok()?).ok())
 }
 
 fn names(pod: &Pod) -> impl Iterator<Item = String> {

@@ -37,6 +37,7 @@ pub(crate) fn status(view: &View<'_>) -> PodStatus {
         conditions: Some(conditions::of(view, phase)),
         init_container_statuses: statuses(view.init_containers(), true),
         container_statuses: statuses(view.main_containers(), false),
+        ephemeral_container_statuses: ephemeral_statuses(view),
         host_ip: host_ips.first().cloned(),
         host_ips: Some(host_ips.into_iter().map(|ip| HostIP { ip }).collect()),
         pod_ip,
@@ -111,11 +112,23 @@ fn container_status(view: &View<'_>, container: &Container, init: bool) -> Conta
     }
 }
 
+/// As of the others, but that nobody is told whether an ephemeral container is ready or how often it was started.
+fn ephemeral_statuses(view: &View<'_>) -> Option<Vec<ContainerStatus>> {
+    let of = |name: &str| {
+        let all = view.spec()?.ephemeral_containers.as_ref()?;
+        let image = all.iter().find(|container| container.name == name)?.image.clone();
+        let container = Container { name: name.to_owned(), image, ..Container::default() };
+        Some(ContainerStatus { ready: false, started: None, ..container_status(view, &container, false) })
+    };
+    let statuses: Vec<_> = view.ephemeral_containers().filter_map(of).collect();
+    (!statuses.is_empty()).then_some(statuses)
+}
+
 /// What the API was told of a container before.
 fn told(view: &View<'_>, name: &str) -> Option<ContainerStatus> {
     let status = view.pod.status.as_ref()?;
-    let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
-    all.into_iter().find(|status| status.name == name).cloned()
+    let lists = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+    lists.into_iter().flatten().flatten().find(|status| status.name == name).cloned()
 }
 
 pub(crate) fn container_id(id: &str) -> String {

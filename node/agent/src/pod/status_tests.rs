@@ -192,3 +192,18 @@ fn what_was_told_of_an_ended_container_stays_when_the_runtime_has_lost_it() {
     assert_eq!(status["phase"], "Succeeded");
     assert_eq!(status["containerStatuses"][0]["restartCount"], 4);
 }
+
+#[test]
+fn an_ephemeral_container_has_a_status_of_its_own_and_does_not_make_the_pod_unready() {
+    let spec = json!({
+        "containers": [{"name": "a", "image": "i"}], "ephemeralContainers": [{"name": "debug", "image": "i"}],
+    });
+    let status = shown(&World::new(spec).running("a", 0).running("debug", 0).exited("debug", 3, 1, 0));
+    assert_eq!(status["phase"], "Running");
+    let debug = &status["ephemeralContainerStatuses"][0];
+    assert_eq!(
+        (&debug["name"], &debug["state"]["terminated"]["exitCode"], &debug["ready"]),
+        (&json!("debug"), &json!(3), &json!(false))
+    );
+    assert_eq!(condition(&status, "Ready"), is("True"));
+}

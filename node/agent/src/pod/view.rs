@@ -110,8 +110,17 @@ impl View<'_> {
         self.spec().map(|spec| spec.containers.as_slice()).unwrap_or_default()
     }
 
-    pub(crate) fn all_containers(&self) -> impl Iterator<Item = &Container> {
-        self.init_containers().iter().chain(self.main_containers())
+    /// Names of containers that were added to look at the others.
+    pub(crate) fn ephemeral_containers(&self) -> impl Iterator<Item = &str> {
+        self.spec()
+            .into_iter()
+            .flat_map(|spec| spec.ephemeral_containers.iter().flatten())
+            .map(|container| container.name.as_str())
+    }
+
+    pub(crate) fn all_containers(&self) -> impl Iterator<Item = &str> {
+        let lasting = self.init_containers().iter().chain(self.main_containers()).map(|container| container.name.as_str());
+        lasting.chain(self.ephemeral_containers())
     }
 
     pub(crate) fn restart_policy(&self) -> RestartPolicy {
