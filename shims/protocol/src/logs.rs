@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// `containerLogMaxFiles`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLimits {
-    /// Bytes of one file.
+    /// Bytes of one file. What a container writes at once stays together, so that a file may have some kB more.
     pub max_bytes: u64,
     /// The newest one included; at least two.
     pub max_files: u32,

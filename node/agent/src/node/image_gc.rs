@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn above_the_high_threshold_so_much_goes_that_the_low_one_is_reached() {
         let thresholds = Thresholds::default();
-        assert_eq!(thresholds.excess(1000, 151), None);
+        assert_eq!(thresholds.excess(1000, 160), None);
         assert_eq!(thresholds.excess(1000, 150), Some(50));
         assert_eq!(thresholds.excess(1000, 0), Some(200));
         assert_eq!(thresholds.excess(0, 0), Some(0));

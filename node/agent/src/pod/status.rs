@@ -139,6 +139,7 @@ pub(crate) fn container_id(id: &str) -> String {
 fn states(view: &View<'_>, container: &Container, known: &ContainerView, init: bool) -> (ApiState, ApiState) {
     let ended = |attempt: &Attempt| attempt.exit().map(|exit| terminated(&attempt.id, exit)).unwrap_or_default();
     let last = known.previous.as_ref().map(ended).unwrap_or_default();
+    let is_ephemeral = view.ephemeral_containers().any(|name| name == container.name);
     match &known.current {
         None => (waiting_to_begin(view, known, init), last),
         Some(attempt) => match &attempt.state {
@@ -146,6 +147,7 @@ fn states(view: &View<'_>, container: &Container, known: &ContainerView, init: b
                 let started_at = started_at.parse::<Timestamp>().ok().map(whole_seconds);
                 (ApiState { running: Some(ContainerStateRunning { started_at }), ..ApiState::default() }, last)
             }
+            ContainerState::Exited(_) if is_ephemeral => (ended(attempt), last),
             ContainerState::Exited(exit) => match waiting_to_restart(view, container, known, exit, init) {
                 Some(waiting) => (waiting, ended(attempt)),
                 None => (ended(attempt), last),
