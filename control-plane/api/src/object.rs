@@ -62,7 +62,8 @@ pub struct Head {
     pub deletion_timestamp: Option<String>,
     pub deletion_grace_period_seconds: Option<i64>,
     pub finalizers: Vec<String>,
-    pub labels: BTreeMap<String, String>,
+    /// Shared with what caches keep of the object.
+    pub labels: Arc<BTreeMap<String, String>>,
     pub owner_references: Vec<OwnerReference>,
 }
 

@@ -15,7 +15,7 @@ const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 pub(crate) struct PodView {
     pub(crate) key: ObjectRef,
     pub(crate) uid: String,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: Arc<BTreeMap<String, String>>,
     /// The owner that controls the pod.
     pub(crate) owner: Option<OwnerReference>,
     pub(crate) phase: String,

@@ -45,7 +45,7 @@ impl NodeInfo {
         });
         Some(Self {
             name: object.head().name.clone(),
-            labels: object.head().labels.clone(),
+            labels: BTreeMap::clone(&object.head().labels),
             taints: spec.taints.unwrap_or_default(),
             unschedulable: spec.unschedulable.unwrap_or(false),
             allowed_pods: allocatable.get("pods").map_or(0, |pods| usize::try_from(pods.value()).unwrap_or(0)),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Affinity, ObjectReference, Pod, PodSpec, Toleration, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::{Affinity, ObjectReference, Toleration, TopologySpreadConstraint};
 use mizzen_api::{Object, ObjectRef, pod_resources};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::resources::Amounts;
@@ -24,7 +25,7 @@ pub struct PodInfo {
     pub key: ObjectRef,
     pub uid: String,
     pub resource_version: String,
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// The uid of the controlling owner, empty when there is none.
     pub owner: String,
     pub created: Option<Timestamp>,
@@ -55,39 +56,37 @@ const DEFAULT_MILLI_CPU: i64 = 100;
 const DEFAULT_MEMORY: i64 = 200 * 1024 * 1024;
 
 impl PodInfo {
-    /// `None` when the document is no pod, which the API never stores.
+    /// `None` when the document is no pod, which the API never stores. Every change of every pod comes here, so the document
+    /// is parsed once, and only what the scheduler looks at is decoded.
     pub fn of(object: &Arc<Object>) -> Option<Self> {
-        let pod: Pod = object.decode().ok()?;
         let document = object.value().ok()?;
-        let head = object.head();
-        let spec = pod.spec.unwrap_or_default();
-        let status = pod.status.unwrap_or_default();
-        let requests = Amounts::of(&pod_resources::requests(document.get("spec").unwrap_or(&Value::Null)));
-        let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled");
+        let (head, spec, status) = (object.head(), &document["spec"], &document["status"]);
+        let requests = Amounts::of(&pod_resources::requests(spec));
+        let condition = list(status, "conditions").iter().find(|condition| text(condition, "type") == "PodScheduled");
         Some(Self {
             key: head.object_ref(),
             uid: head.uid.clone(),
             resource_version: head.resource_version.clone(),
             labels: head.labels.clone(),
             owner: head.controller().map(|owner| owner.uid.clone()).unwrap_or_default(),
-            created: pod.metadata.creation_timestamp.map(|time| time.0),
+            created: head.creation_timestamp.as_deref().and_then(|time| time.parse().ok()),
             terminating: head.is_terminating(),
-            finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
-            gated: spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()),
-            scoring: scoring(&spec, &requests),
+            finished: matches!(text(status, "phase"), "Succeeded" | "Failed"),
+            gated: !list(spec, "schedulingGates").is_empty(),
+            scoring: scoring(spec, &requests),
             requests,
-            host_ports: host_ports(&spec),
-            images: spec.containers.iter().filter_map(|container| container.image.clone()).collect(),
-            node: spec.node_name.unwrap_or_default(),
-            scheduler: spec.scheduler_name.unwrap_or_else(|| "default-scheduler".to_owned()),
-            priority: spec.priority.unwrap_or(0),
-            tolerations: spec.tolerations.unwrap_or_default(),
-            node_selector: spec.node_selector.unwrap_or_default(),
-            affinity: spec.affinity,
-            spread: spec.topology_spread_constraints.unwrap_or_default(),
+            host_ports: host_ports(spec),
+            images: list(spec, "containers").iter().filter_map(|container| part(container, "image")?).collect(),
+            node: text(spec, "nodeName").to_owned(),
+            scheduler: part::<Option<String>>(spec, "schedulerName")?.unwrap_or_else(|| "default-scheduler".to_owned()),
+            priority: part(spec, "priority")?,
+            tolerations: part(spec, "tolerations")?,
+            node_selector: part(spec, "nodeSelector")?,
+            affinity: part(spec, "affinity")?,
+            spread: part(spec, "topologySpreadConstraints")?,
             unscheduled: condition
-                .filter(|condition| condition.status == "False")
-                .map(|condition| (condition.reason.clone().unwrap_or_default(), condition.message.clone().unwrap_or_default())),
+                .filter(|condition| text(condition, "status") == "False")
+                .map(|condition| (text(condition, "reason").to_owned(), text(condition, "message").to_owned())),
         })
     }
 
@@ -109,14 +108,29 @@ impl PodInfo {
     }
 }
 
-fn scoring(spec: &PodSpec, requests: &Amounts) -> (i64, i64) {
+/// A field decoded; its default when it is absent, `None` when it is of another type.
+fn part<T: DeserializeOwned + Default>(of: &Value, field: &str) -> Option<T> {
+    match of.get(field) {
+        None | Some(Value::Null) => Some(T::default()),
+        Some(value) => T::deserialize(value).ok(),
+    }
+}
+
+fn text<'a>(of: &'a Value, field: &str) -> &'a str {
+    of.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn list<'a>(of: &'a Value, field: &str) -> &'a [Value] {
+    of.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn scoring(spec: &Value, requests: &Amounts) -> (i64, i64) {
     let without = |resource: &str| {
-        let asks = |c: &&k8s_openapi::api::core::v1::Container| {
-            let resources = c.resources.as_ref();
-            let lists = resources.into_iter().flat_map(|r| [r.requests.as_ref(), r.limits.as_ref()]).flatten();
-            !lists.into_iter().any(|list| list.contains_key(resource))
+        let asks = |container: &&Value| {
+            let lists = ["requests", "limits"].map(|list| &container["resources"][list]);
+            !lists.iter().any(|list| list.get(resource).is_some())
         };
-        i64::try_from(spec.containers.iter().filter(asks).count()).unwrap_or(0)
+        i64::try_from(list(spec, "containers").iter().filter(asks).count()).unwrap_or(0)
     };
     (
         requests.milli_cpu.saturating_add(without("cpu") * DEFAULT_MILLI_CPU),
@@ -124,13 +138,13 @@ fn scoring(spec: &PodSpec, requests: &Amounts) -> (i64, i64) {
     )
 }
 
-fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
-    let sidecars = spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
-    let ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
+fn host_ports(spec: &Value) -> Vec<HostPort> {
+    let sidecars = list(spec, "initContainers").iter().filter(|container| text(container, "restartPolicy") == "Always");
+    let ports = list(spec, "containers").iter().chain(sidecars).flat_map(|container| list(container, "ports"));
+    let or = |given: &str, default: &str| if given.is_empty() { default.to_owned() } else { given.to_owned() };
     let taken = ports.filter_map(|port| {
-        let number = port.host_port.filter(|number| *number > 0)?;
-        let address = port.host_ip.clone().filter(|ip| !ip.is_empty()).unwrap_or_else(|| "0.0.0.0".to_owned());
-        let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
+        let number = part::<i32>(port, "hostPort").filter(|number| *number > 0)?;
+        let (address, protocol) = (or(text(port, "hostIP"), "0.0.0.0"), or(text(port, "protocol"), "TCP"));
         Some(HostPort { address, protocol, port: number })
     });
     taken.collect()

@@ -100,7 +100,7 @@ mod tests {
             phase: "Running".into(),
             ready: ready_since.is_some(),
             ready_since: ready_since.map(at),
-            labels: labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+            labels: Arc::new(labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()),
             ..PodView::default()
         })
     }

@@ -14,7 +14,7 @@ pub(crate) struct RsView {
     pub(crate) object: Arc<Object>,
     pub(crate) key: ObjectRef,
     pub(crate) uid: String,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: Arc<BTreeMap<String, String>>,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) created: Option<Timestamp>,
     pub(crate) generation: i64,

@@ -249,7 +249,7 @@ mod tests {
             }),
             ..Affinity::default()
         };
-        PodInfo { uid: uid.into(), labels: labels(app), affinity: Some(affinity), ..PodInfo::default() }
+        PodInfo { uid: uid.into(), labels: labels(app).into(), affinity: Some(affinity), ..PodInfo::default() }
     }
 
     fn feasible(waiting: &PodInfo, placed: &[(&str, PodInfo)]) -> Vec<&'static str> {

@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     fn pod(uid: &str, owner: &str) -> PodInfo {
-        let labels = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
+        let labels = Arc::new(BTreeMap::from([("app".to_owned(), "web".to_owned())]));
         PodInfo { uid: uid.into(), owner: owner.into(), labels, ..PodInfo::default() }
     }
 
