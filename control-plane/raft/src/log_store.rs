@@ -22,7 +22,9 @@ use crate::log_writer::{COMMITTED, FIRST_RESERVED, LOG, LogWriter, Op, PURGED, V
 use crate::types::{Entry, TypeConfig};
 
 /// Entries kept in memory after they are on disk, for applying and for followers that are nearly up to date.
-const CACHE_BYTES: usize = 4 << 20;
+const CACHE_BYTES: usize = 2 << 20;
+/// Page cache of `log.redb`: appends touch only the newest pages.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// A handle; clones share one log.
 #[derive(Clone)]
@@ -85,7 +87,7 @@ impl LogStore {
         let failed = |source| RaftError::File { operation: "open", file: path.to_owned(), source };
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
         let file = LogFile::new(file).map_err(database("open", path))?;
-        let db = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file).map_err(database("open", path))?;
+        let db = Database::builder().set_cache_size(PAGE_BYTES).create_with_backend(file).map_err(database("open", path))?;
         Self::over(db, path)
     }
 

@@ -175,10 +175,13 @@ async fn write_until_cut(store: &Arc<RaftStore>, disk: &Disk, enough: usize) -> 
     // What was acknowledged by now must be on the disk as it is after now.
     let acknowledged = acknowledged.lock().clone();
     let files = loop {
-        let files = disk.0.lock().clone();
-        // A moment in the middle of writing the log is the more telling one.
-        if !files[0].since_sync.is_empty() || tokio::time::Instant::now() > deadline {
-            break files;
+        // A moment in the middle of writing the log is the more telling one. Only that one is copied: who copies the files at
+        // each look keeps the writers from ever getting there.
+        {
+            let files = disk.0.lock();
+            if !files[0].since_sync.is_empty() || tokio::time::Instant::now() > deadline {
+                break files.clone();
+            }
         }
         tokio::task::yield_now().await;
     };

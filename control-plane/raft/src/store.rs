@@ -57,7 +57,7 @@ impl RaftConfig {
             dir: dir.into(),
             node_id,
             history_bytes: HISTORY_BYTES,
-            state_cache_bytes: 16 << 20,
+            state_cache_bytes: 8 << 20,
             snapshot_entries: 5000,
             snapshot_bytes: 64 << 20,
             timeout: Duration::from_secs(10),
