@@ -201,12 +201,28 @@ impl State {
     }
 
     fn under(&self, prefix: &str, after: Option<&str>) -> impl Iterator<Item = (&Arc<str>, &Arc<Object>)> {
-        let start = match after {
-            Some(key) if key >= prefix => Bound::Excluded(key),
-            _ => Bound::Included(prefix),
+        let end = after_all(prefix);
+        let bounds = match (after, end.as_deref()) {
+            // Nothing is left.
+            (Some(key), Some(end)) if key >= end => (Bound::Included(end), Bound::Excluded(end)),
+            (Some(key), end) if key >= prefix => (Bound::Excluded(key), end.map_or(Bound::Unbounded, Bound::Excluded)),
+            (_, end) => (Bound::Included(prefix), end.map_or(Bound::Unbounded, Bound::Excluded)),
         };
-        self.present.range::<str, _>((start, Bound::Unbounded)).take_while(move |(key, _)| key.starts_with(prefix))
+        self.present.range::<str, _>(bounds)
     }
+}
+
+/// The first key after all that have a prefix; `None` when there is no such key. With it as a bound, counting the keys of a
+/// collection looks at none of them.
+fn after_all(prefix: &str) -> Option<String> {
+    let mut end = prefix.to_owned();
+    while let Some(last) = end.pop() {
+        if let Some(next) = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32) {
+            end.push(next);
+            return Some(end);
+        }
+    }
+    None
 }
 
 /// The first `limit` items (0: all), and how many more there are; only the first are made the answer's `own`.
@@ -236,4 +252,31 @@ pub(crate) fn weight(changes: &[Event]) -> usize {
         .iter()
         .map(|event| event.key.len() + EVENT_OVERHEAD + event.object.as_ref().map_or(0, |object| object.bytes().len()))
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(state: &State, prefix: &str, after: Option<&str>) -> Vec<String> {
+        state.under(prefix, after).map(|(key, _)| key.to_string()).collect()
+    }
+
+    #[test]
+    fn a_prefix_finds_its_keys_and_no_others() {
+        let mut state = State::default();
+        for key in ["/a", "/a/1", "/a/2", "/a/\u{d7ff}", "/a/\u{10ffff}x", "/a0", "/b/1"] {
+            state.present.insert(key.into(), Arc::new(Object::new("{}", 1)));
+        }
+        assert_eq!(keys(&state, "/a/", None), ["/a/1", "/a/2", "/a/\u{d7ff}", "/a/\u{10ffff}x"]);
+        assert_eq!(keys(&state, "/a/", Some("/a/2")), ["/a/\u{d7ff}", "/a/\u{10ffff}x"]);
+        assert_eq!(keys(&state, "/a/\u{d7ff}", None), ["/a/\u{d7ff}"]);
+        assert_eq!(keys(&state, "/a/\u{10ffff}", None), ["/a/\u{10ffff}x"]);
+        // A key from elsewhere: before, between or after.
+        assert_eq!(keys(&state, "/a/", Some("/")).len(), 4);
+        assert!(keys(&state, "/a/", Some("/a0")).is_empty());
+        assert!(keys(&state, "/a/", Some("/b/1")).is_empty());
+        assert_eq!(keys(&state, "", None).len(), 7);
+        assert_eq!(keys(&state, "", Some("/a0")), ["/b/1"]);
+    }
 }
