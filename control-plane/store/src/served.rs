@@ -15,6 +15,8 @@ use crate::{Range, RangeOptions, StoreError, Txn, TxnOutcome, Watch};
 /// A state with its readers. Writers call [`Served::apply`] one at a time; anyone reads.
 pub struct Served {
     state: RwLock<State>,
+    /// The state's revision, for those who need no more of it: watchers do not queue up before the state for it.
+    newest: AtomicU64,
     topics: Mutex<Topics>,
     archive: Option<Arc<dyn Archive>>,
     /// Changes after this revision must stay in memory: the archive does not have them yet.
@@ -29,6 +31,7 @@ impl Served {
     pub fn new(saved: Saved, history_bytes: usize, archive: Option<Arc<dyn Archive>>) -> Arc<Self> {
         let archived = if archive.is_some() { saved.revision } else { u64::MAX };
         Arc::new(Self {
+            newest: AtomicU64::new(saved.revision),
             state: RwLock::new(State::restore(saved)),
             topics: Mutex::default(),
             archive,
@@ -55,6 +58,8 @@ impl Served {
             if state.floor() != floor {
                 topics.trim(&state);
             }
+            // Once everything up to it is published, and before anyone can read it in the state.
+            self.newest.store(state.revision(), Ordering::Release);
             results
         };
         for topic in woken {
@@ -82,6 +87,7 @@ impl Served {
         *state = State::restore(saved);
         // Older positions go to the archive, which has the leader's history.
         self.topics.lock().reset(state.revision());
+        self.newest.store(state.revision(), Ordering::Release);
     }
 
     /// Ends all watches with [`StoreError::Unavailable`].
@@ -102,7 +108,7 @@ impl Served {
 
     /// As [`crate::Store::revision`].
     pub fn revision(&self) -> u64 {
-        self.state.read().revision()
+        self.newest.load(Ordering::Acquire)
     }
 
     /// The oldest revision that reads may name.

@@ -23,6 +23,35 @@ impl Watcher {
         Self { served, topic, archive, position }
     }
 
+    /// The changes that are there; `None` when there are none.
+    async fn look(&mut self) -> Result<Option<Vec<Event>>, StoreError> {
+        loop {
+            if self.served.is_closed() {
+                return Err(StoreError::Unavailable { why: "the store is shutting down".into() });
+            }
+            // Read first: whatever is published up to this revision is seen below.
+            let newest = self.served.revision();
+            match self.topic.after(self.position) {
+                Next::Changes(batches) => return Ok(Some(self.take(&batches))),
+                Next::Nothing => {
+                    self.position = self.position.max(newest);
+                    return Ok(None);
+                }
+                Next::Behind(floor) => {
+                    let Some(archive) = &self.archive else {
+                        return Err(StoreError::Compacted { asked: self.position, oldest: floor });
+                    };
+                    let (batches, until) = archive::changes(archive, &self.topic.prefix, self.position, floor).await?;
+                    let events = self.take(&batches);
+                    self.position = self.position.max(until);
+                    if !events.is_empty() {
+                        return Ok(Some(events));
+                    }
+                }
+            }
+        }
+    }
+
     fn take(&mut self, batches: &[Changes]) -> Vec<Event> {
         if let Some(last) = batches.last() {
             self.position = self.position.max(revision_of(last));
@@ -36,29 +65,14 @@ impl Watch for Watcher {
     async fn next(&mut self) -> Result<Vec<Event>, StoreError> {
         let topic = self.topic.clone();
         loop {
-            // Registered before looking, so that a change between looking and waiting is not missed.
+            if let Some(events) = self.look().await? {
+                return Ok(events);
+            }
+            // Registered before looking again, so that a change between looking and waiting is not missed.
             let mut changed = std::pin::pin!(topic.changed.notified());
             changed.as_mut().enable();
-            if self.served.is_closed() {
-                return Err(StoreError::Unavailable { why: "the store is shutting down".into() });
-            }
-            // Read first: whatever is published up to this revision is seen below.
-            let newest = self.served.revision();
-            match topic.after(self.position) {
-                Next::Changes(batches) => return Ok(self.take(&batches)),
-                Next::Nothing => self.position = self.position.max(newest),
-                Next::Behind(floor) => {
-                    let Some(archive) = &self.archive else {
-                        return Err(StoreError::Compacted { asked: self.position, oldest: floor });
-                    };
-                    let (batches, until) = archive::changes(archive, &topic.prefix, self.position, floor).await?;
-                    let events = self.take(&batches);
-                    self.position = self.position.max(until);
-                    if !events.is_empty() {
-                        return Ok(events);
-                    }
-                    continue;
-                }
+            if let Some(events) = self.look().await? {
+                return Ok(events);
             }
             changed.await;
         }

@@ -26,9 +26,12 @@ pub(super) struct Frames {
 
 pub(super) fn body(batches: impl Stream<Item = WatchItem> + Send + 'static, mut frames: Frames) -> Body {
     let chunks = batches.map(move |batch| {
-        let mut chunk = Vec::with_capacity(4096);
+        let mut chunk = Vec::new();
         match batch {
-            Ok(events) => events.iter().for_each(|event| frames.write(&mut chunk, event)),
+            Ok(events) => {
+                chunk.reserve_exact(events.iter().map(size).sum());
+                events.iter().for_each(|event| frames.write(&mut chunk, event));
+            }
             Err(status) => error(&mut chunk, &status),
         }
         Ok::<Bytes, Infallible>(chunk.into())
@@ -36,12 +39,23 @@ pub(super) fn body(batches: impl Stream<Item = WatchItem> + Send + 'static, mut 
     Body::from_stream(chunks)
 }
 
+/// Bytes of the frame of a whole object; about as many as a smaller shape takes at most.
+fn size(event: &WatchEvent) -> usize {
+    match event {
+        WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => object.bytes().len() + FRAME,
+        WatchEvent::Bookmark { .. } => 256,
+    }
+}
+
+/// Bytes of a frame around its object, at most.
+const FRAME: usize = 40;
+
 fn error(chunk: &mut Vec<u8>, status: &Status) {
     frame(chunk, "ERROR", status.to_json().to_string().as_bytes());
 }
 
 fn frame(chunk: &mut Vec<u8>, kind: &str, object: &[u8]) {
-    chunk.reserve(object.len() + 40);
+    chunk.reserve(object.len() + FRAME);
     chunk.extend_from_slice(b"{\"type\":\"");
     chunk.extend_from_slice(kind.as_bytes());
     chunk.extend_from_slice(b"\",\"object\":");

@@ -138,43 +138,43 @@ impl Watching {
     /// Batches of events until the watch times out, the store ends it or `shutdown` is cancelled.
     pub(crate) fn stream(self, shutdown: CancellationToken) -> impl Stream<Item = WatchItem> + Send + 'static {
         let next_bookmark = Instant::now() + BOOKMARK_EVERY;
-        futures::stream::unfold(Some((self, next_bookmark)), move |state| {
-            let shutdown = shutdown.clone();
-            async move {
-                let (mut watching, mut next_bookmark) = state?;
-                if !watching.initial.is_empty() {
-                    let batch = watching.initial.drain(..watching.initial.len().min(BATCH)).collect();
-                    return Some((watching.shown(batch), Some((watching, next_bookmark))));
-                }
-                loop {
-                    tokio::select! {
-                        biased;
-                        () = shutdown.cancelled() => return None,
-                        // Before the changes, or a busy resource would keep the clock from being looked at.
-                        () = tokio::time::sleep_until(watching.ends.min(next_bookmark)) => {
-                            let now = Instant::now();
-                            let ended = now >= watching.ends;
-                            next_bookmark = now + BOOKMARK_EVERY;
-                            match watching.bookmark() {
-                                Some(bookmark) => {
-                                    let rest = (!ended).then_some((watching, next_bookmark));
-                                    return Some((Ok(vec![bookmark]), rest));
-                                }
-                                None if ended => return None,
-                                None => {}
+        // Both live as long as the watch: a thousand watchers that each set a clock for every event would meet at the timer.
+        let alarm = Box::pin(tokio::time::sleep_until(self.ends.min(next_bookmark)));
+        let shutdown = Box::pin(shutdown.cancelled_owned());
+        futures::stream::unfold(Some((self, alarm, shutdown)), move |state| async move {
+            let (mut watching, mut alarm, mut shutdown) = state?;
+            if !watching.initial.is_empty() {
+                let batch = watching.initial.drain(..watching.initial.len().min(BATCH)).collect();
+                return Some((watching.shown(batch), Some((watching, alarm, shutdown))));
+            }
+            loop {
+                tokio::select! {
+                    biased;
+                    () = shutdown.as_mut() => return None,
+                    // Before the changes, or a busy resource would keep the clock from being looked at.
+                    () = alarm.as_mut() => {
+                        let now = Instant::now();
+                        let ended = now >= watching.ends;
+                        alarm.as_mut().reset(watching.ends.min(now + BOOKMARK_EVERY));
+                        match watching.bookmark() {
+                            Some(bookmark) => {
+                                let rest = (!ended).then_some((watching, alarm, shutdown));
+                                return Some((Ok(vec![bookmark]), rest));
+                            }
+                            None if ended => return None,
+                            None => {}
+                        }
+                    }
+                    changes = watching.changes.next() => match changes {
+                        Ok(changes) => {
+                            let batch = watching.translate(&changes);
+                            if !batch.is_empty() {
+                                return Some((watching.shown(batch), Some((watching, alarm, shutdown))));
                             }
                         }
-                        changes = watching.changes.next() => match changes {
-                            Ok(changes) => {
-                                let batch = watching.translate(&changes);
-                                if !batch.is_empty() {
-                                    return Some((watching.shown(batch), Some((watching, next_bookmark))));
-                                }
-                            }
-                            Err(StoreError::Unavailable { .. }) => return None,
-                            Err(error) => return Some((Err(errors::store(error)), None)),
-                        },
-                    }
+                        Err(StoreError::Unavailable { .. }) => return None,
+                        Err(error) => return Some((Err(errors::store(error)), None)),
+                    },
                 }
             }
         })
