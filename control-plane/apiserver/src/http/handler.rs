@@ -16,7 +16,7 @@ use super::list_body::{self, ListBody};
 use super::params::Params;
 use super::path::{self, Path, ResourcePath};
 use super::watch_body::{self, Frames};
-use super::{body, respond};
+use super::{body, health, respond};
 use crate::auth::{Action, Identity};
 use crate::authenticate::{Authenticate, Peer, anonymous};
 use crate::connect::{self, Connect};
@@ -75,12 +75,15 @@ impl Handler {
                 if !matches!(*request.method(), Method::GET | Method::HEAD) {
                     return Err(errors::method_not_allowed());
                 }
-                self.document(&discovery, request.uri().path(), request.headers())
+                match health::Probe::parse(request.uri().path(), request.uri().query().unwrap_or_default()) {
+                    Some(probe) => probe.answer(&*self.pipeline.store, &self.shutdown).await,
+                    None => self.document(&discovery, request.uri().path(), request.headers()),
+                }
             }
         }
     }
 
-    /// Discovery, OpenAPI, version and health.
+    /// Discovery, OpenAPI and version.
     fn document(&self, path: &Path, text: &str, headers: &HeaderMap) -> Result<Response, Status> {
         let registry = &self.pipeline.registry;
         let value = match path {
@@ -98,8 +101,6 @@ impl Handler {
             Path::Resource(_) => return Err(errors::no_such_path()),
             Path::Other => match text {
                 "/version" | "/version/" => version::info(),
-                "/healthz" | "/livez" | "/readyz" => return Ok(respond::text(200, "ok")),
-                "/healthz/ping" | "/livez/ping" | "/readyz/ping" => return Ok(respond::text(200, "ok")),
                 "/openapi/v2" => return Ok(openapi_v2(headers)),
                 "/openapi/v3" | "/openapi/v3/" => self.openapi.index(),
                 text => {

@@ -3,6 +3,7 @@
 mod accept;
 mod body;
 mod handler;
+mod health;
 mod impersonate;
 mod list_body;
 mod params;
