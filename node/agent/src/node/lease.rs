@@ -19,11 +19,20 @@ const DURATION_SECONDS: i32 = 40;
 
 /// Runs for ever.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut lost = false;
     loop {
         let wait = match renew(&shared).await {
-            Ok(()) => RENEW,
+            Ok(()) => {
+                if std::mem::take(&mut lost) {
+                    tracing::warn!("the API server is back");
+                }
+                RENEW
+            }
             Err(error) => {
-                tracing::debug!(%error, "lease not renewed");
+                // Of all that is tried while the server is away, this is what tells people of it: once.
+                if !std::mem::replace(&mut lost, true) {
+                    tracing::warn!(%error, "the API server is lost or refuses this node; its pods go on, and it is tried again");
+                }
                 RETRY
             }
         };

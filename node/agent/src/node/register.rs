@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ContainerImage, Node, NodeSystemInfo};
+use k8s_openapi::api::core::v1::{ContainerImage, Node, NodeStatus, NodeSystemInfo};
 use mizzen_api::Reason;
 use mizzen_client::{ApiRequest, PatchKind};
 use mizzen_images::Image;
+use mizzen_reconcile::Backoff;
 use mizzen_reconcile::typed::{self, gvr};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -21,13 +22,13 @@ use crate::spec::build::image_id;
 const LOOK: Duration = Duration::from_secs(10);
 /// A status that has not changed is told again after this many looks: five minutes.
 const HEARTBEAT: u32 = 30;
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 const VERSION: &str = concat!("v1.36.0+mizzen-", env!("CARGO_PKG_VERSION"));
 
 /// Runs for ever; `ready` turns true when the API has the node as Ready.
 pub(crate) async fn run(shared: Arc<Shared>, port: u16, ready: watch::Sender<bool>) {
     let mut told: Option<Value> = None;
-    let mut looks = 0_u32;
+    let (mut looks, mut failures) = (0_u32, 0_u32);
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -39,15 +40,50 @@ pub(crate) async fn run(shared: Arc<Shared>, port: u16, ready: watch::Sender<boo
             condition["lastHeartbeatTime"] = Value::Null;
             condition["lastTransitionTime"] = Value::Null;
         }
-        if told.as_ref() == Some(&without_times) && looks < HEARTBEAT {
-            continue;
+        let is_news = told.as_ref() != Some(&without_times) || looks >= HEARTBEAT;
+        match keep(&shared, &facts, is_news).await {
+            Ok(false) => {}
+            Ok(true) => {
+                (told, looks) = (Some(without_times), 0);
+                ready.send_replace(true);
+            }
+            Err(error) => {
+                tell_failure(&error);
+                // Looked at anew by then: the server may stay away for hours.
+                ticks.reset_after(RETRY.delay(failures));
+                (told, failures) = (None, failures.saturating_add(1));
+                continue;
+            }
         }
-        while let Err(error) = tell(&shared, &facts).await {
-            tracing::warn!(%error, "node status not written");
-            tokio::time::sleep(RETRY).await;
+        failures = 0;
+    }
+}
+
+/// Tells the status when it is news, or when somebody has told otherwise of this node (it was silent for too long); whether
+/// it did.
+async fn keep(shared: &Shared, facts: &Facts, is_news: bool) -> Result<bool, mizzen_reconcile::Error> {
+    if !is_news {
+        let present = typed::get::<Node>(shared.client.as_ref(), "", &shared.node_name).await?;
+        if !present.is_some_and(|present| contradicts(&present, &status(facts, None))) {
+            return Ok(false);
         }
-        (told, looks) = (Some(without_times), 0);
-        ready.send_replace(true);
+    }
+    tell(shared, facts).await.map(|()| true)
+}
+
+/// Whether the node is said to be in another condition than it is.
+fn contradicts(present: &Node, own: &NodeStatus) -> bool {
+    let said = present.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut own = own.conditions.iter().flatten();
+    own.any(|own| said.clone().any(|said| said.type_ == own.type_ && said.status != own.status))
+}
+
+fn tell_failure(error: &mizzen_reconcile::Error) {
+    // That the server is away is told by the lease.
+    if error.is(Reason::ServiceUnavailable) {
+        tracing::debug!(%error, "node status not written");
+    } else {
+        tracing::warn!(%error, "node status not written");
     }
 }
 
@@ -154,6 +190,7 @@ fn info() -> NodeSystemInfo {
 #[cfg(test)]
 mod tests {
     use mizzen_images::{ImageConfig, ImageKind, WasmImage};
+    use serde_json::json;
 
     use super::*;
 
@@ -178,5 +215,15 @@ mod tests {
                 ("r.test/small@sha256:a r.test/small:1".to_owned(), Some(1)),
             ]
         );
+    }
+
+    #[test]
+    fn a_node_that_was_called_silent_tells_that_it_is_not() {
+        let conditions = |ready: &str| json!({"status": {"conditions": [{"type": "Ready", "status": ready}]}});
+        let node = |ready: &str| serde_json::from_value::<Node>(conditions(ready)).expect("is a node");
+        let own = node("True").status.expect("has a status");
+        assert!(contradicts(&node("Unknown"), &own));
+        assert!(!contradicts(&node("True"), &own));
+        assert!(!contradicts(&Node::default(), &own));
     }
 }

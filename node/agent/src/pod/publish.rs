@@ -52,6 +52,11 @@ pub(crate) async fn publish(shared: &Shared, pod: &Pod, status: &PodStatus) -> b
         Ok(_) => true,
         // The object is gone, or another of the same name has come: its own worker speaks for that one.
         Err(status) if status.is(Reason::NotFound) || status.is(Reason::Conflict) => true,
+        // That the server is away is told by the lease.
+        Err(status) if status.is(Reason::ServiceUnavailable) => {
+            tracing::debug!(namespace, name, %status, "pod status not written");
+            false
+        }
         Err(status) => {
             tracing::warn!(namespace, name, %status, "pod status not written");
             false
