@@ -1,5 +1,7 @@
 //! The cluster's configuration: one YAML file, with flags that go before it (docs/configuration.md).
 
+pub mod agent;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +50,8 @@ pub struct File {
     pub image_gc_low: Option<u8>,
     /// A quantity of bytes.
     pub max_image_layer_size: Option<String>,
+    /// Where the node's own API listens, `IP:PORT`.
+    pub node_api_address: Option<SocketAddr>,
 }
 
 /// The flags of `mizzen up`, each before its field in the file.
@@ -68,6 +72,9 @@ pub struct Flags {
     /// The node's name [default: the host name]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
+    /// Where the node's own API (logs, exec) listens [default: port 10250 of the bridge, or any other]
+    #[arg(long, value_name = "IP:PORT")]
+    pub node_api_address: Option<SocketAddr>,
 }
 
 /// What a cluster is run with.
@@ -77,6 +84,7 @@ pub struct Config {
     pub api_address: SocketAddr,
     pub kubeconfig: PathBuf,
     pub node_name: String,
+    pub node_api_address: Option<SocketAddr>,
     pub node: NodeLimits,
 }
 
@@ -102,28 +110,22 @@ impl Config {
             Some(path) => read(path)?,
             None => File::default(),
         };
-        Self::resolve(flags, file, || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()))
+        Self::resolve(flags, file, crate::cluster::machine::host_name)
     }
 
     fn resolve(flags: Flags, file: File, host_name: impl FnOnce() -> Option<String>) -> Result<Self, ConfigError> {
         let node = NodeLimits::resolve(&file)?;
-        let data_dir = flags.data_dir.or(file.data_dir).unwrap_or_else(|| DEFAULT_DATA_DIR.into());
-        if !data_dir.is_absolute() {
-            let why = format!("{} is not an absolute path", data_dir.display());
-            return Err(ConfigError::Invalid { field: "dataDir", why });
-        }
+        let data_dir = data_dir(flags.data_dir.or(file.data_dir))?;
         let node_name = flags.node_name.or(file.node_name).or_else(host_name).unwrap_or_else(|| "localhost".to_owned());
         let node_name = node_name.to_ascii_lowercase();
-        if !is_dns_name(&node_name) {
-            let why = format!("{node_name:?} is no DNS name (lower-case letters, digits, '-' and '.', at most 253 characters)");
-            return Err(ConfigError::Invalid { field: "nodeName", why });
-        }
+        check_node_name(&node_name)?;
         Ok(Self {
             node,
             api_address: flags.api_address.or(file.api_address).unwrap_or(DEFAULT_API_ADDRESS),
             kubeconfig: flags.kubeconfig.or(file.kubeconfig).unwrap_or_else(|| data_dir.join("kubeconfig")),
             data_dir,
             node_name,
+            node_api_address: flags.node_api_address.or(file.node_api_address),
         })
     }
 }
@@ -158,13 +160,32 @@ impl NodeLimits {
     }
 }
 
+fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
+    let data_dir = given.unwrap_or_else(|| DEFAULT_DATA_DIR.into());
+    if !data_dir.is_absolute() {
+        let why = format!("{} is not an absolute path", data_dir.display());
+        return Err(ConfigError::Invalid { field: "dataDir", why });
+    }
+    Ok(data_dir)
+}
+
+/// # Errors
+/// Says what a node's name has to be.
+pub fn check_node_name(name: &str) -> Result<(), ConfigError> {
+    if is_dns_name(name) {
+        return Ok(());
+    }
+    let why = format!("{name:?} is no DNS name (lower-case letters, digits, '-' and '.', at most 253 characters)");
+    Err(ConfigError::Invalid { field: "nodeName", why })
+}
+
 fn read(path: &Path) -> Result<File, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     serde_yaml_ng::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })
 }
 
 /// RFC 1123 subdomain.
-fn is_dns_name(name: &str) -> bool {
+pub fn is_dns_name(name: &str) -> bool {
     let label = |label: &str| {
         let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
         edge(label.chars().next()) && edge(label.chars().last()) && label.chars().all(|c| edge(Some(c)) || c == '-')
@@ -177,7 +198,7 @@ mod tests {
     use super::*;
 
     fn flags() -> Flags {
-        Flags { config: None, data_dir: None, api_address: None, kubeconfig: None, node_name: None }
+        Flags { config: None, data_dir: None, api_address: None, kubeconfig: None, node_name: None, node_api_address: None }
     }
 
     #[test]

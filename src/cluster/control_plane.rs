@@ -1,6 +1,6 @@
 //! Store, API server, controllers and scheduler of one server.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +23,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::compaction;
-use super::data_dir::DataDir;
+use super::data_dir::{DataDir, write_private};
 use super::end::End;
-use super::kubeconfig;
+use super::kubeconfig::{self, Login};
+use super::machine;
 use super::pki::Pki;
 use crate::config::Config;
 
@@ -61,10 +62,7 @@ impl ControlPlane {
         let server = api_server(&pki, &store, &registry, &clock, cancel.clone())?;
 
         let mut tasks = JoinSet::new();
-        let mut addresses = vec![config.api_address.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        addresses.extend(node_address);
-        addresses.dedup();
-        let tls = pki.api_server(&addresses, now)?;
+        let tls = pki.api_server(&addresses(config.api_address.ip(), node_address), certified_host_name().as_deref(), now)?;
         tasks.spawn(compaction::run(store.clone(), cancel.clone()));
         bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
         let serving = server.clone();
@@ -73,8 +71,7 @@ impl ControlPlane {
         let address = listener.local_addr().context("read the address of the API server")?;
         let serving = tokio::spawn(async move { serving.serve(listener, tls, serving_cancel).await });
         watch_over(&mut tasks, "API server", serving, end);
-        let admin = pki.authority.client("kubernetes-admin", "system:masters", now)?;
-        kubeconfig::write(&config.kubeconfig, address, &pki.authority.pem().certificate, &admin)?;
+        write_kubeconfigs(config, data, address, &pki, now)?;
 
         start_controllers(&mut tasks, &server, registry, &pki, &clock, end);
         let scheduler = server.client(Identity::component("system:kube-scheduler", &[]));
@@ -100,6 +97,46 @@ impl ControlPlane {
     pub fn client(&self, identity: Identity) -> Arc<dyn Client> {
         self.server.client(identity)
     }
+}
+
+/// What the API server's certificate is good for: where it listens, or all of the machine when it listens everywhere.
+fn addresses(listening: IpAddr, node_address: Option<IpAddr>) -> Vec<IpAddr> {
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), listening];
+    if listening.is_unspecified() {
+        addresses.extend(machine::addresses());
+    }
+    addresses.extend(node_address);
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+/// A host name that is no DNS name cannot stand in a certificate, nor would anybody find the server by it.
+fn certified_host_name() -> Option<String> {
+    machine::host_name().map(|name| name.to_ascii_lowercase()).filter(|name| crate::config::is_dns_name(name))
+}
+
+/// The administrator's, where the data is and where it was asked for.
+fn write_kubeconfigs(
+    config: &Config,
+    data: &DataDir,
+    address: SocketAddr,
+    pki: &Pki,
+    now: jiff::Timestamp,
+) -> anyhow::Result<()> {
+    let login = Login {
+        server: kubeconfig::local_url(address),
+        root: pki.root().to_owned(),
+        pair: pki.authority.client("kubernetes-admin", "system:masters", now)?,
+    };
+    let text = login.to_yaml("mizzen-admin")?;
+    if let Some(folder) = config.kubeconfig.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    }
+    for path in [&data.kubeconfig(), &config.kubeconfig] {
+        write_private(path, text.as_bytes())?;
+    }
+    Ok(())
 }
 
 fn api_server(
@@ -139,7 +176,7 @@ fn start_controllers(
         client_for: Arc::new(move |name| clients.client(authenticator::service_account("kube-system", name, ""))),
         clock: clock.clone(),
         registry,
-        root_ca_pem: pki.authority.pem().certificate.clone(),
+        root_ca_pem: pki.root().to_owned(),
         cancel: end.cancel.clone(),
     });
     watch_over(tasks, "controllers", controllers, end);

@@ -124,6 +124,11 @@ impl DataDir {
         self.root.join("pki")
     }
 
+    /// The administrator's.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.root.join("kubeconfig")
+    }
+
     /// Log and state of the control plane.
     pub fn server(&self) -> PathBuf {
         self.root.join("server")

@@ -1,13 +1,16 @@
 //! The node of one machine: network, images, runtimes and the agent that drives them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
 use mizzen_agent::{Agent, AgentConfig, Runtimes};
 use mizzen_apiserver::auth::Identity;
+use mizzen_apiserver::auth::certificates::{NODE_GROUP, NODE_USER};
+use mizzen_client::Client;
 use mizzen_images::{ImageStore, Settings};
 use mizzen_network::{Network, NetworkConfig};
+use mizzen_reconcile::Clock;
 use mizzen_runtime::oci::{OciConfig, OciRuntime};
 use mizzen_runtime::wasm::{WasmConfig, WasmRuntime};
 use tokio::net::TcpListener;
@@ -16,20 +19,24 @@ use tokio_util::sync::CancellationToken;
 use super::control_plane::ControlPlane;
 use super::data_dir::DataDir;
 use super::executables;
-use crate::config::Config;
+use super::node_credentials::NodeCredentials;
+use crate::config::NodeLimits;
 
 /// The kubelet's usual port; another one when it is taken.
 const NODE_PORT: u16 = 10250;
 
+/// `address` is the node's; without one, it is the bridge's.
+///
 /// # Errors
 /// When the machine refuses (see [`Network::open`]).
-pub async fn open_network(data: &DataDir) -> anyhow::Result<Arc<Network>> {
-    Ok(Arc::new(Network::open(network_config(data)).await.context("set up the pod network")?))
+pub async fn open_network(data: &DataDir, address: Option<IpAddr>) -> anyhow::Result<Arc<Network>> {
+    let config = NetworkConfig { node_address: address, ..network_config(data) };
+    Ok(Arc::new(Network::open(config).await.context("set up the pod network")?))
 }
 
 /// What the cluster's network is called, also to remove it.
 pub fn network_config(data: &DataDir) -> NetworkConfig {
-    NetworkConfig { cluster: data.cluster().to_owned(), run_dir: data.network(), pod_cidr: None }
+    NetworkConfig { cluster: data.cluster().to_owned(), run_dir: data.network(), pod_cidr: None, node_address: None }
 }
 
 /// # Errors
@@ -46,6 +53,58 @@ pub fn wasm_runtime(data: &DataDir) -> anyhow::Result<Arc<WasmRuntime>> {
     WasmRuntime::new(config).context("open the Wasm runtime")
 }
 
+/// Where the node API was asked to listen: taken before anything is made, so that a port that is taken leaves no trace.
+#[derive(Default)]
+pub struct Asked {
+    listener: Option<TcpListener>,
+    address: Option<IpAddr>,
+}
+
+impl Asked {
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn listen(at: Option<SocketAddr>) -> anyhow::Result<Self> {
+        let Some(at) = at else { return Ok(Self::default()) };
+        let listener = TcpListener::bind(at).await.with_context(|| format!("listen on {at}"))?;
+        Ok(Self { listener: Some(listener), address: Some(at.ip()).filter(|ip| !ip.is_unspecified()) })
+    }
+
+    /// The node's address, when the one to listen on says it.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+}
+
+/// A node's place in its cluster.
+pub struct Membership {
+    pub node_name: String,
+    client: Arc<dyn Client>,
+    tls: Arc<rustls::ServerConfig>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Membership {
+    /// In the same process as the control plane.
+    ///
+    /// # Errors
+    /// When the node's certificate cannot be made.
+    pub fn in_process(node_name: &str, control_plane: &ControlPlane) -> anyhow::Result<Self> {
+        let clock = control_plane.clock.clone();
+        Ok(Self {
+            client: control_plane.client(Identity::component(&format!("{NODE_USER}{node_name}"), &[NODE_GROUP])),
+            tls: control_plane.pki.node_api(node_name, clock.now())?,
+            node_name: node_name.to_owned(),
+            clock,
+        })
+    }
+
+    /// # Errors
+    /// When the certificates cannot be used.
+    pub fn over_https(credentials: &NodeCredentials, client: Arc<dyn Client>, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        Ok(Self { node_name: credentials.node_name.clone(), client, tls: credentials.node_api()?, clock })
+    }
+}
+
 pub struct Node {
     agent: Agent,
 }
@@ -56,23 +115,26 @@ impl Node {
     /// # Errors
     /// When images or runtimes cannot be opened.
     pub async fn start(
-        config: &Config,
         data: &DataDir,
         network: Arc<Network>,
-        control_plane: &ControlPlane,
+        asked: Asked,
+        member: Membership,
+        limits: NodeLimits,
         cancel: CancellationToken,
     ) -> anyhow::Result<Self> {
         let address = network.node_address();
-        let listener = match TcpListener::bind(SocketAddr::new(address, NODE_PORT)).await {
-            Ok(listener) => listener,
-            Err(_) => TcpListener::bind(SocketAddr::new(address, 0)).await.with_context(|| format!("listen on {address}"))?,
+        let listener = match asked.listener {
+            Some(listener) => listener,
+            None => match TcpListener::bind(SocketAddr::new(address, NODE_PORT)).await {
+                Ok(listener) => listener,
+                Err(_) => TcpListener::bind(SocketAddr::new(address, 0)).await.with_context(|| format!("listen on {address}"))?,
+            },
         };
-        let identity = Identity::component(&format!("system:node:{}", config.node_name), &["system:nodes"]);
-        let images = Settings { layer_bytes: config.node.image_layer, ..Settings::default() };
+        let images = Settings { layer_bytes: limits.image_layer, ..Settings::default() };
         let agent = Agent::start(
             AgentConfig {
-                node_name: config.node_name.clone(),
-                client: control_plane.client(identity),
+                node_name: member.node_name,
+                client: member.client,
                 runtimes: Runtimes { container: container_runtime(data)?, wasm: Some(wasm_runtime(data)?) },
                 images: ImageStore::open_with(data.images(), images).context("open the image store")?,
                 network,
@@ -80,10 +142,10 @@ impl Node {
                 cluster: data.cluster().to_owned(),
                 node_address: address,
                 listener,
-                tls: control_plane.pki.node(&config.node_name, &[address], control_plane.clock.now())?,
-                clock: control_plane.clock.clone(),
-                log_limits: config.node.log,
-                image_gc: config.node.image_gc,
+                tls: member.tls,
+                clock: member.clock,
+                log_limits: limits.log,
+                image_gc: limits.image_gc,
             },
             cancel,
         )

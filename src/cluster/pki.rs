@@ -6,11 +6,9 @@ use std::sync::Arc;
 
 use mizzen_apiserver::auth::certificates::{Authority, CertificateError, PemPair};
 use mizzen_apiserver::auth::tokens::{TokenError, Tokens};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 
 use super::data_dir::{DataDirError, write_private};
+use super::tls::{self, TlsError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
@@ -26,8 +24,8 @@ pub enum PkiError {
         #[source]
         source: std::io::Error,
     },
-    #[error("use the certificate of {subject}: {why}")]
-    Use { subject: &'static str, why: String },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 pub struct Pki {
@@ -42,7 +40,7 @@ impl Pki {
         std::fs::create_dir_all(dir).map_err(|source| PkiError::Read { path: dir.to_owned(), source })?;
         let (certificate, key, signing) = (dir.join("ca.crt"), dir.join("ca.key"), dir.join("sa.key"));
         let authority = if certificate.exists() {
-            Authority::load(PemPair { certificate: read(&certificate)?, key: read(&key)? })?
+            Self::authority(dir)?
         } else {
             let authority = Authority::generate("mizzen", now)?;
             // The key first: a certificate says that both are there.
@@ -60,30 +58,42 @@ impl Pki {
         Ok(Self { authority, tokens: Arc::new(tokens) })
     }
 
-    /// The API server's side: its certificate, client certificates of this root accepted but not required.
+    /// The authority alone, of a cluster that was started before.
     ///
     /// # Errors
-    /// When the certificate cannot be made or used.
-    pub fn api_server(&self, addresses: &[IpAddr], now: jiff::Timestamp) -> Result<Arc<rustls::ServerConfig>, PkiError> {
-        let names =
-            ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
-        let pair = self.authority.server("kube-apiserver", &names, addresses, now)?;
-        let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots()?)).allow_unauthenticated();
-        let mut config = server_config("kube-apiserver", &pair, verifier)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+    /// When it is not there or cannot be read.
+    pub fn authority(dir: &Path) -> Result<Authority, PkiError> {
+        Ok(Authority::load(PemPair { certificate: read(&dir.join("ca.crt"))?, key: read(&dir.join("ca.key"))? })?)
     }
 
-    /// The node's side: only clients with a certificate of this root.
+    /// The API server's side, under these addresses and DNS names.
     ///
     /// # Errors
     /// When the certificate cannot be made or used.
-    pub fn node(&self, name: &str, addresses: &[IpAddr], now: jiff::Timestamp) -> Result<Arc<rustls::ServerConfig>, PkiError> {
-        let pair = self.authority.server(&format!("system:node:{name}"), &[name], addresses, now)?;
-        let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots()?));
-        let mut config = server_config("the node", &pair, verifier)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+    pub fn api_server(
+        &self,
+        addresses: &[IpAddr],
+        host_name: Option<&str>,
+        now: jiff::Timestamp,
+    ) -> Result<Arc<rustls::ServerConfig>, PkiError> {
+        let mut names = vec![
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+        ];
+        names.extend(host_name);
+        let pair = self.authority.server("kube-apiserver", &names, addresses, now)?;
+        Ok(tls::api_server(self.root(), &pair)?)
+    }
+
+    /// The node's side.
+    ///
+    /// # Errors
+    /// When the certificate cannot be made or used.
+    pub fn node_api(&self, name: &str, now: jiff::Timestamp) -> Result<Arc<rustls::ServerConfig>, PkiError> {
+        Ok(tls::node_api(self.root(), &self.authority.node(name, now)?)?)
     }
 
     /// What the API server presents to nodes.
@@ -91,43 +101,15 @@ impl Pki {
     /// # Errors
     /// When the certificate cannot be made or used.
     pub fn node_client(&self, now: jiff::Timestamp) -> Result<Arc<rustls::ClientConfig>, PkiError> {
-        let pair = self.authority.client("kube-apiserver-kubelet-client", "system:masters", now)?;
-        let (certificates, key) = parse("kube-apiserver-kubelet-client", &pair)?;
-        let config = rustls::ClientConfig::builder()
-            .with_root_certificates(self.roots()?)
-            .with_client_auth_cert(certificates, key)
-            .map_err(|error| PkiError::Use { subject: "kube-apiserver-kubelet-client", why: error.to_string() })?;
-        Ok(Arc::new(config))
+        const SUBJECT: &str = "kube-apiserver-kubelet-client";
+        let pair = self.authority.client(SUBJECT, "system:masters", now)?;
+        Ok(tls::client(SUBJECT, self.root(), &pair)?)
     }
 
-    fn roots(&self) -> Result<rustls::RootCertStore, PkiError> {
-        let failed = |why: String| PkiError::Use { subject: "the root", why };
-        let mut roots = rustls::RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(self.authority.pem().certificate.as_bytes())
-            .map_err(|error| failed(error.to_string()))?;
-        roots.add(root).map_err(|error| failed(error.to_string()))?;
-        Ok(roots)
+    /// The cluster's root certificate, PEM.
+    pub fn root(&self) -> &str {
+        &self.authority.pem().certificate
     }
-}
-
-fn server_config(
-    subject: &'static str,
-    pair: &PemPair,
-    verifier: rustls::server::ClientCertVerifierBuilder,
-) -> Result<rustls::ServerConfig, PkiError> {
-    let failed = |why: String| PkiError::Use { subject, why };
-    let (certificates, key) = parse(subject, pair)?;
-    rustls::ServerConfig::builder()
-        .with_client_cert_verifier(verifier.build().map_err(|error| failed(error.to_string()))?)
-        .with_single_cert(certificates, key)
-        .map_err(|error| failed(error.to_string()))
-}
-
-fn parse(subject: &'static str, pair: &PemPair) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), PkiError> {
-    let failed = |why: String| PkiError::Use { subject, why };
-    let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).map_err(|error| failed(error.to_string()))?;
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(|error| failed(error.to_string()))?;
-    Ok((vec![certificate], key))
 }
 
 fn read(path: &Path) -> Result<String, PkiError> {

@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+mod agent;
 mod apply;
 mod delete;
 mod describe;
@@ -13,6 +14,7 @@ mod logs;
 mod resources;
 mod serve;
 mod server;
+mod signals;
 mod up;
 
 use std::process::ExitCode;
@@ -33,13 +35,13 @@ enum Command {
     Up(crate::config::Flags),
     /// Run a control plane alone
     Server(crate::config::Flags),
-    /// Join another machine's server as a node (not built yet)
-    Agent,
+    /// Run a node of a server that runs elsewhere
+    Agent(crate::config::agent::Flags),
     /// Remove every container, mount, namespace and address of a cluster
     Down(down::Args),
     /// Images on the node
     Image(image::Args),
-    /// Print the administrator's kubeconfig
+    /// Print the administrator's kubeconfig, or make a node's
     Kubeconfig(kubeconfig::Args),
     /// Show objects
     Get(get::Args),
@@ -65,12 +67,10 @@ pub fn run(cli: Cli) -> ExitCode {
         match cli.command {
             Command::Up(flags) => up::run(flags).await,
             Command::Server(flags) => server::run(flags).await,
-            Command::Agent => Err(anyhow::anyhow!(
-                "joining a server from another machine is not built yet: `mizzen up` runs server and node together"
-            )),
+            Command::Agent(flags) => agent::run(flags).await,
             Command::Down(args) => down::run(args).await,
             Command::Image(args) => image::run(args).await,
-            Command::Kubeconfig(args) => kubeconfig::run(&args),
+            Command::Kubeconfig(args) => kubeconfig::run(args),
             Command::Get(args) => get::run(args).await,
             Command::Apply(args) => apply::run(args).await,
             Command::Describe(args) => describe::run(args).await,

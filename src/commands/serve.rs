@@ -1,11 +1,11 @@
-//! What `up` and `server` share: the folder, the listener, signals, and an orderly end.
+//! What `up` and `server` share: the folder, the listener and an orderly end.
 
 use std::net::IpAddr;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::signals;
 use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::data_dir::DataDir;
 use crate::cluster::end::End;
@@ -48,30 +48,16 @@ pub async fn until_signalled(
     command: impl AsyncFnOnce(&mut Start, &mut Running) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let config = Config::load(flags)?;
-    log_to_stderr();
+    signals::log_to_stderr();
     let data = DataDir::create(&config.data_dir)?;
     let _lock = data.lock()?;
     let listener = TcpListener::bind(config.api_address).await.with_context(|| format!("listen on {}", config.api_address))?;
-    // Before anything starts, so that a signal at any moment ends it in order.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut start = Start { config, data, end: End::default(), listener: Some(listener) };
     let end = start.end.clone();
     let mut running = Running::default();
-    let outcome = tokio::select! {
-        outcome = command(&mut start, &mut running) => outcome,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        () = end.cancel.cancelled() => Err(anyhow::anyhow!("{}", end.failure().unwrap_or("a part of the process ended it"))),
-    };
-    end.cancel.cancel();
+    let outcome = signals::until_signalled(&end, command(&mut start, &mut running)).await;
     if let Some(control_plane) = running.0 {
         control_plane.stopped().await;
     }
     outcome
-}
-
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MIZZEN_LOG").unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

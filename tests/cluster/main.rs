@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod agent;
 mod bad_images;
 mod bad_objects;
 mod demo;

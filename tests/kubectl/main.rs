@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod access;
+mod agent;
 mod container;
 mod demo;
 mod objects;

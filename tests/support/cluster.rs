@@ -16,6 +16,8 @@ use crate::ports::Port;
 use crate::wait::eventually;
 
 pub struct Cluster {
+    /// `up` or `server`.
+    command: &'static str,
     folder: Folder,
     port: Port,
     environment: Vec<(String, PathBuf)>,
@@ -31,20 +33,30 @@ impl Cluster {
         Self::up_with(&[])
     }
 
-    /// The same with variables in the environment of `mizzen up`.
+    /// A new cluster without a node: `mizzen server`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn server() -> Self {
+        let mut cluster = Self::down_with("server", &[]);
+        cluster.start();
+        cluster
+    }
+
+    /// The same as [`Cluster::up`] with variables in the environment of `mizzen up`.
     ///
     /// # Panics
     /// When it does not come up.
     pub fn up_with(environment: &[(&str, &Path)]) -> Self {
-        let mut cluster = Self::down_with(environment);
+        let mut cluster = Self::down_with("up", environment);
         cluster.start();
         cluster
     }
 
     /// A cluster that is yet to be started.
-    fn down_with(environment: &[(&str, &Path)]) -> Self {
+    fn down_with(command: &'static str, environment: &[(&str, &Path)]) -> Self {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { folder: Folder::new(), port: Port::reserve(), environment, process: None }
+        Self { command, folder: Folder::new(), port: Port::reserve(), environment, process: None }
     }
 
     /// The same with a configuration file (docs/configuration.md).
@@ -52,7 +64,7 @@ impl Cluster {
     /// # Panics
     /// When it does not come up.
     pub fn up_configured(config: &str) -> Self {
-        let mut cluster = Self::down_with(&[]);
+        let mut cluster = Self::down_with("up", &[]);
         cluster.configure(config);
         cluster.start();
         cluster
@@ -70,14 +82,14 @@ impl Cluster {
         self.folder.path().join("config.yaml")
     }
 
-    /// Runs `mizzen up` and waits for its line.
+    /// Runs `mizzen up` (or `server`) and waits for its line.
     ///
     /// # Panics
     /// When it does not come up; with what it said.
     pub fn start(&mut self) {
         let (out, err) = (self.folder.path().join("up.out"), self.err());
         let mut up = mizzen();
-        up.args(["up", "--node-name", "test-node", "--data-dir"]).arg(self.data());
+        up.args([self.command, "--node-name", "test-node", "--data-dir"]).arg(self.data());
         up.arg("--api-address").arg(self.api().to_string()).arg("--kubeconfig").arg(self.kubeconfig());
         if self.config().exists() {
             up.arg("--config").arg(self.config());
@@ -91,7 +103,7 @@ impl Cluster {
             if let Some(status) = process.try_wait().expect("waits") {
                 panic!("mizzen up ended with {status}:\n{}", std::fs::read_to_string(&err).unwrap_or_default());
             }
-            std::fs::read_to_string(&out).unwrap_or_default().contains("is Ready").then_some(())
+            std::fs::read_to_string(&out).unwrap_or_default().to_lowercase().contains("is ready").then_some(())
         });
     }
 

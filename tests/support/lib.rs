@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a fixture that fails fails the test")]
 
+pub mod agent;
 pub mod authority;
 pub mod client;
 pub mod cluster;
@@ -19,6 +20,7 @@ pub mod ports;
 pub mod registry;
 pub mod wait;
 
+pub use agent::Agent;
 pub use cluster::Cluster;
 pub use kubectl::Kubectl;
 pub use registry::Registry;

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{Request, StatusCode, Uri, header};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use mizzen_api::{Object, Reason, Status};
+use mizzen_api::{GroupResource, Object, Status};
 use mizzen_store::Store;
 use rustls_pki_types::{InvalidDnsNameError, ServerName};
 use serde::Deserialize;
@@ -25,7 +25,9 @@ const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 #[derive(Debug, thiserror::Error)]
 enum ProxyError {
-    #[error("node {node} has no address")]
+    #[error("nodes \"{node}\" not found")]
+    NotRegistered { node: String },
+    #[error("node {node} has not said where it is reached")]
     NoAddress { node: String },
     #[error("connect to node {node} at {address}: {source}")]
     Connect {
@@ -36,10 +38,16 @@ enum ProxyError {
     },
     #[error("connect to node {node} at {address}: no answer in {CONNECT_TIMEOUT:?}")]
     Timeout { node: String, address: String },
-    #[error("the address {address} of node {node} is no server name: {source}")]
-    Name {
+    #[error("verify node {node} at {address}: {source}")]
+    Verify {
         node: String,
         address: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the name of node {node} cannot stand in a certificate: {source}")]
+    Name {
+        node: String,
         #[source]
         source: InvalidDnsNameError,
     },
@@ -55,6 +63,22 @@ enum ProxyError {
         #[source]
         source: http::Error,
     },
+}
+
+impl ProxyError {
+    fn status(&self) -> Status {
+        match self {
+            Self::NotRegistered { node } => Status::not_found(&GroupResource::new("", "nodes"), node),
+            // As Kubernetes answers; clients try 503 and 504 again by themselves, and would only seem to hang.
+            Self::NoAddress { .. }
+            | Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::Verify { .. }
+            | Self::Name { .. }
+            | Self::Http { .. }
+            | Self::Request { .. } => Status::internal(self),
+        }
+    }
 }
 
 /// [`Connect`] by way of the node that the pod runs on.
@@ -100,17 +124,14 @@ impl NodeProxy {
 
     async fn forward(&self, node: &str, path: &str, mut request: Request<Body>) -> Result<Response, ProxyError> {
         let address = self.address(node)?;
+        // Nodes tell their addresses themselves; for the name, the cluster's authority has vouched.
+        let name = ServerName::try_from(node.to_owned()).map_err(|source| ProxyError::Name { node: node.to_owned(), source })?;
         let connect = async {
             let failed = |source| ProxyError::Connect { node: node.to_owned(), address: address.clone(), source };
             let stream = TcpStream::connect(&address).await.map_err(failed)?;
             stream.set_nodelay(true).map_err(failed)?;
-            let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host).to_owned();
-            let name = ServerName::try_from(host).map_err(|source| ProxyError::Name {
-                node: node.to_owned(),
-                address: address.clone(),
-                source,
-            })?;
-            self.tls.connect(name, stream).await.map_err(failed)
+            let refused = |source| ProxyError::Verify { node: node.to_owned(), address: address.clone(), source };
+            self.tls.connect(name, stream).await.map_err(refused)
         };
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect)
             .await
@@ -138,7 +159,8 @@ impl NodeProxy {
 
     fn address(&self, node: &str) -> Result<String, ProxyError> {
         let missing = || ProxyError::NoAddress { node: node.to_owned() };
-        let object = self.store.get(&format!("/registry//nodes/{node}")).ok_or_else(missing)?;
+        let absent = || ProxyError::NotRegistered { node: node.to_owned() };
+        let object = self.store.get(&format!("/registry//nodes/{node}")).ok_or_else(absent)?;
         let node = object.value().map_err(|_| missing())?;
         let port = node
             .pointer("/status/daemonEndpoints/kubeletEndpoint/Port")
@@ -233,7 +255,7 @@ impl Connect for NodeProxy {
                 ("", _) => Err(Status::bad_request(format!("pod {} does not have a host assigned", pod.metadata.name))),
                 (node, _) => self.forward(node, &path, request).await.map_err(|error| {
                     tracing::warn!(%error, "node not reached");
-                    Status::new(Reason::ServiceUnavailable, error.to_string())
+                    error.status()
                 }),
             }
         };

@@ -1,6 +1,6 @@
 //! What a network is opened with, and the names that follow from it.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use crate::{Ipv4Subnet, NetworkError};
@@ -14,6 +14,8 @@ pub struct NetworkConfig {
     pub run_dir: PathBuf,
     /// `None` picks a free /24 in 10.64.0.0/10 once and remembers it.
     pub pod_cidr: Option<Ipv4Subnet>,
+    /// The address the node is known by; `None` is the bridge's.
+    pub node_address: Option<IpAddr>,
 }
 
 impl NetworkConfig {

@@ -175,10 +175,10 @@ impl Network {
         self.ledger.lock().pods.keys().cloned().collect()
     }
 
-    /// The address pods reach the node by: the bridge's. Pods in the host's network have it too, as Kubernetes' clients
-    /// expect them to have their node's.
+    /// The address pods reach the node by: the one it was opened with, or the bridge's. Pods in the host's network have it
+    /// too, as Kubernetes' clients expect them to have their node's.
     pub fn node_address(&self) -> IpAddr {
-        IpAddr::V4(self.subnet.gateway())
+        self.config.node_address.unwrap_or(IpAddr::V4(self.subnet.gateway()))
     }
 
     /// The range that pods' addresses are from.

@@ -90,7 +90,12 @@ mod tests {
     use super::*;
 
     fn config(cluster: &str, cidr: Option<&str>) -> NetworkConfig {
-        NetworkConfig { cluster: cluster.into(), run_dir: "/nowhere".into(), pod_cidr: cidr.map(|c| c.parse().unwrap()) }
+        NetworkConfig {
+            cluster: cluster.into(),
+            run_dir: "/nowhere".into(),
+            pod_cidr: cidr.map(|c| c.parse().unwrap()),
+            node_address: None,
+        }
     }
 
     fn of(text: &str) -> Ipv4Subnet {

@@ -8,6 +8,10 @@ use rcgen::{
     date_time_ymd,
 };
 
+/// A node's user name begins so, and every node is in the group.
+pub const NODE_USER: &str = "system:node:";
+pub const NODE_GROUP: &str = "system:nodes";
+
 const CA_YEARS: i16 = 10;
 const LEAF_YEARS: i16 = 1;
 
@@ -102,6 +106,21 @@ impl Authority {
         let mut params = params(user, Some(group), LEAF_YEARS, now);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(user, params)
+    }
+
+    /// A node's certificate: its client certificate for the API and the server certificate of its own API in one.
+    ///
+    /// # Errors
+    /// When the name is neither a DNS name nor an address.
+    pub fn node(&self, name: &str, now: jiff::Timestamp) -> Result<PemPair, CertificateError> {
+        let user = format!("{NODE_USER}{name}");
+        let mut params = params(&user, Some(NODE_GROUP), LEAF_YEARS, now);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        params.subject_alt_names = vec![match name.parse() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName(name.try_into().map_err(|_| CertificateError::Name { name: name.to_owned() })?),
+        }];
+        self.sign(&user, params)
     }
 
     fn sign(&self, subject: &str, mut params: CertificateParams) -> Result<PemPair, CertificateError> {

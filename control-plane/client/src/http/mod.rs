@@ -1,6 +1,7 @@
 //! The API over HTTPS, for components that run apart from the API server.
 
 mod answer;
+mod failure;
 mod path;
 mod watch;
 
@@ -19,6 +20,8 @@ use crate::{
 /// A connection that hears nothing for so long is given up; a watch's bookmarks keep it alive.
 const READ_TIMEOUT: Duration = Duration::from_secs(90);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A server that does not answer a ping within as long again is gone, though no packet says so.
+const PING: Duration = Duration::from_secs(10);
 
 /// Where the API is and who asks.
 pub struct HttpConfig {
@@ -30,6 +33,8 @@ pub struct HttpConfig {
     pub certificate: Option<(String, String)>,
     /// Bearer token.
     pub token: Option<String>,
+    /// Up to its first `/` it is the field manager of writes that name none.
+    pub user_agent: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +52,15 @@ pub enum HttpError {
         #[source]
         source: reqwest::Error,
     },
+    #[error("{server} is not reached: {why}")]
+    Unreachable { server: String, why: String },
+    /// One side does not take the other's certificate: the credentials are another cluster's, or too old.
+    #[error("{server} and these credentials do not belong together: {why}")]
+    Distrust { server: String, why: String },
+    #[error("{server} is not ready: HTTP {code}")]
+    NotReady { server: String, code: u16 },
+    #[error("{server} does not know who asks: {message}")]
+    Unauthorized { server: String, message: String },
 }
 
 /// [`Client`] over HTTPS.
@@ -67,11 +81,15 @@ impl HttpClient {
             let server = server.clone();
             move |source| HttpError::Credentials { what, server, source }
         };
-        let root = reqwest::Certificate::from_pem(config.root.as_bytes()).map_err(wrong("root certificate"))?;
+        let roots = reqwest::Certificate::from_pem_bundle(config.root.as_bytes()).map_err(wrong("root certificate"))?;
         let mut builder = reqwest::Client::builder()
-            .tls_certs_only([root])
+            .tls_certs_only(roots)
+            .user_agent(config.user_agent)
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PING)
+            .http2_keep_alive_while_idle(true)
             .tcp_nodelay(true);
         if let Some((certificate, key)) = config.certificate {
             let pem = format!("{certificate}\n{key}");
@@ -79,6 +97,31 @@ impl HttpClient {
         }
         let http = builder.build().map_err(|source| HttpError::Build { server: server.clone(), source })?;
         Ok(Self { http, server, token: config.token })
+    }
+
+    /// Asks the server whether it is ready to serve.
+    ///
+    /// # Errors
+    /// [`HttpError::Unreachable`] and [`HttpError::NotReady`] may pass; [`HttpError::Distrust`] and
+    /// [`HttpError::Unauthorized`] stay as they are until somebody changes the credentials.
+    pub async fn ready(&self) -> Result<(), HttpError> {
+        let server = self.server.clone();
+        let response = match self.request(Method::GET, "/readyz", &[]).send().await {
+            Ok(response) => response,
+            Err(error) => {
+                let why = failure::reason(&error);
+                let distrust = failure::is_distrust(&error);
+                return Err(if distrust { HttpError::Distrust { server, why } } else { HttpError::Unreachable { server, why } });
+            }
+        };
+        match response.status().as_u16() {
+            200 => Ok(()),
+            401 => {
+                let body = response.bytes().await.unwrap_or_default();
+                Err(HttpError::Unauthorized { server, message: answer::failure(401, &body).message })
+            }
+            code => Err(HttpError::NotReady { server, code }),
+        }
     }
 
     fn request(&self, method: Method, path: &str, query: &[(&str, String)]) -> RequestBuilder {
@@ -102,14 +145,7 @@ impl HttpClient {
 }
 
 fn unreachable(error: &reqwest::Error) -> Status {
-    // The display of a reqwest error leaves its causes out, which say what went wrong.
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        message.push_str(&format!(": {next}"));
-        cause = next.source();
-    }
-    Status::new(Reason::ServiceUnavailable, message)
+    Status::new(Reason::ServiceUnavailable, failure::text(error))
 }
 
 #[async_trait]

@@ -28,7 +28,7 @@ impl Cluster {
     }
 
     pub(crate) fn config(&self) -> NetworkConfig {
-        NetworkConfig { cluster: self.id.clone(), run_dir: self.dir.path().to_owned(), pod_cidr: None }
+        NetworkConfig { cluster: self.id.clone(), run_dir: self.dir.path().to_owned(), pod_cidr: None, node_address: None }
     }
 
     pub(crate) async fn open(&self) -> Network {

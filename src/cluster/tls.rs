@@ -1,0 +1,116 @@
+//! TLS configurations of certificates that the cluster's own authority signed.
+
+use std::sync::Arc;
+
+use mizzen_apiserver::auth::certificates::PemPair;
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+
+#[derive(Debug, thiserror::Error)]
+#[error("use the certificate of {subject}: {why}")]
+pub struct TlsError {
+    pub subject: String,
+    pub why: String,
+}
+
+fn failed<E: std::fmt::Display>(subject: &str) -> impl Fn(E) -> TlsError {
+    let subject = subject.to_owned();
+    move |error| TlsError { subject: subject.clone(), why: error.to_string() }
+}
+
+/// What the API server shows; client certificates of this root are accepted and not required.
+///
+/// # Errors
+/// When a certificate cannot be used.
+pub fn api_server(root: &str, pair: &PemPair) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots(root)?)).allow_unauthenticated();
+    let mut config = server("kube-apiserver", pair, verifier)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// What the API of a node shows; only clients with a certificate of this root get through.
+///
+/// # Errors
+/// When a certificate cannot be used.
+pub fn node_api(root: &str, pair: &PemPair) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    let mut config = server("the node", pair, WebPkiClientVerifier::builder(Arc::new(roots(root)?)))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// What a client shows to servers of this root.
+///
+/// # Errors
+/// When a certificate cannot be used.
+pub fn client(subject: &str, root: &str, pair: &PemPair) -> Result<Arc<rustls::ClientConfig>, TlsError> {
+    let (certificates, key) = parse(subject, pair)?;
+    let config = rustls::ClientConfig::builder()
+        .with_root_certificates(roots(root)?)
+        .with_client_auth_cert(certificates, key)
+        .map_err(failed(subject))?;
+    Ok(Arc::new(config))
+}
+
+/// Whether a client that trusts the root takes the pair for the server called `name`.
+///
+/// # Errors
+/// What the client would say, or that the key is another certificate's.
+pub fn check_server(name: &str, root: &str, pair: &PemPair, now: jiff::Timestamp) -> Result<(), TlsError> {
+    let failed_with = |why: String| TlsError { subject: name.to_owned(), why };
+    server(name, pair, WebPkiClientVerifier::builder(Arc::new(roots(root)?)))?;
+    let (certificates, _) = parse(name, pair)?;
+    let (certificate, chain) = certificates.split_first().ok_or_else(|| failed_with("there is none".into()))?;
+    let verifier = WebPkiServerVerifier::builder(Arc::new(roots(root)?)).build().map_err(failed(name))?;
+    let since_epoch = std::time::Duration::from_secs(now.as_second().try_into().unwrap_or(0));
+    let server = server_name(name)?;
+    verifier
+        .verify_server_cert(certificate, chain, &server, &[], UnixTime::since_unix_epoch(since_epoch))
+        .map(|_| ())
+        .map_err(failed(name))
+}
+
+/// # Errors
+/// When no certificate can carry the name.
+pub fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
+    ServerName::try_from(name.to_owned()).map_err(failed(name))
+}
+
+/// The first certificate of a PEM text.
+///
+/// # Errors
+/// When there is none.
+pub fn certificate(subject: &str, pem: &str) -> Result<CertificateDer<'static>, TlsError> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(failed(subject))
+}
+
+fn roots(pem: &str) -> Result<RootCertStore, TlsError> {
+    const SUBJECT: &str = "the cluster's root";
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        roots.add(root.map_err(failed(SUBJECT))?).map_err(failed(SUBJECT))?;
+    }
+    Ok(roots)
+}
+
+fn server(
+    subject: &str,
+    pair: &PemPair,
+    verifier: rustls::server::ClientCertVerifierBuilder,
+) -> Result<rustls::ServerConfig, TlsError> {
+    let (certificates, key) = parse(subject, pair)?;
+    rustls::ServerConfig::builder()
+        .with_client_cert_verifier(verifier.build().map_err(failed(subject))?)
+        .with_single_cert(certificates, key)
+        .map_err(failed(subject))
+}
+
+fn parse(subject: &str, pair: &PemPair) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let certificates = CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).collect::<Result<_, _>>();
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(failed(subject))?;
+    Ok((certificates.map_err(failed(subject))?, key))
+}

@@ -1,0 +1,56 @@
+//! `mizzen agent`: a node of a server that runs elsewhere, reached over HTTPS.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mizzen_reconcile::{Clock, SystemClock};
+
+use super::signals;
+use crate::cluster::data_dir::DataDir;
+use crate::cluster::end::End;
+use crate::cluster::node::{Asked, Membership, Node, open_network};
+use crate::cluster::node_credentials::NodeCredentials;
+use crate::cluster::{join, machine};
+use crate::config::NodeLimits;
+use crate::config::agent::{Config, Flags};
+
+pub async fn run(flags: Flags) -> anyhow::Result<()> {
+    let config = Config::load(flags)?;
+    machine::require_usable("mizzen agent")?;
+    signals::log_to_stderr();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let credentials = NodeCredentials::read(&config.kubeconfig, config.node_name.as_deref(), clock.now())?;
+    let data = DataDir::create(&config.data_dir)?;
+    let _lock = data.lock()?;
+    let asked = Asked::listen(config.node_api_address).await?;
+    let end = End::default();
+    signals::until_signalled(&end, serve(credentials, &data, asked, config.node, clock, &end)).await
+}
+
+async fn serve(
+    credentials: NodeCredentials,
+    data: &DataDir,
+    asked: Asked,
+    limits: NodeLimits,
+    clock: Arc<dyn Clock>,
+    end: &End,
+) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let client = credentials.client()?;
+    join::wait_for_server(&client, |why| eprintln!("mizzen: waiting for the server: {why}")).await?;
+    let address = match asked.address() {
+        Some(address) => Some(address),
+        None => join::address_seen_by(credentials.server()).await?,
+    };
+    let network = open_network(data, address).await?;
+    let member = Membership::over_https(&credentials, client, clock)?;
+    let mut node = Node::start(data, network, asked, member, limits, end.cancel.clone()).await?;
+    node.ready().await?;
+    println!(
+        "Node {} is Ready after {:.2} s at {}",
+        credentials.node_name,
+        started.elapsed().as_secs_f64(),
+        credentials.server()
+    );
+    node.ended().await
+}
