@@ -88,13 +88,15 @@ pub struct Object {
     revision: u64,
     head: OnceLock<Head>,
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// Boxed: most objects are never asked for in another encoding.
+    encoded: OnceLock<Box<Bytes>>,
 }
 
 impl Object {
     /// Wraps a document as it is stored and served. `bytes` is one JSON object whose `metadata.resourceVersion`
     /// already says `revision`.
     pub fn new(bytes: impl Into<Bytes>, revision: u64) -> Self {
-        Self { bytes: bytes.into(), revision, head: OnceLock::new(), typed: OnceLock::new() }
+        Self { bytes: bytes.into(), revision, head: OnceLock::new(), typed: OnceLock::new(), encoded: OnceLock::new() }
     }
 
     /// The document, ready to be copied into a response.
@@ -137,6 +139,18 @@ impl Object {
         // A second type for the same document is decoded each time: callers of one process agree on one view.
         let _ = self.typed.set(typed.clone());
         Ok(typed)
+    }
+
+    /// The document in the API's other encoding, made by `encode` when it is first asked for and shared after that.
+    ///
+    /// # Errors
+    /// Those of `encode`.
+    pub fn encoded<E>(&self, encode: impl FnOnce(&Self) -> Result<Bytes, E>) -> Result<Bytes, E> {
+        if let Some(encoded) = self.encoded.get() {
+            return Ok(Bytes::clone(encoded));
+        }
+        let encoded = encode(self)?;
+        Ok(Bytes::clone(self.encoded.get_or_init(|| Box::new(encoded))))
     }
 
     /// The document as a value, for patching.

@@ -87,6 +87,9 @@ pub struct Status {
     pub details: Details,
     /// HTTP status code.
     pub code: u16,
+    /// `metadata.continue`: with an expired list, the token that goes on with it all the same.
+    #[serde(skip)]
+    pub continue_token: Option<String>,
 }
 
 impl std::fmt::Display for Status {
@@ -99,7 +102,7 @@ impl std::error::Error for Status {}
 
 impl Status {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { message: message.into(), reason, details: Details::default(), code: reason.code() }
+        Self { message: message.into(), reason, details: Details::default(), code: reason.code(), continue_token: None }
     }
 
     /// `resource` is a plural with its group, such as `pods` or `deployments.apps`.
@@ -153,8 +156,12 @@ impl Status {
 
     /// The body of the response: a complete `v1.Status` object.
     pub fn to_json(&self) -> serde_json::Value {
+        let mut metadata = serde_json::Map::new();
+        if let Some(token) = &self.continue_token {
+            metadata.insert("continue".to_owned(), token.as_str().into());
+        }
         serde_json::json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure",
             "message": self.message, "reason": self.reason, "details": self.details, "code": self.code,
         })
     }

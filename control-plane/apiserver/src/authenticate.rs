@@ -35,6 +35,11 @@ pub trait Authenticate: Send + Sync + 'static {
     /// # Errors
     /// `Unauthorized` when credentials are there and are wrong.
     fn authenticate(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<Option<Arc<Identity>>, Status>;
+
+    /// The public keys of the tokens that it issues and accepts, as a JSON Web Key Set (RFC 7517), if there are any.
+    fn keys(&self) -> Option<serde_json::Value> {
+        None
+    }
 }
 
 /// The identity of a request without credentials.

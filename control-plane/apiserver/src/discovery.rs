@@ -1,7 +1,55 @@
 //! Which groups, versions and resources there are, in the plain and in the aggregated form.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mizzen_api::registry::Snapshot;
 use mizzen_api::{Registry, ResourceDescriptor, Scope, Verb};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha512};
+
+/// The aggregated documents of one state of the registry, made when they are first asked for.
+pub(crate) struct Discovery {
+    registry: Arc<Registry>,
+    made: Mutex<Option<Made>>,
+}
+
+struct Made {
+    /// Of which registry.
+    snapshot: Arc<Snapshot>,
+    documents: Vec<Document>,
+}
+
+struct Document {
+    core: bool,
+    version: &'static str,
+    json: Bytes,
+    hash: String,
+}
+
+impl Discovery {
+    pub(crate) fn new(registry: Arc<Registry>) -> Self {
+        Self { registry, made: Mutex::new(None) }
+    }
+
+    /// The document for `/api` (`core`) or `/apis` in a version of `apidiscovery.k8s.io`, and its hash.
+    pub(crate) fn aggregated(&self, core: bool, version: &'static str) -> (Bytes, String) {
+        let snapshot = self.registry.snapshot();
+        let mut made = self.made.lock();
+        let made = match &mut *made {
+            Some(made) if Arc::ptr_eq(&made.snapshot, &snapshot) => made,
+            stale => stale.insert(Made { snapshot, documents: Vec::new() }),
+        };
+        if let Some(known) = made.documents.iter().find(|known| known.core == core && known.version == version) {
+            return (known.json.clone(), known.hash.clone());
+        }
+        let json = Bytes::from(aggregated(&self.registry, core, version).to_string());
+        let hash = hex::encode_upper(Sha512::digest(&json));
+        made.documents.push(Document { core, version, json: json.clone(), hash: hash.clone() });
+        (json, hash)
+    }
+}
 
 /// `/api`.
 pub(crate) fn core_versions() -> Value {
@@ -97,8 +145,8 @@ pub(crate) fn resources(registry: &Registry, group: &str, version: &str) -> Opti
     Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}))
 }
 
-/// `apidiscovery.k8s.io/v2.APIGroupDiscoveryList`: all of the above in one document.
-pub(crate) fn aggregated(registry: &Registry, core: bool) -> Value {
+/// `apidiscovery.k8s.io` APIGroupDiscoveryList: all of the above in one document; both versions have the same fields.
+fn aggregated(registry: &Registry, core: bool, version: &str) -> Value {
     let groups = if core { vec![(String::new(), vec!["v1".to_owned()])] } else { group_versions(registry) };
     let items: Vec<Value> = groups
         .iter()
@@ -117,7 +165,8 @@ pub(crate) fn aggregated(registry: &Registry, core: bool) -> Value {
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();
-    json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
+    let api_version = format!("apidiscovery.k8s.io/{version}");
+    json!({"kind": "APIGroupDiscoveryList", "apiVersion": api_version, "metadata": {}, "items": items})
 }
 
 fn aggregated_resource(descriptor: &ResourceDescriptor, version: &str) -> Value {

@@ -15,6 +15,14 @@ pub(crate) fn invalid(descriptor: &ResourceDescriptor, name: &str, causes: Vec<C
     Status::invalid(&kind, name, causes)
 }
 
+/// 422 for parameters of a request that cannot be, or do not go together; `kind` is theirs, for example `ListOptions`.
+pub(crate) fn options(kind: &str, causes: Vec<Cause>) -> Result<(), Status> {
+    if causes.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid(&format!("{kind}.meta.k8s.io"), "", causes))
+}
+
 /// One cause of a refusal; `field` is empty where no field is to blame.
 pub(crate) fn cause(reason: &str, field: impl Into<String>, message: impl Into<String>) -> Cause {
     Cause { reason: reason.to_owned(), message: message.into(), field: field.into() }

@@ -160,7 +160,7 @@ impl NodeProxy {
     fn address(&self, node: &str) -> Result<String, ProxyError> {
         let missing = || ProxyError::NoAddress { node: node.to_owned() };
         let absent = || ProxyError::NotRegistered { node: node.to_owned() };
-        let object = self.store.get(&format!("/registry//nodes/{node}")).ok_or_else(absent)?;
+        let object = crate::lookup::core(&*self.store, "nodes", "", node).ok_or_else(absent)?;
         let node = object.value().map_err(|_| missing())?;
         let port = node
             .pointer("/status/daemonEndpoints/kubeletEndpoint/Port")

@@ -20,8 +20,10 @@ use crate::admission::Chain;
 use crate::auth::{Authorizer, Clock, Identity};
 use crate::authenticate::{Authenticate, Peer};
 use crate::connect::Connect;
+use crate::discovery::Discovery;
 use crate::http::Handler;
 use crate::in_process::InProcess;
+use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
 use crate::pipeline::Pipeline;
 use crate::virtuals::Virtuals;
@@ -62,7 +64,9 @@ impl ApiServer {
             pipeline,
             authenticator: config.authenticator,
             connector: config.connect,
+            discovery: Discovery::new(config.registry.clone()),
             openapi: OpenApi::new(config.registry),
+            metrics: Metrics::default(),
             shutdown: CancellationToken::new(),
         };
         Arc::new(Self { handler: Arc::new(handler) })

@@ -27,38 +27,54 @@ impl IncludeObject {
     }
 }
 
+/// How a table is to look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    /// Of `meta.k8s.io`.
+    pub(crate) version: &'static str,
+    pub(crate) include: IncludeObject,
+    pub(crate) now: jiff::Timestamp,
+}
+
 /// A table of objects; `metadata` is the list's, or the one object's revision.
+///
+/// # Errors
+/// `InternalError` when stored bytes cannot be decoded.
 pub(crate) fn of_objects<'a>(
     descriptor: &ResourceDescriptor,
     objects: impl Iterator<Item = &'a Object>,
     metadata: Value,
-    now: jiff::Timestamp,
-    include: IncludeObject,
+    view: View,
 ) -> Result<Value, Status> {
-    let mut rows = Vec::new();
-    for object in objects {
-        let value = object.value().map_err(|error| Status::internal(format!("decode {object:?}: {error}")))?;
-        rows.push(row(descriptor, &value, now, include));
-    }
-    Ok(json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
-        "columnDefinitions": columns(descriptor), "rows": rows,
-    }))
+    let rows = objects.map(|object| row(descriptor, object, view)).collect::<Result<Vec<_>, Status>>()?;
+    Ok(table(metadata, columns(descriptor), rows, view.version))
 }
 
 /// The table of one watch event.
+///
+/// # Errors
+/// `InternalError` when stored bytes cannot be decoded.
 pub(crate) fn of_event(
     descriptor: &ResourceDescriptor,
-    value: &Value,
-    now: jiff::Timestamp,
-    include: IncludeObject,
+    object: &Object,
+    view: View,
     with_columns: bool,
-) -> Value {
+) -> Result<Value, Status> {
+    let columns = if with_columns { columns(descriptor) } else { Value::Null };
+    let metadata = json!({"resourceVersion": object.head().resource_version});
+    Ok(table(metadata, columns, vec![row(descriptor, object, view)?], view.version))
+}
+
+/// The table of a bookmark: a row without cells.
+pub(crate) fn of_bookmark(metadata: Value, version: &str) -> Value {
+    let revision = json!({"resourceVersion": metadata["resourceVersion"]});
+    table(revision, Value::Null, vec![json!({"cells": [], "object": partial_metadata(metadata, version)})], version)
+}
+
+fn table(metadata: Value, columns: Value, rows: Vec<Value>, version: &str) -> Value {
     json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1",
-        "metadata": {"resourceVersion": value.pointer("/metadata/resourceVersion")},
-        "columnDefinitions": if with_columns { columns(descriptor) } else { Value::Null },
-        "rows": [row(descriptor, value, now, include)],
+        "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata,
+        "columnDefinitions": columns, "rows": rows,
     })
 }
 
@@ -89,22 +105,25 @@ fn stored_form<'a>(descriptor: &ResourceDescriptor, value: &'a Value) -> Cow<'a,
     }
 }
 
-fn row(descriptor: &ResourceDescriptor, value: &Value, now: jiff::Timestamp, include: IncludeObject) -> Value {
+fn row(descriptor: &ResourceDescriptor, object: &Object, view: View) -> Result<Value, Status> {
+    let value = object.value().map_err(|error| Status::internal(format!("decode {object:?}: {error}")))?;
     let name = || value.pointer("/metadata/name").cloned().unwrap_or(Value::Null);
     let mut cells: Vec<Value> = descriptor.strategy.name_comes_first().then(name).into_iter().collect();
-    cells.extend(descriptor.strategy.cells(&stored_form(descriptor, value), Context { now }));
-    match include {
+    cells.extend(descriptor.strategy.cells(&stored_form(descriptor, &value), Context { now: view.now }));
+    Ok(match view.include {
         IncludeObject::None => json!({"cells": cells}),
-        IncludeObject::Metadata => json!({"cells": cells, "object": partial_metadata(value["metadata"].clone())}),
+        IncludeObject::Metadata => {
+            json!({"cells": cells, "object": partial_metadata(value["metadata"].clone(), view.version)})
+        }
         IncludeObject::Object => json!({"cells": cells, "object": value}),
-    }
+    })
 }
 
-/// `meta/v1.PartialObjectMetadata` of a stored object; only its metadata is decoded.
+/// `meta.k8s.io` PartialObjectMetadata of a stored object; only its metadata is decoded.
 ///
 /// # Errors
 /// `InternalError` when the stored bytes cannot be decoded.
-pub(crate) fn only_metadata(object: &Object) -> Result<Value, Status> {
+pub(crate) fn only_metadata(object: &Object, version: &str) -> Result<Value, Status> {
     #[derive(serde::Deserialize)]
     struct OnlyMetadata {
         #[serde(default)]
@@ -112,9 +131,25 @@ pub(crate) fn only_metadata(object: &Object) -> Result<Value, Status> {
     }
     let OnlyMetadata { metadata } =
         object.decode().map_err(|error| Status::internal(format!("decode the metadata of {object:?}: {error}")))?;
-    Ok(partial_metadata(metadata))
+    Ok(partial_metadata(metadata, version))
 }
 
-fn partial_metadata(metadata: Value) -> Value {
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+pub(crate) fn partial_metadata(metadata: Value, version: &str) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata})
+}
+
+/// The same for a list.
+///
+/// # Errors
+/// `InternalError` when stored bytes cannot be decoded.
+pub(crate) fn metadata_list<'a>(
+    objects: impl Iterator<Item = &'a Object>,
+    metadata: &Value,
+    version: &str,
+) -> Result<Value, Status> {
+    let items = objects.map(|object| only_metadata(object, version)).collect::<Result<Vec<_>, Status>>()?;
+    Ok(json!({
+        "kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata,
+        "items": items,
+    }))
 }

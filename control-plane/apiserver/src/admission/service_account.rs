@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mizzen_api::{Object, Status};
-use rand::Rng as _;
 use serde_json::{Value, json};
 
 use super::{Attributes, Plugin};
@@ -76,7 +75,6 @@ async fn find(attributes: &Attributes<'_>, name: &str) -> Result<Arc<Object>, St
 }
 
 fn mount_token(spec: &mut serde_json::Map<String, Value>) {
-    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut needed = false;
     let named = |volume: &Value| volume.get("name").and_then(Value::as_str).is_some_and(|name| name.starts_with(VOLUME_PREFIX));
     let existing = spec
@@ -84,11 +82,7 @@ fn mount_token(spec: &mut serde_json::Map<String, Value>) {
         .and_then(Value::as_array)
         .and_then(|volumes| volumes.iter().find(|volume| named(volume)))
         .and_then(|volume| volume.get("name").and_then(Value::as_str).map(str::to_owned));
-    let name = existing.clone().unwrap_or_else(|| {
-        let mut rng = rand::rng();
-        let suffix: String = (0..5).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect();
-        format!("{VOLUME_PREFIX}{suffix}")
-    });
+    let name = existing.clone().unwrap_or_else(|| format!("{VOLUME_PREFIX}{}", crate::suffix::random()));
     for list in ["initContainers", "containers"] {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             let Some(container) = container.as_object_mut() else { continue };

@@ -42,6 +42,11 @@ impl Authenticator {
         self.token(token, &[ISSUER]).map(|(identity, _)| Some(Arc::new(identity))).map_err(unauthorized)
     }
 
+    /// What others check the tokens with.
+    pub fn jwks(&self) -> serde_json::Value {
+        self.tokens.jwks()
+    }
+
     /// The service account that a token stands for.
     ///
     /// # Errors
@@ -50,23 +55,23 @@ impl Authenticator {
         let claims = self.tokens.verify(token, audiences, (self.clock)()).map_err(|error| error.to_string())?;
         let bound = &claims.kubernetes;
         let namespace = &bound.namespace;
-        self.expect("", "serviceaccounts", namespace, &bound.serviceaccount.name, &bound.serviceaccount.uid)?;
+        self.expect("serviceaccounts", namespace, &bound.serviceaccount.name, &bound.serviceaccount.uid)?;
         let mut identity = service_account(namespace, &bound.serviceaccount.name, &bound.serviceaccount.uid);
         let mut extra =
             |key: &str, value: &str| identity.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]);
         extra("credential-id", &format!("JTI={}", claims.jti));
         if let Some(pod) = &bound.pod {
-            self.expect("", "pods", namespace, &pod.name, &pod.uid)?;
+            self.expect("pods", namespace, &pod.name, &pod.uid)?;
             extra("pod-name", &pod.name);
             extra("pod-uid", &pod.uid);
         }
         if let Some(secret) = &bound.secret {
-            self.expect("", "secrets", namespace, &secret.name, &secret.uid)?;
+            self.expect("secrets", namespace, &secret.name, &secret.uid)?;
         }
         if let Some(node) = &bound.node {
             // Of a token bound to a pod, the node only tells where the pod ran.
             if bound.pod.is_none() {
-                self.expect("", "nodes", "", &node.name, &node.uid)?;
+                self.expect("nodes", "", &node.name, &node.uid)?;
             }
             extra("node-name", &node.name);
             extra("node-uid", &node.uid);
@@ -75,12 +80,8 @@ impl Authenticator {
     }
 
     /// The object a token is bound to must still be the same one.
-    fn expect(&self, group: &str, resource: &str, namespace: &str, name: &str, uid: &str) -> Result<(), String> {
-        let key = match namespace {
-            "" => format!("/registry/{group}/{resource}/{name}"),
-            _ => format!("/registry/{group}/{resource}/{namespace}/{name}"),
-        };
-        match self.store.get(&key) {
+    fn expect(&self, resource: &str, namespace: &str, name: &str, uid: &str) -> Result<(), String> {
+        match crate::lookup::core(&*self.store, resource, namespace, name) {
             Some(object) if object.head().uid == uid => Ok(()),
             Some(_) => Err(format!("the token is bound to {resource} {namespace}/{name} with uid {uid}, which was replaced")),
             None => Err(format!("the token is bound to {resource} {namespace}/{name}, which is gone")),

@@ -1,14 +1,14 @@
-//! Role based access control (`rbac.authorization.k8s.io/v1`): an index over roles and bindings, swapped as a whole
-//! whenever one of them changes, so that a decision takes no lock.
+//! Role based access control (`rbac.authorization.k8s.io/v1`): an index over roles and bindings, in which a change of one
+//! object touches only what that object gives.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use mizzen_api::Object;
 use mizzen_store::{RangeOptions, Store, StoreError};
+use parking_lot::RwLock;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
@@ -100,7 +100,7 @@ impl Subject {
     }
 }
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum SubjectKey {
     User(String),
     Group(String),
@@ -110,50 +110,90 @@ enum SubjectKey {
 struct Grant {
     /// For the reason of a decision.
     source: String,
-    rules: Arc<Vec<Rule>>,
+    /// The key of the role, which need not exist (yet).
+    role: String,
 }
 
 type Grants = HashMap<SubjectKey, Vec<Arc<Grant>>>;
 
+/// Keys are the store's, without [`PREFIX`].
 #[derive(Default)]
 struct Index {
+    roles: HashMap<String, Vec<Rule>>,
+    /// What each binding gave, to be taken back when it changes.
+    bindings: HashMap<String, (Arc<Grant>, Vec<SubjectKey>)>,
     everywhere: Grants,
     by_namespace: HashMap<String, Grants>,
 }
 
 impl Index {
-    /// Pure: the index of these objects, `key` being the store's.
-    fn build<'a>(objects: impl Iterator<Item = (&'a str, &'a Object)> + Clone) -> Self {
-        let of = |resource: &'static str| {
-            objects.clone().filter_map(move |(key, object)| Some((key.strip_prefix(PREFIX)?.strip_prefix(resource)?, object)))
-        };
-        let rules = |object: &Object| Arc::new(object.decode::<Role>().unwrap_or_default().rules);
-        let cluster_roles: HashMap<String, _> =
-            of("clusterroles/").map(|(key, object)| (key.to_owned(), rules(object))).collect();
-        let roles: HashMap<String, _> = of("roles/").map(|(key, object)| (key.to_owned(), rules(object))).collect();
+    fn build<'a>(objects: impl Iterator<Item = (&'a str, &'a Object)>) -> Self {
         let mut index = Self::default();
-        let add = |grants: &mut Grants, kind: &str, object: &Object| {
-            let binding: Binding = object.decode().unwrap_or_default();
-            let head = object.head();
-            let role = match binding.role_ref.kind.as_str() {
-                "ClusterRole" => cluster_roles.get(&binding.role_ref.name),
-                _ => roles.get(&format!("{}/{}", head.namespace, binding.role_ref.name)),
-            };
-            // A binding to a role that does not exist (yet) gives nothing.
-            let Some(role) = role else { return };
-            let source = format!("{kind} \"{}\" of {} \"{}\"", head.object_ref(), binding.role_ref.kind, binding.role_ref.name);
-            let grant = Arc::new(Grant { source, rules: role.clone() });
-            for subject in &binding.subjects {
-                grants.entry(subject.key()).or_default().push(grant.clone());
-            }
-        };
-        for (_, object) in of("clusterrolebindings/") {
-            add(&mut index.everywhere, "ClusterRoleBinding", object);
-        }
-        for (_, object) in of("rolebindings/") {
-            add(index.by_namespace.entry(object.head().namespace.clone()).or_default(), "RoleBinding", object);
+        for (key, object) in objects {
+            index.set(key, Some(object));
         }
         index
+    }
+
+    /// Takes in the present state of one key of the store.
+    fn set(&mut self, key: &str, object: Option<&Object>) {
+        let Some(key) = key.strip_prefix(PREFIX) else { return };
+        let Some((resource, name)) = key.split_once('/') else { return };
+        match resource {
+            "clusterroles" | "roles" => match object {
+                Some(object) => {
+                    self.roles.insert(key.to_owned(), object.decode::<Role>().unwrap_or_default().rules);
+                }
+                None => {
+                    self.roles.remove(key);
+                }
+            },
+            "clusterrolebindings" => self.bind("ClusterRoleBinding", key, "", object),
+            "rolebindings" => {
+                let namespace = name.split('/').next().unwrap_or_default();
+                self.bind("RoleBinding", key, namespace, object);
+            }
+            _ => {}
+        }
+    }
+
+    fn bind(&mut self, kind: &str, key: &str, namespace: &str, object: Option<&Object>) {
+        let grants = match namespace {
+            "" => &mut self.everywhere,
+            namespace => self.by_namespace.entry(namespace.to_owned()).or_default(),
+        };
+        if let Some((old, subjects)) = self.bindings.remove(key) {
+            for subject in subjects {
+                if let Some(list) = grants.get_mut(&subject) {
+                    list.retain(|grant| !Arc::ptr_eq(grant, &old));
+                    if list.is_empty() {
+                        grants.remove(&subject);
+                    }
+                }
+            }
+        }
+        if let Some(object) = object {
+            let Binding { subjects, role_ref } = object.decode().unwrap_or_default();
+            let role = match role_ref.kind.as_str() {
+                "ClusterRole" => format!("clusterroles/{}", role_ref.name),
+                _ => format!("roles/{namespace}/{}", role_ref.name),
+            };
+            let source = format!("{kind} \"{}\" of {} \"{}\"", object.head().object_ref(), role_ref.kind, role_ref.name);
+            let grant = Arc::new(Grant { source, role });
+            let subjects: Vec<SubjectKey> = subjects.iter().map(Subject::key).collect();
+            for subject in &subjects {
+                grants.entry(subject.clone()).or_default().push(grant.clone());
+            }
+            self.bindings.insert(key.to_owned(), (grant, subjects));
+        }
+        if !namespace.is_empty() && self.by_namespace.get(namespace).is_some_and(HashMap::is_empty) {
+            self.by_namespace.remove(namespace);
+        }
+    }
+
+    /// A role that does not exist gives nothing.
+    fn rules(&self, grant: &Grant) -> &[Rule] {
+        self.roles.get(&grant.role).map(Vec::as_slice).unwrap_or_default()
     }
 
     fn grants<'a>(&'a self, user: &'a Identity, namespace: &str) -> impl Iterator<Item = &'a Grant> {
@@ -168,7 +208,7 @@ impl Index {
 
 /// The authorizer over a store's RBAC objects.
 pub struct Rbac {
-    index: ArcSwap<Index>,
+    index: RwLock<Index>,
     store: Arc<dyn Store>,
 }
 
@@ -178,7 +218,7 @@ impl Rbac {
     /// # Errors
     /// When the store cannot be read.
     pub fn start(store: Arc<dyn Store>, cancel: CancellationToken) -> Result<Arc<Self>, StoreError> {
-        let rbac = Arc::new(Self { index: ArcSwap::default(), store });
+        let rbac = Arc::new(Self { index: RwLock::default(), store });
         let from = rbac.rebuild()?;
         let follower = rbac.clone();
         tokio::spawn(async move {
@@ -190,10 +230,11 @@ impl Rbac {
         Ok(rbac)
     }
 
-    /// Reads everything anew; RBAC objects are few and change rarely.
+    /// Reads everything anew.
     fn rebuild(&self) -> Result<u64, StoreError> {
         let range = self.store.range(PREFIX, &RangeOptions::default())?;
-        self.index.store(Arc::new(Index::build(range.items.iter().map(|(key, object)| (&**key, &**object)))));
+        let index = Index::build(range.items.iter().map(|(key, object)| (&**key, &**object)));
+        *self.index.write() = index;
         Ok(range.revision)
     }
 
@@ -218,14 +259,19 @@ impl Rbac {
     async fn follow_until_error(&self, from: &mut u64) -> Result<Infallible, StoreError> {
         let mut watch = self.store.watch(PREFIX, *from)?;
         loop {
-            watch.next().await?;
-            *from = self.rebuild()?;
+            let changes = watch.next().await?;
+            let mut index = self.index.write();
+            for change in &changes {
+                index.set(&change.key, change.object.as_deref());
+                *from = (*from).max(change.revision);
+            }
         }
     }
 
     /// Every rule that applies to `user` in `namespace`, for SelfSubjectRulesReview.
     pub fn rules(&self, user: &Identity, namespace: &str) -> Vec<Rule> {
-        self.index.load().grants(user, namespace).flat_map(|grant| grant.rules.iter().cloned()).collect()
+        let index = self.index.read();
+        index.grants(user, namespace).flat_map(|grant| index.rules(grant).iter().cloned()).collect()
     }
 }
 
@@ -238,8 +284,8 @@ impl Authorizer for Rbac {
             Action::Resource { namespace, .. } => namespace,
             Action::Path { .. } => "",
         };
-        let index = self.index.load();
-        let granted = index.grants(user, namespace).find(|grant| grant.rules.iter().any(|rule| rule.allows(action)));
+        let index = self.index.read();
+        let granted = index.grants(user, namespace).find(|grant| index.rules(grant).iter().any(|rule| rule.allows(action)));
         match granted {
             Some(grant) => Decision::Allow { reason: format!("RBAC: allowed by {} to {}", grant.source, user.username) },
             None => Decision::NoOpinion { reason: String::new() },
@@ -297,7 +343,35 @@ mod tests {
             Action::Resource { namespace, .. } => *namespace,
             Action::Path { .. } => "",
         };
-        world().grants(user, namespace).any(|grant| grant.rules.iter().any(|rule| rule.allows(action)))
+        allowed_in(&world(), user, action, namespace)
+    }
+
+    fn allowed_in(index: &Index, user: &Identity, action: &Action<'_>, namespace: &str) -> bool {
+        index.grants(user, namespace).any(|grant| index.rules(grant).iter().any(|rule| rule.allows(action)))
+    }
+
+    #[test]
+    fn a_change_of_one_object_takes_back_what_it_gave() {
+        let mut index = world();
+        let dev = Identity::component("eve", &["devs"]);
+        let may = |index: &Index, verb: &str| allowed_in(index, &dev, &resource(verb, "pods", "any", "x"), "any");
+        assert!(may(&index, "get"));
+        let role = |verb: &str| {
+            object(&json!({"metadata": {"name": "view"}, "rules": [
+                {"verbs": [verb], "apiGroups": [""], "resources": ["pods"]}]}))
+        };
+        index.set(&format!("{PREFIX}clusterroles/view"), Some(&role("watch")));
+        assert!(may(&index, "watch") && !may(&index, "get"));
+        index.set(&format!("{PREFIX}clusterroles/view"), None);
+        assert!(!may(&index, "watch"));
+        index.set(&format!("{PREFIX}clusterroles/view"), Some(&role("get")));
+        assert!(may(&index, "get"));
+        let binding = json!({"metadata": {"name": "viewers"}, "subjects": [{"kind": "Group", "name": "others"}],
+            "roleRef": {"kind": "ClusterRole", "name": "view"}});
+        index.set(&format!("{PREFIX}clusterrolebindings/viewers"), Some(&object(&binding)));
+        assert!(!may(&index, "get"));
+        index.set(&format!("{PREFIX}rolebindings/dev/robot"), None);
+        assert!(index.by_namespace.is_empty());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Clock;
 use super::tokens::{Bound, Claims, ISSUER, Kubernetes, Tokens};
+use crate::lookup;
 
 /// Seconds; what Kubernetes gives when the request does not say.
 const DEFAULT_EXPIRY: i64 = 3600;
@@ -103,7 +104,7 @@ impl TokenRequests {
     /// A token for one account must not pass for a pod that runs as another.
     fn expect_account(&self, bound: &Kubernetes, pod: &str) -> Result<(), Status> {
         let account = &bound.serviceaccount.name;
-        let object = self.store.get(&format!("/registry//pods/{}/{pod}", bound.namespace));
+        let object = lookup::core(&*self.store, "pods", &bound.namespace, pod);
         let value = object.and_then(|object| object.value().ok()).unwrap_or_default();
         if value.pointer("/spec/serviceAccountName").and_then(Value::as_str) == Some(account) {
             return Ok(());
@@ -113,17 +114,13 @@ impl TokenRequests {
     }
 
     fn node_of(&self, namespace: &str, pod: &str) -> Option<Bound> {
-        let pod = self.store.get(&format!("/registry//pods/{namespace}/{pod}"))?.value().ok()?;
+        let pod = lookup::core(&*self.store, "pods", namespace, pod)?.value().ok()?;
         let name = pod.pointer("/spec/nodeName")?.as_str()?;
         Some(Bound { name: name.to_owned(), uid: self.uid("nodes", "", name).ok()? })
     }
 
     fn uid(&self, resource: &str, namespace: &str, name: &str) -> Result<String, Status> {
-        let key = match namespace {
-            "" => format!("/registry//{resource}/{name}"),
-            _ => format!("/registry//{resource}/{namespace}/{name}"),
-        };
-        match self.store.get(&key) {
+        match lookup::core(&*self.store, resource, namespace, name) {
             Some(object) => Ok(object.head().uid.clone()),
             None => Err(Status::not_found(&GroupResource::new("", resource), name)),
         }

@@ -18,6 +18,10 @@ impl Authenticate for Authenticator {
     fn authenticate(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<Option<Arc<Identity>>, Status> {
         self.identify(peer, headers)
     }
+
+    fn keys(&self) -> Option<Value> {
+        Some(self.jwks())
+    }
 }
 
 #[async_trait]

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use mizzen_api::schema::SchemaSet;
 use mizzen_api::{Reason, Status};
 use mizzen_client::PatchKind;
 
@@ -25,7 +24,7 @@ pub(super) async fn read(body: Body) -> Result<Bytes, Status> {
 }
 
 /// The body in the form that `Content-Type` names; JSON when it names none.
-pub(super) fn document(schemas: &SchemaSet, headers: &HeaderMap, bytes: Bytes) -> Result<mizzen_client::Body, Status> {
+pub(super) fn document(headers: &HeaderMap, bytes: Bytes) -> Result<mizzen_client::Body, Status> {
     if bytes.is_empty() {
         return Ok(mizzen_client::Body::None);
     }
@@ -33,9 +32,9 @@ pub(super) fn document(schemas: &SchemaSet, headers: &HeaderMap, bytes: Bytes) -
         // What a client sends that did not think of it (curl -d).
         "" | "application/json" | "application/x-www-form-urlencoded" | "*/*" => Ok(mizzen_client::Body::Json(bytes)),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(mizzen_client::Body::Yaml(bytes)),
-        protobuf::MEDIA_TYPE => protobuf::decode(schemas, &bytes)
-            .map(mizzen_client::Body::Value)
-            .map_err(|error| Status::bad_request(error.to_string())),
+        protobuf::MEDIA_TYPE => {
+            protobuf::decode(&bytes).map(mizzen_client::Body::Value).map_err(|error| Status::bad_request(error.to_string()))
+        }
         other => Err(unsupported(other, "application/json, application/yaml, application/vnd.kubernetes.protobuf")),
     }
 }

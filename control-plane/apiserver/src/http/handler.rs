@@ -4,37 +4,41 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Method, Request};
-use mizzen_api::{GroupVersionResource, Reason, Status, Verb};
-use mizzen_client::{ApiRequest, PatchKind};
-use serde_json::Value;
+use mizzen_api::{GroupVersionResource, ResourceDescriptor, Scope, Status, Verb};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::accept::{self, Accepted, Shape};
-use super::list_body::{self, ListBody};
+use super::accept::{self, Format};
 use super::params::Params;
 use super::path::{self, Path, ResourcePath};
-use super::watch_body::{self, Frames};
-use super::{body, health, respond};
+use super::{gzip, health, respond};
 use crate::auth::{Action, Identity};
 use crate::authenticate::{Authenticate, Peer, anonymous};
 use crate::connect::{self, Connect};
+use crate::discovery::Discovery;
+use crate::errors;
+use crate::metrics::{Asked, Metrics};
 use crate::openapi::OpenApi;
-use crate::pipeline::{Pipeline, Written};
-use crate::table::{self, IncludeObject};
-use crate::{discovery, errors, version};
-
-/// Kinds whose deletion answers with the object; the others answer with a Status.
-const ANSWERED_WITH_OBJECT: &[&str] =
-    &["persistentvolumeclaims", "persistentvolumes", "pods", "podtemplates", "resourcequotas", "serviceaccounts", "services"];
+use crate::pipeline::Pipeline;
 
 pub(crate) struct Handler {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) authenticator: Arc<dyn Authenticate>,
     pub(crate) connector: Option<Arc<dyn Connect>>,
+    pub(crate) discovery: Discovery,
     pub(crate) openapi: OpenApi,
+    pub(crate) metrics: Metrics,
     pub(crate) shutdown: CancellationToken,
+}
+
+/// What a request for a resource is about.
+pub(super) struct Place<'a> {
+    pub(super) gvr: GroupVersionResource,
+    pub(super) path: &'a ResourcePath,
+    pub(super) params: Params,
+    pub(super) asked: Asked<'a>,
 }
 
 impl Handler {
@@ -43,6 +47,13 @@ impl Handler {
         let audit_id = request.headers().get("audit-id").cloned().or_else(|| uuid::Uuid::new_v4().to_string().parse().ok());
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let started = std::time::Instant::now();
+        let path = path::parse(uri.path());
+        let asked = self.asked(&path, &request);
+        let stream = matches!(asked.verb, "WATCH" | "CONNECT");
+        let reads = matches!(method, Method::GET | Method::HEAD);
+        let counted = (!stream).then(|| self.metrics.in_flight(!reads));
+        let compress = reads && gzip::is_accepted(request.headers());
+        let format = failure_format(request.headers());
         let who = self
             .authenticator
             .authenticate(peer, request.headers())
@@ -51,244 +62,141 @@ impl Handler {
         let answered = match who {
             Ok(user) => {
                 let span = tracing::debug_span!("request", audit_id = ?audit_id, user = user.username);
-                self.route(user, request).instrument(span).await
+                self.route(user, &path, asked, request).instrument(span).await
             }
             Err(status) => Err(status),
         };
-        let mut response = answered.unwrap_or_else(|status| respond::status(&status));
-        tracing::debug!(
-            %method, path = uri.path(), code = response.status().as_u16(), audit_id = ?audit_id,
-            micros = started.elapsed().as_micros(), "request"
-        );
+        let mut response = answered.unwrap_or_else(|status| respond::status(&status, format));
+        if compress {
+            response = gzip::compressed(response);
+        }
+        drop(counted);
+        let (code, took) = (response.status().as_u16(), started.elapsed());
+        self.metrics.answered(&asked, code, (!stream).then_some(took));
+        tracing::debug!(%method, path = uri.path(), code, audit_id = ?audit_id, micros = took.as_micros(), "request");
         if let Some(audit_id) = audit_id {
             response.headers_mut().insert("audit-id", audit_id);
         }
         response
     }
 
-    async fn route(&self, user: Arc<Identity>, request: Request<Body>) -> Result<Response, Status> {
-        match path::parse(request.uri().path()) {
-            Path::Resource(path) => self.resource(user, path, request).await,
-            discovery => {
-                let verb = request.method().as_str().to_ascii_lowercase();
-                self.pipeline.authorize(&user, &Action::Path { verb: &verb, path: request.uri().path() })?;
-                if !matches!(*request.method(), Method::GET | Method::HEAD) {
-                    return Err(errors::method_not_allowed());
-                }
-                match health::Probe::parse(request.uri().path(), request.uri().query().unwrap_or_default()) {
-                    Some(probe) => probe.answer(&*self.pipeline.store, &self.shutdown).await,
-                    None => self.document(&discovery, request.uri().path(), request.headers()),
-                }
-            }
-        }
-    }
-
-    /// Discovery, OpenAPI and version.
-    fn document(&self, path: &Path, text: &str, headers: &HeaderMap) -> Result<Response, Status> {
-        let registry = &self.pipeline.registry;
-        let value = match path {
-            Path::CoreVersions | Path::Groups if accept::aggregated_discovery(headers) => {
-                let core = *path == Path::CoreVersions;
-                let body = discovery::aggregated(registry, core).to_string();
-                return Ok(respond::bytes(200, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", body));
-            }
-            Path::CoreVersions => discovery::core_versions(),
-            Path::Groups => discovery::groups(registry),
-            Path::Group(group) => discovery::group(registry, group).ok_or_else(errors::no_such_path)?,
-            Path::GroupVersion(group, version) => {
-                discovery::resources(registry, group, version).ok_or_else(errors::no_such_path)?
-            }
-            Path::Resource(_) => return Err(errors::no_such_path()),
-            Path::Other => match text {
-                "/version" | "/version/" => version::info(),
-                "/openapi/v2" => return Ok(openapi_v2(headers)),
-                "/openapi/v3" | "/openapi/v3/" => self.openapi.index(),
-                text => {
-                    let group_version = text.strip_prefix("/openapi/v3/").ok_or_else(errors::no_such_path)?;
-                    let json = self.openapi.document(group_version).ok_or_else(errors::no_such_path)?;
-                    return Ok(respond::bytes(200, "application/json", json));
-                }
-            },
+    /// What the metrics say of a request.
+    fn asked<'a>(&self, path: &'a Path, request: &Request<Body>) -> Asked<'a> {
+        let query = request.uri().query().unwrap_or_default();
+        let Path::Resource(path) = path else {
+            return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
         };
-        Ok(respond::value(200, &value, false))
-    }
-
-    async fn resource(&self, user: Arc<Identity>, path: ResourcePath, request: Request<Body>) -> Result<Response, Status> {
-        let params = Params::parse(request.uri().query().unwrap_or_default());
-        let gvr = GroupVersionResource::new(path.group.as_str(), path.version.as_str(), path.resource.as_str());
-        if connect::SUBRESOURCES.contains(&path.subresource.as_str()) && path.group.is_empty() && path.resource == "pods" {
-            return self.connect(user, &gvr, &path, request).await;
+        if self.pipeline.registry.by_resource(&path.group, &path.version, &path.resource).is_none() {
+            return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
         }
         let collection = path.name.is_empty();
+        let watch = || path.watch || query.split('&').any(|pair| matches!(pair, "watch" | "watch=true" | "watch=1"));
+        let apply =
+            || request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/apply"));
+        let verb = match *request.method() {
+            _ if is_connect(path) => "CONNECT",
+            Method::GET | Method::HEAD if watch() && path.subresource.is_empty() => "WATCH",
+            Method::GET | Method::HEAD if collection => "LIST",
+            Method::DELETE if collection => "DELETECOLLECTION",
+            Method::PATCH if apply() => "APPLY",
+            ref method => verb_of_method(method),
+        };
+        let scope = match (collection, path.namespace.is_empty()) {
+            (false, _) => "resource",
+            (true, false) => "namespace",
+            (true, true) => "cluster",
+        };
+        Asked {
+            verb,
+            group: &path.group,
+            version: &path.version,
+            resource: &path.resource,
+            // Whatever a client writes there must not become a series of its own.
+            subresource: KNOWN_SUBRESOURCES.iter().find(|known| **known == path.subresource).copied().unwrap_or_default(),
+            scope,
+            dry_run: query.contains("dryRun=All"),
+        }
+    }
+
+    async fn route(
+        &self,
+        user: Arc<Identity>,
+        path: &Path,
+        asked: Asked<'_>,
+        request: Request<Body>,
+    ) -> Result<Response, Status> {
+        let Path::Resource(path) = path else {
+            self.may_read(&user, &request)?;
+            let probe = health::Probe::parse(request.uri().path(), request.uri().query().unwrap_or_default());
+            return match probe {
+                Some(probe) => probe.answer(&*self.pipeline.store, &self.shutdown).await,
+                None => self.document(path, &request),
+            };
+        };
+        let params = Params::parse(request.uri().query().unwrap_or_default());
+        let gvr = GroupVersionResource::new(path.group.as_str(), path.version.as_str(), path.resource.as_str());
+        if is_connect(path) {
+            return self.connect(user, &gvr, path, request).await;
+        }
+        self.fits_scope(path)?;
         let watch = path.watch || params.flag("watch")?.unwrap_or(false);
+        let place = Place { gvr, path, params, asked };
+        let mut answered = self.by_method(user, watch, &place, request).await;
+        if let (Ok(response), Some(warning)) = (&mut answered, deprecation(path)) {
+            respond::warn(response, &[warning.to_owned()]);
+        }
+        answered
+    }
+
+    /// A cluster-scoped resource is in no namespace.
+    fn fits_scope(&self, path: &ResourcePath) -> Result<(), Status> {
+        let found = self.pipeline.registry.by_resource(&path.group, &path.version, &path.resource);
+        match found {
+            Some(found) if found.scope == Scope::Cluster && !path.namespace.is_empty() => Err(errors::no_such_path()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn by_method(
+        &self,
+        user: Arc<Identity>,
+        watch: bool,
+        place: &Place<'_>,
+        request: Request<Body>,
+    ) -> Result<Response, Status> {
+        let path = place.path;
+        let collection = path.name.is_empty();
         match *request.method() {
             Method::GET | Method::HEAD if watch && path.subresource.is_empty() => {
-                self.watch(&user, &gvr, &path, &params, request.headers()).await
+                self.watch(&user, place, request.headers()).await
             }
-            Method::GET | Method::HEAD if collection => self.list(&user, &gvr, &path, &params, request.headers()).await,
-            Method::GET | Method::HEAD => self.get(&user, &gvr, &path, &params, request.headers()).await,
+            Method::GET | Method::HEAD if collection => self.list(&user, place, request.headers()).await,
+            Method::GET | Method::HEAD => self.get(&user, place, request.headers()).await,
             // An object is created in its collection; a name is there for its subresources.
             Method::POST if !collection && path.subresource.is_empty() => Err(errors::method_not_allowed()),
-            Method::POST => self.write(user, Verb::Create, &gvr, &path, &params, request).await,
-            Method::PUT if !collection => self.write(user, Verb::Update, &gvr, &path, &params, request).await,
-            Method::PATCH if !collection => self.write(user, Verb::Patch, &gvr, &path, &params, request).await,
-            Method::DELETE if collection => self.write(user, Verb::DeleteCollection, &gvr, &path, &params, request).await,
-            Method::DELETE => self.write(user, Verb::Delete, &gvr, &path, &params, request).await,
+            Method::POST => self.write(user, Verb::Create, place, request).await,
+            Method::PUT if !collection => self.write(user, Verb::Update, place, request).await,
+            Method::PATCH if !collection => self.write(user, Verb::Patch, place, request).await,
+            Method::DELETE if collection => self.write(user, Verb::DeleteCollection, place, request).await,
+            Method::DELETE => self.write(user, Verb::Delete, place, request).await,
             _ => Err(errors::method_not_allowed()),
         }
     }
 
-    async fn get(
-        &self,
-        user: &Identity,
-        gvr: &GroupVersionResource,
-        path: &ResourcePath,
-        params: &Params,
-        headers: &HeaderMap,
-    ) -> Result<Response, Status> {
-        let accepted = accept::negotiate(headers)?;
-        let revision = params.get("resourceVersion").unwrap_or_default();
-        let object = self.pipeline.get(user, gvr, &path.namespace, &path.name, &path.subresource, revision).await?;
-        self.object(200, gvr, &object, accepted, params)
+    /// The descriptor of a resource that is served at this place.
+    ///
+    /// # Errors
+    /// `NotFound` for a resource that is not served.
+    pub(super) fn descriptor(&self, gvr: &GroupVersionResource) -> Result<Arc<ResourceDescriptor>, Status> {
+        self.pipeline.registry.by_resource(&gvr.group, &gvr.version, &gvr.resource).ok_or_else(errors::no_such_path)
     }
 
-    /// One object in the shape that is asked.
-    fn object(
-        &self,
-        code: u16,
-        gvr: &GroupVersionResource,
-        object: &mizzen_api::Object,
-        accepted: Accepted,
-        params: &Params,
-    ) -> Result<Response, Status> {
-        if accepted.shape == Shape::Object {
-            return Ok(respond::document(code, object.bytes().clone(), accepted.yaml));
-        }
-        let descriptor =
-            self.pipeline.registry.by_resource(&gvr.group, &gvr.version, &gvr.resource).ok_or_else(errors::no_such_path)?;
-        let shown = match accepted.shape {
-            Shape::Table => {
-                let metadata = serde_json::json!({"resourceVersion": object.head().resource_version});
-                let include = IncludeObject::parse(params.get("includeObject"))?;
-                table::of_objects(&descriptor, std::iter::once(object), metadata, (self.pipeline.clock)(), include)?
-            }
-            _ => table::only_metadata(object)?,
-        };
-        Ok(respond::value(code, &shown, accepted.yaml))
-    }
-
-    async fn list(
-        &self,
-        user: &Identity,
-        gvr: &GroupVersionResource,
-        path: &ResourcePath,
-        params: &Params,
-        headers: &HeaderMap,
-    ) -> Result<Response, Status> {
-        let accepted = accept::negotiate(headers)?;
-        let include = IncludeObject::parse(params.get("includeObject"))?;
-        let listed = self.pipeline.list(user, gvr, &path.namespace, &params.list()?).await?;
-        let metadata = list_body::metadata(&listed);
-        match accepted.shape {
-            Shape::Object if !accepted.yaml => Ok(respond::bytes(200, "application/json", Body::new(ListBody::new(listed)))),
-            Shape::Object => {
-                let json = axum::body::to_bytes(Body::new(ListBody::new(listed)), usize::MAX).await.map_err(Status::internal)?;
-                Ok(respond::document(200, json, true))
-            }
-            Shape::Table => {
-                let objects = listed.items.iter().map(AsRef::as_ref);
-                let table = table::of_objects(&listed.target.descriptor, objects, metadata, (self.pipeline.clock)(), include)?;
-                Ok(respond::value(200, &table, accepted.yaml))
-            }
-            Shape::PartialMetadata | Shape::PartialMetadataList => {
-                let mut items = Vec::with_capacity(listed.items.len());
-                for item in &listed.items {
-                    items.push(table::only_metadata(item)?);
-                }
-                let list = serde_json::json!({
-                    "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items,
-                });
-                Ok(respond::value(200, &list, accepted.yaml))
-            }
-        }
-    }
-
-    async fn watch(
-        &self,
-        user: &Identity,
-        gvr: &GroupVersionResource,
-        path: &ResourcePath,
-        params: &Params,
-        headers: &HeaderMap,
-    ) -> Result<Response, Status> {
-        let accepted = accept::negotiate(headers)?;
-        let include = IncludeObject::parse(params.get("includeObject"))?;
-        let mut options = params.watch()?;
-        if !path.name.is_empty() {
-            options.field_selector = narrowed_to(&options.field_selector, &path.name);
-        }
-        let watching = match self.pipeline.watch(user, gvr, &path.namespace, &options).await {
-            Ok(watching) => watching,
-            // A revision that is gone is told in the stream, where clients look for it.
-            Err(status) if status.is(Reason::Expired) => {
-                let event = serde_json::json!({"type": "ERROR", "object": status.to_json()});
-                return Ok(respond::bytes(200, "application/json", format!("{event}\n")));
-            }
-            Err(status) => return Err(status),
-        };
-        let frames = Frames {
-            target: watching.target.clone(),
-            shape: accepted.shape,
-            include,
-            clock: self.pipeline.clock.clone(),
-            columns_sent: false,
-        };
-        let body = watch_body::body(watching.stream(self.shutdown.clone()), frames);
-        Ok(respond::bytes(200, "application/json", body))
-    }
-
-    async fn write(
-        &self,
-        user: Arc<Identity>,
-        verb: Verb,
-        gvr: &GroupVersionResource,
-        path: &ResourcePath,
-        params: &Params,
-        request: Request<Body>,
-    ) -> Result<Response, Status> {
-        let (parts, incoming) = request.into_parts();
-        let accepted = accept::negotiate(&parts.headers)?;
-        let bytes = body::read(incoming).await?;
-        let schemas = self.pipeline.registry.schemas();
-        let mut api = ApiRequest::new(verb, gvr, &path.namespace, &path.name).subresource(&path.subresource);
-        let user_agent = parts.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        api.write = params.write(user_agent)?;
-        match verb {
-            Verb::Patch => {
-                let kind = body::patch_kind(&parts.headers)?;
-                api.body = match kind {
-                    PatchKind::Apply => mizzen_client::Body::Yaml(bytes),
-                    _ => mizzen_client::Body::Json(bytes),
-                };
-                api.patch = Some(kind);
-            }
-            Verb::Delete | Verb::DeleteCollection => {
-                let document = crate::pipeline::body::parse(body::document(&schemas, &parts.headers, bytes)?)?;
-                api.delete = params.delete(&document.value)?;
-                api.list = params.list()?;
-            }
-            _ => api.body = body::document(&schemas, &parts.headers, bytes)?,
-        }
-        let written = self.pipeline.write(&user, api).await?;
-        let mut response = if written.deleted && verb == Verb::Delete && !is_answered_with_object(path) {
-            respond::value(200, &deletion_status(gvr, &written), accepted.yaml)
-        } else {
-            // A Table is for kubectl's reads; what is written comes back as it is.
-            let accepted = if accepted.shape == Shape::Table { Accepted { shape: Shape::Object, ..accepted } } else { accepted };
-            self.object(written.code, gvr, &written.object, accepted, params)?
-        };
-        respond::warn(&mut response, &written.warnings);
-        Ok(response)
+    /// Whether what is asked for can be answered as protobuf.
+    pub(super) fn is_encodable(&self, gvr: &GroupVersionResource) -> bool {
+        self.pipeline
+            .registry
+            .by_resource(&gvr.group, &gvr.version, &gvr.resource)
+            .is_none_or(|descriptor| crate::protobuf::is_encodable(&descriptor.schema))
     }
 
     async fn connect(
@@ -322,8 +230,7 @@ impl Handler {
             authorize("create")?;
         }
         let connector = self.connector.as_ref().ok_or_else(errors::no_such_path)?;
-        let descriptor =
-            self.pipeline.registry.by_resource(&gvr.group, &gvr.version, &gvr.resource).ok_or_else(errors::no_such_path)?;
+        let descriptor = self.descriptor(gvr)?;
         let pod = self
             .pipeline
             .store
@@ -333,57 +240,53 @@ impl Handler {
     }
 }
 
-/// A client's field selector that also holds the name that the path gives.
-fn narrowed_to(field_selector: &str, name: &str) -> String {
-    let mut narrowed = field_selector.to_owned();
-    narrowed.push_str(if narrowed.is_empty() { "metadata.name=" } else { ",metadata.name=" });
-    for c in name.chars() {
-        if matches!(c, '\\' | ',' | '=') {
-            narrowed.push('\\');
-        }
-        narrowed.push(c);
+/// Those that get a series of their own.
+const KNOWN_SUBRESOURCES: &[&str] = &[
+    "approval",
+    "attach",
+    "binding",
+    "ephemeralcontainers",
+    "eviction",
+    "exec",
+    "finalize",
+    "log",
+    "portforward",
+    "proxy",
+    "resize",
+    "scale",
+    "status",
+    "token",
+];
+
+/// What clients are told that still use a resource which others took over from.
+fn deprecation(path: &ResourcePath) -> Option<&'static str> {
+    match (path.group.as_str(), path.resource.as_str()) {
+        ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        _ => None,
     }
-    narrowed
 }
 
-/// The older OpenAPI has no schemas here: all that asks for them (kubectl, before it sends a `v1.List`) takes that to
-/// mean that the server checks fields itself, which it does.
-fn openapi_v2(headers: &HeaderMap) -> Response {
-    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-    // `openapi.v2.Document {swagger: "2.0"}`.
-    const DOCUMENT: &[u8] = b"\x0a\x032.0";
-    let accepted = headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accepted.contains("proto-openapi.spec.v2") {
-        return respond::bytes(200, PROTOBUF, DOCUMENT);
+fn is_connect(path: &ResourcePath) -> bool {
+    path.group.is_empty() && path.resource == "pods" && connect::SUBRESOURCES.contains(&path.subresource.as_str())
+}
+
+fn verb_of_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET | Method::HEAD => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
     }
-    let info = serde_json::json!({"title": "Kubernetes", "version": version::GIT_VERSION});
-    respond::value(200, &serde_json::json!({"swagger": "2.0", "info": info, "paths": {}, "definitions": {}}), false)
 }
 
-fn is_answered_with_object(path: &ResourcePath) -> bool {
-    path.group.is_empty() && ANSWERED_WITH_OBJECT.contains(&path.resource.as_str())
-}
-
-fn deletion_status(gvr: &GroupVersionResource, written: &Written) -> Value {
-    let head = written.object.head();
-    let mut details = serde_json::json!({"name": head.name, "kind": gvr.resource, "uid": head.uid});
-    if !gvr.group.is_empty() {
-        details["group"] = Value::String(gvr.group.to_string());
-    }
-    serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
-}
-
-#[cfg(test)]
-mod tests {
-    use mizzen_api::selector::FieldSelector;
-
-    use super::narrowed_to;
-
-    #[test]
-    fn a_name_in_the_path_narrows_the_selector_of_the_client() {
-        assert_eq!(narrowed_to("", "a"), "metadata.name=a");
-        assert_eq!(narrowed_to("status.phase=Running", "a"), "status.phase=Running,metadata.name=a");
-        let selector = FieldSelector::parse(&narrowed_to("", r"a,b=c\")).expect("parses");
-        assert_eq!(selector.exact("metadata.name"), Some(r"a,b=c\"));
+/// Most clients ask for JSON: only for the others their header is read before it is needed.
+fn failure_format(headers: &HeaderMap) -> Format {
+    let json = |value: &http::HeaderValue| value.as_bytes().starts_with(b"application/json") || value == "*/*";
+    match headers.get(ACCEPT) {
+        Some(value) if !json(value) => accept::for_status(headers),
+        _ => Format::Json,
     }
 }

@@ -112,10 +112,12 @@ mod tests {
     use mizzen_store::MemoryStore;
 
     use super::*;
+    use crate::http::accept::Format;
 
     async fn ask(store: &MemoryStore, path: &str, query: &str) -> (u16, String) {
         let probe = Probe::parse(path, query).expect("is a health check");
-        let response = probe.answer(store, &CancellationToken::new()).await.unwrap_or_else(|status| respond::status(&status));
+        let response =
+            probe.answer(store, &CancellationToken::new()).await.unwrap_or_else(|status| respond::status(&status, Format::Json));
         let code = response.status().as_u16();
         let body = axum::body::to_bytes(response.into_body(), 10_000).await.expect("a body");
         (code, String::from_utf8_lossy(&body).into_owned())

@@ -12,22 +12,28 @@ use mizzen_api::Object;
 use serde_json::json;
 
 use crate::pipeline::Listed;
+use crate::protobuf::{self, ProtobufError};
 
 /// Bytes copied at a time: large enough that TLS records and system calls do not count, small enough for memory.
 const CHUNK: usize = 256 * 1024;
 
 pub(super) struct ListBody {
     head: Bytes,
-    items: VecDeque<Arc<Object>>,
+    items: Items,
     first: bool,
     ended: bool,
     left: u64,
 }
 
+enum Items {
+    Json(VecDeque<Arc<Object>>),
+    Protobuf(VecDeque<Bytes>),
+}
+
 const TAIL: &[u8] = b"]}";
 
 impl ListBody {
-    pub(super) fn new(listed: Listed) -> Self {
+    pub(super) fn json(listed: Listed) -> Self {
         let head = format!(
             "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{},\"items\":[",
             json!(format!("{}List", listed.target.descriptor.kind)),
@@ -38,7 +44,45 @@ impl ListBody {
         let content: usize = items.iter().map(|item| item.bytes().len()).sum();
         let commas = items.len().saturating_sub(1);
         let left = (head.len() + content + commas + TAIL.len()) as u64;
-        Self { head: head.into(), items, first: true, ended: false, left }
+        Self { head: head.into(), items: Items::Json(items), first: true, ended: false, left }
+    }
+
+    /// # Errors
+    /// For kinds that have no such encoding.
+    pub(super) fn protobuf(listed: &Listed) -> Result<Self, ProtobufError> {
+        let items: VecDeque<Bytes> =
+            listed.items.iter().map(|item| protobuf::message_of(item)).collect::<Result<_, ProtobufError>>()?;
+        let kind = format!("{}List", listed.target.descriptor.kind);
+        let lengths = items.iter().map(Bytes::len);
+        let head = protobuf::list_head(&listed.target.api_version(), &kind, &metadata(listed), lengths.clone());
+        let content: usize = lengths.map(|length| protobuf::item_head(length).len() + length).sum();
+        let left = (head.len() + content + protobuf::ENVELOPE_TAIL.len()) as u64;
+        Ok(Self { head: head.into(), items: Items::Protobuf(items), first: true, ended: false, left })
+    }
+
+    /// Copies the next item, or the end; false after that.
+    fn copy_next(&mut self, chunk: &mut Vec<u8>) -> bool {
+        match &mut self.items {
+            Items::Json(items) => {
+                let Some(item) = items.pop_front() else {
+                    chunk.extend_from_slice(TAIL);
+                    return false;
+                };
+                if !std::mem::take(&mut self.first) {
+                    chunk.push(b',');
+                }
+                chunk.extend_from_slice(item.bytes());
+            }
+            Items::Protobuf(items) => {
+                let Some(item) = items.pop_front() else {
+                    chunk.extend_from_slice(protobuf::ENVELOPE_TAIL);
+                    return false;
+                };
+                chunk.extend_from_slice(&protobuf::item_head(item.len()));
+                chunk.extend_from_slice(&item);
+            }
+        }
+        true
     }
 }
 
@@ -65,16 +109,8 @@ impl Body for ListBody {
         let capacity = usize::try_from(self.left).unwrap_or(usize::MAX).min(CHUNK + CHUNK / 8);
         let mut chunk = Vec::with_capacity(capacity);
         chunk.extend_from_slice(&std::mem::take(&mut self.head));
-        while chunk.len() < CHUNK {
-            let Some(item) = self.items.pop_front() else {
-                chunk.extend_from_slice(TAIL);
-                self.ended = true;
-                break;
-            };
-            if !std::mem::take(&mut self.first) {
-                chunk.push(b',');
-            }
-            chunk.extend_from_slice(item.bytes());
+        while chunk.len() < CHUNK && !self.ended {
+            self.ended = !self.copy_next(&mut chunk);
         }
         self.left = self.left.saturating_sub(chunk.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(chunk.into()))))

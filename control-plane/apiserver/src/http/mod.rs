@@ -2,13 +2,17 @@
 
 mod accept;
 mod body;
+mod documents;
+mod gzip;
 mod handler;
 mod health;
 mod impersonate;
 mod list_body;
 mod params;
 mod path;
+mod reads;
 mod respond;
 mod watch_body;
+mod writes;
 
 pub(crate) use handler::Handler;

@@ -1,10 +1,11 @@
 //! Query parameters, and `v1.DeleteOptions` bodies.
 
-use mizzen_api::Status;
+use mizzen_api::{Status, validate};
 use mizzen_client::{DeleteOptions, ListOptions, Propagation, WatchOptions, WriteOptions};
 use serde_json::Value;
 
 use super::path::percent_decode;
+use crate::errors;
 
 /// The parameters of one request, in order.
 pub(super) struct Params(Vec<(String, String)>);
@@ -20,6 +21,11 @@ impl Params {
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a parameter that may be given several times.
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     pub(super) fn text(&self, name: &str) -> String {
@@ -69,21 +75,18 @@ impl Params {
         })
     }
 
-    pub(super) fn write(&self, user_agent: &str) -> Result<WriteOptions, Status> {
+    /// `kind` is that of the options, for messages.
+    pub(super) fn write(&self, kind: &str, user_agent: &str) -> Result<WriteOptions, Status> {
         let manager = match self.get("fieldManager") {
             None | Some("") => user_agent.split('/').next().unwrap_or_default().chars().take(128).collect(),
             Some(manager) => manager.to_owned(),
         };
         Ok(WriteOptions {
-            dry_run: self.dry_run()?,
+            dry_run: parse_dry_run(kind, self.all("dryRun"))?,
             field_manager: manager,
             field_validation: self.text("fieldValidation"),
             force: self.flag("force")?.unwrap_or(false),
         })
-    }
-
-    fn dry_run(&self) -> Result<bool, Status> {
-        parse_dry_run(self.get("dryRun").into_iter())
     }
 
     /// From the query, overridden by the body.
@@ -91,7 +94,7 @@ impl Params {
         let mut options = DeleteOptions {
             grace_period_seconds: self.number("gracePeriodSeconds")?,
             propagation: propagation(self.get("propagationPolicy"), self.flag("orphanDependents")?)?,
-            dry_run: self.dry_run()?,
+            dry_run: parse_dry_run(DELETE_OPTIONS, self.all("dryRun"))?,
             ..DeleteOptions::default()
         };
         if body.is_null() {
@@ -115,33 +118,39 @@ impl Params {
         options.uid = precondition("uid");
         options.resource_version = precondition("resourceVersion");
         let dry_run = body.get("dryRun").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        options.dry_run |= parse_dry_run(dry_run)?;
+        options.dry_run |= parse_dry_run(DELETE_OPTIONS, dry_run)?;
         Ok(options)
     }
 }
 
-fn parse_dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, Status> {
+const DELETE_OPTIONS: &str = "DeleteOptions";
+
+fn parse_dry_run<'a>(kind: &str, values: impl Iterator<Item = &'a str>) -> Result<bool, Status> {
     let mut dry = false;
     for value in values.filter(|value| !value.is_empty()) {
         match value {
             "All" => dry = true,
-            other => {
-                return Err(Status::bad_request(format!("dryRun: Unsupported value: {other:?}: supported values: \"All\"")));
-            }
+            other => errors::options(kind, vec![validate::not_supported("dryRun", other, &["All"])])?,
         }
     }
     Ok(dry)
 }
 
 fn propagation(policy: Option<&str>, orphan: Option<bool>) -> Result<Option<Propagation>, Status> {
+    const FIELD: &str = "propagationPolicy";
     match (policy, orphan) {
+        (Some(policy), Some(_)) if !policy.is_empty() => {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            errors::options(DELETE_OPTIONS, vec![validate::invalid_text(FIELD, policy, why)]).map(|()| None)
+        }
         (Some("Orphan"), _) | (None, Some(true)) => Ok(Some(Propagation::Orphan)),
         (Some("Background"), _) | (None, Some(false)) => Ok(Some(Propagation::Background)),
         (Some("Foreground"), _) => Ok(Some(Propagation::Foreground)),
         (None | Some(""), _) => Ok(None),
-        (Some(other), _) => Err(Status::bad_request(format!(
-            "propagationPolicy: Unsupported value: {other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\""
-        ))),
+        (Some(other), _) => {
+            let causes = vec![validate::not_supported(FIELD, other, &["Foreground", "Background", "Orphan", "nil"])];
+            errors::options(DELETE_OPTIONS, causes).map(|()| None)
+        }
     }
 }
 

@@ -4,8 +4,11 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNING};
-use mizzen_api::{Reason, Status};
+use mizzen_api::{Object, Reason, Status};
 use serde_json::Value;
+
+use super::accept::Format;
+use crate::protobuf;
 
 pub(super) fn bytes(code: u16, content_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
@@ -15,36 +18,57 @@ pub(super) fn bytes(code: u16, content_type: &'static str, body: impl Into<Body>
     response
 }
 
-/// Already encoded JSON, as YAML if that is asked.
-pub(super) fn document(code: u16, json: Bytes, yaml: bool) -> Response {
-    if !yaml {
-        return bytes(code, "application/json", json);
+/// One object. As JSON its stored bytes go out as they are.
+pub(super) fn object(code: u16, object: &Object, format: Format) -> Response {
+    match format {
+        Format::Json => json(code, object.bytes().clone()),
+        Format::Yaml => yaml(code, object.bytes()),
+        Format::Protobuf => message(code, protobuf::encode_object(object)),
     }
-    let text = serde_json::from_slice::<Value>(&json)
+}
+
+pub(super) fn json(code: u16, json: Bytes) -> Response {
+    bytes(code, "application/json", json)
+}
+
+/// Already encoded JSON, as YAML.
+pub(super) fn yaml(code: u16, json: &[u8]) -> Response {
+    let text = serde_json::from_slice::<Value>(json)
         .map_err(|error| error.to_string())
         .and_then(|value| serde_yaml_ng::to_string(&value).map_err(|error| error.to_string()));
     match text {
         Ok(text) => bytes(code, "application/yaml", text),
-        Err(error) => status(&Status::internal(format!("encode the answer as YAML: {error}"))),
+        Err(error) => status(&Status::internal(format!("encode the answer as YAML: {error}")), Format::Json),
     }
 }
 
-pub(super) fn value(code: u16, value: &Value, yaml: bool) -> Response {
-    document(code, value.to_string().into(), yaml)
+fn message(code: u16, encoded: Result<Bytes, protobuf::ProtobufError>) -> Response {
+    match encoded {
+        Ok(message) => bytes(code, protobuf::MEDIA_TYPE, message),
+        Err(error) => status(&Status::internal(error), Format::Json),
+    }
+}
+
+pub(super) fn value(code: u16, value: &Value, format: Format) -> Response {
+    match format {
+        Format::Json => json(code, value.to_string().into()),
+        Format::Yaml => yaml(code, value.to_string().as_bytes()),
+        Format::Protobuf => message(code, protobuf::encode(value)),
+    }
 }
 
 pub(super) fn text(code: u16, text: impl Into<Body>) -> Response {
     bytes(code, "text/plain; charset=utf-8", text)
 }
 
-pub(super) fn status(status: &Status) -> Response {
+pub(super) fn status(status: &Status, format: Format) -> Response {
     let mut body = status.to_json();
     if status.is(Reason::Unauthorized)
         && let Some(body) = body.as_object_mut()
     {
         body.remove("details");
     }
-    let mut response = value(status.code, &body, false);
+    let mut response = value(status.code, &body, format);
     if let Some(seconds) = status.details.retry_after_seconds {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

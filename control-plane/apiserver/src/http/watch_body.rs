@@ -1,4 +1,4 @@
-//! Watch events as JSON frames: each batch of events is one chunk, and the objects' stored bytes are copied as they are.
+//! Watch events as frames: each batch of events is one chunk, and the objects' bytes are copied as they are.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,18 +10,30 @@ use mizzen_api::{Object, Status};
 use mizzen_client::WatchEvent;
 use serde_json::{Value, json};
 
-use super::accept::Shape;
+use super::accept::{Accepted, Format, Shape};
+use crate::metrics::{Gauge, Streams};
 use crate::pipeline::{Target, WatchItem};
-use crate::table::{self, IncludeObject};
+use crate::protobuf;
+use crate::table::{self, IncludeObject, View};
 
 /// How objects look in the frames of one watch.
 pub(super) struct Frames {
     pub(super) target: Target,
-    pub(super) shape: Shape,
+    pub(super) accepted: Accepted,
     pub(super) include: IncludeObject,
     pub(super) clock: crate::auth::Clock,
     /// Only the first table names its columns.
     pub(super) columns_sent: bool,
+    /// Counts the watch as open.
+    pub(super) _open: Gauge<Streams>,
+}
+
+/// What the frames are, for the header of the answer.
+pub(super) fn content_type(format: Format) -> &'static str {
+    match format {
+        Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Format::Json | Format::Yaml => "application/json",
+    }
 }
 
 pub(super) fn body(batches: impl Stream<Item = WatchItem> + Send + 'static, mut frames: Frames) -> Body {
@@ -32,7 +44,7 @@ pub(super) fn body(batches: impl Stream<Item = WatchItem> + Send + 'static, mut 
                 chunk.reserve_exact(events.iter().map(size).sum());
                 events.iter().for_each(|event| frames.write(&mut chunk, event));
             }
-            Err(status) => error(&mut chunk, &status),
+            Err(status) => value_frame(&mut chunk, frames.accepted.format, "ERROR", &status.to_json()),
         }
         Ok::<Bytes, Infallible>(chunk.into())
     });
@@ -50,11 +62,24 @@ fn size(event: &WatchEvent) -> usize {
 /// Bytes of a frame around its object, at most.
 const FRAME: usize = 40;
 
-fn error(chunk: &mut Vec<u8>, status: &Status) {
-    frame(chunk, "ERROR", status.to_json().to_string().as_bytes());
+/// The only frame of a watch that cannot begin.
+pub(super) fn refusal(format: Format, status: &Status) -> Vec<u8> {
+    let mut chunk = Vec::new();
+    value_frame(&mut chunk, format, "ERROR", &status.to_json());
+    chunk
 }
 
-fn frame(chunk: &mut Vec<u8>, kind: &str, object: &[u8]) {
+fn value_frame(chunk: &mut Vec<u8>, format: Format, kind: &str, object: &Value) {
+    match format {
+        Format::Json | Format::Yaml => json_frame(chunk, kind, object.to_string().as_bytes()),
+        Format::Protobuf => match protobuf::encode(object) {
+            Ok(object) => protobuf::frame(chunk, kind, &object),
+            Err(error) => tracing::warn!(%error, "an event of a watch is left out"),
+        },
+    }
+}
+
+fn json_frame(chunk: &mut Vec<u8>, kind: &str, object: &[u8]) {
     chunk.reserve(object.len() + FRAME);
     chunk.extend_from_slice(b"{\"type\":\"");
     chunk.extend_from_slice(kind.as_bytes());
@@ -71,28 +96,37 @@ impl Frames {
             WatchEvent::Deleted(object) => self.object(chunk, "DELETED", object),
             WatchEvent::Bookmark { revision, initial_events_end } => {
                 let bookmark = self.bookmark(*revision, *initial_events_end);
-                frame(chunk, "BOOKMARK", bookmark.to_string().as_bytes());
+                value_frame(chunk, self.accepted.format, "BOOKMARK", &bookmark);
             }
         }
     }
 
     fn object(&mut self, chunk: &mut Vec<u8>, kind: &str, object: &Arc<Object>) {
-        if self.shape == Shape::Object {
-            return frame(chunk, kind, object.bytes());
-        }
-        match self.shown(object) {
-            Ok(shown) => frame(chunk, kind, shown.to_string().as_bytes()),
-            Err(status) => error(chunk, &status),
-        }
+        let format = self.accepted.format;
+        let failed = match (self.accepted.shape, format) {
+            (Shape::Object, Format::Json | Format::Yaml) => return json_frame(chunk, kind, object.bytes()),
+            (Shape::Object, Format::Protobuf) => match protobuf::encode_object(object) {
+                Ok(object) => return protobuf::frame(chunk, kind, &object),
+                Err(error) => Status::internal(error),
+            },
+            _ => match self.shown(object) {
+                Ok(shown) => return value_frame(chunk, format, kind, &shown),
+                Err(status) => status,
+            },
+        };
+        value_frame(chunk, format, "ERROR", &failed.to_json());
+    }
+
+    fn view(&self) -> View {
+        View { version: self.accepted.version, include: self.include, now: (self.clock)() }
     }
 
     fn shown(&mut self, object: &Object) -> Result<Value, Status> {
-        if self.shape != Shape::Table {
-            return table::only_metadata(object);
+        if self.accepted.shape != Shape::Table {
+            return table::only_metadata(object, self.accepted.version);
         }
-        let value = object.value().map_err(|error| Status::internal(format!("decode {object:?}: {error}")))?;
         let columns = !std::mem::replace(&mut self.columns_sent, true);
-        Ok(table::of_event(&self.target.descriptor, &value, (self.clock)(), self.include, columns))
+        table::of_event(&self.target.descriptor, object, self.view(), columns)
     }
 
     fn bookmark(&self, revision: u64, initial_events_end: bool) -> Value {
@@ -100,16 +134,10 @@ impl Frames {
         if initial_events_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        match self.shape {
-            Shape::Table => json!({
-                "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": revision.to_string()},
-                "columnDefinitions": null, "rows": [{"cells": [], "object": {
-                    "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
-                }}],
-            }),
-            Shape::PartialMetadata | Shape::PartialMetadataList => {
-                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
-            }
+        let version = self.accepted.version;
+        match self.accepted.shape {
+            Shape::Table => table::of_bookmark(metadata, version),
+            Shape::PartialMetadata | Shape::PartialMetadataList => table::partial_metadata(metadata, version),
             Shape::Object => {
                 json!({"kind": self.target.descriptor.kind, "apiVersion": self.target.api_version(), "metadata": metadata})
             }

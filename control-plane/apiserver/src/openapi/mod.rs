@@ -1,10 +1,12 @@
-//! OpenAPI v3: an index with hashes, and one document for each group and version.
+//! OpenAPI v3: an index with hashes, and one document for each group and version; and v2, one document over all.
 
 mod paths;
 mod schemas;
+mod v2;
+mod v2_message;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use mizzen_api::Registry;
@@ -22,11 +24,48 @@ struct Made {
     /// Of which registry.
     snapshot: Arc<mizzen_api::registry::Snapshot>,
     documents: BTreeMap<String, Document>,
+    index: Document,
+    /// As JSON and as protobuf; few clients ask for it.
+    v2: OnceLock<[Document; 2]>,
 }
 
+#[derive(Clone)]
 struct Document {
-    json: Bytes,
+    bytes: Bytes,
     hash: String,
+}
+
+impl Document {
+    fn new(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self { hash: hex::encode_upper(Sha256::digest(&bytes)), bytes }
+    }
+
+    fn with_hash(&self) -> (Bytes, String) {
+        (self.bytes.clone(), self.hash.clone())
+    }
+}
+
+impl Made {
+    fn new(snapshot: Arc<mizzen_api::registry::Snapshot>) -> Self {
+        let documents = make(&snapshot);
+        let paths: serde_json::Map<String, Value> = documents
+            .iter()
+            .map(|(path, document)| {
+                (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={}", document.hash)}))
+            })
+            .collect();
+        let index = Document::new(json!({"paths": paths}).to_string());
+        Self { snapshot, documents, index, v2: OnceLock::new() }
+    }
+
+    fn v2(&self) -> &[Document; 2] {
+        self.v2.get_or_init(|| {
+            let parsed = self.documents.values().filter_map(|document| serde_json::from_slice(&document.bytes).ok());
+            let document = v2::document(parsed);
+            [Document::new(document.to_string()), Document::new(v2_message::document(&document))]
+        })
+    }
 }
 
 impl OpenApi {
@@ -34,22 +73,21 @@ impl OpenApi {
         Self { registry, made: Mutex::new(None) }
     }
 
-    /// `/openapi/v3`.
-    pub(crate) fn index(&self) -> Value {
-        let made = self.made();
-        let paths: serde_json::Map<String, Value> = made
-            .documents
-            .iter()
-            .map(|(path, document)| {
-                (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={}", document.hash)}))
-            })
-            .collect();
-        json!({"paths": paths})
+    /// `/openapi/v3`, and its hash.
+    pub(crate) fn index(&self) -> (Bytes, String) {
+        self.made().index.with_hash()
     }
 
-    /// `/openapi/v3/api/v1`, `/openapi/v3/apis/G/V`; `path` is what follows `/openapi/v3/`.
-    pub(crate) fn document(&self, path: &str) -> Option<Bytes> {
-        self.made().documents.get(path).map(|document| document.json.clone())
+    /// `/openapi/v3/api/v1`, `/openapi/v3/apis/G/V` and its hash; `path` is what follows `/openapi/v3/`.
+    pub(crate) fn document(&self, path: &str) -> Option<(Bytes, String)> {
+        self.made().documents.get(path).map(Document::with_hash)
+    }
+
+    /// `/openapi/v2` and its hash.
+    pub(crate) fn v2(&self, protobuf: bool) -> (Bytes, String) {
+        let made = self.made();
+        let [json, message] = made.v2();
+        if protobuf { message.with_hash() } else { json.with_hash() }
     }
 
     fn made(&self) -> Arc<Made> {
@@ -58,7 +96,7 @@ impl OpenApi {
         if let Some(made) = made.as_ref().filter(|made| Arc::ptr_eq(&made.snapshot, &snapshot)) {
             return made.clone();
         }
-        let fresh = Arc::new(Made { documents: make(&snapshot), snapshot });
+        let fresh = Arc::new(Made::new(snapshot));
         *made = Some(fresh.clone());
         fresh
     }
@@ -96,9 +134,7 @@ fn make(snapshot: &mizzen_api::registry::Snapshot) -> BTreeMap<String, Document>
                 "paths": all,
                 "components": {"schemas": schemas::reachable(snapshot.schemas(), &roots)},
             });
-            let json: Bytes = document.to_string().into();
-            let hash = hex::encode_upper(Sha256::digest(&json));
-            (path, Document { json, hash })
+            (path, Document::new(document.to_string()))
         })
         .collect()
 }

@@ -26,11 +26,6 @@ impl Pipeline {
         validation: Validation,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        if options.field_manager.is_empty() {
-            return Err(Status::bad_request(
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-            ));
-        }
         let mut applied = parsed.value;
         metadata::fit_to_target(&mut applied, target)?;
         if applied.pointer("/metadata/managedFields").and_then(Value::as_array).is_some_and(|fields| !fields.is_empty()) {
@@ -84,17 +79,12 @@ impl Pipeline {
         old: Option<&Value>,
         new: &mut Value,
         now: jiff::Timestamp,
-    ) -> Result<(), Status> {
-        const MAX_MANAGER: usize = 128;
+    ) {
         let manager = if options.field_manager.is_empty() { "unknown" } else { &options.field_manager };
-        if manager.len() > MAX_MANAGER {
-            return Err(Status::bad_request(format!("fieldManager: Too long: may not be more than {MAX_MANAGER} bytes")));
-        }
         let schemas = self.registry.schemas();
         let api_version = target.api_version();
         let context = context(&schemas, target, &api_version, manager, now);
         managed::update(&context, old, new);
-        Ok(())
     }
 }
 

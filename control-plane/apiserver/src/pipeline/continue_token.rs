@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct ContinueToken {
     #[serde(rename = "v")]
     version: String,
+    /// Negative: whatever is newest, after the revision of an older token was forgotten.
     #[serde(rename = "rv")]
-    pub(crate) revision: u64,
+    revision: i64,
     /// The last key that was returned, below the collection's prefix.
     #[serde(rename = "start")]
     pub(crate) after: String,
@@ -20,7 +21,17 @@ const VERSION: &str = "meta.k8s.io/v1";
 
 impl ContinueToken {
     pub(crate) fn new(revision: u64, after: &str) -> Self {
-        Self { version: VERSION.to_owned(), revision, after: after.to_owned() }
+        Self { version: VERSION.to_owned(), revision: revision.cast_signed(), after: after.to_owned() }
+    }
+
+    /// Goes on after the same key at whatever revision is newest then.
+    pub(crate) fn inconsistent(after: &str) -> Self {
+        Self { version: VERSION.to_owned(), revision: -1, after: after.to_owned() }
+    }
+
+    /// `None`: the newest.
+    pub(crate) fn revision(&self) -> Option<u64> {
+        u64::try_from(self.revision).ok()
     }
 
     pub(crate) fn encode(&self) -> String {

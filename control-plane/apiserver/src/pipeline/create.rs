@@ -22,7 +22,7 @@ impl Pipeline {
         if target.descriptor.scope == Scope::Namespaced && target.namespace.is_empty() {
             return Err(Status::bad_request("an empty namespace may not be set during creation"));
         }
-        let validation = Validation::parse(&request.write.field_validation)?;
+        let validation = Validation::of(&request.write.field_validation);
         let parsed = super::body::parse(request.body)?;
         let mut object = parsed.value;
         metadata::fit_to_target(&mut object, target)?;
@@ -55,6 +55,7 @@ impl Pipeline {
         let descriptor = &target.descriptor;
         let now = (self.clock)();
         self.apply_defaults(target, &mut object);
+        metadata::drop_empty(&mut object)?;
         metadata::stamp_new(&mut object, descriptor, now)?;
         let mut target = target.clone();
         if target.name.is_empty() {
@@ -74,7 +75,7 @@ impl Pipeline {
         descriptor.strategy.prepare_create(&mut object);
         // Before admission: what the server adds is nobody's field.
         if let Ownership::Write = ownership {
-            self.track(target, options, None, &mut object, now)?;
+            self.track(target, options, None, &mut object, now);
         }
         self.admission.mutate(&attributes, &mut object).await?;
         self.apply_defaults(target, &mut object);

@@ -9,8 +9,7 @@ use mizzen_client::{ApiRequest, DeleteOptions};
 use serde_json::json;
 
 use super::target::Target;
-use super::write::unstored;
-use super::{Pipeline, Written};
+use super::{Listed, Pipeline, Written};
 use crate::auth::Identity;
 
 /// How many objects are deleted at a time; their writes share fsyncs.
@@ -24,6 +23,7 @@ impl Pipeline {
         request: &ApiRequest,
     ) -> Result<Written, Status> {
         let listed = self.collect(target, &request.list).await?;
+        let answer = answer(&listed)?;
         let mut running = FuturesUnordered::new();
         for object in listed.items {
             running.push(self.delete_listed(user, target, object, &request.delete));
@@ -32,9 +32,7 @@ impl Pipeline {
             }
         }
         while running.next().await.transpose()?.is_some() {}
-        let details = json!({"group": target.descriptor.group, "kind": target.descriptor.resource});
-        let answer = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
-        Ok(Written { code: 200, object: Arc::new(unstored(&answer)?), warnings: Vec::new(), deleted: false })
+        Ok(Written { code: 200, object: Arc::new(answer), warnings: Vec::new(), deleted: false })
     }
 
     /// Deletes one object that a list showed; that it is gone already is as good.
@@ -55,4 +53,24 @@ impl Pipeline {
             done => done.map(drop),
         }
     }
+}
+
+/// The list of what was there to delete, as it was.
+fn answer(listed: &Listed) -> Result<Object, Status> {
+    let head = json!({
+        "kind": format!("{}List", listed.target.descriptor.kind), "apiVersion": listed.target.api_version(),
+        "metadata": {"resourceVersion": listed.revision.to_string()},
+    });
+    // The items are put in before the closing brace.
+    let mut bytes = head.to_string().into_bytes();
+    bytes.pop();
+    bytes.extend_from_slice(b",\"items\":[");
+    for (index, item) in listed.items.iter().enumerate() {
+        if index > 0 {
+            bytes.push(b',');
+        }
+        bytes.extend_from_slice(listed.target.shown(item.clone())?.bytes());
+    }
+    bytes.extend_from_slice(b"]}");
+    Ok(Object::new(bytes, 0))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mizzen_api::validate;
 use mizzen_api::{GroupVersionResource, Object, Scope, Status, Verb};
 use mizzen_client::ListOptions;
 use mizzen_store::{RangeOptions, StoreError};
@@ -113,32 +114,19 @@ impl Pipeline {
 
     /// Where a list begins, and at which revision (API concepts, "Semantics for get and list").
     async fn start(&self, prefix: &str, options: &ListOptions) -> Result<Start, Status> {
+        check(options)?;
         let asked = parse_revision(&options.resource_version)?;
         if !options.continue_token.is_empty() {
             if asked > 0 {
                 return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
             }
-            if !options.resource_version_match.is_empty() {
-                return Err(Status::bad_request("resourceVersionMatch is forbidden when continue is provided"));
-            }
             let token = ContinueToken::decode(&options.continue_token)?;
-            return Ok(Start { after: Some(format!("{prefix}{}", token.after)), revision: Some(token.revision) });
-        }
-        match options.resource_version_match.as_str() {
-            "" | "NotOlderThan" | "Exact" => {}
-            other => {
-                return Err(Status::bad_request(format!(
-                    "resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
-                )));
+            if token.revision().is_none() {
+                self.store.barrier().await.map_err(errors::store)?;
             }
-        }
-        if !options.resource_version_match.is_empty() && options.resource_version.is_empty() {
-            return Err(Status::bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided"));
+            return Ok(Start { after: Some(format!("{prefix}{}", token.after)), revision: token.revision() });
         }
         if options.resource_version_match == "Exact" {
-            if asked == 0 {
-                return Err(Status::bad_request("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
-            }
             return Ok(Start { after: None, revision: Some(asked) });
         }
         self.reach(&options.resource_version).await?;
@@ -146,6 +134,29 @@ impl Pipeline {
         let exact = asked > 0 && options.limit > 0 && options.resource_version_match.is_empty();
         Ok(Start { after: None, revision: exact.then_some(asked) })
     }
+}
+
+/// Which parameters go together.
+fn check(options: &ListOptions) -> Result<(), Status> {
+    const FIELD: &str = "resourceVersionMatch";
+    let matching = options.resource_version_match.as_str();
+    if matching.is_empty() {
+        return Ok(());
+    }
+    let mut causes = Vec::new();
+    if options.resource_version.is_empty() {
+        causes.push(validate::forbidden(FIELD, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+    }
+    if !options.continue_token.is_empty() {
+        causes.push(validate::forbidden(FIELD, "resourceVersionMatch is forbidden when continue is provided"));
+    }
+    if !matches!(matching, "Exact" | "NotOlderThan") {
+        causes.push(validate::not_supported(FIELD, matching, &["", "Exact", "NotOlderThan"]));
+    }
+    if matching == "Exact" && options.resource_version == "0" {
+        causes.push(validate::forbidden(FIELD, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+    }
+    errors::options("ListOptions", causes)
 }
 
 struct Start {
@@ -159,10 +170,17 @@ fn token(revision: u64, prefix: &str, key: &str) -> String {
 
 fn start_error(error: StoreError, options: &ListOptions) -> Status {
     match error {
-        StoreError::Compacted { .. } if !options.continue_token.is_empty() => errors::expired(
-            "The provided continue parameter is too old to display a consistent list result. You can start a new list without \
-             the continue parameter.",
-        ),
+        StoreError::Compacted { .. } if !options.continue_token.is_empty() => {
+            let mut status = errors::expired(
+                "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+                 without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+                 results. Continuing with the provided token results in an inconsistent list - objects that were created, \
+                 modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+            );
+            let token = ContinueToken::decode(&options.continue_token).ok();
+            status.continue_token = token.map(|token| ContinueToken::inconsistent(&token.after).encode());
+            status
+        }
         error => errors::store(error),
     }
 }

@@ -1,10 +1,10 @@
 //! The metadata that is the same for every kind: what the server stamps and what a client may not change.
 
 use mizzen_api::{ResourceDescriptor, Scope, Status};
-use rand::Rng as _;
 use serde_json::{Map, Value, json};
 
 use super::target::Target;
+use crate::suffix;
 
 /// The `metadata` of a document, made if it is missing.
 ///
@@ -106,17 +106,25 @@ pub(super) fn stamp_new(object: &mut Value, descriptor: &ResourceDescriptor, now
     Ok(())
 }
 
-/// Five characters without vowels or look-alikes, as Kubernetes appends them.
+/// The base, cut so that the whole fits a label, and a random end.
 fn generate_name(base: &str) -> String {
-    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    const MAX_BASE: usize = 63 - 5;
-    let mut rng = rand::rng();
+    const MAX_BASE: usize = 63 - suffix::LENGTH;
     let mut end = base.len().min(MAX_BASE);
     while !base.is_char_boundary(end) {
         end -= 1;
     }
-    let suffix = (0..5).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]));
-    base[..end].chars().chain(suffix).collect()
+    format!("{}{}", &base[..end], suffix::random())
+}
+
+/// Drops what Kubernetes drops when it decodes metadata: empty maps and lists, and nulls.
+pub(super) fn drop_empty(object: &mut Value) -> Result<(), Status> {
+    of(object)?.retain(|_, value| match value {
+        Value::Null => false,
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    });
+    Ok(())
 }
 
 /// A time as `metav1.Time` writes it.

@@ -12,6 +12,7 @@ mod get;
 mod list;
 mod metadata;
 mod modify;
+mod options;
 mod patch;
 mod scale;
 mod schema;

@@ -76,6 +76,7 @@ impl Pipeline {
         let strategy = &target.descriptor.strategy;
         let now = (self.clock)();
         metadata::fit_to_target(&mut new, target)?;
+        metadata::drop_empty(&mut new)?;
         self.apply_defaults(target, &mut new);
         let attributes = Attributes {
             identity: user,
@@ -98,7 +99,7 @@ impl Pipeline {
         metadata::keep_on_update(&mut new, old)?;
         // Before admission: what the server adds is nobody's field.
         if !owned {
-            self.track(target, options, Some(old), &mut new, now)?;
+            self.track(target, options, Some(old), &mut new, now);
         }
         self.admission.mutate(&attributes, &mut new).await?;
         self.apply_defaults(target, &mut new);

@@ -17,13 +17,10 @@ use crate::errors;
 impl Pipeline {
     pub(super) async fn patch(&self, user: &Arc<Identity>, target: &Target, request: ApiRequest) -> Result<Written, Status> {
         let kind = request.patch.ok_or_else(unsupported)?;
-        let validation = Validation::parse(&request.write.field_validation)?;
+        let validation = Validation::of(&request.write.field_validation);
         let parsed = super::body::parse(request.body)?;
         if kind == PatchKind::Apply {
             return self.apply(user, target, parsed, validation, &request.write).await;
-        }
-        if request.write.force {
-            return Err(Status::bad_request("force may not be set for non-apply patch requests"));
         }
         let (patch, duplicates) = (parsed.value, parsed.duplicates);
         let stored = self.stored_target(target)?;

@@ -19,16 +19,12 @@ pub(super) enum Validation {
 }
 
 impl Validation {
-    /// # Errors
-    /// `BadRequest` for a directive that does not exist.
-    pub(super) fn parse(directive: &str) -> Result<Self, Status> {
+    /// Of a directive that was checked.
+    pub(super) fn of(directive: &str) -> Self {
         match directive {
-            "Ignore" => Ok(Self::Ignore),
-            "" | "Warn" => Ok(Self::Warn),
-            "Strict" => Ok(Self::Strict),
-            other => Err(Status::bad_request(format!(
-                "invalid fieldValidation directive: {other:?}, only Ignore, Warn and Strict are supported"
-            ))),
+            "Ignore" => Self::Ignore,
+            "Strict" => Self::Strict,
+            _ => Self::Warn,
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use mizzen_api::Status;
+use mizzen_api::{Reason, Status};
 use mizzen_client::ApiRequest;
 use serde_json::Value;
 
+use super::create::Ownership;
 use super::metadata;
 use super::modify::Change;
 use super::schema::Validation;
@@ -16,15 +17,25 @@ use crate::errors;
 
 impl Pipeline {
     pub(super) async fn update(&self, user: &Arc<Identity>, target: &Target, request: ApiRequest) -> Result<Written, Status> {
-        let validation = Validation::parse(&request.write.field_validation)?;
+        let validation = Validation::of(&request.write.field_validation);
         let parsed = super::body::parse(request.body)?;
         let mut object = parsed.value;
         metadata::fit_to_target(&mut object, target)?;
         let warnings = self.check_body(target, target.schema(), &object, parsed.duplicates, validation)?;
         let stored = self.stored_target(target)?;
         self.store_form(target, &stored, &mut object);
-        let target = &*stored;
+        let (asked, target) = (target, &*stored);
         let uid = metadata::text(&object, "uid").to_owned();
+        let creates = creates_on_update(target) && uid.is_empty() && !names_a_revision(&object);
+        if creates && self.store.get(&target.key()).is_none() {
+            self.authorize_target(user, "create", asked)?;
+            let created = self.store_new(user, target, object.clone(), &request.write, warnings.clone(), Ownership::Write).await;
+            match created {
+                // Somebody created it meanwhile: it is an update now.
+                Err(status) if status.is(Reason::AlreadyExists) => {}
+                done => return done,
+            }
+        }
         let mut object = Some(object);
         self.modify(user, target, &request.write, move |old| {
             let stored_uid = metadata::text(old, "uid");
@@ -41,6 +52,25 @@ impl Pipeline {
         })
         .await
     }
+}
+
+/// Kinds that a PUT may create.
+const CREATED_BY_UPDATE: &[(&str, &str)] = &[
+    ("", "endpoints"),
+    ("", "events"),
+    ("", "limitranges"),
+    ("", "services"),
+    ("coordination.k8s.io", "leases"),
+    ("events.k8s.io", "events"),
+    ("rbac.authorization.k8s.io", "clusterrolebindings"),
+    ("rbac.authorization.k8s.io", "clusterroles"),
+    ("rbac.authorization.k8s.io", "rolebindings"),
+    ("rbac.authorization.k8s.io", "roles"),
+];
+
+fn creates_on_update(target: &Target) -> bool {
+    let descriptor = &target.descriptor;
+    target.subresource.is_empty() && CREATED_BY_UPDATE.contains(&(&*descriptor.group, &*descriptor.resource))
 }
 
 fn names_a_revision(object: &Value) -> bool {

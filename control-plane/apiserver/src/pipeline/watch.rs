@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use mizzen_api::validate;
 use mizzen_api::{GroupVersionResource, Object, Scope, Status, Verb};
 use mizzen_client::{WatchEvent, WatchOptions};
 use mizzen_store::{Event, RangeOptions, StoreError, Watch};
@@ -75,18 +76,8 @@ impl Pipeline {
         selection: &Selection,
         options: &WatchOptions,
     ) -> Result<(VecDeque<WatchEvent>, u64), Status> {
+        check(options)?;
         let asked = super::list::parse_revision(&options.resource_version)?;
-        match (options.send_initial_events, options.resource_version_match.as_str()) {
-            (None, "") | (Some(_), "NotOlderThan") => {}
-            (None, _) => {
-                return Err(Status::bad_request(
-                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-                ));
-            }
-            (Some(_), _) => {
-                return Err(Status::bad_request("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
-            }
-        }
         let initial = match options.send_initial_events {
             Some(initial) => initial,
             None => asked == 0,
@@ -117,6 +108,24 @@ impl Pipeline {
         }
         Ok((events, found.revision))
     }
+}
+
+/// Which parameters go together.
+fn check(options: &WatchOptions) -> Result<(), Status> {
+    const FIELD: &str = "resourceVersionMatch";
+    let matching = options.resource_version_match.as_str();
+    let mut causes = Vec::new();
+    if options.send_initial_events.is_some() && matching != "NotOlderThan" {
+        causes.push(validate::forbidden(FIELD, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+    }
+    if !matching.is_empty() && options.send_initial_events.is_none() {
+        let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        causes.push(validate::forbidden(FIELD, why));
+    }
+    if !matching.is_empty() && matching != "NotOlderThan" {
+        causes.push(validate::not_supported(FIELD, matching, &["NotOlderThan"]));
+    }
+    errors::options("ListOptions", causes)
 }
 
 /// The store's prefix of a watch: one key where the selector names one object.

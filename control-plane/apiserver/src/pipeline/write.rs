@@ -21,6 +21,7 @@ impl Pipeline {
         let target = self.resolve(user, request.verb.as_str(), &request.resource, named)?;
         self.authorize_target(user, request.verb.as_str(), &target)?;
         target.require(request.verb)?;
+        super::options::check(&request)?;
         let descriptor = &target.descriptor;
         if request.verb == Verb::Create
             && let Some(answer) = self.virtuals.find(&descriptor.group, &descriptor.resource, &target.subresource)
@@ -55,7 +56,7 @@ impl Pipeline {
         answer: Arc<dyn crate::virtuals::Virtual>,
         request: ApiRequest,
     ) -> Result<Written, Status> {
-        let validation = Validation::parse(&request.write.field_validation)?;
+        let validation = Validation::of(&request.write.field_validation);
         let parsed = super::body::parse(request.body)?;
         let mut body = parsed.value;
         // What answers relies on the shape of the body.
@@ -66,6 +67,8 @@ impl Pipeline {
             }
             Some(kind) => {
                 super::metadata::of(&mut body)?;
+                body["apiVersion"] = Value::String(kind.group_version().to_string());
+                body["kind"] = Value::String(kind.kind.to_string());
                 let package = kind.group.split('.').next().unwrap_or_default();
                 let schema = format!("io.k8s.api.{package}.{}.{}", kind.version, kind.kind);
                 self.check_body(target, &schema, &body, parsed.duplicates, validation)?

@@ -1,57 +1,44 @@
-//! Messages to documents: field numbers come from the table, types from the schemas.
+//! Messages to documents.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mizzen_api::schema::{Schema, SchemaSet, Shape};
 use serde_json::{Map, Value, json};
 
 use super::ProtobufError;
-use super::fields::{self, Entry};
+use super::layout::{self, Entry, Field, Kind, Layouts, Union};
 use super::wire::{Fields, Wire};
 
 /// As deep as JSON bodies may be.
 const MAX_DEPTH: usize = 120;
 
-const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
-
-/// One message of the schema `name`.
-pub(super) fn message(schemas: &SchemaSet, name: &str, bytes: &[u8]) -> Result<Value, ProtobufError> {
-    let mut object = Map::new();
-    Decoder { schemas, depth: 0 }.fields(name, name, bytes, &mut object)?;
-    Ok(Value::Object(object))
+/// One message as a document.
+pub(super) fn message(index: usize, bytes: &[u8]) -> Result<Value, ProtobufError> {
+    Decoder { layouts: layout::builtin(), depth: 0 }.object(index, bytes)
 }
 
-struct Decoder<'a> {
-    schemas: &'a SchemaSet,
+struct Decoder {
+    layouts: &'static Layouts,
     depth: usize,
 }
 
-impl Decoder<'_> {
-    /// Reads the message `layout` into an object of the schema `name`; they differ for inline messages.
-    fn fields(&mut self, name: &str, layout: &str, bytes: &[u8], object: &mut Map<String, Value>) -> Result<(), ProtobufError> {
+impl Decoder {
+    fn object(&mut self, index: usize, bytes: &[u8]) -> Result<Value, ProtobufError> {
+        let mut object = Map::new();
+        self.fields(index, bytes, &mut object)?;
+        Ok(Value::Object(object))
+    }
+
+    fn fields(&mut self, index: usize, bytes: &[u8], object: &mut Map<String, Value>) -> Result<(), ProtobufError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(ProtobufError::TooDeep);
         }
-        let schemas = self.schemas;
-        let shape = match schemas.get(name).map(|schema| &schemas.resolve(schema).shape) {
-            Some(Shape::Object(shape)) => shape,
-            _ => return Ok(()),
-        };
-        let package = layout.rsplit_once('.').map_or("", |(package, _)| package);
-        let Some(numbers) = fields::message(layout) else { return Ok(()) };
+        let message = self.layouts.message(index);
         for field in Fields::new(bytes) {
             let (number, wire) = field?;
-            match numbers.get(&number) {
-                Some(Entry::Field { zero_is_absent: true, .. }) if wire == Wire::Varint(0) => {}
-                Some(Entry::Field { name: key, .. }) => {
-                    if let Some(field) = shape.fields.get(*key) {
-                        self.field(key, &field.schema, wire, object)?;
-                    }
-                }
-                Some(Entry::Inline(inline)) => {
-                    self.fields(name, &format!("{package}.{inline}"), wire.bytes(inline)?, object)?;
-                }
+            match message.entry(number) {
+                Some(Entry::Field(field)) => self.field(field, wire, object)?,
+                Some(Entry::Inline { message, .. }) => self.fields(*message, wire.bytes("an inline message")?, object)?,
                 // A field newer than the table: as with JSON, what is not known is left out.
                 None => {}
             }
@@ -60,25 +47,19 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    fn field(
-        &mut self,
-        key: &str,
-        schema: &Schema,
-        wire: Wire<'_>,
-        object: &mut Map<String, Value>,
-    ) -> Result<(), ProtobufError> {
-        let schemas = self.schemas;
-        match &schemas.resolve(schema).shape {
-            Shape::List { items, .. } => {
+    fn field(&mut self, field: &Field, wire: Wire<'_>, object: &mut Map<String, Value>) -> Result<(), ProtobufError> {
+        let key = field.name;
+        match &field.kind {
+            Kind::List(items) => {
                 let item = self.value(key, items, wire)?;
                 if let Some(list) = object.entry(key).or_insert_with(|| json!([])).as_array_mut() {
                     list.push(item);
                 }
             }
-            Shape::Map { values, .. } => {
+            Kind::Map(values) => {
                 let (mut name, mut value) = (String::new(), None);
-                for field in Fields::new(wire.bytes(key)?) {
-                    match field? {
+                for part in Fields::new(wire.bytes(key)?) {
+                    match part? {
                         (1, wire) => name = wire.text(key)?.to_owned(),
                         (2, wire) => value = Some(self.map_value(key, values, wire)?),
                         _ => {}
@@ -86,23 +67,15 @@ impl Decoder<'_> {
                 }
                 let value = match value {
                     Some(value) => value,
-                    None => self.map_value(key, values, Wire::Bytes(&[]))?,
+                    None => self.map_value(key, values, zero_of(values))?,
                 };
                 if let Some(map) = object.entry(key).or_insert_with(|| json!({})).as_object_mut() {
                     map.insert(name, value);
                 }
             }
-            shape => {
-                let value = self.value(key, schema, wire)?;
-                // gogo writes fields that are not pointers even when they are empty; to JSON those are absent.
-                let empty = match (&value, shape) {
-                    // An empty storage class is a choice of its own: no dynamic provisioning.
-                    (Value::String(text), _) => text.is_empty() && key != "storageClassName",
-                    (Value::Null, _) => true,
-                    (Value::Object(fields), Shape::Object(_)) => fields.is_empty() && is_dropped_when_empty(key),
-                    _ => false,
-                };
-                if !empty {
+            kind => {
+                let value = self.value(key, kind, wire)?;
+                if !value.is_null() && (field.kept || !is_zero(kind, &value)) {
                     object.insert(key.to_owned(), value);
                 }
             }
@@ -111,9 +84,8 @@ impl Decoder<'_> {
     }
 
     /// A list as the value of a map is a message of its own, with the items as its first field.
-    fn map_value(&mut self, key: &str, schema: &Schema, wire: Wire<'_>) -> Result<Value, ProtobufError> {
-        let schemas = self.schemas;
-        let Shape::List { items, .. } = &schemas.resolve(schema).shape else { return self.value(key, schema, wire) };
+    fn map_value(&mut self, key: &str, kind: &Kind, wire: Wire<'_>) -> Result<Value, ProtobufError> {
+        let Kind::List(items) = kind else { return self.value(key, kind, wire) };
         let mut list = Vec::new();
         for field in Fields::new(wire.bytes(key)?) {
             if let (1, wire) = field? {
@@ -123,64 +95,71 @@ impl Decoder<'_> {
         Ok(Value::Array(list))
     }
 
-    fn value(&mut self, key: &str, schema: &Schema, wire: Wire<'_>) -> Result<Value, ProtobufError> {
-        let schemas = self.schemas;
-        if let Shape::Ref(name) = &schema.shape {
-            match name.strip_prefix(META) {
-                Some(".Time") => return time(key, wire, false),
-                Some(".MicroTime") => return time(key, wire, true),
-                _ => {}
-            }
-            if let Some(resolved) = schemas.get(name)
-                && matches!(resolved.shape, Shape::Object(_))
-            {
-                let mut object = Map::new();
-                self.fields(name, name, wire.bytes(key)?, &mut object)?;
-                return Ok(Value::Object(object));
-            }
-        }
-        match &schemas.resolve(schema).shape {
-            Shape::String { format: Some(format), .. } if &**format == "byte" => {
-                Ok(Value::String(STANDARD.encode(wire.bytes(key)?)))
-            }
-            Shape::String { .. } => Ok(Value::String(wire.text(key)?.to_owned())),
-            Shape::Integer { .. } => Ok(json!(wire.integer(key)?)),
-            Shape::Boolean => Ok(Value::Bool(wire.integer(key)? != 0)),
-            Shape::Number { .. } => match wire {
+    fn value(&mut self, key: &str, kind: &Kind, wire: Wire<'_>) -> Result<Value, ProtobufError> {
+        let malformed = |wanted| ProtobufError::Malformed { what: key.to_owned(), wanted };
+        match kind {
+            Kind::Text => Ok(Value::String(wire.text(key)?.to_owned())),
+            Kind::Bytes => Ok(Value::String(STANDARD.encode(wire.bytes(key)?))),
+            Kind::Integer => Ok(json!(wire.integer(key)?)),
+            Kind::Boolean => Ok(Value::Bool(wire.integer(key)? != 0)),
+            Kind::Double => match wire {
                 Wire::Fixed64(bits) => Ok(json!(f64::from_bits(bits))),
                 Wire::Fixed32(bits) => Ok(json!(f32::from_bits(bits))),
-                _ => Err(ProtobufError::Malformed { what: key.to_owned(), wanted: "a number" }),
+                _ => Err(malformed("a number")),
             },
-            Shape::Quantity => Ok(first(wire, key)?
-                .map_or(Ok(Value::String("0".to_owned())), |wire| wire.text(key).map(|text| Value::String(text.to_owned())))?),
-            Shape::IntOrString => int_or_string(key, wire),
-            Shape::Any => match first(wire, key)? {
-                Some(raw) => {
-                    let malformed = |_| ProtobufError::Malformed { what: key.to_owned(), wanted: "a JSON document" };
-                    serde_json::from_slice(raw.bytes(key)?).map_err(malformed)
-                }
+            Kind::Quantity => match first(wire, key)? {
+                Some(wire) => Ok(Value::String(wire.text(key)?.to_owned())),
+                None => Ok(Value::String("0".to_owned())),
+            },
+            Kind::IntOrString => int_or_string(key, wire),
+            Kind::Time { micro } => time(key, wire, *micro),
+            Kind::Raw => match first(wire, key)? {
+                Some(raw) => serde_json::from_slice(raw.bytes(key)?).map_err(|_| malformed("a JSON document")),
                 None => Ok(Value::Null),
             },
-            Shape::Object(shape) => {
-                // A struct that a field says more of stands in the field itself; its message is that of the same fields.
-                let same = |candidate: &Schema| matches!(&candidate.shape, Shape::Object(other) if other.fields.keys().eq(shape.fields.keys()));
-                let Some((name, _)) = schemas.iter().find(|(_, candidate)| same(candidate)) else {
-                    return Err(ProtobufError::Malformed { what: key.to_owned(), wanted: "of a shape that protobuf has" });
-                };
-                let mut object = Map::new();
-                self.fields(name, name, wire.bytes(key)?, &mut object)?;
-                Ok(Value::Object(object))
-            }
-            Shape::List { .. } | Shape::Map { .. } | Shape::Ref(_) => {
-                Err(ProtobufError::Malformed { what: key.to_owned(), wanted: "of a shape that protobuf has" })
+            Kind::Message(index) => self.object(*index, wire.bytes(key)?),
+            Kind::Union(union) => self.union(key, union, wire),
+            Kind::List(_) | Kind::Map(_) => Err(malformed("of a shape that protobuf has")),
+        }
+    }
+
+    fn union(&mut self, key: &str, union: &Union, wire: Wire<'_>) -> Result<Value, ProtobufError> {
+        let (mut schema, mut list, mut allowed) = (None, Vec::new(), false);
+        for field in Fields::new(wire.bytes(key)?) {
+            let (number, wire) = field?;
+            match &union.list {
+                _ if number == union.schema => schema = Some(self.value(key, &union.message, wire)?),
+                Some((known, items)) if number == *known => list.push(self.value(key, items, wire)?),
+                None if Some(number) == union.flag => allowed = wire.integer(key)? != 0,
+                _ => {}
             }
         }
+        Ok(match (schema, union.flag) {
+            (Some(schema), _) => schema,
+            (None, Some(_)) => Value::Bool(allowed),
+            (None, None) => Value::Array(list),
+        })
     }
 }
 
-/// A status or metadata that nobody filled in.
-fn is_dropped_when_empty(key: &str) -> bool {
-    matches!(key, "status" | "metadata" | "resources" | "strategy" | "loadBalancer" | "updateStrategy")
+/// What stands for a map's value that is left out.
+fn zero_of(kind: &Kind) -> Wire<'static> {
+    match kind {
+        Kind::Integer | Kind::Boolean => Wire::Varint(0),
+        Kind::Double => Wire::Fixed64(0),
+        _ => Wire::Bytes(&[]),
+    }
+}
+
+/// What a field holds that nobody set, and that cannot be left out.
+fn is_zero(kind: &Kind, value: &Value) -> bool {
+    match value {
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Object(fields) => fields.is_empty() && matches!(kind, Kind::Message(_)),
+        Value::Null | Value::Array(_) => false,
+    }
 }
 
 /// The first field of a message that wraps one value.

@@ -1,28 +1,25 @@
 //! The table of field numbers.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 const TABLE: &str = include_str!("fields.txt");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
-    /// `zero_is_absent`: the encoding cannot leave the field out, so that zero and false mean that nobody set it.
-    Field { name: &'static str, zero_is_absent: bool },
+pub(super) enum Row {
+    /// `kept`: zero is told from absent.
+    Field { name: &'static str, kept: bool },
     /// A message whose fields stand in the object itself; the name is of the same package.
     Inline(&'static str),
 }
 
-/// One message's fields by number.
-pub(super) type Message = HashMap<u32, Entry>;
-
-/// The message with this full name, for example `io.k8s.api.core.v1.Pod`.
-pub(super) fn message(name: &str) -> Option<&'static Message> {
-    static MESSAGES: LazyLock<HashMap<String, Message>> = LazyLock::new(parse);
-    MESSAGES.get(name)
+/// One message: its package, and its fields in the order of their numbers.
+pub(super) struct Rows {
+    pub(super) package: &'static str,
+    pub(super) fields: Vec<(u32, Row)>,
 }
 
-fn parse() -> HashMap<String, Message> {
+/// All messages by their full names, for example `io.k8s.api.core.v1.Pod`.
+pub(super) fn table() -> HashMap<String, Rows> {
     let mut messages = HashMap::new();
     let mut package = "";
     for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
@@ -30,20 +27,23 @@ fn parse() -> HashMap<String, Message> {
             package = name;
             continue;
         }
-        let Some((name, fields)) = line.split_once(' ') else { continue };
-        let fields = fields.split(' ').filter_map(|field| {
-            let (name, number) = field.rsplit_once('=')?;
-            let (number, zero_is_absent) = match number.strip_suffix('!') {
-                Some(number) => (number, true),
-                None => (number, false),
-            };
-            let entry = match name.strip_prefix('+') {
-                Some(inline) => Entry::Inline(inline),
-                None => Entry::Field { name, zero_is_absent },
-            };
-            Some((number.parse().ok()?, entry))
-        });
-        messages.insert(format!("{package}.{name}"), fields.collect());
+        let mut words = line.split_whitespace();
+        let Some(name) = words.next() else { continue };
+        let fields = words.filter_map(row).collect();
+        messages.insert(format!("{package}.{name}"), Rows { package, fields });
     }
     messages
+}
+
+fn row(word: &'static str) -> Option<(u32, Row)> {
+    let (name, number) = word.rsplit_once('=')?;
+    let (number, kept) = match number.strip_suffix('*') {
+        Some(number) => (number, true),
+        None => (number, false),
+    };
+    let row = match name.strip_prefix('+') {
+        Some(inline) => Row::Inline(inline),
+        None => Row::Field { name, kept },
+    };
+    Some((number.parse().ok()?, row))
 }

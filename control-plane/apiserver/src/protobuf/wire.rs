@@ -3,7 +3,7 @@
 use super::ProtobufError;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Wire<'a> {
+pub(crate) enum Wire<'a> {
     Varint(u64),
     Fixed64(u64),
     Bytes(&'a [u8]),
@@ -11,7 +11,7 @@ pub(super) enum Wire<'a> {
 }
 
 impl<'a> Wire<'a> {
-    pub(super) fn text(self, what: &str) -> Result<&'a str, ProtobufError> {
+    pub(crate) fn text(self, what: &str) -> Result<&'a str, ProtobufError> {
         let malformed = || ProtobufError::Malformed { what: what.to_owned(), wanted: "text" };
         match self {
             Self::Bytes(bytes) => std::str::from_utf8(bytes).map_err(|_| malformed()),
@@ -19,14 +19,14 @@ impl<'a> Wire<'a> {
         }
     }
 
-    pub(super) fn bytes(self, what: &str) -> Result<&'a [u8], ProtobufError> {
+    pub(crate) fn bytes(self, what: &str) -> Result<&'a [u8], ProtobufError> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             _ => Err(ProtobufError::Malformed { what: what.to_owned(), wanted: "a message" }),
         }
     }
 
-    pub(super) fn integer(self, what: &str) -> Result<i64, ProtobufError> {
+    pub(crate) fn integer(self, what: &str) -> Result<i64, ProtobufError> {
         match self {
             // Negative numbers of every width are sign-extended to 64 bits.
             Self::Varint(value) => Ok(value.cast_signed()),
@@ -36,12 +36,12 @@ impl<'a> Wire<'a> {
 }
 
 /// The fields of one message, in order.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(message: &'a [u8]) -> Self {
+    pub(crate) fn new(message: &'a [u8]) -> Self {
         Self { rest: message }
     }
 
@@ -95,4 +95,55 @@ impl<'a> Iterator for Fields<'a> {
         }
         Some(field)
     }
+}
+
+/// The bytes of a variable-length number, and how many of them count.
+fn varint(mut value: u64) -> ([u8; 10], usize) {
+    let (mut bytes, mut length) = ([0; 10], 0);
+    loop {
+        let low = (value & 0x7f) as u8;
+        value >>= 7;
+        bytes[length] = if value == 0 { low } else { low | 0x80 };
+        length += 1;
+        if value == 0 {
+            return (bytes, length);
+        }
+    }
+}
+
+pub(crate) fn put_varint(out: &mut Vec<u8>, value: u64) {
+    let (bytes, length) = varint(value);
+    out.extend_from_slice(&bytes[..length]);
+}
+
+pub(crate) fn put_integer(out: &mut Vec<u8>, number: u32, value: u64) {
+    put_varint(out, u64::from(number) << 3);
+    put_varint(out, value);
+}
+
+pub(crate) fn put_double(out: &mut Vec<u8>, number: u32, value: f64) {
+    put_varint(out, u64::from(number) << 3 | 1);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// What stands before the bytes of a text or message.
+pub(crate) fn put_head(out: &mut Vec<u8>, number: u32, length: usize) {
+    put_varint(out, u64::from(number) << 3 | 2);
+    put_varint(out, length as u64);
+}
+
+pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+    put_head(out, number, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+/// A message whose length is known when it is written.
+pub(crate) fn put_message(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    put_varint(out, u64::from(number) << 3 | 2);
+    let at = out.len();
+    out.push(0);
+    write(out);
+    // Most messages are short: their length takes the byte that was left for it.
+    let (bytes, length) = varint((out.len() - at - 1) as u64);
+    out.splice(at..=at, bytes[..length].iter().copied());
 }

@@ -1,61 +1,13 @@
-//! The API over TLS, as clients see it.
-
-mod support;
+//! What every client does.
 
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::Method;
 use serde_json::{Value, json};
-use support::pod;
-use tokio_util::sync::CancellationToken;
 
-/// A server on loopback and a client that trusts it; dropped with the test.
-struct Served {
-    base: String,
-    client: Client,
-    shutdown: CancellationToken,
-    serving: tokio::task::JoinHandle<()>,
-}
-
-async fn served() -> Served {
-    let (server, _) = support::server().await;
-    let (certificate, tls) = support::tls();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let base = format!("https://{}", listener.local_addr().expect("an address"));
-    let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(server.serve(listener, tls, shutdown.clone()));
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate.der().clone()).expect("a root");
-    let config = rustls::ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("TLS versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let client = Client::builder().tls_backend_preconfigured(config).timeout(Duration::from_secs(30)).build().expect("a client");
-    Served { base, client, shutdown, serving }
-}
-
-impl Served {
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.base))
-    }
-
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
-        answer(self.request(Method::GET, path).send().await.expect("an answer")).await
-    }
-
-    async fn create(&self, path: &str, body: &Value) -> (StatusCode, Value) {
-        answer(self.request(Method::POST, path).json(body).send().await.expect("an answer")).await
-    }
-}
-
-async fn answer(response: Response) -> (StatusCode, Value) {
-    let code = response.status();
-    (code, response.json().await.expect("a JSON body"))
-}
-
-const PODS: &str = "/api/v1/namespaces/default/pods";
+use crate::served::{PODS, answer, frame, served};
+use crate::support::pod;
 
 #[tokio::test]
 async fn discovery_names_what_is_served_in_both_forms() {
@@ -158,7 +110,7 @@ async fn unknown_and_duplicate_fields_warn_or_fail_as_asked() {
     );
     let ignored = post("Ignore").await.expect("an answer");
     assert!(ignored.headers().get("warning").is_none() && ignored.headers().contains_key("audit-id"));
-    assert_eq!(post("Maybe").await.expect("an answer").status(), 400);
+    assert_eq!(post("Maybe").await.expect("an answer").status(), 422);
 }
 
 #[tokio::test]
@@ -241,18 +193,6 @@ async fn a_list_is_the_stored_bytes_and_its_length_is_known() {
     assert_eq!(list["items"][7], one);
     let (_, empty) = served.get("/api/v1/namespaces/default/secrets").await;
     assert_eq!(empty["items"], json!([]));
-}
-
-/// The next whole frame of a watch.
-async fn frame(stream: &mut (impl futures::Stream<Item = reqwest::Result<bytes::Bytes>> + Unpin), rest: &mut Vec<u8>) -> Value {
-    loop {
-        if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=end).collect();
-            return serde_json::from_slice(&line).expect("a JSON frame");
-        }
-        let chunk = tokio::time::timeout(Duration::from_secs(10), stream.next()).await.expect("a frame in time");
-        rest.extend_from_slice(&chunk.expect("the watch goes on").expect("a chunk"));
-    }
 }
 
 #[tokio::test]

@@ -1,0 +1,10 @@
+//! The API over TLS, as clients see it.
+
+mod basics;
+mod encodings;
+mod operation;
+mod reads;
+mod served;
+#[path = "../support/mod.rs"]
+mod support;
+mod writes;

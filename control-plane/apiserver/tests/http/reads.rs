@@ -1,0 +1,89 @@
+//! Revisions, pages and watches, as the API concepts define them.
+
+use std::sync::Arc;
+
+use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::served::{Served, frame, served, served_over};
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+async fn create(served: &Served, name: &str, labels: Value) -> Value {
+    let (code, created) = served.create(CONFIG_MAPS, &json!({"metadata": {"name": name, "labels": labels}})).await;
+    assert_eq!(code, 201);
+    created
+}
+
+#[tokio::test]
+async fn parameters_that_do_not_go_together_are_refused() {
+    let served = served().await;
+    let rows = [
+        ("resourceVersionMatch=Exact", "resourceVersionMatch is forbidden unless resourceVersion is provided"),
+        ("resourceVersionMatch=Exact&resourceVersion=0", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""),
+        ("resourceVersionMatch=Maybe&resourceVersion=1", "Unsupported value: \"Maybe\""),
+        ("resourceVersionMatch=Exact&resourceVersion=1&continue=x", "forbidden when continue is provided"),
+        ("watch=1&sendInitialEvents=true", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
+        (
+            "watch=1&resourceVersionMatch=NotOlderThan&resourceVersion=1",
+            "forbidden for watch unless sendInitialEvents is provided",
+        ),
+    ];
+    for (query, wanted) in rows {
+        let (code, status) = served.get(&format!("{CONFIG_MAPS}?{query}")).await;
+        assert_eq!((code.as_u16(), &status["reason"]), (422, &json!("Invalid")), "{query}");
+        assert!(status["message"].as_str().is_some_and(|message| message.contains(wanted)), "{query}: {status}");
+        assert_eq!(status["details"]["kind"], "ListOptions");
+    }
+    assert_eq!(served.get(&format!("{CONFIG_MAPS}?resourceVersion=x")).await.0, 400);
+    let (code, ahead) = served.get(&format!("{CONFIG_MAPS}?resourceVersion=99999")).await;
+    assert_eq!((code.as_u16(), &ahead["details"]["causes"][0]["reason"]), (504, &json!("ResourceVersionTooLarge")));
+}
+
+#[tokio::test]
+async fn a_list_goes_on_after_its_revision_was_forgotten() {
+    let store = Arc::new(MemoryStore::new(HISTORY_BYTES));
+    let served = served_over(store.clone()).await;
+    for name in ["a", "b", "c"] {
+        create(&served, name, json!({})).await;
+    }
+    let (_, first) = served.get(&format!("{CONFIG_MAPS}?limit=1")).await;
+    assert_eq!((&first["items"][0]["metadata"]["name"], &first["metadata"]["remainingItemCount"]), (&json!("a"), &json!(2)));
+    let token = first["metadata"]["continue"].as_str().expect("a token").to_owned();
+    create(&served, "bb", json!({})).await;
+    let (_, consistent) = served.get(&format!("{CONFIG_MAPS}?limit=5&continue={token}")).await;
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().expect("items");
+        items.iter().filter_map(|item| item["metadata"]["name"].as_str()).map(str::to_owned).collect()
+    };
+    assert_eq!(names(&consistent), ["b", "c"]);
+    store.compact(store.revision()).await.expect("compacts");
+    let (code, expired) = served.get(&format!("{CONFIG_MAPS}?limit=5&continue={token}")).await;
+    assert_eq!((code.as_u16(), &expired["reason"]), (410, &json!("Expired")));
+    let token = expired["metadata"]["continue"].as_str().expect("a new token").to_owned();
+    let (_, rest) = served.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await;
+    assert_eq!(names(&rest), ["b", "bb"]);
+    let token = rest["metadata"]["continue"].as_str().expect("one more page");
+    let (_, last) = served.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await;
+    assert_eq!((names(&last), last["metadata"].get("continue")), (vec!["c".to_owned()], None));
+}
+
+#[tokio::test]
+async fn an_object_that_stops_matching_is_deleted_for_who_selects() {
+    let served = served().await;
+    let created = create(&served, "a", json!({"color": "red"})).await;
+    let from = created["metadata"]["resourceVersion"].as_str().expect("a revision");
+    let path = format!("{CONFIG_MAPS}?watch=true&labelSelector=color%3Dred&resourceVersion={from}");
+    let watch = served.request(Method::GET, &path).send().await.expect("a watch");
+    let recolored = served
+        .request(Method::PATCH, &format!("{CONFIG_MAPS}/a"))
+        .header("content-type", "application/merge-patch+json")
+        .body(json!({"metadata": {"labels": {"color": "blue"}}}).to_string())
+        .send();
+    let (_, recolored) = crate::served::answer(recolored.await.expect("an answer")).await;
+    let event = frame(&mut watch.bytes_stream(), &mut Vec::new()).await;
+    // The last state that matched, at the revision of the change.
+    assert_eq!((&event["type"], &event["object"]["metadata"]["labels"]["color"]), (&json!("DELETED"), &json!("red")));
+    assert_eq!(event["object"]["metadata"]["resourceVersion"], recolored["metadata"]["resourceVersion"]);
+}

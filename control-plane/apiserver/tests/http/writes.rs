@@ -1,0 +1,108 @@
+//! Options, preconditions and bodies of requests that write.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::served::{PODS, Served, answer, served};
+use crate::support::pod;
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+async fn send(served: &Served, method: Method, path: &str, kind: &str, body: impl Into<String>) -> (u16, Value) {
+    let request = served.request(method, path).header("content-type", kind).body(body.into());
+    let (code, value) = answer(request.send().await.expect("an answer")).await;
+    (code.as_u16(), value)
+}
+
+#[tokio::test]
+async fn options_that_cannot_be_are_named() {
+    let served = served().await;
+    let body = pod("p").to_string();
+    let rows = [
+        (
+            Method::POST,
+            format!("{PODS}?dryRun=Some"),
+            "application/json",
+            "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"Some\"",
+        ),
+        (
+            Method::POST,
+            format!("{PODS}?fieldValidation=x"),
+            "application/json",
+            "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value",
+        ),
+        (Method::PATCH, format!("{PODS}/p"), "application/apply-patch+yaml", ""),
+        (
+            Method::PATCH,
+            format!("{PODS}/p?force=true"),
+            "application/merge-patch+json",
+            "force: Forbidden: may not be specified for non-apply patch",
+        ),
+        (Method::DELETE, format!("{PODS}/p?propagationPolicy=x"), "application/json", "propagationPolicy: Unsupported value"),
+        (
+            Method::DELETE,
+            format!("{PODS}/p?propagationPolicy=Orphan&orphanDependents=true"),
+            "application/json",
+            "cannot be both set",
+        ),
+    ];
+    for (method, path, kind, wanted) in rows {
+        if wanted.is_empty() {
+            // Without a user agent there is no manager to take its place.
+            continue;
+        }
+        let body = if method == Method::DELETE { String::new() } else { body.clone() };
+        let (code, status) = send(&served, method, &path, kind, body).await;
+        assert_eq!((code, &status["reason"]), (422, &json!("Invalid")), "{path}: {status}");
+        assert!(status["message"].as_str().is_some_and(|message| message.contains(wanted)), "{path}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn some_kinds_are_created_by_an_update() {
+    let served = served().await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let lease = json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "a"}}).to_string();
+    let put = |path: String, body: String| send(&served, Method::PUT, Box::leak(path.into_boxed_str()), "application/json", body);
+    assert_eq!(put(format!("{leases}/l?dryRun=All"), lease.clone()).await.0, 201);
+    assert_eq!(served.get(&format!("{leases}/l")).await.0, 404);
+    assert_eq!(put(format!("{leases}/l"), lease.clone()).await.0, 201);
+    assert_eq!(put(format!("{leases}/l"), lease).await.0, 200);
+    let map = json!({"metadata": {"name": "m"}}).to_string();
+    assert_eq!(put(format!("{CONFIG_MAPS}/m"), map).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_collection_is_deleted_with_options_and_shown() {
+    let served = served().await;
+    for (name, color) in [("a", "red"), ("b", "red"), ("c", "blue")] {
+        let map = json!({"metadata": {"name": name, "labels": {"color": color}}});
+        assert_eq!(served.create(CONFIG_MAPS, &map).await.0, 201);
+    }
+    let path = format!("{CONFIG_MAPS}?labelSelector=color%3Dred");
+    let (code, dry) = send(&served, Method::DELETE, &format!("{path}&dryRun=All"), "application/json", "").await;
+    assert_eq!((code, &dry["kind"], dry["items"].as_array().map(Vec::len)), (200, &json!("ConfigMapList"), Some(2)));
+    assert_eq!(served.get(CONFIG_MAPS).await.1["items"].as_array().map(Vec::len), Some(3));
+    assert_eq!(send(&served, Method::DELETE, &path, "application/json", "").await.0, 200);
+    let (_, left) = served.get(CONFIG_MAPS).await;
+    assert_eq!((left["items"].as_array().map(Vec::len), &left["items"][0]["metadata"]["name"]), (Some(1), &json!("c")));
+}
+
+#[tokio::test]
+async fn yaml_is_a_body_as_any_other() {
+    let served = served().await;
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: y\n  labels: {}\n  ownerReferences: []\ndata:\n  a: \"1\"\n";
+    let (code, created) = send(&served, Method::POST, CONFIG_MAPS, "application/yaml", yaml).await;
+    assert_eq!((code, &created["data"]), (201, &json!({"a": "1"})));
+    // Kubernetes drops what is empty.
+    assert!(created["metadata"].get("labels").is_none() && created["metadata"].get("ownerReferences").is_none());
+    let twice = "metadata:\n  name: z\n  nonsense: 1\ndata:\n  a: x\n  a: y\n";
+    let (code, refused) =
+        send(&served, Method::POST, &format!("{CONFIG_MAPS}?fieldValidation=Strict"), "application/yaml", twice).await;
+    let message = refused["message"].as_str().unwrap_or_default();
+    assert_eq!(code, 400);
+    assert!(
+        message.contains("duplicate field \"data.a\"") && message.contains("unknown field \"metadata.nonsense\""),
+        "{message}"
+    );
+}
