@@ -76,7 +76,6 @@ pub(super) fn extract_all(tar: &mut impl Read, into: &Path, layer: &str, setting
         io::copy(&mut entry, &mut io::sink()).map_err(|e| broken(layer, &e))?;
     }
     budget.lift();
-    drop(all);
     extraction.finish()
 }
 
