@@ -48,7 +48,7 @@ async fn the_least_recently_used_go_until_enough_is_free_and_what_is_in_use_or_y
 
     assert_eq!(store.gc(wanted(0, &in_use.id)).await.unwrap().images, [""; 0]);
     let removed = store.gc(wanted(1000, &in_use.id)).await.unwrap();
-    assert_eq!(removed.images, [first.reference.clone()]);
+    assert_eq!(removed.images, std::slice::from_ref(&first.reference));
     assert!(removed.bytes > 1 << 20, "{removed:?}");
     assert_eq!(layers(&first), [true, false], "the shared layer stays");
 
