@@ -19,4 +19,4 @@ demo:
 
 bench: setup
 	cargo build --workspace --bins --locked --release
-	cargo run --release --locked -p mizzen-bench
+	$${CARGO_TARGET_DIR:-target}/release/mizzen-bench
