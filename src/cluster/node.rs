@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use mizzen_agent::{Agent, AgentConfig, Runtimes};
@@ -24,6 +25,9 @@ use crate::config::NodeLimits;
 
 /// The kubelet's usual port; another one when it is taken.
 const NODE_PORT: u16 = 10250;
+
+/// A namespace whose Wasm pods come and go, Jobs say, keeps its host between them.
+const WASM_HOST_STAYS: Duration = Duration::from_secs(30);
 
 /// `address` is the node's; without one, it is the bridge's.
 ///
@@ -49,7 +53,9 @@ pub fn container_runtime(data: &DataDir) -> anyhow::Result<Arc<OciRuntime>> {
 /// # Errors
 /// When the host's executable is missing or the folder cannot be used.
 pub fn wasm_runtime(data: &DataDir) -> anyhow::Result<Arc<WasmRuntime>> {
-    let config = WasmConfig { root: data.wasm(), executable: executables::beside("mizzen-wasm")? };
+    let cgroup = mizzen_agent::cgroups::wasm_hosts(data.cluster());
+    let executable = executables::beside("mizzen-wasm")?;
+    let config = WasmConfig { root: data.wasm(), executable, cgroup: Some(cgroup), stay: WASM_HOST_STAYS };
     WasmRuntime::new(config).context("open the Wasm runtime")
 }
 

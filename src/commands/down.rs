@@ -32,12 +32,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         opened => opened?,
     };
     let _lock = take_over(&data).await?;
-    let runtimes: [Arc<dyn Runtime>; 2] = [node::container_runtime(&data)?, node::wasm_runtime(&data)?];
+    let wasm = node::wasm_runtime(&data)?;
+    let runtimes: [Arc<dyn Runtime>; 2] = [node::container_runtime(&data)?, wasm.clone()];
     for runtime in runtimes {
         for container in runtime.list().await? {
             runtime.remove(&container.id).await.with_context(|| format!("remove container {}", container.id))?;
         }
     }
+    wasm.end_hosts().await.context("end the hosts of Wasm pods")?;
     Network::teardown(&node::network_config(&data)).await.context("remove the pod network")?;
     unmount_below(data.root())?;
     mizzen_agent::cgroups::remove_all(data.cluster()).context("remove the cgroups")?;

@@ -11,3 +11,4 @@ mod pods;
 mod rollouts;
 mod streams;
 mod wasm;
+mod wasm_life;

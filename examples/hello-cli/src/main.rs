@@ -1,8 +1,10 @@
 //! A `wasi:cli/command` component for trying out what a Wasm pod gets. The first argument chooses:
-//! `env`, `cat FILE`, `exit CODE`, `spin`, `allocate`, `trap`, `serve PORT` (TCP, one line per connection), or nothing: a greeting.
+//! `env`, `cat FILE`, `write FILE TEXT`, `ls FOLDER`, `exit CODE`, `spin`, `allocate`, `trap`, `serve PORT` (TCP, one line
+//! per connection), `connect HOST:PORT` (prints what a TCP server says), `datagram HOST:PORT TEXT` (prints a UDP server's
+//! answer), `lookup NAME`, or nothing: a greeting.
 
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -18,6 +20,10 @@ fn main() {
                 fail(&format!("{}: {error}", argument(1)));
             }
         }
+        "ls" => match std::fs::read_dir(argument(1)) {
+            Ok(entries) => entries.flatten().for_each(|entry| println!("{}", entry.file_name().to_string_lossy())),
+            Err(error) => fail(&format!("{}: {error}", argument(1))),
+        },
         "exit" => std::process::exit(argument(1).parse().unwrap_or(1)),
         "spin" => loop {
             std::hint::spin_loop();
@@ -31,6 +37,9 @@ fn main() {
         }
         "trap" => panic!("asked to trap"),
         "serve" => serve(argument(1)),
+        "connect" => print_or_fail(argument(1), connect(argument(1))),
+        "datagram" => print_or_fail(argument(1), datagram(argument(1), argument(2))),
+        "lookup" => print_or_fail(argument(1), lookup(argument(1))),
         _ => println!("Hello from a Wasm command"),
     }
 }
@@ -43,6 +52,33 @@ fn serve(port: &str) {
     println!("listening on {port}");
     for mut stream in listener.incoming().flatten() {
         let _ = writeln!(stream, "hello from port {port}");
+    }
+}
+
+fn connect(server: &str) -> std::io::Result<String> {
+    let mut text = String::new();
+    TcpStream::connect(server)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn datagram(server: &str, text: &str) -> std::io::Result<String> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect(server)?;
+    socket.send(text.as_bytes())?;
+    let mut answer = [0; 512];
+    let length = socket.recv(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+}
+
+fn lookup(name: &str) -> std::io::Result<String> {
+    let found = (name, 0).to_socket_addrs()?;
+    Ok(found.map(|address| format!("{}\n", address.ip())).collect())
+}
+
+fn print_or_fail(what: &str, result: std::io::Result<String>) {
+    match result {
+        Ok(text) => print!("{text}"),
+        Err(error) => fail(&format!("{what}: {error}")),
     }
 }
 

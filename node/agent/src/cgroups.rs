@@ -1,5 +1,5 @@
 //! The cgroups of pods: `/mizzen-<cluster>/pod<uid>` for guaranteed pods, one level deeper in `burstable` and `besteffort`
-//! for the others. What is below belongs to the runtimes.
+//! for the others, and `wasm` for the processes that host Wasm pods. What is below belongs to the runtimes.
 
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,11 @@ fn parent(cluster: &str, qos: Qos) -> String {
 /// A pod's cgroup, relative to each hierarchy's root, with a leading slash.
 pub(crate) fn pod_path(cluster: &str, qos: Qos, uid: &str) -> String {
     format!("/{}/pod{uid}", parent(cluster, qos))
+}
+
+/// Below which the hosts of Wasm pods have their cgroups, relative to each hierarchy's root, with a leading slash.
+pub fn wasm_hosts(cluster: &str) -> String {
+    format!("/{}/wasm", root(cluster))
 }
 
 /// Makes a pod's cgroup in every hierarchy and bounds it. Blocks.

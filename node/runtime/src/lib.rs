@@ -1,5 +1,7 @@
 //! What a node can run: containers and Wasm modules behind one [`Runtime`] trait.
 
+mod cgroup;
+mod executable;
 pub mod oci;
 pub mod spec;
 pub mod status;

@@ -16,4 +16,4 @@ pub use frame::{Decoder, Frame, FrameError, Kind, MAX_FRAME, encode};
 pub use logs::LogLimits;
 pub use message::{Call, Control, Reply, Request, State};
 pub use version::{PROTOCOL_VERSION, Version};
-pub use wasm::{Preopen, WasmStart};
+pub use wasm::{CpuQuota, Preopen, WasmStart};

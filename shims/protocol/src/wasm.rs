@@ -21,10 +21,31 @@ pub struct WasmStart {
     pub preopens: Vec<Preopen>,
     /// Bytes of linear memories and tables of all instances of the pod together.
     pub memory_limit: Option<u64>,
+    /// Processor time of all instances of the pod together.
+    #[serde(default)]
+    pub cpu_quota: Option<CpuQuota>,
+    /// 1024 for a processor: how much of them the pod gets beside others that want them too.
+    #[serde(default)]
+    pub cpu_shares: Option<u64>,
     /// The pod's own; every socket is bound to one of them.
     pub addresses: Vec<IpAddr>,
     /// Where a `wasi:http` component is served.
     pub http_port: u16,
+    /// The text of the pod's resolv.conf(5): whom it asks for names.
+    #[serde(default)]
+    pub resolv_conf: String,
+    /// The text of the pod's hosts(5).
+    #[serde(default)]
+    pub hosts: String,
+}
+
+/// Like the kernel's CFS bandwidth control: what is used up in a period comes back with the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuQuota {
+    /// Microseconds of processor time in each period.
+    pub quota: u64,
+    /// Microseconds.
+    pub period: u64,
 }
 
 /// A directory the guest finds open.

@@ -8,6 +8,8 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::cpu::Cpu;
+use crate::names::Names;
 use crate::outgoing::Outgoing;
 use crate::sockets::Addresses;
 
@@ -15,18 +17,17 @@ use crate::sockets::Addresses;
 const ELEMENT: usize = size_of::<usize>();
 
 /// What all instances of a pod use together.
-#[derive(Debug, Default)]
 pub(crate) struct Usage {
-    pub(crate) limit: Option<u64>,
+    /// Bytes.
+    limit: Option<u64>,
     memory: AtomicU64,
-    /// Nanoseconds.
-    pub(crate) cpu: AtomicU64,
     exceeded: AtomicBool,
+    pub(crate) cpu: Cpu,
 }
 
 impl Usage {
-    pub(crate) fn new(limit: Option<u64>) -> Arc<Self> {
-        Arc::new(Self { limit, ..Self::default() })
+    pub(crate) fn new(limit: Option<u64>, cpu: Cpu) -> Arc<Self> {
+        Arc::new(Self { limit, memory: AtomicU64::new(0), exceeded: AtomicBool::new(false), cpu })
     }
 
     pub(crate) fn memory(&self) -> u64 {
@@ -55,6 +56,7 @@ pub(crate) struct Data {
     pub(crate) http: WasiHttpCtx,
     pub(crate) outgoing: Outgoing,
     pub(crate) addresses: Addresses,
+    pub(crate) names: Arc<Names>,
     pub(crate) charge: Charge,
 }
 
@@ -67,6 +69,10 @@ pub(crate) struct Charge {
 impl Charge {
     pub(crate) fn new(usage: Arc<Usage>) -> Self {
         Self { usage, bytes: 0 }
+    }
+
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     fn grow(&mut self, current: usize, desired: usize) -> wasmtime::Result<bool> {

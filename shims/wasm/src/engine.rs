@@ -1,11 +1,6 @@
 //! The one configuration of wasmtime that compiler and host share.
 
-use std::time::Duration;
-
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
-
-/// How long a guest runs before others get their turn, and how soon a kill is noticed.
-pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// Instances that one host holds at a time; each reserves address space, not memory.
 const INSTANCES: u32 = 1000;

@@ -1,6 +1,7 @@
 //! The process that hosts the pods of one namespace.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::net::UnixListener;
@@ -14,19 +15,24 @@ use mizzen_shim_protocol::{Call, Decoder, PROTOCOL_VERSION, Reply, Request, Stat
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
 
 use crate::pod::Pod;
 use crate::program::Program;
 use crate::receive::receive;
+use crate::ticker::Ticker;
 use crate::{engine, privileges};
 
 /// How long a host waits for its first pod, whose agent may have been killed.
 const FIRST: Duration = Duration::from_secs(60);
 
-/// Listens below `directory`, goes on as a daemon without privileges, and ends with its last pod.
-pub(crate) fn run(directory: &Path, own_network: bool) -> anyhow::Result<()> {
+/// Threads for what guests do with files; the cgroup bounds all threads of a host.
+const BLOCKING: usize = 64;
+
+/// Listens below `directory`, goes on as a daemon without privileges, and ends when it has had no pod for as long as `stay`.
+pub(crate) fn run(directory: &Path, stay: Duration, own_network: bool) -> anyhow::Result<()> {
     // The whole path may be longer than a socket address.
     std::env::set_current_dir(directory).context("enter the directory")?;
     match fs::remove_file(files::SOCKET) {
@@ -44,18 +50,9 @@ pub(crate) fn run(directory: &Path, own_network: bool) -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
 
     let engine = engine::host()?;
-    let ticking = engine.clone();
-    std::thread::Builder::new().name("epochs".into()).spawn(move || tick(&ticking))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(Host::new(engine), listener))
-}
-
-#[expect(clippy::disallowed_methods, reason = "the epochs' own thread: it must tick while every worker is taken by guests")]
-fn tick(engine: &Engine) {
-    loop {
-        std::thread::sleep(engine::TICK);
-        engine.increment_epoch();
-    }
+    let ticker = Ticker::start(engine.clone()).context("start the clock")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().max_blocking_threads(BLOCKING).enable_all().build()?;
+    runtime.block_on(serve(Host::new(engine, ticker, stay), listener))
 }
 
 async fn serve(host: Arc<Host>, listener: UnixListener) -> anyhow::Result<()> {
@@ -84,26 +81,73 @@ struct Running {
     program: Arc<Program>,
 }
 
+enum Slot {
+    /// Until the sender is dropped.
+    Starting(watch::Receiver<()>),
+    Running(Arc<Running>),
+}
+
 #[derive(Default)]
 struct Pods {
-    known: HashMap<String, Arc<Running>>,
-    /// Starts under way.
-    starting: usize,
+    known: HashMap<String, Slot>,
+    /// How many there have been.
+    starts: u64,
     programs: HashMap<String, Weak<Program>>,
 }
 
 struct Host {
     engine: Engine,
+    ticker: Arc<Ticker>,
+    stay: Duration,
     pods: Mutex<Pods>,
     done: CancellationToken,
 }
 
+/// An id that is being started is nobody else's, whatever becomes of the start.
+struct Reserved<'a> {
+    host: &'a Host,
+    id: &'a str,
+    started: Option<Running>,
+    _over: watch::Sender<()>,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        let mut pods = self.host.pods.lock();
+        match self.started.take() {
+            Some(running) => pods.known.insert(self.id.to_owned(), Slot::Running(Arc::new(running))),
+            None => pods.known.remove(self.id),
+        };
+    }
+}
+
 impl Host {
-    fn new(engine: Engine) -> Arc<Self> {
-        Arc::new(Self { engine, pods: Mutex::default(), done: CancellationToken::new() })
+    fn new(engine: Engine, ticker: Arc<Ticker>, stay: Duration) -> Arc<Self> {
+        Arc::new(Self { engine, ticker, stay, pods: Mutex::default(), done: CancellationToken::new() })
     }
 
-    async fn answer(&self, mut stream: UnixStream) -> io::Result<()> {
+    /// The pod, after a start that is under way.
+    async fn find(&self, id: &str) -> Option<Arc<Running>> {
+        loop {
+            let mut over = match self.pods.lock().known.get(id)? {
+                Slot::Running(running) => return Some(Arc::clone(running)),
+                Slot::Starting(over) => over.clone(),
+            };
+            // Nothing is ever sent: it ends with its sender.
+            let _ = over.changed().await;
+        }
+    }
+
+    fn reserve<'a>(&'a self, id: &'a str) -> Option<Reserved<'a>> {
+        let mut pods = self.pods.lock();
+        let Entry::Vacant(vacant) = pods.known.entry(id.to_owned()) else { return None };
+        let (over, starting) = watch::channel(());
+        vacant.insert(Slot::Starting(starting));
+        pods.starts += 1;
+        Some(Reserved { host: self, id, started: None, _over: over })
+    }
+
+    async fn answer(self: &Arc<Self>, mut stream: UnixStream) -> io::Result<()> {
         let mut decoder = Decoder::default();
         while let Some((frame, files)) = receive(&stream, &mut decoder).await? {
             let request: Request = frame.message().map_err(io::Error::other)?;
@@ -125,15 +169,13 @@ impl Host {
     }
 
     async fn call(&self, id: &str, call: Call, files: Vec<File>) -> Reply {
-        let found = self.pods.lock().known.get(id).cloned();
-        let running = match (call, found) {
-            (Call::Start { .. }, Some(running)) => return Reply::State { state: running.pod.state().borrow().clone() },
-            (Call::Start { spec }, None) => return self.start(id, spec, files).await,
-            (Call::Remove, found) => return self.remove(id, found).await,
-            (_, None) => return Reply::NotFound,
-            (call, Some(running)) => (call, running),
+        let call = match call {
+            Call::Start { spec } => return self.start(id, spec, files).await,
+            Call::Remove => return self.remove(id).await,
+            call => call,
         };
-        let (call, Running { pod, program }) = (running.0, &*running.1);
+        let Some(running) = self.find(id).await else { return Reply::NotFound };
+        let Running { pod, program } = &*running;
         match call {
             Call::State | Call::Watch => Reply::State { state: pod.state().borrow().clone() },
             Call::Signal { .. } | Call::Stats if !pod.is_running() => Reply::NotRunning,
@@ -141,9 +183,7 @@ impl Host {
                 pod.signal(signal, matches!(**program, Program::Http(_)));
                 Reply::Done
             }
-            Call::Stats => {
-                Reply::Stats { memory: pod.usage.memory(), cpu: pod.usage.cpu.load(std::sync::atomic::Ordering::Relaxed) }
-            }
+            Call::Stats => Reply::Stats { memory: pod.usage.memory(), cpu: pod.usage.cpu.used() },
             Call::ReopenLog => match files.into_iter().next() {
                 Some(file) => {
                     pod.replace_log(file);
@@ -159,14 +199,19 @@ impl Host {
     }
 
     async fn start(&self, id: &str, spec: serde_json::Value, files: Vec<File>) -> Reply {
-        self.pods.lock().starting += 1;
-        let started = self.try_start(spec, files).await;
-        let mut pods = self.pods.lock();
-        pods.starting -= 1;
-        match started {
+        let mut reserved = loop {
+            if let Some(reserved) = self.reserve(id) {
+                break reserved;
+            }
+            // One that was started before, or is being started for somebody else, is not started again.
+            if let Some(running) = self.find(id).await {
+                return Reply::State { state: running.pod.state().borrow().clone() };
+            }
+        };
+        match self.try_start(spec, files).await {
             Ok(running) => {
                 let state = running.pod.state().borrow().clone();
-                pods.known.insert(id.to_owned(), Arc::new(running));
+                reserved.started = Some(running);
                 Reply::State { state }
             }
             Err(error) => Reply::Failed { message: crate::one_line(&error) },
@@ -180,7 +225,8 @@ impl Host {
         let preopens: Vec<_> = files.collect();
         anyhow::ensure!(preopens.len() == spec.preopens.len(), "{} directories came along", preopens.len());
         let program = self.program(&spec.program, artifact)?;
-        let pod = Pod::start(self.engine.clone(), Arc::clone(&program), spec, log, preopens).await?;
+        let (engine, ticker) = (self.engine.clone(), Arc::clone(&self.ticker));
+        let pod = Pod::start(engine, ticker, Arc::clone(&program), spec, log, preopens).await?;
         Ok(Running { pod, program })
     }
 
@@ -199,24 +245,36 @@ impl Host {
         Ok(program)
     }
 
-    async fn remove(&self, id: &str, found: Option<Arc<Running>>) -> Reply {
-        if let Some(running) = found {
+    async fn remove(&self, id: &str) -> Reply {
+        if let Some(running) = self.find(id).await {
             running.pod.end().await;
             self.pods.lock().known.remove(id);
         }
         Reply::Done
     }
 
-    fn end_if_empty(&self) {
-        let pods = self.pods.lock();
-        if pods.known.is_empty() && pods.starting == 0 {
-            self.done.cancel();
-        }
+    /// The next pod starts the sooner when it comes before the host has gone.
+    fn end_if_empty(self: &Arc<Self>) {
+        let starts = {
+            let pods = self.pods.lock();
+            if !pods.known.is_empty() {
+                return;
+            }
+            pods.starts
+        };
+        let host = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(host.stay).await;
+            let pods = host.pods.lock();
+            if pods.known.is_empty() && pods.starts == starts {
+                host.done.cancel();
+            }
+        });
     }
 
     /// Tells the state whenever it changes, to its end.
     async fn watch(&self, id: &str, mut stream: UnixStream, told: Reply) -> io::Result<()> {
-        let Some(running) = self.pods.lock().known.get(id).cloned() else { return Ok(()) };
+        let Some(running) = self.find(id).await else { return Ok(()) };
         let mut states = running.pod.state();
         drop(running);
         let mut told = told;

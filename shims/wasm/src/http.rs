@@ -19,8 +19,9 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
+use crate::cpu::metered;
 use crate::data::Data;
-use crate::pod::{Pod, metered};
+use crate::pod::Pod;
 
 /// Serves until the pod is asked to stop, then until the last connection is done.
 pub(crate) async fn serve(pod: Arc<Pod>, listener: TcpListener, program: ProxyPre<Data>) {
@@ -34,7 +35,9 @@ pub(crate) async fn serve(pod: Arc<Pod>, listener: TcpListener, program: ProxyPr
                 let (pod, program) = (Arc::clone(&pod), program.clone());
                 let killed = pod.kill.clone();
                 let connection = connection(Arc::clone(&pod), stream, program);
-                pod.tasks.spawn(async move { killed.run_until_cancelled(connection).await });
+                let usage = Arc::clone(&pod.usage);
+                // What it takes to read requests and to write answers is the pod's to pay for as well.
+                pod.tasks.spawn(async move { killed.run_until_cancelled(metered(&usage.cpu, connection)).await });
             }
             // Out of descriptors, or a client that went away: there is nothing to wait for but time.
             Err(err) => {
@@ -90,7 +93,7 @@ async fn handle(pod: &Arc<Pod>, program: ProxyPre<Data>, request: Request<Incomi
                 let proxy = program.instantiate_async(&mut store).await?;
                 proxy.wasi_http_incoming_handler().call_handle(&mut store, incoming, out).await
             };
-            metered(&usage, run).await
+            metered(&usage.cpu, run).await
         }
     };
     let killed = pod.kill.clone();

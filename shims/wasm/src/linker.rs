@@ -3,7 +3,7 @@
 use wasmtime::Engine;
 
 use crate::data::Data;
-use crate::sockets;
+use crate::{lookup, sockets};
 
 /// # Errors
 /// When two definitions clash.
@@ -12,6 +12,7 @@ pub(crate) fn component(engine: &Engine) -> wasmtime::Result<wasmtime::component
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     sockets::replace(&mut linker)?;
+    lookup::replace(&mut linker)?;
     Ok(linker)
 }
 

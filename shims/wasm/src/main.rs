@@ -1,11 +1,16 @@
 //! `mizzen-wasm`: compiles Wasm in a sandbox, and hosts many Wasm pods in one unprivileged process.
 
 mod compile;
+mod cpu;
 mod data;
+mod dns;
 mod engine;
+mod files;
 mod host;
 mod http;
 mod linker;
+mod lookup;
+mod names;
 mod outgoing;
 mod output;
 mod pod;
@@ -13,23 +18,27 @@ mod privileges;
 mod program;
 mod receive;
 mod sockets;
+mod ticker;
+mod trust;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 const USAGE: &str = "usage: mizzen-wasm compile < module > artifact
        mizzen-wasm fingerprint
-       mizzen-wasm host <directory> [own-network]";
+       mizzen-wasm host <directory> <milliseconds to stay without a pod> [own-network]";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let command = arguments.first().and_then(|argument| argument.to_str()).unwrap_or_default();
-    let result = match (command, arguments.get(1)) {
-        ("compile", None) => compile::run(),
-        ("fingerprint", None) => compile::fingerprint(),
-        ("host", Some(directory)) => {
-            let own_network = arguments.get(2).is_some_and(|argument| argument == "own-network");
-            host::run(&PathBuf::from(directory), own_network)
+    let stay = arguments.get(2).and_then(|argument| argument.to_str()?.parse().ok()).map(Duration::from_millis);
+    let result = match (command, arguments.get(1), stay) {
+        ("compile", None, None) => compile::run(),
+        ("fingerprint", None, None) => compile::fingerprint(),
+        ("host", Some(directory), Some(stay)) => {
+            let own_network = arguments.get(3).is_some_and(|argument| argument == "own-network");
+            host::run(&PathBuf::from(directory), stay, own_network)
         }
         _ => {
             eprintln!("{USAGE}");

@@ -1,14 +1,9 @@
 //! One running pod.
 
 use std::fs::File;
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
 use mizzen_shim_protocol::{ExitRecord, State, WasmStart};
@@ -23,12 +18,17 @@ use tokio_util::task::TaskTracker;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder};
 
+use crate::cpu::{Cpu, metered};
 use crate::data::{Charge, Data, Usage};
+use crate::files::Files;
 use crate::http;
+use crate::names::Names;
 use crate::outgoing::Outgoing;
 use crate::output::Output;
 use crate::program::Program;
 use crate::sockets::Addresses;
+use crate::ticker::Ticker;
+use crate::trust::Trust;
 
 /// 128 + SIGABRT, as a process that aborts.
 const TRAPPED: i32 = 134;
@@ -40,8 +40,10 @@ static WORKING_DIRECTORY: Mutex<()> = Mutex::new(());
 
 pub(crate) struct Pod {
     spec: WasmStart,
-    preopens: Vec<File>,
+    files: Arc<Files>,
     addresses: Addresses,
+    names: Arc<Names>,
+    trust: Arc<Trust>,
     engine: Engine,
     log: Arc<Mutex<Log>>,
     pub(crate) usage: Arc<Usage>,
@@ -62,18 +64,23 @@ impl Pod {
     /// When a directory cannot be opened or the port is taken.
     pub(crate) async fn start(
         engine: Engine,
+        ticker: Arc<Ticker>,
         program: Arc<Program>,
         spec: WasmStart,
         log: File,
         preopens: Vec<File>,
     ) -> anyhow::Result<Arc<Self>> {
         let started_at = clock::now();
+        let addresses = Addresses::new(&spec.addresses);
+        let files = Arc::new(Files::new(&spec.preopens, preopens));
         let pod = Arc::new(Self {
-            addresses: Addresses::new(&spec.addresses),
-            preopens,
+            names: Arc::new(Names::new(&spec.resolv_conf, &spec.hosts, addresses.clone())),
+            trust: Arc::new(Trust::new(&spec.env, Arc::clone(&files))),
+            addresses,
+            files,
             engine,
             log: Arc::new(Mutex::new(Log::from_file(log))),
-            usage: Usage::new(spec.memory_limit),
+            usage: Usage::new(spec.memory_limit, Cpu::new(ticker, spec.cpu_quota, spec.cpu_shares)),
             state: watch::Sender::new(State::Running { started_at: started_at.clone(), pid: None }),
             started_at,
             stop: CancellationToken::new(),
@@ -100,7 +107,7 @@ impl Pod {
             _ => {
                 pod.main.spawn(async move {
                     let usage = Arc::clone(&running.usage);
-                    let command = metered(&usage, running.command(&program));
+                    let command = metered(&usage.cpu, running.command(&program));
                     let ended = running.kill.clone().run_until_cancelled(command).await;
                     running.finish(ended).await;
                 });
@@ -155,7 +162,7 @@ impl Pod {
             let allowed = addresses.allow(address, usage);
             Box::pin(async move { allowed })
         });
-        for (preopen, directory) in self.spec.preopens.iter().zip(&self.preopens) {
+        for (preopen, directory) in self.files.all() {
             let perms = if preopen.readonly { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
             let _alone = WORKING_DIRECTORY.lock();
             fchdir(directory.as_fd())
@@ -167,15 +174,16 @@ impl Pod {
         let data = Data {
             wasi: wasi.build_p1(),
             http: Default::default(),
-            outgoing: Outgoing::new(self.addresses.clone()),
+            outgoing: Outgoing::new(self.addresses.clone(), Arc::clone(&self.names), Arc::clone(&self.trust)),
             addresses: self.addresses.clone(),
+            names: Arc::clone(&self.names),
             charge: Charge::new(Arc::clone(&self.usage)),
         };
         let mut store = Store::new(&self.engine, data);
         store.limiter(|data| &mut data.charge);
         store.set_epoch_deadline(1);
-        // Others get their turn, and a kill is noticed.
-        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+        // Others get their turn, a kill is noticed, and a pod that has used up its quota is held.
+        store.epoch_deadline_callback(|context| Ok(UpdateDeadline::Yield(context.data().charge.usage().cpu.turn())));
         Ok(store)
     }
 
@@ -261,17 +269,4 @@ fn explain(error: &wasmtime::Error) -> String {
 
 fn root_cause(error: &wasmtime::Error) -> String {
     error.root_cause().to_string()
-}
-
-/// Counts the time a guest is on a processor.
-pub(crate) async fn metered<T>(usage: &Usage, work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
-    poll_fn(|context| {
-        let begun = Instant::now();
-        let polled = work.as_mut().poll(context);
-        let spent = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        usage.cpu.fetch_add(spent, Ordering::Relaxed);
-        polled
-    })
-    .await
 }

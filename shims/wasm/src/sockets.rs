@@ -35,6 +35,10 @@ impl Addresses {
         self.0.iter().copied().find(|own| own.is_ipv4() == other.is_ipv4())
     }
 
+    pub(crate) fn has_family(&self, v4: bool) -> bool {
+        self.0.iter().any(|own| own.is_ipv4() == v4)
+    }
+
     /// Where a bind goes; `None` is refused.
     pub(crate) fn local(&self, wanted: SocketAddr) -> Option<SocketAddr> {
         let ip = wanted.ip();

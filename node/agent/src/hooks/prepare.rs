@@ -15,6 +15,7 @@ use crate::spec::resources;
 pub(crate) struct Ready {
     pub(crate) network: PodNetwork,
     pub(crate) mounted: Mounted,
+    /// Empty for Wasm pods.
     pub(crate) cgroup: String,
 }
 
@@ -24,7 +25,9 @@ pub(crate) async fn prepare(shared: &Shared, pod: &Pod, wasm: bool) -> Result<Re
         let made = shared.volumes.setup(&shared.context(pod, &[])).await;
         made.map_err(|(volume, source)| HookError::Volume { volume, source })
     };
-    let (cgroup, network, mounted) = tokio::join!(make_cgroup(shared, pod), join_network(shared, pod, wasm), volumes);
+    // The processes that host Wasm pods have cgroups of their own.
+    let cgroup = async { if wasm { Ok(String::new()) } else { make_cgroup(shared, pod).await } };
+    let (cgroup, network, mounted) = tokio::join!(cgroup, join_network(shared, pod, wasm), volumes);
     let (cgroup, network, mounted) = (cgroup?, network?, mounted?);
     files::write(shared, pod, &network.addresses).await?;
     Ok(Ready { network, mounted, cgroup })

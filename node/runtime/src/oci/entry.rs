@@ -9,10 +9,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::watch;
 
-use super::cgroup;
 use super::connection::Connection;
 use super::directory::Directory;
 use crate::RuntimeError;
+use crate::cgroup;
 use crate::status::{ContainerState, ContainerStatus, Exit};
 
 /// How long a shim may take to end its container.

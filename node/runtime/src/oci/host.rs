@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 
-use super::cgroup::Hierarchies;
+use crate::cgroup::Hierarchies;
 
 /// All capabilities that the kernel has, by their number.
 pub const CAPABILITIES: [&str; 41] = [

@@ -3,7 +3,6 @@
 //! What is known of a container lies in its directory below the root (see [`mizzen_shim_protocol::files`]); this module's
 //! own memory is a copy of it, kept current by one watching connection per running container.
 
-mod cgroup;
 mod connection;
 mod directory;
 mod entry;
@@ -25,9 +24,10 @@ use mizzen_shim_protocol::{Call, ContainerFile, PROTOCOL_VERSION, Reply, StartRe
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
-pub use cgroup::Hierarchies;
+pub use crate::cgroup::Hierarchies;
 pub use host::CAPABILITIES;
 
+use crate::executable::keep_copy;
 use crate::spec::{ContainerSpec, Image};
 use crate::status::{ContainerState, ContainerStatus, Stats};
 use crate::stream::{ExecSpec, Session};
@@ -68,9 +68,9 @@ impl OciRuntime {
         let failed = |operation| move |source| RuntimeError::Io { operation, id: "(all)".into(), source };
         let containers = config.root.join("containers");
         fs::create_dir_all(&containers).map_err(failed("create the directory"))?;
-        let shim = launcher::keep_copy(&config.shim, &config.root).map_err(failed("copy the shim"))?;
+        let shim = keep_copy(&config.shim, &config.root.join("shim")).map_err(failed("copy the shim"))?;
         let runtime = Arc::new(Self {
-            shim,
+            shim: shim.path,
             containers,
             host: Host::read().map_err(failed("read the capacities"))?,
             entries: Mutex::default(),

@@ -47,10 +47,6 @@ impl Cache {
         Ok(Self { directory, executable, fingerprint, key, seen: Mutex::default(), compiling: Default::default() })
     }
 
-    pub(super) fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
-
     /// The compiled program of `digest`, which is compiled from `source` where it is not there or not genuine.
     ///
     /// # Errors

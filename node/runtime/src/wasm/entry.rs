@@ -14,8 +14,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::bounds::Needs;
 use super::hosts::{Host, is_gone};
-use super::state_of;
+use super::{state_of, views};
 use crate::status::{ContainerState, ContainerStatus, Exit};
 
 /// How long the news of an end may take.
@@ -32,6 +33,20 @@ pub(super) struct Record {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) host: String,
     pub(super) log_path: PathBuf,
+    #[serde(default)]
+    pub(super) needs: Needs,
+}
+
+/// Where the folders for mounts of single files are, below a container's directory.
+pub(super) const VIEWS: &str = "views";
+
+/// Takes a container's directory away, and what is mounted in it.
+pub(super) fn remove_directory(directory: &Path) -> io::Result<()> {
+    views::close(&directory.join(VIEWS))?;
+    match fs::remove_dir_all(directory) {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
+        _ => Ok(()),
+    }
 }
 
 impl Record {
@@ -193,10 +208,7 @@ impl Entry {
     pub(super) fn purge(&self) -> io::Result<()> {
         let mut purged = self.purged.lock();
         *purged = true;
-        match fs::remove_dir_all(&self.directory) {
-            Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
-            _ => Ok(()),
-        }
+        remove_directory(&self.directory)
     }
 }
 

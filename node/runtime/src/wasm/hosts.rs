@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -16,22 +16,55 @@ use sha2::{Digest, Sha256};
 use tokio::process::Command;
 use tokio::sync::OwnedMutexGuard;
 
+use super::bounds::{HostCgroup, Needs, Parent};
 use super::client::Client;
+use crate::cgroup;
+use crate::executable::Copy;
 use crate::spec::Sandbox;
 
 /// How long a host may take to answer a question, or to come up.
 const ANSWER: Duration = Duration::from_secs(20);
+
+/// How long a host without pods may take to end.
+const END: Duration = Duration::from_secs(5);
 
 pub(super) struct Host {
     key: String,
     directory: PathBuf,
     /// Held while the host may come up or go down.
     turn: tokio::sync::Mutex<()>,
+    cgroup: Option<Mutex<HostCgroup>>,
 }
 
 impl Host {
     pub(super) fn key(&self) -> &str {
         &self.key
+    }
+
+    /// Counts a pod among those that the host is bounded by.
+    ///
+    /// # Errors
+    /// When the bounds cannot be set.
+    pub(super) fn add(&self, pod: &str, needs: Needs) -> io::Result<()> {
+        self.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.lock().add(pod, needs))
+    }
+
+    /// Takes the cgroup away once the host has ended, unless it gets pods meanwhile. `client` is a connection to it.
+    async fn leave(self: Arc<Self>, client: Option<Client>, stay: Duration) {
+        let Some(cgroup) = &self.cgroup else { return };
+        let client = match client {
+            Some(client) => Some(client),
+            None => self.connect().await.ok(),
+        };
+        if let Some(mut client) = client {
+            // A host's connections end with it.
+            let _ = tokio::time::timeout(stay + END, client.reply()).await;
+        }
+        let _turn = self.turn.lock().await;
+        let Some(directories) = cgroup.lock().close() else { return };
+        if let Err(err) = cgroup::remove(&directories).await {
+            tracing::warn!(host = self.key, %err, "its cgroup stays");
+        }
     }
 
     pub(super) async fn connect(&self) -> io::Result<Client> {
@@ -52,15 +85,24 @@ impl Host {
 
 pub(super) struct Hosts {
     root: PathBuf,
-    executable: PathBuf,
-    fingerprint: String,
+    executable: Copy,
+    parent: Option<Parent>,
+    /// How long a host without pods stays.
+    stay: Duration,
     known: Mutex<HashMap<String, Arc<Host>>>,
     gates: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Hosts {
-    pub(super) fn new(root: PathBuf, executable: PathBuf, fingerprint: &str) -> Self {
-        Self { root, executable, fingerprint: fingerprint.to_owned(), known: Mutex::default(), gates: Mutex::default() }
+    pub(super) fn new(root: PathBuf, executable: Copy, parent: Option<Parent>, stay: Duration) -> Self {
+        Self { root, executable, parent, stay, known: Mutex::default(), gates: Mutex::default() }
+    }
+
+    /// Sees to the cgroups of hosts that an earlier agent left without a pod.
+    pub(super) fn tidy(&self) {
+        for key in self.parent.iter().flat_map(Parent::hosts) {
+            tokio::spawn(self.get(&key).leave(None, self.stay));
+        }
     }
 
     /// The one who starts or removes this container.
@@ -73,10 +115,11 @@ impl Hosts {
         gate.lock_owned().await
     }
 
-    /// A host runs programs compiled for its own engine, so that an upgrade comes with new hosts.
+    /// A host runs programs compiled for its own engine and does what its own version can, so that an upgrade comes with
+    /// new hosts.
     pub(super) fn of(&self, sandbox: &Sandbox) -> Arc<Host> {
         let network = sandbox.network_namespace.as_deref().unwrap_or(Path::new("")).to_string_lossy();
-        let name = format!("{}\0{network}\0{}", sandbox.namespace, self.fingerprint);
+        let name = format!("{}\0{network}\0{}", sandbox.namespace, self.executable.digest);
         let key: String = Sha256::digest(name).iter().take(12).map(|byte| format!("{byte:02x}")).collect();
         self.get(&key)
     }
@@ -84,7 +127,12 @@ impl Hosts {
     pub(super) fn get(&self, key: &str) -> Arc<Host> {
         let mut known = self.known.lock();
         let host = known.entry(key.to_owned()).or_insert_with(|| {
-            Arc::new(Host { key: key.to_owned(), directory: self.root.join(key), turn: tokio::sync::Mutex::default() })
+            Arc::new(Host {
+                key: key.to_owned(),
+                directory: self.root.join(key),
+                turn: tokio::sync::Mutex::default(),
+                cgroup: self.parent.as_ref().map(|parent| Mutex::new(parent.of(key))),
+            })
         });
         Arc::clone(host)
     }
@@ -113,12 +161,39 @@ impl Hosts {
     }
 
     /// No error when the host, and the pod with it, is gone.
-    pub(super) async fn remove(&self, host: &Host, id: &str) -> io::Result<()> {
+    pub(super) async fn remove(&self, host: &Arc<Host>, id: &str) -> io::Result<()> {
         let _turn = host.turn.lock().await;
-        match host.ask(id, &Call::Remove, &[]).await {
-            Ok(_) => Ok(()),
-            Err(err) if is_gone(&err) => Ok(()),
-            Err(err) => Err(err),
+        let removing = async {
+            let mut client = host.connect().await?;
+            client.send(id, &Call::Remove, &[]).await?;
+            client.reply().await?;
+            Ok::<_, io::Error>(client)
+        };
+        let client = match tokio::time::timeout(ANSWER, removing).await.map_err(|_| io::ErrorKind::TimedOut)? {
+            Ok(client) => Some(client),
+            Err(err) if is_gone(&err) => None,
+            Err(err) => return Err(err),
+        };
+        self.forget(host, id, client);
+        Ok(())
+    }
+
+    /// To be called when a pod is not on the host any more; `client` is a connection to it.
+    pub(super) fn forget(&self, host: &Arc<Host>, id: &str, client: Option<Client>) {
+        let is_empty = host.cgroup.as_ref().is_some_and(|cgroup| cgroup.lock().remove(id));
+        if is_empty {
+            tokio::spawn(Arc::clone(host).leave(client, self.stay));
+        }
+    }
+
+    /// Ends every host, and the pods with it.
+    ///
+    /// # Errors
+    /// When one does not end.
+    pub(super) async fn end(&self) -> io::Result<()> {
+        match &self.parent {
+            Some(parent) => parent.remove().await,
+            None => Ok(()),
         }
     }
 
@@ -126,9 +201,14 @@ impl Hosts {
         DirBuilder::new().recursive(true).mode(0o700).create(&host.directory)?;
         let log_path = host.directory.join("host.log");
         let log = File::create(&log_path)?;
-        let mut command = Command::new(&self.executable);
-        command.arg("host").arg(&host.directory).env_clear().current_dir("/");
+        let entrances = host.cgroup.as_ref().map(|cgroup| cgroup.lock().make()).transpose()?.unwrap_or_default();
+        let mut command = Command::new(&self.executable.path);
+        command.arg("host").arg(&host.directory).arg(self.stay.as_millis().to_string()).env_clear().current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(log));
+        // SAFETY: nothing but system calls on descriptors that the closure owns happens between fork and exec.
+        unsafe {
+            command.pre_exec(move || entrances.iter().try_for_each(|mut cgroup| cgroup.write_all(b"0")));
+        }
         if let Some(network) = network {
             let namespace = File::open(network)?;
             command.arg("own-network");

@@ -4,31 +4,37 @@
 //! What an agent must know after a restart lies in a directory per container below the root; the rest is asked of the
 //! hosts.
 
+mod bounds;
 mod cache;
 mod client;
 mod entry;
 mod hosts;
+mod views;
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mizzen_shim_protocol::wasm::MAX_DESCRIPTORS;
-use mizzen_shim_protocol::{Call, Preopen, Reply, State, WasmStart};
+use mizzen_shim_protocol::{Call, CpuQuota, Reply, State, WasmStart};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::executable::keep_copy;
 use crate::spec::{ContainerSpec, Image};
 use crate::status::{ContainerState, ContainerStatus, Stats};
 use crate::stream::{ExecSpec, Session};
 use crate::{Runtime, RuntimeError};
+use bounds::{Needs, Parent};
 use cache::Cache;
-use entry::{Entry, Record};
+use entry::{Entry, Record, VIEWS};
 use hosts::Hosts;
+use views::Views;
 
 /// The label that says on which port a `wasi:http` component is served.
 pub const HTTP_PORT: &str = "mizzen.dev/http-port";
@@ -39,8 +45,13 @@ const DEFAULT_HTTP_PORT: u16 = 8080;
 pub struct WasmConfig {
     /// Where containers, sockets and compiled programs are kept; it must outlive the agent.
     pub root: PathBuf,
-    /// The `mizzen-wasm` executable.
+    /// The `mizzen-wasm` executable. A copy is kept in `root` and used, so that it can be replaced at any time.
     pub executable: PathBuf,
+    /// Below which cgroup, relative to each hierarchy's root, hosts get cgroups of their own; without one they stay in the
+    /// agent's.
+    pub cgroup: Option<String>,
+    /// How long a host stays when it has no pod any more.
+    pub stay: Duration,
 }
 
 /// [`Runtime`] for Wasm components and modules.
@@ -62,11 +73,15 @@ impl WasmRuntime {
         let containers = config.root.join("containers");
         let make = |path: &PathBuf| DirBuilder::new().recursive(true).mode(0o700).create(path);
         make(&containers).and_then(|()| make(&config.root.join("hosts"))).map_err(failed("create the directory"))?;
-        let cache = Cache::open(config.root.join("cache"), config.executable.clone()).map_err(failed("open the cache"))?;
-        let hosts = Hosts::new(config.root.join("hosts"), config.executable, cache.fingerprint());
+        let copies = config.root.join("executable");
+        let executable = keep_copy(&config.executable, &copies).map_err(failed("copy the host's executable"))?;
+        let cache = Cache::open(config.root.join("cache"), executable.path.clone()).map_err(failed("open the cache"))?;
+        let parent = config.cgroup.as_deref().map(Parent::open).transpose().map_err(failed("find the cgroups"))?;
+        let hosts = Hosts::new(config.root.join("hosts"), executable, parent, config.stay);
         let (entries, changes) = (Mutex::default(), Arc::new(watch::Sender::new(0)));
         let runtime = Arc::new(Self { containers, cache, hosts, entries, changes });
         runtime.adopt().map_err(failed("find the containers"))?;
+        runtime.hosts.tidy();
         Ok(runtime)
     }
 
@@ -77,12 +92,13 @@ impl WasmRuntime {
             match Record::read(&directory) {
                 Ok(Some(record)) => {
                     let host = self.hosts.get(&record.host);
+                    host.add(&id, record.needs).unwrap_or_else(|err| tracing::warn!(container = id, %err, "not bounded"));
                     let entry = Entry::new(id.clone(), directory, record, host, Arc::clone(&self.changes));
                     self.entries.lock().insert(id, Arc::clone(&entry));
                     entry.adopt();
                 }
                 // An agent was killed before it had anything started, or when all else was removed.
-                Ok(None) => fs::remove_dir_all(directory)?,
+                Ok(None) => entry::remove_directory(&directory)?,
                 Err(err) => tracing::warn!(container = id, %err, "its directory cannot be read; left alone"),
             }
         }
@@ -108,63 +124,79 @@ impl WasmRuntime {
             Some(port) => port.parse().map_err(|_| refused(format!("{HTTP_PORT}: {port:?} is no port")))?,
             None => DEFAULT_HTTP_PORT,
         };
-        let (mut preopens, mut directories) = (Vec::new(), Vec::new());
-        for mount in &spec.mounts {
-            let (source, target) = (mount.source.display(), mount.target.display());
-            let open = |err| refused(format!("cannot mount {source} on {target}: {err}"));
-            let directory = File::open(&mount.source).map_err(open)?;
-            if !directory.metadata().map_err(open)?.is_dir() {
-                tracing::debug!(container = spec.id, %source, "a single file cannot be given to a Wasm pod");
-                continue;
-            }
-            preopens.push(Preopen { target: mount.target.to_string_lossy().into_owned(), readonly: mount.readonly });
-            directories.push(directory);
-        }
-        if directories.len() + 2 > MAX_DESCRIPTORS {
-            return Err(refused(format!("{} volumes are more than a Wasm pod can have", directories.len())));
-        }
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let resources = &spec.resources;
+        let unsigned = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+        let quota = unsigned(resources.cpu_quota).zip(resources.cpu_period);
         let start = WasmStart {
             program: digest.clone(),
             args: std::iter::once(name).chain(spec.process.args.iter().cloned()).collect(),
             env: spec.process.env.clone(),
-            preopens,
-            memory_limit: spec.resources.memory_limit.and_then(|limit| u64::try_from(limit).ok()),
+            preopens: Vec::new(),
+            memory_limit: unsigned(resources.memory_limit),
+            cpu_quota: quota.map(|(quota, period)| CpuQuota { quota, period }),
+            cpu_shares: resources.cpu_shares,
             addresses: spec.sandbox.addresses.clone(),
             http_port,
+            resolv_conf: text(spec, views::RESOLV_CONF)?,
+            hosts: text(spec, views::HOSTS)?,
         };
-        Ok(Plan { start, directories, program: path.clone() })
+        Ok(Plan { start, program: path.clone() })
     }
 
     async fn start_new(&self, spec: &ContainerSpec) -> Result<Arc<Entry>, RuntimeError> {
         let id = &spec.id;
-        let plan = self.plan(spec)?;
-        let artifact = self.cache.get(&plan.start.program, &plan.program).await.map_err(|why| refused(id, why))?;
+        let Plan { mut start, program } = self.plan(spec)?;
+        let artifact = self.cache.get(&start.program, &program).await.map_err(|why| refused(id, why))?;
         let log = open_log(spec).map_err(|err| refused(id, format!("open the log: {err}")))?;
         let host = self.hosts.of(&spec.sandbox);
-        let record = Record { labels: spec.labels.clone(), host: host.key().to_owned(), log_path: spec.log_path.clone() };
         let directory = self.containers.join(id);
         let io = |source| RuntimeError::Io { operation: "start", id: id.clone(), source };
+        let program = artifact.metadata().map_err(io)?.len();
+        let needs = Needs { memory: start.memory_limit, program, shares: start.cpu_shares.unwrap_or(0) };
+        let (labels, log_path) = (spec.labels.clone(), spec.log_path.clone());
+        let record = Record { labels, host: host.key().to_owned(), log_path, needs };
         record.write(&directory).map_err(io)?;
-        let files: Vec<File> = [artifact, log].into_iter().chain(plan.directories).collect();
-        let call = Call::Start { spec: serde_json::to_value(&plan.start).map_err(|err| io(err.into()))? };
-        let started = match self.hosts.start(&host, spec.sandbox.network_namespace.as_deref(), id, &call, &files).await {
-            Ok(Reply::State { state }) => Ok(state),
-            Ok(Reply::Failed { message }) => Err(message),
-            Ok(other) => Err(format!("the host of Wasm pods answered {other:?}")),
-            Err(err) => Err(format!("the host of Wasm pods cannot be reached: {err}")),
+        let started = async {
+            let Views { preopens, directories } =
+                views::open(&spec.mounts, &directory.join(VIEWS)).map_err(|why| ("CreateContainerError", why))?;
+            if directories.len() + 2 > MAX_DESCRIPTORS {
+                let why = format!("{} volumes are more than a Wasm pod can have", directories.len());
+                return Err(("CreateContainerError", why));
+            }
+            start.preopens = preopens;
+            let files: Vec<File> = [artifact, log].into_iter().chain(directories).collect();
+            let failed = |message: String| ("StartError", message);
+            let call = Call::Start { spec: serde_json::to_value(&start).map_err(|err| failed(err.to_string()))? };
+            host.add(id, needs).map_err(|err| failed(format!("the host of Wasm pods cannot be bounded: {err}")))?;
+            match self.hosts.start(&host, spec.sandbox.network_namespace.as_deref(), id, &call, &files).await {
+                Ok(Reply::State { state }) => Ok(state),
+                Ok(Reply::Failed { message }) => Err(failed(message)),
+                Ok(other) => Err(failed(format!("the host of Wasm pods answered {other:?}"))),
+                Err(err) => Err(failed(format!("the host of Wasm pods cannot be reached: {err}"))),
+            }
         };
-        match started {
+        match started.await {
             Ok(state) => {
                 let entry = Entry::new(id.clone(), directory, record, host, Arc::clone(&self.changes));
                 entry.started(state);
                 Ok(entry)
             }
-            Err(message) => {
-                fs::remove_dir_all(&directory).map_err(io)?;
-                Err(RuntimeError::Start { id: id.clone(), reason: "StartError".into(), message })
+            Err((reason, message)) => {
+                self.hosts.forget(&host, id, None);
+                entry::remove_directory(&directory).map_err(io)?;
+                Err(RuntimeError::Start { id: id.clone(), reason: reason.into(), message })
             }
         }
+    }
+
+    /// Ends every host, and the pods with it, also those that nobody knows of any more.
+    ///
+    /// # Errors
+    /// When a process does not end.
+    pub async fn end_hosts(&self) -> Result<(), RuntimeError> {
+        let failed = |source| RuntimeError::Io { operation: "end the hosts of", id: "(all)".into(), source };
+        self.hosts.end().await.map_err(failed)
     }
 
     async fn ask(&self, entry: &Entry, call: Call, files: &[File]) -> Result<Reply, RuntimeError> {
@@ -207,8 +239,13 @@ impl WasmRuntime {
 
 struct Plan {
     start: WasmStart,
-    directories: Vec<File>,
     program: PathBuf,
+}
+
+/// The text of a file that stands at `target` for the pod; empty where there is none.
+fn text(spec: &ContainerSpec, target: &str) -> Result<String, RuntimeError> {
+    let Some(mount) = spec.mounts.iter().find(|mount| mount.target == Path::new(target)) else { return Ok(String::new()) };
+    fs::read_to_string(&mount.source).map_err(|err| refused(&spec.id, format!("read {}: {err}", mount.source.display())))
 }
 
 fn refused(id: &str, message: String) -> RuntimeError {

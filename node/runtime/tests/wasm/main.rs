@@ -4,7 +4,11 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod bounds;
 mod conformance;
+mod limits;
+mod mounts;
 mod network;
+mod outgoing;
 mod programs;
 mod support;

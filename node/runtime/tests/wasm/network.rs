@@ -1,4 +1,4 @@
-use mizzen_runtime::{ContainerState, Runtime};
+use mizzen_runtime::{ContainerState, Runtime, WasmRuntime};
 
 use crate::common::eventually;
 use crate::support::{Node, kill};
@@ -80,4 +80,39 @@ async fn a_spinning_pod_can_be_removed_and_does_not_stall_its_neighbours() {
     node.runtime.signal("spin-b", libc::SIGTERM).await.unwrap();
     assert_eq!(node.exit("spin-b").await.code, 143);
     assert!(node.get("10.99.0.2").await.contains("200 OK"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_in_flight_is_finished_before_a_serving_pod_ends() {
+    let node = Node::new();
+    node.runtime.start(&node.tryout("one", "10.99.0.1")).await.unwrap();
+    let asking = node.get_path("10.99.0.1", "/wait/2000");
+    let stopping = async {
+        eventually("the component has the request", || async {
+            node.entries("one").iter().any(|entry| entry.contains("waiting for 2000 ms")).then_some(())
+        })
+        .await;
+        node.runtime.signal("one", libc::SIGTERM).await.unwrap();
+        eventually("nobody new is let in", || async { node.ask("10.99.0.1", 8080, "").await.err() }).await;
+        assert!(matches!(node.runtime.status("one").await.unwrap().state, ContainerState::Running { .. }), "it still answers");
+    };
+    let (answer, ()) = tokio::join!(asking, stopping);
+    assert!(answer.contains("200 OK") && answer.contains("waited for 2000 ms"), "{answer}");
+    assert_eq!(node.exit("one").await.code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_id_that_two_agents_start_at_once_is_one_pod() {
+    let node = Node::new();
+    let other = WasmRuntime::new(node.config()).unwrap();
+    // Keeps the host: bringing one up is for one agent alone.
+    node.runtime.start(&node.http("first", "10.99.0.2")).await.unwrap();
+    for round in 0..5 {
+        let spec = node.http(&format!("pod-{round}"), "10.99.0.1");
+        let (one, two) = tokio::join!(node.runtime.start(&spec), other.start(&spec));
+        assert_eq!(one.unwrap().state, two.unwrap().state);
+        assert!(node.get("10.99.0.1").await.contains("200 OK"));
+        node.runtime.remove(&spec.id).await.unwrap();
+        other.remove(&spec.id).await.unwrap();
+    }
 }

@@ -1,4 +1,4 @@
-use mizzen_runtime::{ExecSpec, Mount, Runtime, RuntimeError};
+use mizzen_runtime::{ExecSpec, Runtime, RuntimeError};
 
 use crate::support::Node;
 
@@ -21,7 +21,7 @@ async fn volumes_can_be_read_and_written_only_where_they_are_writable() {
     std::fs::create_dir(&volume).unwrap();
     std::fs::write(volume.join("given"), "from outside\n").unwrap();
     std::os::unix::fs::chown(&volume, Some(65534), Some(65534)).unwrap();
-    let mount = |readonly| Mount { source: volume.clone(), target: "/data".into(), readonly, propagation: "private".into() };
+    let mount = |readonly| node.mount(&volume, "/data", readonly);
     for (id, readonly, args, code) in [
         ("read", true, &["cat", "/data/given"][..], 0),
         ("write", false, &["write", "/data/made", "by the pod"][..], 0),

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mizzen_runtime::{ContainerSpec, Exit, Image, Process, Resources, Sandbox, WasmConfig, WasmRuntime};
+use mizzen_runtime::{ContainerSpec, Exit, Image, Mount, Process, Resources, Sandbox, WasmConfig, WasmRuntime};
 use mizzen_tests::executables::{guest, path};
 use nix::sched::{CloneFlags, setns};
 
@@ -54,6 +54,13 @@ impl Node {
         config(self.dir.path())
     }
 
+    /// Hosts get cgroups of their own from now on; answers below which.
+    pub(crate) fn bounded(&mut self) -> String {
+        let parent = format!("/mizzen-test-{}", self.keeper.id());
+        self.runtime = WasmRuntime::new(WasmConfig { cgroup: Some(parent.clone()), ..self.config() }).unwrap();
+        parent
+    }
+
     pub(crate) fn restart(&mut self) {
         self.runtime = open(self.dir.path());
     }
@@ -90,6 +97,10 @@ impl Node {
 
     pub(crate) fn http(&self, id: &str, address: &str) -> ContainerSpec {
         self.spec(id, address, self.image(guest("hello_http")))
+    }
+
+    pub(crate) fn tryout(&self, id: &str, address: &str) -> ContainerSpec {
+        self.spec(id, address, self.image(guest("tryout_http")))
     }
 
     pub(crate) fn cli(&self, id: &str, args: &[&str]) -> ContainerSpec {
@@ -142,6 +153,33 @@ impl Node {
         answer.await.unwrap()
     }
 
+    /// Runs a server's work in the namespace, in a thread of its own, once `open` has opened its socket there.
+    pub(crate) fn serve<S: Send + 'static>(
+        &self,
+        open: impl FnOnce() -> std::io::Result<S> + Send + 'static,
+        work: impl FnOnce(S) + Send + 'static,
+    ) {
+        let namespace = File::open(self.namespace()).unwrap();
+        let (opened, is_open) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+            let socket = open().unwrap();
+            opened.send(()).unwrap();
+            work(socket);
+        });
+        is_open.recv().unwrap();
+    }
+
+    /// A file or folder as a mount.
+    pub(crate) fn mount(&self, source: &Path, target: &str, readonly: bool) -> Mount {
+        Mount { source: source.to_owned(), target: target.into(), readonly, propagation: "private".into() }
+    }
+
+    pub(crate) async fn get_path(&self, address: &str, path: &str) -> String {
+        let question = format!("GET {path} HTTP/1.1\r\nhost: pod\r\nconnection: close\r\n\r\n");
+        self.ask(address, 8080, question.leak()).await.unwrap()
+    }
+
     pub(crate) async fn get(&self, address: &str) -> String {
         self.ask(address, 8080, "GET /there HTTP/1.1\r\nhost: pod\r\nconnection: close\r\n\r\n").await.unwrap()
     }
@@ -165,7 +203,7 @@ fn open(dir: &Path) -> Arc<WasmRuntime> {
 }
 
 fn config(dir: &Path) -> WasmConfig {
-    WasmConfig { root: dir.join("state"), executable: path("mizzen-wasm") }
+    WasmConfig { root: dir.join("state"), executable: path("mizzen-wasm"), cgroup: None, stay: Duration::ZERO }
 }
 
 pub(crate) fn kill(pid: i32) {

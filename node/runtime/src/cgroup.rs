@@ -1,4 +1,4 @@
-//! The cgroup hierarchies of this machine, and taking a container's cgroup away.
+//! The cgroup hierarchies of this machine, and taking a cgroup away.
 
 use std::fs;
 use std::io;
@@ -70,7 +70,7 @@ impl Hierarchies {
 ///
 /// # Errors
 /// When a process does not die within seconds.
-pub(super) async fn remove(directories: &[CgroupDirectory]) -> io::Result<()> {
+pub(crate) async fn remove(directories: &[CgroupDirectory]) -> io::Result<()> {
     for attempt in 1.. {
         let mut failure = None;
         for directory in directories {
@@ -89,7 +89,7 @@ pub(super) async fn remove(directories: &[CgroupDirectory]) -> io::Result<()> {
 }
 
 /// Sends `SIGKILL` to what is in these cgroups.
-pub(super) fn kill_all(directories: &[CgroupDirectory]) {
+pub(crate) fn kill_all(directories: &[CgroupDirectory]) {
     for directory in directories {
         kill_processes(&directory.path);
     }

@@ -1,0 +1,224 @@
+//! The cgroup of a host process: what its pods may take together. Each pod is bounded by the host itself; this bounds the
+//! host.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+
+use cgroups_rs::fs::cpu::CpuController;
+use cgroups_rs::fs::memory::MemController;
+use cgroups_rs::fs::pid::PidController;
+use cgroups_rs::fs::{Cgroup, MaxValue, hierarchies};
+use mizzen_shim_protocol::CgroupDirectory;
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::{self, Hierarchies};
+
+/// Threads of a host: those that run guests, those that wait for files, the clock.
+const THREADS: i64 = 1024;
+
+/// Bytes of the host itself: its code, and what it needs for whoever is there.
+const HOST: u64 = 128 << 20;
+
+/// Bytes that the host needs for a pod beside its memories: buffers, stacks, names, connections.
+const POD: u64 = 16 << 20;
+
+/// The least that the kernel takes.
+const SHARES: u64 = 2;
+
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
+/// What one pod adds to its host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Needs {
+    /// Bytes; without one the pod may take what the machine has.
+    pub(super) memory: Option<u64>,
+    /// Bytes of the compiled program.
+    pub(super) program: u64,
+    pub(super) shares: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bounds {
+    /// Bytes.
+    memory: u64,
+    shares: u64,
+}
+
+impl Bounds {
+    /// The sum of all pods' limits where all have one, otherwise all of the machine's memory (bytes).
+    fn of<'a>(pods: impl Iterator<Item = &'a Needs>, machine: u64) -> Self {
+        let mut sum = Self { memory: HOST, shares: 0 };
+        let mut unbounded = false;
+        for pod in pods {
+            // A program is read and then mapped, which is for a moment twice its size.
+            let room = POD.saturating_add(pod.program.saturating_mul(2));
+            sum.memory = sum.memory.saturating_add(pod.memory.unwrap_or(0)).saturating_add(room);
+            sum.shares = sum.shares.saturating_add(pod.shares);
+            unbounded |= pod.memory.is_none();
+        }
+        let memory = if unbounded { machine } else { sum.memory.min(machine) };
+        Self { memory, shares: sum.shares.max(SHARES) }
+    }
+}
+
+/// Where the cgroups of hosts are made.
+#[derive(Clone, Debug)]
+pub(super) struct Parent {
+    /// Relative to each hierarchy's root.
+    path: String,
+    hierarchies: Hierarchies,
+    /// Bytes of the machine's memory.
+    memory: u64,
+}
+
+impl Parent {
+    /// # Errors
+    /// When the machine has no cgroups.
+    pub(super) fn open(path: &str) -> io::Result<Self> {
+        let memory = nix::sys::sysinfo::sysinfo()?.ram_total();
+        Ok(Self { path: path.trim_matches('/').to_owned(), hierarchies: Hierarchies::discover()?, memory })
+    }
+
+    pub(super) fn of(&self, host: &str) -> HostCgroup {
+        let path = format!("{}/{host}", self.path);
+        HostCgroup { directories: self.directories(&path), path, memory: self.memory, bounds: None, pods: HashMap::new() }
+    }
+
+    fn directories(&self, path: &str) -> Vec<CgroupDirectory> {
+        let ours = |directory: &CgroupDirectory| {
+            // The unified hierarchy lists none.
+            directory.controllers.is_empty() || directory.controllers.iter().any(|name| CONTROLLERS.contains(&name.as_str()))
+        };
+        self.hierarchies.directories(path).into_iter().filter(ours).collect()
+    }
+
+    /// The hosts that have one.
+    pub(super) fn hosts(&self) -> BTreeSet<String> {
+        let entries =
+            self.directories(&self.path).into_iter().flat_map(|directory| fs::read_dir(directory.path).into_iter().flatten());
+        let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
+    /// Ends every process in them and takes them away.
+    ///
+    /// # Errors
+    /// When a process does not end.
+    pub(super) async fn remove(&self) -> io::Result<()> {
+        cgroup::remove(&self.directories(&self.path)).await
+    }
+}
+
+pub(super) struct HostCgroup {
+    path: String,
+    directories: Vec<CgroupDirectory>,
+    memory: u64,
+    /// As the kernel has them.
+    bounds: Option<Bounds>,
+    pods: HashMap<String, Needs>,
+}
+
+impl HostCgroup {
+    /// Makes room for a pod.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn add(&mut self, pod: &str, needs: Needs) -> io::Result<()> {
+        self.pods.insert(pod.to_owned(), needs);
+        let wanted = Bounds::of(self.pods.values(), self.memory);
+        // Before the first pod's host comes up there is nothing to bound; after a restart of the agent there may be.
+        let exists = || self.directories.iter().any(|directory| directory.path.exists());
+        match self.bounds {
+            Some(bounds) if bounds == wanted => Ok(()),
+            None if !exists() => Ok(()),
+            _ => self.apply(wanted),
+        }
+    }
+
+    /// Takes a pod's room away; answers whether it was the last.
+    pub(super) fn remove(&mut self, pod: &str) -> bool {
+        self.pods.remove(pod);
+        let wanted = Bounds::of(self.pods.values(), self.memory);
+        if !self.pods.is_empty() && self.bounds.is_some_and(|bounds| bounds != wanted) && self.fits(wanted) {
+            // A bound that stays too wide for a while does no harm.
+            if let Err(err) = self.apply(wanted) {
+                tracing::debug!(cgroup = self.path, %err, "its bounds stay as they are");
+            }
+        }
+        self.pods.is_empty()
+    }
+
+    /// Makes the cgroup, bounds it, and answers what a process writes `0` to for joining it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn make(&mut self) -> io::Result<Vec<File>> {
+        self.apply(Bounds::of(self.pods.values(), self.memory))?;
+        let open = |directory: &CgroupDirectory| {
+            let path = directory.path.join("cgroup.procs");
+            let named = |err: io::Error| io::Error::new(err.kind(), format!("{}: {err}", path.display()));
+            File::options().write(true).open(&path).map_err(named)
+        };
+        self.directories.iter().map(open).collect()
+    }
+
+    /// The directories to take away; none while there are pods.
+    pub(super) fn close(&mut self) -> Option<Vec<CgroupDirectory>> {
+        if !self.pods.is_empty() {
+            return None;
+        }
+        self.bounds = None;
+        Some(self.directories.clone())
+    }
+
+    /// Whether what is used now leaves some room below a bound: under one that is too tight the kernel kills.
+    fn fits(&self, wanted: Bounds) -> bool {
+        let cgroup = Cgroup::load(hierarchies::auto(), PathBuf::from(&self.path));
+        let used = cgroup.controller_of::<MemController>().map(|memory| memory.memory_stat().usage_in_bytes);
+        used.is_none_or(|used| used < wanted.memory / 4 * 3)
+    }
+
+    fn apply(&mut self, bounds: Bounds) -> io::Result<()> {
+        let failed = |operation| move |err: cgroups_rs::fs::error::Error| io::Error::other(format!("{operation}: {err}"));
+        let controllers = CONTROLLERS.iter().map(|name| (*name).to_owned()).collect();
+        let path = PathBuf::from(&self.path);
+        let cgroup = Cgroup::new_with_specified_controllers(hierarchies::auto(), path, Some(controllers))
+            .map_err(failed("make the cgroup"))?;
+        if let Some(cpu) = cgroup.controller_of::<CpuController>() {
+            cpu.set_shares(bounds.shares).map_err(failed("set the CPU shares"))?;
+        }
+        if let Some(pids) = cgroup.controller_of::<PidController>() {
+            pids.set_pid_max(MaxValue::Value(THREADS)).map_err(failed("set the process limit"))?;
+        }
+        if let Some(memory) = cgroup.controller_of::<MemController>() {
+            let limit = i64::try_from(bounds.memory).unwrap_or(i64::MAX);
+            memory.set_limit(limit).map_err(failed("set the memory limit"))?;
+        }
+        self.bounds = Some(bounds);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MACHINE: u64 = 8 << 30;
+
+    fn bounds(pods: &[Needs]) -> Bounds {
+        Bounds::of(pods.iter(), MACHINE)
+    }
+
+    #[test]
+    fn a_host_is_bounded_by_what_its_pods_may_take() {
+        let pod = |memory| Needs { memory, program: 1 << 20, shares: 100 };
+        let two = bounds(&[pod(Some(32 << 20)), pod(Some(64 << 20))]);
+        assert_eq!(two, Bounds { memory: HOST + 2 * POD + (96 << 20) + (4 << 20), shares: 200 });
+        assert_eq!(bounds(&[pod(None), pod(Some(64 << 20))]).memory, MACHINE);
+        assert_eq!(bounds(&[pod(Some(64 << 20)), pod(None)]).memory, MACHINE);
+        assert_eq!(bounds(&[pod(Some(u64::MAX))]).memory, MACHINE);
+        assert_eq!(bounds(&[]), Bounds { memory: HOST, shares: SHARES });
+    }
+}
