@@ -69,7 +69,7 @@ spec:
   containers: [{{name: main, image: {command}, args: [trap]}}]
 "
     ));
-    cluster.wait_for("condition=Ready", &["pod/good"]);
+    cluster.kubectl_wait("condition=Ready", &["pod/good"]);
     let logs = cluster.kubectl(&["logs", "good"]).ok();
     assert!(logs.contains("waiting for 1 ms"), "the postStart hook was run: {logs}");
     let unready = eventually("the probe's failure is told", || {
@@ -150,19 +150,19 @@ spec:
         ("hosts", "192.0.2.7\n"),
         ("resolver", "nameserver 192.0.2.53\nsearch corp.example\n"),
     ] {
-        cluster.wait_for("jsonpath={.status.phase}=Succeeded", &[&format!("pod/{name}")]);
+        cluster.kubectl_wait("jsonpath={.status.phase}=Succeeded", &[&format!("pod/{name}")]);
         assert_eq!(cluster.kubectl(&["logs", name]).ok(), said, "{name}");
     }
-    cluster.wait_for("jsonpath={.status.phase}=Succeeded", &["pod/last-words"]);
+    cluster.kubectl_wait("jsonpath={.status.phase}=Succeeded", &["pod/last-words"]);
     assert_eq!(container(&cluster, "last-words").unwrap()["state"]["terminated"]["message"], "good bye");
     eventually("what cannot be mounted is told by its name", || {
         events(&cluster, "device").contains("on /run/nothing: a Wasm pod can be given folders and files").then_some(())
     });
 
     // Its host process stands below the cluster's cgroup, and nothing of that is left when the cluster is down.
-    cluster.wait_for("condition=Ready", &["pod/loop"]);
+    cluster.kubectl_wait("condition=Ready", &["pod/loop"]);
     cluster.kubectl(&["run", "beside", "--image", &serving]).ok();
-    cluster.wait_for("condition=Ready", &["pod/beside"]);
+    cluster.kubectl_wait("condition=Ready", &["pod/beside"]);
     assert_eq!(http(cluster.pod_address("beside"), 8080).ok(), "/\n", "others answer beside a loop");
     let below = format!("mizzen-{}/wasm/", cluster.id());
     let hosts: Vec<String> = std::fs::read_dir("/proc")

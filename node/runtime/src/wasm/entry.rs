@@ -146,8 +146,15 @@ impl Entry {
 
     fn record_exit(&self, exit: &ExitRecord) {
         let purged = self.purged.lock();
-        if !*purged && let Err(err) = write_atomically(&self.directory.join(files::EXIT), exit) {
+        if *purged {
+            return;
+        }
+        if let Err(err) = write_atomically(&self.directory.join(files::EXIT), exit) {
             tracing::warn!(container = self.id, %err, "its end cannot be recorded");
+        }
+        // Logs may be wanted for long; a volume must not be kept for as long by a mount of one of its files.
+        if let Err(err) = views::close(&self.directory.join(VIEWS)) {
+            tracing::warn!(container = self.id, %err, "its mounts stay until it is removed");
         }
     }
 

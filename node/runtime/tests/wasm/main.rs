@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panic")]
 
+mod bounds;
 #[path = "../common/mod.rs"]
 mod common;
-mod bounds;
 mod conformance;
 mod limits;
 mod mounts;
