@@ -34,14 +34,17 @@ pub(super) struct Cache {
 }
 
 impl Cache {
+    /// `original` is what the `executable` is a copy of: a copy that was written a moment ago cannot be run while a child
+    /// that some other thread forked meanwhile still has it open for writing.
+    ///
     /// # Errors
     /// When the directory is not writable or the executable cannot be run.
-    pub(super) fn open(directory: PathBuf, executable: PathBuf) -> io::Result<Self> {
+    pub(super) fn open(directory: PathBuf, original: &Path, executable: PathBuf) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        let output = std::process::Command::new(&executable).arg("fingerprint").env_clear().output()?;
+        let output = std::process::Command::new(original).arg("fingerprint").env_clear().output()?;
         let fingerprint = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if !output.status.success() || fingerprint.is_empty() {
-            return Err(io::Error::other(format!("{} fingerprint: {}", executable.display(), output.status)));
+            return Err(io::Error::other(format!("{} fingerprint: {}", original.display(), output.status)));
         }
         let key = key(&directory.join("key"))?;
         Ok(Self { directory, executable, fingerprint, key, seen: Mutex::default(), compiling: Default::default() })

@@ -75,7 +75,8 @@ impl WasmRuntime {
         make(&containers).and_then(|()| make(&config.root.join("hosts"))).map_err(failed("create the directory"))?;
         let copies = config.root.join("executable");
         let executable = keep_copy(&config.executable, &copies).map_err(failed("copy the host's executable"))?;
-        let cache = Cache::open(config.root.join("cache"), executable.path.clone()).map_err(failed("open the cache"))?;
+        let cache = Cache::open(config.root.join("cache"), &config.executable, executable.path.clone())
+            .map_err(failed("open the cache"))?;
         let parent = config.cgroup.as_deref().map(Parent::open).transpose().map_err(failed("find the cgroups"))?;
         let hosts = Hosts::new(config.root.join("hosts"), executable, parent, config.stay);
         let (entries, changes) = (Mutex::default(), Arc::new(watch::Sender::new(0)));
