@@ -5,6 +5,7 @@
 mod access;
 mod agent;
 mod container;
+mod crd;
 mod demo;
 mod objects;
 mod pods;

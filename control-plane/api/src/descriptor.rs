@@ -1,11 +1,13 @@
 //! A kind as data. Routes, discovery, OpenAPI, validation, patching and printing all derive from descriptors.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::forms::OtherForm;
 use crate::names::{GroupResource, GroupVersionKind, GroupVersionResource};
+use crate::schema::Problem;
 use crate::status::Cause;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,11 +57,11 @@ pub struct Subresource {
 /// One column of `kubectl get` (`meta/v1.TableColumnDefinition`).
 #[derive(Clone, Debug)]
 pub struct Column {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// OpenAPI type: `string`, `integer`, `number`, `boolean`, `date`.
-    pub kind: &'static str,
-    pub format: &'static str,
-    pub description: &'static str,
+    pub kind: Cow<'static, str>,
+    pub format: Cow<'static, str>,
+    pub description: Cow<'static, str>,
     /// 0 is shown always, 1 with `-o wide`.
     pub priority: i32,
 }
@@ -103,6 +105,22 @@ pub trait Strategy: Send + Sync + 'static {
     fn validate(&self, _object: &Value) -> Vec<Cause> {
         Vec::new()
     }
+
+    /// All that is wrong with a document that replaces `old`.
+    fn validate_replacement(&self, object: &Value, old: &Value) -> Vec<Cause> {
+        let mut causes = self.validate(object);
+        causes.extend(self.validate_update(object, old));
+        causes
+    }
+
+    /// What strict decoding has to say of a body, for kinds whose named schema does not say it all; with this, the kind's own
+    /// [`Strategy::default`] does all defaulting.
+    fn problems(&self, _object: &Value) -> Option<Vec<Problem>> {
+        None
+    }
+
+    /// Marks an object that is about to be deleted, at `now` (RFC 3339); a finalizer holds it.
+    fn prepare_delete(&self, _object: &mut Value, _now: &str) {}
 
     /// Every field whose change is refused.
     fn validate_update(&self, _object: &Value, _old: &Value) -> Vec<Cause> {
@@ -153,13 +171,18 @@ pub trait Strategy: Send + Sync + 'static {
         &[]
     }
 
+    /// Whether [`Strategy::selectable`] knows a path.
+    fn is_selectable(&self, path: &str) -> bool {
+        self.selectable_fields().contains(&path)
+    }
+
     /// Whether the pipeline adds the column `Name` first; events place it themselves.
     fn name_comes_first(&self) -> bool {
         true
     }
 
     /// Columns after `Name` (the pipeline adds `Name` first); `Age` is the kind's to place.
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         AGE_ONLY
     }
 
@@ -187,32 +210,56 @@ pub(crate) fn keep_all_but(changed: &[&str], object: &mut Value, old: &Value) {
 }
 
 impl Column {
+    const fn new(name: &'static str, kind: &'static str, description: &'static str, priority: i32) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            kind: Cow::Borrowed(kind),
+            format: Cow::Borrowed(""),
+            description: Cow::Borrowed(description),
+            priority,
+        }
+    }
+
     /// A text that is always shown.
-    pub(crate) const fn text(name: &'static str, description: &'static str) -> Self {
-        Self { name, kind: "string", format: "", description, priority: 0 }
+    pub const fn text(name: &'static str, description: &'static str) -> Self {
+        Self::new(name, "string", description, 0)
+    }
+
+    /// The name of an object, always shown.
+    pub const fn named(name: &'static str, description: &'static str) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            kind: Cow::Borrowed("string"),
+            format: Cow::Borrowed("name"),
+            description: Cow::Borrowed(description),
+            priority: 0,
+        }
     }
 
     /// A number that is always shown.
-    pub(crate) const fn number(name: &'static str, description: &'static str) -> Self {
-        Self { name, kind: "integer", format: "", description, priority: 0 }
+    pub const fn number(name: &'static str, description: &'static str) -> Self {
+        Self::new(name, "integer", description, 0)
+    }
+
+    /// A time that is always shown.
+    pub const fn date(name: &'static str, description: &'static str) -> Self {
+        Self::new(name, "date", description, 0)
     }
 
     /// A text that `-o wide` shows.
-    pub(crate) const fn wide(name: &'static str, description: &'static str) -> Self {
-        Self { name, kind: "string", format: "", description, priority: 1 }
+    pub const fn wide(name: &'static str, description: &'static str) -> Self {
+        Self::new(name, "string", description, 1)
     }
 
     /// A yes or no that is always shown.
-    pub(crate) const fn flag(name: &'static str, description: &'static str) -> Self {
-        Self { name, kind: "boolean", format: "", description, priority: 0 }
+    pub const fn flag(name: &'static str, description: &'static str) -> Self {
+        Self::new(name, "boolean", description, 0)
     }
 
     /// The column that the pipeline adds, for kinds that fill it themselves.
-    pub(crate) const NAME: Self =
-        Self { format: "name", ..Self::text("Name", "Name of the object, unique within its namespace and kind.") };
+    pub(crate) const NAME: Self = Self::named("Name", "Name of the object, unique within its namespace and kind.");
 
-    pub(crate) const AGE: Self =
-        Self { name: "Age", kind: "string", format: "", description: "Time since the object was created.", priority: 0 };
+    pub const AGE: Self = Self::text("Age", "Time since the object was created.");
 }
 
 /// The columns of a kind that has nothing special to show.
@@ -221,9 +268,44 @@ pub const AGE_ONLY: &[Column] = &[Column::AGE];
 /// Where `/scale` finds its numbers (`autoscaling/v1.Scale`), as JSON pointers.
 #[derive(Clone, Debug)]
 pub struct ScalePaths {
-    pub spec_replicas: &'static str,
-    pub status_replicas: &'static str,
-    pub selector: &'static str,
+    pub spec_replicas: Cow<'static, str>,
+    pub status_replicas: Cow<'static, str>,
+    /// Empty when there is no selector.
+    pub selector: Cow<'static, str>,
+}
+
+/// The JSON pointer of a simple path such as `.spec.replicas`, empty for the empty path.
+pub fn pointer_of(path: &str) -> String {
+    path.replace('~', "~0").replace('/', "~1").replace('.', "/")
+}
+
+/// What a resource that a CustomResourceDefinition made has besides: its descriptor is one of several, one for each served
+/// version.
+#[derive(Clone, Debug)]
+pub struct Custom {
+    /// The definition's name.
+    pub definition: Arc<str>,
+    /// The version in which objects are written to the store; what is there may still be in another one.
+    pub stored_version: Arc<str>,
+    /// This descriptor's version is the one that clients should prefer.
+    pub is_preferred: bool,
+    pub conversion: Conversion,
+    /// Documents may look other than they are stored: pruned and defaulted by a schema that is newer than they are.
+    pub is_rewritten: bool,
+    /// What clients that use this version are warned of.
+    pub deprecation: Option<Arc<str>>,
+    /// The definition is being deleted: nothing new may be created.
+    pub is_terminating: bool,
+    pub list_kind: Arc<str>,
+}
+
+/// How a document of one version becomes one of another.
+#[derive(Clone, Debug)]
+pub enum Conversion {
+    /// Only `apiVersion` differs.
+    None,
+    /// A service converts (`CustomResourceConversion.webhook`).
+    Webhook(Arc<Value>),
 }
 
 /// Everything the generic pipeline needs to know of a resource.
@@ -250,10 +332,25 @@ pub struct ResourceDescriptor {
     pub other_forms: Vec<OtherForm>,
     /// The resource that holds the objects, where it is another one (the events of `events.k8s.io`).
     pub stored_as: Option<GroupVersionResource>,
+    /// Made by a CustomResourceDefinition.
+    pub custom: Option<Arc<Custom>>,
     pub strategy: Arc<dyn Strategy>,
 }
 
 impl ResourceDescriptor {
+    /// Whether the descriptor stands for its resource where each is looked at once, whatever its versions.
+    pub fn is_preferred(&self) -> bool {
+        self.custom.as_ref().is_none_or(|custom| custom.is_preferred)
+    }
+
+    /// The kind of lists.
+    pub fn list_kind(&self) -> Cow<'_, str> {
+        match &self.custom {
+            Some(custom) => Cow::Borrowed(&custom.list_kind),
+            None => Cow::Owned(format!("{}List", self.kind)),
+        }
+    }
+
     pub fn group_resource(&self) -> GroupResource {
         GroupResource::new(self.group.clone(), self.resource.clone())
     }

@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use parking_lot::RwLock;
+use arc_swap::ArcSwap;
 
 use crate::descriptor::ResourceDescriptor;
 use crate::schema::{self, SchemaSet};
 
 /// The served resources and their schemas. Clones share one registry, which may change while they hold it (a
-/// CustomResourceDefinition comes or goes); [`Registry::snapshot`] is one consistent view.
+/// CustomResourceDefinition comes or goes); [`Registry::snapshot`] is one consistent view. Looking takes no lock.
 #[derive(Clone)]
 pub struct Registry {
-    current: Arc<RwLock<Arc<Snapshot>>>,
+    current: Arc<ArcSwap<Snapshot>>,
 }
 
 /// The registry at one moment.
@@ -54,6 +54,15 @@ impl Snapshot {
         self.find(self.by_kind.get(kind), group, Some(version))
     }
 
+    /// The registry with other resources besides; what it has already wins.
+    pub fn with(&self, more: impl IntoIterator<Item = Arc<ResourceDescriptor>>, schemas: Arc<SchemaSet>) -> Self {
+        let mut descriptors = self.descriptors.clone();
+        let more =
+            more.into_iter().filter(|descriptor| self.by_group_resource(&descriptor.group, &descriptor.resource).is_none());
+        descriptors.extend(more);
+        Self::new(descriptors, schemas)
+    }
+
     /// In the order in which discovery names them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<ResourceDescriptor>> {
         self.descriptors.iter()
@@ -71,39 +80,39 @@ impl Registry {
             let descriptors = crate::kinds::builtin().into_iter().map(Arc::new).collect();
             Arc::new(Snapshot::new(descriptors, schema::builtin().clone()))
         });
-        Self { current: Arc::new(RwLock::new(BUILTIN.clone())) }
+        Self { current: Arc::new(ArcSwap::new(BUILTIN.clone())) }
     }
 
     /// One consistent view, which later changes do not touch.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.current.read().clone()
+        self.current.load_full()
     }
 
     /// Makes the registry serve something else from now on.
     pub fn replace(&self, snapshot: Snapshot) {
-        *self.current.write() = Arc::new(snapshot);
+        self.current.store(Arc::new(snapshot));
     }
 
     pub fn by_resource(&self, group: &str, version: &str, resource: &str) -> Option<Arc<ResourceDescriptor>> {
-        self.current.read().by_resource(group, version, resource).cloned()
+        self.current.load().by_resource(group, version, resource).cloned()
     }
 
     /// The resource whatever its version, as RBAC rules and owner references of controllers name it.
     pub fn by_group_resource(&self, group: &str, resource: &str) -> Option<Arc<ResourceDescriptor>> {
-        self.current.read().by_group_resource(group, resource).cloned()
+        self.current.load().by_group_resource(group, resource).cloned()
     }
 
     pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<Arc<ResourceDescriptor>> {
-        self.current.read().by_kind(group, version, kind).cloned()
+        self.current.load().by_kind(group, version, kind).cloned()
     }
 
     /// All resources at this moment, in the order in which discovery names them.
     pub fn iter(&self) -> std::vec::IntoIter<Arc<ResourceDescriptor>> {
-        self.current.read().descriptors.clone().into_iter()
+        self.current.load().descriptors.clone().into_iter()
     }
 
     pub fn schemas(&self) -> Arc<SchemaSet> {
-        self.current.read().schemas.clone()
+        self.current.load().schemas.clone()
     }
 }
 

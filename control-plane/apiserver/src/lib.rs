@@ -4,6 +4,7 @@ pub mod admission;
 pub mod auth;
 pub mod authenticate;
 pub mod connect;
+mod custom;
 mod discovery;
 mod errors;
 mod http;

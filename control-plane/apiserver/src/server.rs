@@ -20,6 +20,7 @@ use crate::admission::Chain;
 use crate::auth::{Authorizer, Clock, Identity};
 use crate::authenticate::{Authenticate, Peer};
 use crate::connect::Connect;
+use crate::custom::CustomKinds;
 use crate::discovery::Discovery;
 use crate::http::Handler;
 use crate::in_process::InProcess;
@@ -52,6 +53,8 @@ pub struct ApiServer {
 
 impl ApiServer {
     pub fn new(config: ServerConfig) -> Arc<Self> {
+        let shutdown = CancellationToken::new();
+        let custom = CustomKinds::start(config.store.clone(), config.registry.clone(), shutdown.clone());
         let pipeline = Arc::new(Pipeline {
             store: config.store,
             registry: config.registry.clone(),
@@ -59,6 +62,7 @@ impl ApiServer {
             clock: config.clock,
             admission: Chain::builtin(),
             virtuals: config.virtuals,
+            custom,
         });
         let handler = Handler {
             pipeline,
@@ -67,7 +71,7 @@ impl ApiServer {
             discovery: Discovery::new(config.registry.clone()),
             openapi: OpenApi::new(config.registry),
             metrics: Metrics::default(),
-            shutdown: CancellationToken::new(),
+            shutdown,
         };
         Arc::new(Self { handler: Arc::new(handler) })
     }

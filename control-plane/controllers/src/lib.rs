@@ -5,6 +5,7 @@
 mod caches;
 mod claim;
 mod context;
+mod definitions;
 mod deployment;
 mod expectations;
 mod garbage;
@@ -62,6 +63,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
         };
         replicaset::start(&context);
         deployment::start(&context);
+        definitions::start(&context);
         garbage::start(&context);
         namespace::start(&context);
         service_accounts::start(&context);

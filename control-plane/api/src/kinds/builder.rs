@@ -31,6 +31,7 @@ pub(super) fn resource(group: &str, kind: &str, plural: &str, scope: Scope, stra
         virtual_only: false,
         other_forms: Vec::new(),
         stored_as: None,
+        custom: None,
         strategy: Arc::new(strategy),
     }
 }
@@ -69,8 +70,11 @@ impl Describe for ResourceDescriptor {
 
     /// `/scale` as workloads have it.
     fn scale(mut self) -> Self {
-        self.scale =
-            Some(ScalePaths { spec_replicas: "/spec/replicas", status_replicas: "/status/replicas", selector: "/spec/selector" });
+        self.scale = Some(ScalePaths {
+            spec_replicas: "/spec/replicas".into(),
+            status_replicas: "/status/replicas".into(),
+            selector: "/spec/selector".into(),
+        });
         self.subresource("scale", Some(("autoscaling", "Scale")), STATUS)
     }
 

@@ -35,8 +35,7 @@ pub(super) fn cluster_role_binding() -> ResourceDescriptor {
     resource(GROUP, "ClusterRoleBinding", "clusterrolebindings", Scope::Cluster, Binding { scope: Scope::Cluster })
 }
 
-const ROLE_COLUMNS: &[Column] =
-    &[Column { name: "Created At", kind: "date", format: "", description: "When the role was created.", priority: 0 }];
+const ROLE_COLUMNS: &[Column] = &[Column::date("Created At", "When the role was created.")];
 
 const BINDING_COLUMNS: &[Column] = &[
     Column::text("Role", "The role that is given."),

@@ -19,6 +19,7 @@ use serde_json::Value;
 pub struct SchemaSet {
     definitions: HashMap<Arc<str>, Arc<Schema>>,
     kinds: HashMap<crate::GroupVersionKind, Arc<str>>,
+    published: HashMap<Arc<str>, Arc<Value>>,
 }
 
 impl SchemaSet {
@@ -39,6 +40,16 @@ impl SchemaSet {
 
     pub fn get(&self, name: &str) -> Option<&Arc<Schema>> {
         self.definitions.get(name)
+    }
+
+    /// Sets what OpenAPI says under a name, where that is more than a [`Schema`] can say (custom kinds).
+    pub fn publish(&mut self, name: impl Into<Arc<str>>, schema: Value) {
+        self.published.insert(name.into(), Arc::new(schema));
+    }
+
+    /// A schema of OpenAPI v3 that is published as it is; references in it begin with `#/components/schemas/`.
+    pub fn published(&self, name: &str) -> Option<&Arc<Value>> {
+        self.published.get(name)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Schema>)> {

@@ -145,7 +145,18 @@ impl Handler {
         if let (Ok(response), Some(warning)) = (&mut answered, deprecation(path)) {
             respond::warn(response, &[warning.to_owned()]);
         }
+        if let (Ok(response), Some(warning)) = (&mut answered, self.custom_deprecation(path)) {
+            respond::warn(response, &[warning]);
+        }
         answered
+    }
+
+    /// What is said of a version of a custom kind that clients should not use any more.
+    fn custom_deprecation(&self, path: &ResourcePath) -> Option<String> {
+        // Groups without a dot are built in.
+        let registry = path.group.contains('.').then(|| self.pipeline.registry.snapshot())?;
+        let descriptor = registry.by_resource(&path.group, &path.version, &path.resource)?;
+        Some(descriptor.custom.as_ref()?.deprecation.as_ref()?.to_string())
     }
 
     /// A cluster-scoped resource is in no namespace.

@@ -36,7 +36,7 @@ impl ListBody {
     pub(super) fn json(listed: Listed) -> Self {
         let head = format!(
             "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{},\"items\":[",
-            json!(format!("{}List", listed.target.descriptor.kind)),
+            json!(listed.target.descriptor.list_kind()),
             json!(listed.target.api_version()),
             metadata(&listed),
         );

@@ -6,12 +6,9 @@ use mizzen_api::schema::SchemaSet;
 use mizzen_api::{GroupVersionKind, ResourceDescriptor, Scope, Verb};
 use serde_json::{Map, Value, json};
 
-const PATCHES: &[&str] = &[
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-];
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const PATCHES: &[&str] =
+    &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", STRATEGIC];
 
 pub(super) fn add(paths: &mut Map<String, Value>, descriptor: &ResourceDescriptor, version: &Arc<str>, schemas: &SchemaSet) {
     let base = match &*descriptor.group {
@@ -43,6 +40,12 @@ pub(super) fn add(paths: &mut Map<String, Value>, descriptor: &ResourceDescripto
     if namespaced && many.contains_key("get") {
         let everywhere = json!({"get": operation(Verb::List, "list", &own, schema)});
         paths.insert(format!("{base}/{}", descriptor.resource), everywhere);
+    }
+    if descriptor.custom.is_some()
+        && let Some(types) = item.get_mut("patch").and_then(|patch| patch.pointer_mut("/requestBody/content")?.as_object_mut())
+    {
+        // A custom kind has no merge keys.
+        types.remove(STRATEGIC);
     }
     insert(paths, collection.clone(), many, namespaced, false);
     insert(paths, format!("{collection}/{{name}}"), item, namespaced, true);

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use mizzen_api::schema::{Field, ListKind, ObjectShape, Schema, SchemaSet, Shape};
 use serde_json::{Map, Value, json};
 
+const PREFIX: &str = "#/components/schemas/";
+
 /// The named schemas and all that they refer to.
 pub(super) fn reachable(set: &SchemaSet, roots: &[Arc<str>]) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
@@ -14,10 +16,31 @@ pub(super) fn reachable(set: &SchemaSet, roots: &[Arc<str>]) -> BTreeMap<String,
         if found.contains_key(&*name) {
             continue;
         }
+        if let Some(published) = set.published(&name) {
+            references(published, &mut waiting);
+            found.insert(name.to_string(), Value::clone(published));
+            continue;
+        }
         let Some(schema) = set.get(&name) else { continue };
         found.insert(name.to_string(), write(schema, &mut waiting));
     }
     found
+}
+
+/// The names that a published schema refers to.
+fn references(schema: &Value, names: &mut Vec<Arc<str>>) {
+    match schema {
+        Value::Object(object) => {
+            for (key, value) in object {
+                match value.as_str().filter(|_| key == "$ref").and_then(|reference| reference.strip_prefix(PREFIX)) {
+                    Some(name) => names.push(name.into()),
+                    None => references(value, names),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, names)),
+        _ => {}
+    }
 }
 
 fn write(schema: &Schema, refs: &mut Vec<Arc<str>>) -> Value {

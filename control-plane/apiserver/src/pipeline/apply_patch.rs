@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mizzen_api::schema::SchemaSet;
+use mizzen_api::schema::{Problem, SchemaSet};
 use mizzen_api::{Reason, Status};
 use mizzen_apply::managed;
 use mizzen_client::WriteOptions;
@@ -30,6 +30,14 @@ impl Pipeline {
         metadata::fit_to_target(&mut applied, target)?;
         if applied.pointer("/metadata/managedFields").and_then(Value::as_array).is_some_and(|fields| !fields.is_empty()) {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
+        }
+        if target.descriptor.custom.is_some() {
+            check_declared(target, &applied)?;
+        }
+        if let (Validation::Strict, Some(duplicate)) = (validation, &parsed.duplicate_line) {
+            return Err(Status::bad_request(format!(
+                "error decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {duplicate}"
+            )));
         }
         let warnings = self.check_body(target, target.schema(), &applied, parsed.duplicates, validation)?;
         let stored = self.stored_target(target)?;
@@ -104,6 +112,32 @@ fn context<'a>(
         reset: reset(target),
         now,
     }
+}
+
+/// Fields that a custom kind does not declare can have no owner: such a configuration is not applied.
+fn check_declared(target: &Target, applied: &Value) -> Result<(), Status> {
+    let unknown: Vec<String> = target
+        .descriptor
+        .strategy
+        .problems(applied)
+        .into_iter()
+        .flatten()
+        .filter_map(|problem| match problem {
+            Problem::Unknown(path) => Some(format!(".{path}: field not declared in schema")),
+            _ => None,
+        })
+        .collect();
+    let why = match unknown.as_slice() {
+        [] => return Ok(()),
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    let name = match target.namespace.as_str() {
+        "" => target.name.clone(),
+        namespace => format!("{namespace}/{}", target.name),
+    };
+    let kind = format!("{}, Kind={}", target.api_version(), target.descriptor.kind);
+    Err(Status::new(Reason::InternalError, format!("failed to create typed patch object ({name}; {kind}): {why}")))
 }
 
 /// The fields that a write through the target never changes, and so never owns.

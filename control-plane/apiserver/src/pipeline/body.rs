@@ -29,12 +29,15 @@ pub(crate) struct Parsed {
     pub(crate) value: Value,
     /// Paths of fields that appear more than once; the last one counts.
     pub(crate) duplicates: Vec<String>,
+    /// The first of them in a YAML body, as Go's decoder tells it: `line 3: key "a" already set in map`.
+    pub(crate) duplicate_line: Option<String>,
 }
 
 /// # Errors
 /// `BadRequest` when the body is not one document, or is nested more than 128 levels deep.
 pub(crate) fn parse(body: Body) -> Result<Parsed, Status> {
     let mut duplicates = Vec::new();
+    let mut duplicate_line = None;
     let value = match body {
         Body::None => Value::Null,
         Body::Value(value) => value,
@@ -48,12 +51,16 @@ pub(crate) fn parse(body: Body) -> Result<Parsed, Status> {
                 duplicates.clear();
             }
             let reader = serde_yaml_ng::Deserializer::from_slice(&bytes);
-            Node { path: &mut String::new(), duplicates: &mut duplicates }
+            let value = Node { path: &mut String::new(), duplicates: &mut duplicates }
                 .deserialize(reader)
-                .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?
+                .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
+            if !duplicates.is_empty() {
+                duplicate_line = super::duplicate_keys::first(&bytes);
+            }
+            value
         }
     };
-    Ok(Parsed { value, duplicates })
+    Ok(Parsed { value, duplicates, duplicate_line })
 }
 
 fn json(bytes: &[u8], duplicates: &mut Vec<String>) -> Result<Value, serde_json::Error> {

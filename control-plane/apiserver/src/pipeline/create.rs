@@ -53,6 +53,10 @@ impl Pipeline {
         ownership: Ownership,
     ) -> Result<Written, Status> {
         let descriptor = &target.descriptor;
+        if descriptor.custom.as_ref().is_some_and(|custom| custom.is_terminating) {
+            let why = "create not allowed while custom resource definition is terminating";
+            return Err(Status::new(Reason::MethodNotAllowed, why));
+        }
         let now = (self.clock)();
         self.apply_defaults(target, &mut object);
         metadata::drop_empty(&mut object)?;
@@ -90,8 +94,12 @@ impl Pipeline {
             }
             return Ok(Written { code: 201, object: Arc::new(unstored(&object)?), warnings, deleted: false });
         }
+        let object = self.custom.stored(descriptor, object).await?;
         match self.put(&key, 0, object).await? {
-            Some(object) => Ok(Written { code: 201, object, warnings, deleted: false }),
+            Some(object) => {
+                let object = self.custom.shown_one(descriptor, object).await?;
+                Ok(Written { code: 201, object, warnings, deleted: false })
+            }
             None => Err(exists()),
         }
     }

@@ -53,7 +53,10 @@ impl Pipeline {
                 Step::Mark(new) => self.put(&target.key(), current.revision(), new).await?.map(|object| written(object, false)),
             };
             match done {
-                Some(done) => return Ok(done),
+                Some(mut done) => {
+                    done.object = self.custom.shown_one(&target.descriptor, done.object).await?;
+                    return Ok(done);
+                }
                 None if options.resource_version.is_some() => {
                     return Err(errors::modified(&target.group_resource(), &target.name));
                 }
@@ -87,6 +90,9 @@ fn check_preconditions(current: &Object, options: &DeleteOptions) -> Result<(), 
 
 fn step(target: &Target, old: &Value, options: &DeleteOptions, now: jiff::Timestamp) -> Step {
     let mut new = old.clone();
+    if metadata::text(old, "deletionTimestamp").is_empty() {
+        target.descriptor.strategy.prepare_delete(&mut new, &metadata::seconds(now));
+    }
     let finalizers_changed = set_propagation(&mut new, options.propagation.or_else(|| default_propagation(target, old)));
     let held = is_held(target, &new);
     let deleting_since = metadata::text(old, "deletionTimestamp").parse::<jiff::Timestamp>().ok();

@@ -23,7 +23,7 @@ impl Pipeline {
         self.authorize_target(user, "get", &target)?;
         target.require(Verb::Get)?;
         self.reach(revision).await?;
-        let object = self.current(&target)?;
+        let object = self.custom.shown_one(&target.descriptor, self.current(&target)?).await?;
         match subresource {
             "scale" => super::scale::of(&target, &object),
             _ => target.shown(object),

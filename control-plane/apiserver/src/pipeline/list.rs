@@ -24,6 +24,9 @@ pub(crate) struct Listed {
     pub(crate) remaining: Option<u64>,
 }
 
+/// A key of the store and what is there.
+type Found = (Arc<str>, Arc<Object>);
+
 /// At least so many keys are read at a time when a selector leaves items out.
 const SCAN: usize = 500;
 
@@ -75,6 +78,7 @@ impl Pipeline {
             let found = self.store.range(&prefix, &range).map_err(|error| start_error(error, options))?;
             let last = found.items.last().map(|(key, _)| key.clone());
             items.extend(found.items.into_iter().map(|(_, object)| object));
+            let items = self.custom.shown(&target.descriptor, items).await?;
             let more = found.remaining > 0;
             let continue_token = last.filter(|_| more).map(|key| token(found.revision, &prefix, &key));
             let remaining = more.then_some(found.remaining as u64);
@@ -93,7 +97,7 @@ impl Pipeline {
             let found = self.store.range(&scanned, &range).map_err(|error| start_error(error, options))?;
             range.revision = Some(found.revision);
             let last = found.items.last().map(|(key, _)| key.clone());
-            let mut rest = found.items.into_iter();
+            let mut rest = self.shown_pairs(&target, found.items).await?.into_iter();
             for (key, object) in rest.by_ref() {
                 if !selection.matches(&target.descriptor, &object) {
                     continue;
@@ -110,6 +114,14 @@ impl Pipeline {
                 _ => return Ok(Listed { target, items, revision: found.revision, continue_token: None, remaining: None }),
             }
         }
+    }
+
+    async fn shown_pairs(&self, target: &Target, items: Vec<Found>) -> Result<Vec<Found>, Status> {
+        if target.descriptor.custom.is_none() {
+            return Ok(items);
+        }
+        let (keys, objects): (Vec<_>, Vec<_>) = items.into_iter().unzip();
+        Ok(keys.into_iter().zip(self.custom.shown(&target.descriptor, objects).await?).collect())
     }
 
     /// Where a list begins, and at which revision (API concepts, "Semantics for get and list").

@@ -7,6 +7,7 @@ mod continue_token;
 mod create;
 mod delete;
 mod delete_collection;
+mod duplicate_keys;
 mod forms;
 mod get;
 mod list;
@@ -33,6 +34,7 @@ pub(crate) use watch::WatchItem;
 
 use crate::admission::Chain;
 use crate::auth::{Action, Authorizer, Clock, Decision, Identity};
+use crate::custom::CustomKinds;
 use crate::errors;
 use crate::virtuals::Virtuals;
 
@@ -44,6 +46,7 @@ pub(crate) struct Pipeline {
     pub(crate) clock: Clock,
     pub(crate) admission: Chain,
     pub(crate) virtuals: Virtuals,
+    pub(crate) custom: Arc<CustomKinds>,
 }
 
 /// The answer to a request that writes.
@@ -74,7 +77,8 @@ impl Pipeline {
         resource: &GroupVersionResource,
         (namespace, name, subresource): (&str, &str, &str),
     ) -> Result<Target, Status> {
-        Target::resolve(&self.registry, resource, namespace, name, subresource).or_else(|status| {
+        let resolve = || Target::resolve(&self.registry, resource, namespace, name, subresource);
+        resolve().or_else(|status| if self.custom.catch_up() { resolve() } else { Err(status) }).or_else(|status| {
             let (group, resource) = (&*resource.group, &*resource.resource);
             self.authorize(user, &Action::Resource { verb, group, resource, subresource, namespace, name })?;
             Err(status)

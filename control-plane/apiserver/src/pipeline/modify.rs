@@ -12,6 +12,7 @@ use super::write::{decoded, unstored};
 use super::{Pipeline, Written};
 use crate::admission::{Attributes, Operation};
 use crate::auth::Identity;
+use crate::custom::CustomKinds;
 use crate::errors;
 
 /// How often a change that names no revision is tried again on a newer object before the client is told.
@@ -23,6 +24,13 @@ pub(super) struct Change {
     pub(super) warnings: Vec<String>,
     /// The change has recorded field owners itself (server-side apply).
     pub(super) owned: bool,
+}
+
+/// The present object, as it is in the store and as the client's version shows it.
+#[derive(Clone, Copy)]
+struct Versions<'a> {
+    stored: &'a Arc<Object>,
+    shown: &'a Arc<Object>,
 }
 
 impl From<Value> for Change {
@@ -44,7 +52,8 @@ impl Pipeline {
         let conflict = || errors::modified(&target.group_resource(), &target.name);
         for _ in 0..ATTEMPTS {
             let current = self.current(target)?;
-            let old = decoded(&current)?;
+            let shown = self.custom.shown_one(&target.descriptor, current.clone()).await?;
+            let old = decoded(&shown)?;
             let Change { document, warnings, owned } = change(&old)?;
             let asked = metadata::text(&document, "resourceVersion");
             let pinned = !asked.is_empty() && asked != "0";
@@ -52,7 +61,8 @@ impl Pipeline {
                 // A patch starts from the present document, so only a client can have named another revision.
                 return Err(conflict());
             }
-            let stored = self.store_changed(user, target, options, &current, &old, document, owned).await?;
+            let versions = Versions { stored: &current, shown: &shown };
+            let stored = self.store_changed(user, target, options, versions, &old, document, owned).await?;
             // If somebody else wrote first, what is there now decides.
             if let Some(mut written) = stored {
                 written.warnings = warnings;
@@ -68,7 +78,7 @@ impl Pipeline {
         user: &Arc<Identity>,
         target: &Target,
         options: &WriteOptions,
-        current: &Arc<Object>,
+        current: Versions<'_>,
         old: &Value,
         mut new: Value,
         owned: bool,
@@ -110,19 +120,23 @@ impl Pipeline {
         self.validate_document(target, &new, Some(old))?;
         self.admission.validate(&attributes, Some(&new)).await?;
 
-        if same(&new, old) {
-            return Ok(Some(Written { code: 200, object: current.clone(), warnings: Vec::new(), deleted: false }));
+        let Versions { stored: current, shown } = current;
+        if same(&new, old) && !CustomKinds::is_stale(&target.descriptor, current) {
+            return Ok(Some(Written { code: 200, object: shown.clone(), warnings: Vec::new(), deleted: false }));
         }
         if options.dry_run {
             set_revision(&mut new, &current.head().resource_version);
             return Ok(Some(Written { code: 200, object: Arc::new(unstored(&new)?), warnings: Vec::new(), deleted: false }));
         }
         if super::delete::is_finished(target, &new) {
-            let removed = self.remove(&target.key(), current).await?;
-            return Ok(removed.map(|object| Written { code: 200, object, warnings: Vec::new(), deleted: true }));
+            let Some(removed) = self.remove(&target.key(), current).await? else { return Ok(None) };
+            let object = self.custom.shown_one(&target.descriptor, removed).await?;
+            return Ok(Some(Written { code: 200, object, warnings: Vec::new(), deleted: true }));
         }
-        let stored = self.put(&target.key(), current.revision(), new).await?;
-        Ok(stored.map(|object| Written { code: 200, object, warnings: Vec::new(), deleted: false }))
+        let new = self.custom.stored(&target.descriptor, new).await?;
+        let Some(stored) = self.put(&target.key(), current.revision(), new).await? else { return Ok(None) };
+        let object = self.custom.shown_one(&target.descriptor, stored).await?;
+        Ok(Some(Written { code: 200, object, warnings: Vec::new(), deleted: false }))
     }
 }
 

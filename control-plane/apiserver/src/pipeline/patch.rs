@@ -17,6 +17,14 @@ use crate::errors;
 impl Pipeline {
     pub(super) async fn patch(&self, user: &Arc<Identity>, target: &Target, request: ApiRequest) -> Result<Written, Status> {
         let kind = request.patch.ok_or_else(unsupported)?;
+        if kind == PatchKind::Strategic && target.descriptor.custom.is_some() {
+            // A custom kind has no merge keys.
+            return Err(Status::new(
+                Reason::UnsupportedMediaType,
+                "the body of the request was in an unknown format - accepted media types include: \
+                 application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+            ));
+        }
         let validation = Validation::of(&request.write.field_validation);
         let parsed = super::body::parse(request.body)?;
         if kind == PatchKind::Apply {

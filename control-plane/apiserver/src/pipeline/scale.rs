@@ -38,14 +38,18 @@ fn view(target: &Target, object: &Value) -> Result<Value, Status> {
             metadata.insert(field.to_owned(), value);
         }
     }
-    let mut status = json!({"replicas": number(paths.status_replicas)});
-    let selector = object.pointer(paths.selector).map(selector_text).unwrap_or_default();
+    let mut status = json!({"replicas": number(&paths.status_replicas)});
+    let selector = Some(&*paths.selector)
+        .filter(|pointer| !pointer.is_empty())
+        .and_then(|pointer| object.pointer(pointer))
+        .map(selector_text)
+        .unwrap_or_default();
     if !selector.is_empty() {
         status["selector"] = Value::String(selector);
     }
     Ok(json!({
         "apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata,
-        "spec": {"replicas": number(paths.spec_replicas)}, "status": status,
+        "spec": {"replicas": number(&paths.spec_replicas)}, "status": status,
     }))
 }
 
@@ -134,7 +138,7 @@ impl Pipeline {
                     },
                 };
                 let mut document = old.clone();
-                set(&mut document, paths.spec_replicas, json!(replicas));
+                set(&mut document, &paths.spec_replicas, json!(replicas));
                 let asked = metadata::text(&scale, "resourceVersion");
                 if !asked.is_empty() && asked != metadata::text(old, "resourceVersion") {
                     return Err(errors::modified(&target.group_resource(), &target.name));
@@ -147,11 +151,15 @@ impl Pipeline {
     }
 }
 
-/// Sets the value at a pointer whose parent exists.
+/// Sets the value at a pointer of field names, making the objects on the way.
 fn set(document: &mut Value, pointer: &str, value: Value) {
-    if let Some((parent, field)) = pointer.rsplit_once('/')
-        && let Some(parent) = document.pointer_mut(parent).and_then(Value::as_object_mut)
-    {
-        parent.insert(field.to_owned(), value);
+    let mut place = document;
+    for name in pointer.split('/').skip(1) {
+        if place.is_null() {
+            *place = json!({});
+        }
+        let Some(object) = place.as_object_mut() else { return };
+        place = object.entry(name.replace("~1", "/").replace("~0", "~")).or_insert(Value::Null);
     }
+    *place = value;
 }

@@ -42,7 +42,7 @@ impl Pipeline {
         duplicates: Vec<String>,
         validation: Validation,
     ) -> Result<Vec<String>, Status> {
-        let (warnings, fatal) = self.problems(schema_name, value, duplicates, validation);
+        let (warnings, fatal) = self.problems(target, schema_name, value, duplicates, validation);
         let refuse = |what: &str| {
             let (kind, version) = (&target.descriptor.kind, &target.version);
             Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {what}"))
@@ -65,7 +65,7 @@ impl Pipeline {
         patch: &Value,
         validation: Validation,
     ) -> Result<Vec<String>, Status> {
-        let (warnings, fatal) = self.problems(target.schema(), value, duplicates, validation);
+        let (warnings, fatal) = self.problems(target, target.schema(), value, duplicates, validation);
         let refuse = |what: &str| {
             let message = format!("Invalid value: {:?}: {what}", patch.to_string());
             let mut status = Status::new(Reason::Invalid, format!(" \"\" is invalid: patch: {message}"));
@@ -83,6 +83,7 @@ impl Pipeline {
 
     fn problems(
         &self,
+        target: &Target,
         schema_name: &str,
         value: &Value,
         duplicates: Vec<String>,
@@ -91,7 +92,8 @@ impl Pipeline {
         let schemas = self.registry.schemas();
         let mut warnings = Vec::new();
         let mut fatal = None;
-        for problem in schema::check(&schemas, schema_name, value) {
+        let own = if *target.descriptor.schema == *schema_name { target.descriptor.strategy.problems(value) } else { None };
+        for problem in own.unwrap_or_else(|| schema::check(&schemas, schema_name, value)) {
             if problem.is_fatal() {
                 fatal.get_or_insert(problem.to_string());
             } else if validation != Validation::Ignore {
@@ -106,7 +108,9 @@ impl Pipeline {
 
     /// Fills in the schema's constant defaults and then the kind's own.
     pub(super) fn apply_defaults(&self, target: &Target, value: &mut Value) {
-        schema::apply_defaults(&self.registry.schemas(), &target.descriptor.schema, value);
+        if target.descriptor.custom.is_none() {
+            schema::apply_defaults(&self.registry.schemas(), &target.descriptor.schema, value);
+        }
         target.descriptor.strategy.default(value);
     }
 
@@ -119,10 +123,7 @@ impl Pipeline {
         match (target.subresource.as_str(), old) {
             // Binding changes what an update may not.
             (_, None) | ("binding", _) => causes.extend(strategy.validate(object)),
-            ("" | "scale", Some(old)) => {
-                causes.extend(strategy.validate(object));
-                causes.extend(strategy.validate_update(object, old));
-            }
+            ("" | "scale", Some(old)) => causes.extend(strategy.validate_replacement(object, old)),
             (subresource, Some(old)) => causes.extend(strategy.validate_subresource_update(subresource, object, old)),
         }
         if causes.is_empty() {

@@ -27,7 +27,7 @@ impl Selection {
         for requirement in fields.requirements() {
             match requirement.path.as_str() {
                 "metadata.name" | "metadata.namespace" => {}
-                path if descriptor.strategy.selectable_fields().contains(&path) => needs_document = true,
+                path if descriptor.strategy.is_selectable(path) => needs_document = true,
                 path => return Err(Status::bad_request(format!("field label not supported: {path}"))),
             }
         }

@@ -16,6 +16,7 @@ use super::Pipeline;
 use super::select::Selection;
 use super::target::Target;
 use crate::auth::{Action, Identity};
+use crate::custom::CustomKinds;
 use crate::errors;
 
 /// So many of the objects that are there at the start come in one batch.
@@ -31,6 +32,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
 /// An open watch of the pipeline; [`Watching::stream`] yields batches of events.
 pub(crate) struct Watching {
     pub(crate) target: Target,
+    /// For a custom kind, what shows its objects.
+    custom: Option<Arc<CustomKinds>>,
     selection: Selection,
     initial: VecDeque<WatchEvent>,
     changes: Box<dyn Watch>,
@@ -65,7 +68,8 @@ impl Pipeline {
         let changes = self.store.watch(&prefix, after).map_err(errors::store)?;
         let lasts = options.timeout_seconds.filter(|seconds| *seconds > 0).map_or(DEFAULT_TIMEOUT, Duration::from_secs);
         let ends = Instant::now() + lasts.min(Duration::from_secs(24 * 3600));
-        Ok(Watching { target, selection, initial, changes, bookmarks: options.allow_bookmarks, ends })
+        let custom = target.descriptor.custom.is_some().then(|| self.custom.clone());
+        Ok(Watching { target, custom, selection, initial, changes, bookmarks: options.allow_bookmarks, ends })
     }
 
     /// The events that come first, and the revision after which changes follow (API concepts, "Semantics for watch").
@@ -97,12 +101,10 @@ impl Pipeline {
             self.store.barrier().await.map_err(errors::store)?;
         }
         let found = self.store.range(prefix, &RangeOptions::default()).map_err(errors::store)?;
-        let mut events: VecDeque<WatchEvent> = found
-            .items
-            .into_iter()
-            .filter(|(key, object)| within(prefix, key) && selection.matches(&target.descriptor, object))
-            .map(|(_, object)| WatchEvent::Added(object))
-            .collect();
+        let present = found.items.into_iter().filter(|(key, _)| within(prefix, key)).map(|(_, object)| object).collect();
+        let present = self.custom.shown(&target.descriptor, present).await?;
+        let mut events: VecDeque<WatchEvent> =
+            present.into_iter().filter(|object| selection.matches(&target.descriptor, object)).map(WatchEvent::Added).collect();
         if options.send_initial_events == Some(true) && options.allow_bookmarks {
             events.push_back(WatchEvent::Bookmark { revision: found.revision, initial_events_end: true });
         }
@@ -143,6 +145,14 @@ fn within(prefix: &str, key: &str) -> bool {
     prefix.ends_with('/') || prefix == key
 }
 
+/// Returns when a custom kind has gone; never for a built-in one.
+async fn ended(life: Option<&CancellationToken>) {
+    match life {
+        Some(life) => life.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Watching {
     /// Batches of events until the watch times out, the store ends it or `shutdown` is cancelled.
     pub(crate) fn stream(self, shutdown: CancellationToken) -> impl Stream<Item = WatchItem> + Send + 'static {
@@ -150,7 +160,11 @@ impl Watching {
         // Both live as long as the watch: a thousand watchers that each set a clock for every event would meet at the timer.
         let alarm = Box::pin(tokio::time::sleep_until(self.ends.min(next_bookmark)));
         let shutdown = Box::pin(shutdown.cancelled_owned());
-        futures::stream::unfold(Some((self, alarm, shutdown)), move |state| async move {
+        // A watch on a custom kind ends with the kind.
+        let life = self.custom.as_ref().map(|custom| custom.life(&self.target.descriptor));
+        futures::stream::unfold(Some((self, alarm, shutdown)), move |state| {
+            let life = life.clone();
+            async move {
             let (mut watching, mut alarm, mut shutdown) = state?;
             if !watching.initial.is_empty() {
                 let batch = watching.initial.drain(..watching.initial.len().min(BATCH)).collect();
@@ -176,6 +190,13 @@ impl Watching {
                     }
                     changes = watching.changes.next() => match changes {
                         Ok(changes) => {
+                            let changes = match &watching.custom {
+                                None => changes,
+                                Some(custom) => match custom.shown_events(&watching.target.descriptor, changes).await {
+                                    Ok(changes) => changes,
+                                    Err(status) => return Some((Err(status), None)),
+                                },
+                            };
                             let batch = watching.translate(&changes);
                             if !batch.is_empty() {
                                 return Some((watching.shown(batch), Some((watching, alarm, shutdown))));
@@ -184,7 +205,10 @@ impl Watching {
                         Err(StoreError::Unavailable { .. }) => return None,
                         Err(error) => return Some((Err(errors::store(error)), None)),
                     },
+                    // After the changes: the last of them say how the objects went.
+                    () = ended(life.as_ref()) => return None,
                 }
+            }
             }
         })
     }

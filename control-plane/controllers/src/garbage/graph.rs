@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mizzen_api::{GroupVersionResource, Object, ObjectRef, OwnerReference, Registry, ResourceDescriptor, Verb};
 use mizzen_client::Client;
 use mizzen_reconcile::{Queue, WatchCache, WatchSpec};
+use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
 pub(super) const ORPHAN: &str = "orphan";
@@ -54,64 +55,86 @@ pub(super) struct Monitor {
     pub(super) resource: GroupVersionResource,
     pub(super) cache: Arc<WatchCache<Item>>,
     pub(super) queue: Queue,
+    /// Ends the cache and the workers: the resource is not served any more.
+    pub(super) cancel: CancellationToken,
 }
 
+/// The resources come and go with custom kinds.
 pub(super) struct Graph {
-    pub(super) monitors: Vec<Arc<Monitor>>,
+    monitors: RwLock<Arc<Vec<Arc<Monitor>>>>,
     pub(super) registry: Registry,
+    client: Arc<dyn Client>,
+    cancel: CancellationToken,
 }
 
 /// Events are many, own nothing, and expire by themselves.
 fn is_monitored(descriptor: &ResourceDescriptor) -> bool {
     let verbs = [Verb::List, Verb::Watch, Verb::Delete];
-    !descriptor.virtual_only && verbs.iter().all(|verb| descriptor.verbs.contains(verb)) && &*descriptor.resource != "events"
+    descriptor.is_preferred()
+        && !descriptor.virtual_only
+        && verbs.iter().all(|verb| descriptor.verbs.contains(verb))
+        && &*descriptor.resource != "events"
 }
 
 impl Graph {
-    pub(super) fn start(registry: &Registry, client: &Arc<dyn Client>, cancel: &CancellationToken) -> Self {
-        let monitor = |descriptor: Arc<ResourceDescriptor>| {
-            let resource = descriptor.gvr();
-            let cache = WatchCache::projected(WatchSpec::all(resource.clone()), Item::of)
-                .index(BY_UID, |item: &Item| vec![item.uid.clone()])
-                .index(BY_OWNER, |item: &Item| item.owners.iter().map(|owner| owner.uid.clone()).collect())
-                .start(client.clone(), cancel.clone());
-            Arc::new(Monitor { descriptor, resource, cache, queue: Queue::default() })
-        };
-        let monitors = registry.iter().filter(|descriptor| is_monitored(descriptor)).map(monitor).collect();
-        Self { monitors, registry: registry.clone() }
+    pub(super) fn new(registry: &Registry, client: &Arc<dyn Client>, cancel: &CancellationToken) -> Self {
+        Self { monitors: RwLock::default(), registry: registry.clone(), client: client.clone(), cancel: cancel.clone() }
     }
 
-    pub(super) async fn synced(&self) {
-        for monitor in &self.monitors {
-            monitor.cache.synced().await;
-        }
+    fn monitors(&self) -> Arc<Vec<Arc<Monitor>>> {
+        self.monitors.read().clone()
     }
 
-    /// Wakes every object that a change concerns: itself, its dependents when it goes, its owners that wait for it.
-    pub(super) fn observe(self: &Arc<Self>) {
-        for monitor in &self.monitors {
-            let (graph, queue) = (Arc::downgrade(self), monitor.queue.clone());
-            monitor.cache.on_change(move |change| {
-                let Some(graph) = graph.upgrade() else { return };
-                if let Some(new) = change.new
-                    && (!new.owners.is_empty() || (new.terminating && (new.foreground || new.orphans)))
-                {
-                    queue.add(new.key.clone());
-                }
-                if let Some(old) = change.old {
-                    let gone = change.new.is_none_or(|new| new.uid != old.uid);
-                    if gone {
-                        graph.dependents(&old.uid).into_iter().for_each(|(at, dependent)| at.queue.add(dependent.key.clone()));
-                    }
-                    let released = |owner: &&OwnerReference| gone || change.new.is_some_and(|new| !new.blocks(&owner.uid));
-                    old.owners.iter().filter(released).for_each(|owner| graph.wake(&owner.uid));
-                }
-            });
+    /// Brings the monitors in line with what is served. Answers the new ones.
+    pub(super) fn follow_registry(&self) -> Vec<Arc<Monitor>> {
+        let served: Vec<_> = self.registry.iter().filter(|descriptor| is_monitored(descriptor)).collect();
+        let (kept, gone): (Vec<_>, Vec<_>) = self
+            .monitors()
+            .iter()
+            .cloned()
+            .partition(|monitor| served.iter().any(|descriptor| descriptor.gvr() == monitor.resource));
+        gone.iter().for_each(|monitor| monitor.cancel.cancel());
+        let is_new = |descriptor: &Arc<ResourceDescriptor>| !kept.iter().any(|monitor| monitor.resource == descriptor.gvr());
+        let added: Vec<_> = served.into_iter().filter(is_new).map(|descriptor| self.monitor(descriptor)).collect();
+        if !added.is_empty() || !gone.is_empty() {
+            *self.monitors.write() = Arc::new(kept.iter().chain(&added).cloned().collect());
         }
+        added
+    }
+
+    fn monitor(&self, descriptor: Arc<ResourceDescriptor>) -> Arc<Monitor> {
+        let (resource, cancel) = (descriptor.gvr(), self.cancel.child_token());
+        let cache = WatchCache::projected(WatchSpec::all(resource.clone()), Item::of)
+            .index(BY_UID, |item: &Item| vec![item.uid.clone()])
+            .index(BY_OWNER, |item: &Item| item.owners.iter().map(|owner| owner.uid.clone()).collect())
+            .start(self.client.clone(), cancel.clone());
+        Arc::new(Monitor { descriptor, resource, cache, queue: Queue::default(), cancel })
+    }
+
+    /// Wakes every object that a change of the monitor's resource concerns: itself, its dependents when it goes, its owners
+    /// that wait for it.
+    pub(super) fn observe(self: &Arc<Self>, monitor: &Monitor) {
+        let (graph, queue) = (Arc::downgrade(self), monitor.queue.clone());
+        monitor.cache.on_change(move |change| {
+            let Some(graph) = graph.upgrade() else { return };
+            if let Some(new) = change.new
+                && (!new.owners.is_empty() || (new.terminating && (new.foreground || new.orphans)))
+            {
+                queue.add(new.key.clone());
+            }
+            if let Some(old) = change.old {
+                let gone = change.new.is_none_or(|new| new.uid != old.uid);
+                if gone {
+                    graph.dependents(&old.uid).into_iter().for_each(|(at, dependent)| at.queue.add(dependent.key.clone()));
+                }
+                let released = |owner: &&OwnerReference| gone || change.new.is_some_and(|new| !new.blocks(&owner.uid));
+                old.owners.iter().filter(released).for_each(|owner| graph.wake(&owner.uid));
+            }
+        });
     }
 
     fn wake(&self, uid: &str) {
-        for monitor in &self.monitors {
+        for monitor in self.monitors().iter() {
             monitor
                 .cache
                 .by(BY_UID, uid)
@@ -122,7 +145,7 @@ impl Graph {
     }
 
     pub(super) fn find(&self, uid: &str) -> Option<Arc<Item>> {
-        self.monitors.iter().find_map(|monitor| monitor.cache.by(BY_UID, uid).into_iter().next())
+        self.monitors().iter().find_map(|monitor| monitor.cache.by(BY_UID, uid).into_iter().next())
     }
 
     pub(super) fn dependents(&self, uid: &str) -> Vec<(Arc<Monitor>, Arc<Item>)> {
@@ -130,10 +153,10 @@ impl Graph {
             let monitor = monitor.clone();
             monitor.cache.by(BY_OWNER, uid).into_iter().map(move |item| (monitor.clone(), item))
         };
-        self.monitors.iter().flat_map(of).collect()
+        self.monitors().iter().flat_map(of).collect()
     }
 
     pub(super) fn has_dependents(&self, uid: &str) -> bool {
-        self.monitors.iter().any(|monitor| !monitor.cache.by(BY_OWNER, uid).is_empty())
+        self.monitors().iter().any(|monitor| !monitor.cache.by(BY_OWNER, uid).is_empty())
     }
 }

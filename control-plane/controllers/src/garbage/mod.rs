@@ -5,41 +5,78 @@ mod effects;
 mod graph;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mizzen_api::ObjectRef;
+use mizzen_api::registry::Snapshot;
 use mizzen_client::Client;
 use mizzen_reconcile::{Action, Controller, Error, Reconciler};
+
+use tokio::task::JoinSet;
 
 use crate::context::Context;
 use decide::{OwnerState, Step};
 use graph::{Graph, Item, Monitor};
 
 const NAME: &str = "generic-garbage-collector";
+/// How soon a kind that comes or goes is noticed.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long the caches may take to fill before garbage is collected without those that have not.
+const SYNC: Duration = Duration::from_secs(60);
 
 pub(crate) fn start(context: &Context) {
     let client = context.client(NAME);
-    let graph = Arc::new(Graph::start(&context.registry, &client, &context.cancel));
+    let graph = Arc::new(Graph::new(&context.registry, &client, &context.cancel));
     let cancel = context.cancel.clone();
-    let task = {
-        let (graph, cancel) = (graph.clone(), cancel.clone());
-        async move {
+    context.spawn(async move {
+        let mut collectors = JoinSet::new();
+        let mut served = served_now(&graph);
+        let mut added = graph.follow_registry();
+        loop {
             // With half a graph, owners would seem absent and dependents unknown.
+            let synced = async {
+                for monitor in &added {
+                    tokio::select! {
+                        () = monitor.cache.synced() => {}
+                        () = monitor.cancel.cancelled() => {}
+                    }
+                }
+            };
             tokio::select! {
-                () = cancel.cancelled() => return,
-                () = graph.synced() => {}
+                () = cancel.cancelled() => break,
+                // A custom kind that goes at once never syncs.
+                _ = tokio::time::timeout(SYNC, synced) => {}
             }
-            graph.observe();
-            let mut controllers = tokio::task::JoinSet::new();
-            for monitor in &graph.monitors {
+            for monitor in added {
+                graph.observe(&monitor);
                 let collector = Collector { client: client.clone(), graph: graph.clone(), monitor: monitor.clone() };
                 let controller = Controller::new("garbage-collector", monitor.queue.clone(), Arc::new(collector));
-                controllers.spawn(controller.workers(2).run(cancel.clone()));
+                collectors.spawn(controller.workers(2).run(monitor.cancel.clone()));
             }
-            while controllers.join_next().await.is_some() {}
+            loop {
+                tokio::select! {
+                    () = cancel.cancelled() => break,
+                    () = tokio::time::sleep(LOOK_AGAIN) => {}
+                }
+                let now = served_now(&graph);
+                if !Arc::ptr_eq(&served, &now) {
+                    served = now;
+                    break;
+                }
+            }
+            if cancel.is_cancelled() {
+                break;
+            }
+            added = graph.follow_registry();
         }
-    };
-    context.spawn(task);
+        while collectors.join_next().await.is_some() {}
+    });
+}
+
+/// What is served at this moment.
+fn served_now(graph: &Graph) -> Arc<Snapshot> {
+    graph.registry.snapshot()
 }
 
 /// Collects the objects of one resource.

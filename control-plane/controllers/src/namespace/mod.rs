@@ -92,16 +92,20 @@ impl Namespaces {
         let resource = descriptor.gvr();
         let failed = |verb: &str, status| Error::api(format!("{verb} {} in {namespace}", descriptor.group_resource()), status);
         let list = || async {
-            let listed = self.client.list(&resource, namespace, &ListOptions::default()).await;
-            listed.map_err(|status| failed("list", status))
+            match self.client.list(&resource, namespace, &ListOptions::default()).await {
+                Ok(listed) => Ok(listed.items),
+                // A custom kind that went meanwhile took its objects along.
+                Err(status) if status.is(Reason::NotFound) => Ok(Vec::new()),
+                Err(status) => Err(failed("list", status)),
+            }
         };
-        if list().await?.items.is_empty() {
+        if list().await?.is_empty() {
             return Ok(());
         }
         let mut request = ApiRequest::new(Verb::DeleteCollection, &resource, namespace, "");
         request.delete.propagation = Some(Propagation::Background);
         self.client.write(request).await.map_err(|status| failed("delete", status))?;
-        let left = list().await?.items;
+        let left = list().await?;
         remaining.add(descriptor, &left);
         Ok(())
     }
@@ -118,6 +122,7 @@ impl Namespaces {
 
 fn holds_content(descriptor: &ResourceDescriptor) -> bool {
     descriptor.scope == Scope::Namespaced
+        && descriptor.is_preferred()
         && !descriptor.virtual_only
         && [Verb::List, Verb::DeleteCollection].iter().all(|verb| descriptor.verbs.contains(verb))
 }

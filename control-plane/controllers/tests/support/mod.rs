@@ -115,7 +115,7 @@ impl World {
                 if lag.is_zero() { client } else { Arc::new(Late { client, lag }) }
             }),
             clock: self.clock.clone(),
-            registry: Registry::builtin(),
+            registry: Registry::clone(self.server.registry()),
             root_ca_pem: "the root".to_owned(),
             cancel: self.controllers.lock().clone(),
         });

@@ -17,7 +17,7 @@ pub(super) fn descriptor() -> ResourceDescriptor {
 }
 
 const COLUMNS: &[Column] = &[
-    Column { format: "name", ..Column::text("Attacher", "The driver that attaches.") },
+    Column::named("Attacher", "The driver that attaches."),
     Column::text("PV", "The volume."),
     Column::text("Node", "The node."),
     Column::flag("Attached", "Whether the volume is attached."),

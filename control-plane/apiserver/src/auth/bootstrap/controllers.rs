@@ -63,6 +63,14 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
+            "custom-resource-definition-controller",
+            vec![
+                rule("get list watch patch update", "apiextensions.k8s.io", "customresourcedefinitions"),
+                rule("patch update", "apiextensions.k8s.io", "customresourcedefinitions/status"),
+                rule("list delete deletecollection", "*", "*"),
+            ],
+        ),
+        (
             "pod-garbage-collector",
             vec![
                 rule("delete get list watch", "core", "pods"),

@@ -1,0 +1,97 @@
+//! CustomResourceDefinitions: their names are accepted, they are established, and when they go their objects go first.
+
+mod finalize;
+mod naming;
+mod status;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mizzen_api::{GroupVersionResource, Object, ObjectRef, Reason};
+use mizzen_client::{ApiRequest, Client, ListOptions};
+use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, WatchCache, WatchSpec};
+use serde_json::Value;
+
+use crate::context::Context;
+
+const NAME: &str = "custom-resource-definition-controller";
+const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+fn resource() -> GroupVersionResource {
+    GroupVersionResource::new("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+}
+
+pub(crate) fn start(context: &Context) {
+    let client = context.client(NAME);
+    let queue = Queue::default();
+    let definitions = WatchCache::objects(WatchSpec::all(resource())).start(client.clone(), context.cancel.clone());
+    let (wake, all) = (queue.clone(), definitions.clone());
+    // A definition that changes or goes may free names that others of its group wait for.
+    definitions.on_change(move |change| {
+        wake.add(change.key.clone());
+        let group = change.key.name.split_once('.').map_or("", |(_, group)| group);
+        let waits = |key: &ObjectRef| key != change.key && key.name.split_once('.').is_some_and(|(_, other)| other == group);
+        all.keys().into_iter().filter(waits).for_each(|key| wake.add(key));
+    });
+    // One worker: names are given one after the other.
+    context.run(Controller::new("definitions", queue, Arc::new(Definitions { client, clock: context.clock.clone() })));
+}
+
+struct Definitions {
+    client: Arc<dyn Client>,
+    clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl Reconciler for Definitions {
+    async fn reconcile(&self, key: ObjectRef) -> Result<Action, Error> {
+        // Names given a moment ago count, so this looks at the API and not at a cache.
+        let all = self.client.list(&resource(), "", &ListOptions::default()).await;
+        let all = all.map_err(|status| Error::api("list customresourcedefinitions", status))?.items;
+        let Some(definition) = all.iter().find(|object| object.head().name == key.name) else { return Ok(Action::Done) };
+        let value = decoded(definition)?;
+        if definition.head().is_terminating() {
+            return match definition.head().finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+                true => self.finalize(definition, value).await,
+                false => Ok(Action::Done),
+            };
+        }
+        let others = all
+            .iter()
+            .filter(|object| object.head().name != key.name)
+            .map(|object| decoded(object))
+            .collect::<Result<Vec<_>, _>>()?;
+        let decided = naming::decide(&value, &others);
+        let mut named = value.clone();
+        status::set_names(&mut named, decided.names);
+        let now = self.clock.now();
+        status::set(&mut named, now, &decided.accepted);
+        if decided.is_established {
+            status::set(&mut named, now, &status::established());
+        } else if !status::is_true(&value, "Established") {
+            status::set(&mut named, now, &status::not_accepted());
+        }
+        if named != value {
+            self.update_status(&key.name, named).await?;
+        }
+        Ok(Action::Done)
+    }
+}
+
+impl Definitions {
+    async fn update_status(&self, name: &str, definition: Value) -> Result<Arc<Object>, Error> {
+        let request = ApiRequest::update(&resource(), "", name, definition).subresource("status");
+        let written = self.client.write(request).await;
+        Ok(written.map_err(|status| Error::api(format!("update the status of customresourcedefinition {name}"), status))?.object)
+    }
+}
+
+fn decoded(object: &Object) -> Result<Value, Error> {
+    let operation = || format!("decode customresourcedefinition {}", object.head().name);
+    object.value().map_err(|source| Error::Decode { operation: operation(), source })
+}
+
+/// Whether an error only says that the object changed or went meanwhile: then it is looked at again.
+fn is_passed(error: &Error) -> bool {
+    error.is(Reason::NotFound)
+}

@@ -1,0 +1,236 @@
+//! What is wrong with the rules of a definition: names that there are not, and costs that no budget would allow.
+
+use kube_cel::cel::common::ast::{Expr, IdedExpr, operators};
+
+use super::functions::{KEYS, OPTIONAL_SELECT, RANGE};
+use super::names::escape;
+use super::parse::Compiled;
+use super::rewrite::children;
+use crate::schema::{Structural, Type};
+
+/// What one rule may be expected to cost (`StaticEstimatedCostLimit` of Kubernetes).
+pub const MAX_RULE_COST: u64 = 10_000_000;
+/// What all rules of a definition may be expected to cost (`StaticEstimatedCRDCostLimit` of Kubernetes).
+pub const MAX_TOTAL_COST: u64 = 100_000_000;
+/// The largest document, in bytes: what a list without `maxItems` can hold at most.
+const MAX_DOCUMENT: u64 = 3 * 1024 * 1024;
+
+/// What a rule on a value of `schema` may cost at most, as far as its loops tell.
+///
+/// # Errors
+/// The first name in it that there is not.
+pub fn check_rules(schema: &Structural, program: &Compiled, is_resource: bool) -> Result<u64, String> {
+    // The old value may be optional, which has other fields.
+    let mut walk = Walk { variables: vec![("self", Known::Of(schema, is_resource)), ("oldSelf", Known::Unknown)], wrong: None };
+    let (_, cost) = walk.expression(&program.expression);
+    match walk.wrong {
+        Some(wrong) => Err(format!("compilation failed: ERROR: <input>: {wrong}")),
+        None => Ok(cost),
+    }
+}
+
+/// What is known of a value.
+#[derive(Clone, Copy)]
+enum Known<'a> {
+    /// Typed by a schema; the flag says whether it is a whole object with metadata.
+    Of(&'a Structural, bool),
+    /// A key of a map of this schema.
+    KeyOf(&'a Structural),
+    Unknown,
+}
+
+struct Walk<'a> {
+    variables: Vec<(&'a str, Known<'a>)>,
+    wrong: Option<String>,
+}
+
+impl<'a> Walk<'a> {
+    fn expression(&mut self, expression: &'a IdedExpr) -> (Known<'a>, u64) {
+        match &expression.expr {
+            Expr::Ident(name) => match self.variables.iter().rev().find(|(known, _)| known == name) {
+                Some((_, known)) => (*known, 1),
+                None => {
+                    self.wrong(format!("undeclared reference to '{name}' (in container '')"));
+                    (Known::Unknown, 1)
+                }
+            },
+            Expr::Select(select) => {
+                let (operand, cost) = self.expression(&select.operand);
+                (self.field(operand, &select.field), cost.saturating_add(1))
+            }
+            Expr::Call(call) => {
+                let mut cost = 1_u64;
+                // The package of a function is no variable: `sets.contains`.
+                let package = match call.target.as_deref().map(|target| &target.expr) {
+                    Some(Expr::Ident(name)) => !self.variables.iter().any(|(known, _)| known == name),
+                    _ => false,
+                };
+                let mut operands = Vec::new();
+                for operand in call.target.iter().map(AsRef::as_ref).filter(|_| !package).chain(&call.args) {
+                    let (known, spent) = self.expression(operand);
+                    cost = cost.saturating_add(spent);
+                    operands.push(known);
+                }
+                let known = match (call.func_name.as_str(), operands.as_slice()) {
+                    (RANGE, [range, ..]) => *range,
+                    (KEYS, [Known::Of(schema, _), ..]) => Known::KeyOf(schema),
+                    (operators::INDEX | operators::OPT_INDEX, [Known::Of(schema, _), ..]) => {
+                        let element = schema.items.as_deref().or(schema.additional.as_deref());
+                        element.map_or(Known::Unknown, |element| Known::Of(element, element.embedded))
+                    }
+                    (OPTIONAL_SELECT, [operand, ..]) => match call.args.get(1).map(|arg| &arg.expr) {
+                        Some(Expr::Literal(kube_cel::cel::common::ast::LiteralValue::String(name))) => {
+                            let name: &str = name.inner();
+                            match *operand {
+                                Known::Of(schema, whole) => child(schema, whole, name).unwrap_or(Known::Unknown),
+                                _ => Known::Unknown,
+                            }
+                        }
+                        _ => Known::Unknown,
+                    },
+                    _ => Known::Unknown,
+                };
+                (known, cost)
+            }
+            Expr::Comprehension(it) => {
+                let (range, range_cost) = self.expression(&it.iter_range);
+                let (init, init_cost) = self.expression(&it.accu_init);
+                let rounds = size(range);
+                let element = match range {
+                    Known::Of(schema, _) => match (&schema.items, &schema.additional) {
+                        (Some(items), _) => Known::Of(items, items.embedded),
+                        (None, Some(_)) => Known::KeyOf(schema),
+                        _ => Known::Unknown,
+                    },
+                    _ => Known::Unknown,
+                };
+                let depth = self.variables.len();
+                self.variables.push((&it.accu_var, init));
+                self.variables.push((&it.iter_var, element));
+                let (_, condition) = self.expression(&it.loop_cond);
+                let (_, step) = self.expression(&it.loop_step);
+                let (known, result) = self.expression(&it.result);
+                self.variables.truncate(depth);
+                let looped = rounds.saturating_mul(condition.saturating_add(step).min(u64::MAX / 4));
+                (known, range_cost.saturating_add(init_cost).saturating_add(looped).saturating_add(result))
+            }
+            _ => {
+                let cost =
+                    children(expression).into_iter().fold(0_u64, |cost, child| cost.saturating_add(self.expression(child).1));
+                (Known::Unknown, cost)
+            }
+        }
+    }
+
+    fn field(&mut self, operand: Known<'a>, name: &str) -> Known<'a> {
+        let Known::Of(schema, whole) = operand else { return Known::Unknown };
+        child(schema, whole, name).unwrap_or_else(|| {
+            self.wrong(format!("undefined field '{name}'"));
+            Known::Unknown
+        })
+    }
+
+    fn wrong(&mut self, what: String) {
+        self.wrong.get_or_insert(what);
+    }
+}
+
+/// What a field is; `None` when the schema says that there is none.
+fn child<'a>(schema: &'a Structural, whole: bool, name: &str) -> Option<Known<'a>> {
+    if whole && matches!(name, "metadata" | "apiVersion" | "kind") {
+        return Some(Known::Unknown);
+    }
+    if let Some(values) = &schema.additional {
+        return Some(Known::Of(values, values.embedded));
+    }
+    let property = schema.properties.iter().find(|(property, _)| escape(property) == name);
+    match property {
+        Some((_, property)) => Some(Known::Of(property, property.embedded)),
+        None if schema.kind != Type::Object || schema.preserve_unknown => Some(Known::Unknown),
+        None => None,
+    }
+}
+
+/// How many rounds a loop over the value can take.
+fn size(range: Known<'_>) -> u64 {
+    match range {
+        Known::Of(schema, _) => match schema.kind {
+            Type::Array => {
+                let smallest = schema.items.as_deref().map_or(1, smallest);
+                schema.limits.max_items.unwrap_or(MAX_DOCUMENT / (smallest + 1))
+            }
+            Type::Object => schema
+                .limits
+                .max_properties
+                .unwrap_or_else(|| MAX_DOCUMENT / (schema.additional.as_deref().map_or(1, smallest) + 4)),
+            _ => 1,
+        },
+        Known::KeyOf(schema) => size(Known::Of(schema, false)),
+        Known::Unknown => 1,
+    }
+}
+
+/// The bytes that a value takes at least.
+fn smallest(schema: &Structural) -> u64 {
+    match schema.kind {
+        Type::Boolean => 4,
+        Type::String => 2 + schema.limits.min_length.unwrap_or(0),
+        Type::Array => 2,
+        Type::Object => {
+            let required = schema
+                .limits
+                .required
+                .iter()
+                .filter_map(|name| Some(name.len() as u64 + 4 + schema.properties.get(name).map(smallest)?));
+            2 + required.sum::<u64>()
+        }
+        Type::Any | Type::Integer | Type::Number => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cel::compile;
+
+    fn check(rule: &str) -> Result<u64, String> {
+        let schema = Structural::parse(&json!({"type": "object", "properties": {
+            "a": {"type": "integer"}, "b-c": {"type": "string"},
+            "list": {"type": "array", "maxItems": 10, "items": {"type": "object", "properties": {"x": {"type": "integer"}}}},
+            "long": {"type": "array", "items": {"type": "integer"}},
+            "map": {"type": "object", "additionalProperties": {"type": "string"}},
+        }}));
+        check_rules(&schema, &compile(rule)?, true)
+    }
+
+    #[test]
+    fn names_that_there_are_not_are_found() {
+        for rule in ["self.missing == 1", "self.list.all(e, e.y > 1)", "nothing == 1", "has(self.missing)"] {
+            assert!(check(rule).is_err(), "{rule}");
+        }
+        assert!(compile("self.a >").is_err());
+        assert!(compile("").is_err());
+        assert!(compile(&"(".repeat(10_000)).is_err());
+        assert!(compile(&vec!["1"; 5_000].join("+")).is_err());
+        for rule in [
+            "self.a == 1 && self.b__dash__c == 'x'",
+            "self.list.all(e, e.x > self.a)",
+            "self.map.all(k, self.map[k] == 'x')",
+            "self.map.all(k, v, v == 'x')",
+            "self.metadata.name == 'x'",
+            "sets.contains([1], [2]) && math.greatest(1, 2) == 2",
+            "self.?missing.orValue(1) == 1",
+            "oldSelf.a == self.a",
+        ] {
+            assert!(check(rule).is_ok(), "{rule}: {:?}", check(rule));
+        }
+    }
+
+    #[test]
+    fn nested_loops_over_unbounded_lists_cost_too_much() {
+        assert!(check("self.list.all(a, self.list.all(b, a.x != b.x))").expect("compiles") < MAX_RULE_COST);
+        assert!(check("self.long.all(a, self.long.all(b, a != b))").expect("compiles") > MAX_RULE_COST);
+    }
+}

@@ -1,0 +1,58 @@
+//! Field names as expressions write them ("Validation rules", table of escapes).
+
+use std::borrow::Cow;
+
+const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
+/// The name of a field in expressions.
+pub(super) fn escape(name: &str) -> Cow<'_, str> {
+    if RESERVED.contains(&name) {
+        return Cow::Owned(format!("__{name}__"));
+    }
+    if !name.contains("__") && !name.contains(['.', '-', '/']) {
+        return Cow::Borrowed(name);
+    }
+    let escaped = name.replace("__", "__underscores__");
+    Cow::Owned(escaped.replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_as_kubernetes_escapes_them() {
+        for (name, escaped) in [
+            ("replicas", "replicas"),
+            ("namespace", "__namespace__"),
+            ("a-b", "a__dash__b"),
+            ("a.b/c", "a__dot__b__slash__c"),
+            ("a__b", "a__underscores__b"),
+            ("a_b", "a_b"),
+        ] {
+            assert_eq!(escape(name), escaped);
+        }
+    }
+}

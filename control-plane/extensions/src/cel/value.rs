@@ -1,0 +1,79 @@
+//! Documents as values of expressions, typed by their schema.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kube_cel::cel::objects::{Key, Map};
+use kube_cel::cel::{Context, Value as Cel};
+use serde_json::Value;
+
+use super::build::call;
+use super::names::escape;
+use crate::schema::{Structural, Type};
+
+/// Of an object's metadata, rules see the name.
+const METADATA: [&str; 2] = ["name", "generateName"];
+
+/// `is_resource`: the root of a document or an embedded one, which has `apiVersion`, `kind` and `metadata`.
+pub(super) fn to_cel(schema: Option<&Structural>, value: &Value, is_resource: bool) -> Cel {
+    match value {
+        Value::Null => Cel::Null,
+        Value::Bool(flag) => Cel::Bool(*flag),
+        Value::Number(number) => match (schema.map(|schema| schema.kind), number.as_i64()) {
+            (Some(Type::Number), _) | (_, None) => Cel::Float(number.as_f64().unwrap_or(f64::NAN)),
+            (_, Some(number)) => Cel::Int(number),
+        },
+        Value::String(string) => text(schema, string),
+        Value::Array(items) => {
+            let schema = schema.and_then(|schema| schema.items.as_deref());
+            let embedded = schema.is_some_and(|schema| schema.embedded);
+            Cel::List(Arc::new(items.iter().map(|item| to_cel(schema, item, embedded)).collect()))
+        }
+        Value::Object(object) => {
+            let mut map = HashMap::with_capacity(object.len());
+            let is_map = schema.is_some_and(|schema| schema.additional.is_some());
+            for (name, value) in object {
+                let value = match name.as_str() {
+                    "metadata" if is_resource => metadata(value),
+                    "apiVersion" | "kind" if is_resource => to_cel(None, value, false),
+                    _ => {
+                        let schema = schema.and_then(|schema| schema.field(name));
+                        to_cel(schema, value, schema.is_some_and(|schema| schema.embedded))
+                    }
+                };
+                // Keys of a map are data, not names.
+                let name = if is_map { name.clone() } else { escape(name).into_owned() };
+                map.insert(Key::String(Arc::new(name)), value);
+            }
+            Cel::Map(Map { map: Arc::new(map) })
+        }
+    }
+}
+
+fn metadata(value: &Value) -> Cel {
+    let fields = METADATA.iter().filter_map(|field| {
+        let text = value.get(field)?.as_str()?;
+        Some((Key::String(Arc::new((*field).to_owned())), Cel::String(Arc::new(text.to_owned()))))
+    });
+    Cel::Map(Map { map: Arc::new(fields.collect()) })
+}
+
+fn text(schema: Option<&Structural>, string: &str) -> Cel {
+    let typed = match schema.and_then(|schema| schema.limits.format.as_deref()) {
+        Some("date-time" | "datetime") => construct("timestamp", string),
+        Some("date") => construct("timestamp", &format!("{string}T00:00:00Z")),
+        Some("duration") => construct("duration", string),
+        Some("byte") => mizzen_api::validate::base64(string).ok().map(|bytes| Cel::Bytes(Arc::new(bytes))),
+        _ => None,
+    };
+    // What is not of its format is told by the schema's own checks.
+    typed.unwrap_or_else(|| Cel::String(Arc::new(string.to_owned())))
+}
+
+fn construct(constructor: &str, string: &str) -> Option<Cel> {
+    thread_local! {
+        static CONSTRUCTORS: Context<'static> = Context::default();
+    }
+    let call = call(constructor, vec![super::build::text(string)]);
+    CONSTRUCTORS.with(|context| context.resolve(&call)).ok()
+}

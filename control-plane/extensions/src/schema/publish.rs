@@ -1,0 +1,75 @@
+//! What OpenAPI publishes of a custom kind: the definition's own schema with what every object has besides.
+
+use mizzen_api::GroupVersionKind;
+use serde_json::{Map, Value, json};
+
+const PREFIX: &str = "#/components/schemas/";
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+
+/// The schema of the kind itself, from the definition's `openAPIV3Schema`.
+pub fn published(schema: &Value, kind: &GroupVersionKind) -> Value {
+    let mut schema = if schema.is_object() { schema.clone() } else { json!({"type": "object"}) };
+    add_to_embedded(&mut schema);
+    if let Some(properties) = schema.as_object_mut().map(|schema| schema.entry("properties").or_insert_with(|| json!({})))
+        && let Some(properties) = properties.as_object_mut()
+    {
+        add_object_fields(properties);
+    }
+    schema["x-kubernetes-group-version-kind"] = json!([kind_of(kind)]);
+    schema
+}
+
+/// The schema of the kind's list; `item` is the name of the kind's schema.
+pub fn published_list(item: &str, kind: &GroupVersionKind, list_kind: &str) -> Value {
+    json!({
+        "description": format!("{list_kind} is a list of {}", kind.kind),
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": type_field(API_VERSION),
+            "items": {"description": format!("List of {}.", kind.kind), "type": "array",
+                      "items": {"$ref": format!("{PREFIX}{item}")}},
+            "kind": type_field(KIND),
+            "metadata": {"description": "Standard list metadata.", "allOf": [{"$ref": format!("{PREFIX}{META}.ListMeta")}]},
+        },
+        "x-kubernetes-group-version-kind": [
+            {"group": kind.group, "version": kind.version, "kind": list_kind},
+        ],
+    })
+}
+
+const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an object.";
+const KIND: &str = "Kind is a string value representing the REST resource this object represents.";
+
+fn type_field(description: &str) -> Value {
+    json!({"type": "string", "description": description})
+}
+
+fn kind_of(kind: &GroupVersionKind) -> Value {
+    json!({"group": kind.group, "version": kind.version, "kind": kind.kind})
+}
+
+fn add_object_fields(properties: &mut Map<String, Value>) {
+    properties.insert("apiVersion".to_owned(), type_field(API_VERSION));
+    properties.insert("kind".to_owned(), type_field(KIND));
+    let metadata =
+        json!({"description": "Standard object's metadata.", "allOf": [{"$ref": format!("{PREFIX}{META}.ObjectMeta")}]});
+    properties.insert("metadata".to_owned(), metadata);
+}
+
+fn add_to_embedded(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    for (key, value) in object.iter_mut() {
+        match key.as_str() {
+            "properties" => value.as_object_mut().into_iter().flat_map(|map| map.values_mut()).for_each(add_to_embedded),
+            "items" | "additionalProperties" => add_to_embedded(value),
+            _ => {}
+        }
+    }
+    if object.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true)) {
+        let properties = object.entry("properties").or_insert_with(|| json!({}));
+        if let Some(properties) = properties.as_object_mut() {
+            add_object_fields(properties);
+        }
+    }
+}
