@@ -255,7 +255,9 @@ async fn apply_merges_by_the_schema_and_refuses_what_is_not_declared() {
     served.define(&definition(widget_schema())).await;
     let path = format!("{WIDGETS}/a");
     let head = "apiVersion: example.com/v1\nkind: Widget\n";
-    let (code, told) = served.apply(&path, &format!("{head}spec:\n  ports: [{{port: 80, name: http}}]\n")).await;
+    let (code, told) = served
+        .apply(&path, &format!("{head}metadata: {{finalizers: [test-finalizer]}}\nspec:\n  ports: [{{port: 80, name: http}}]\n"))
+        .await;
     assert_eq!(code, 201, "{told}");
     let other = format!("{path}?fieldManager=other");
     let body = format!("{head}spec:\n  ports: [{{port: 443, name: https}}]\n");

@@ -119,6 +119,11 @@ impl Pipeline {
         let descriptor = &target.descriptor;
         let strategy = &descriptor.strategy;
         let mut causes = validate_metadata(object, descriptor.scope, strategy.name_rule());
+        if descriptor.custom.is_some() || &*descriptor.group == mizzen_extensions::definition::GROUP {
+            // Only Kubernetes' own kinds want every finalizer to be qualified by a domain.
+            causes
+                .retain(|cause| !(cause.field.starts_with("metadata.finalizers") && cause.message.ends_with("fully qualified")));
+        }
         causes.extend(old.into_iter().flat_map(|old| validate_metadata_update(object, old)));
         match (target.subresource.as_str(), old) {
             // Binding changes what an update may not.

@@ -56,6 +56,9 @@ impl Reconciler for Definitions {
                 false => Ok(Action::Done),
             };
         }
+        if is_settled(&value) {
+            return Ok(Action::Done);
+        }
         let others = all
             .iter()
             .filter(|object| object.head().name != key.name)
@@ -84,6 +87,13 @@ impl Definitions {
         let written = self.client.write(request).await;
         Ok(written.map_err(|status| Error::api(format!("update the status of customresourcedefinition {name}"), status))?.object)
     }
+}
+
+/// Whether the definition has all names that it asks for, and is served.
+fn is_settled(definition: &Value) -> bool {
+    definition["spec"]["names"] == definition["status"]["acceptedNames"]
+        && status::is_true(definition, "NamesAccepted")
+        && status::is_true(definition, "Established")
 }
 
 fn decoded(object: &Object) -> Result<Value, Error> {

@@ -22,23 +22,23 @@ pub(super) const OPTIONAL_SELECT: &str = "@optionalSelect";
 const PRODUCT: &[&str] = &[
     "replace",
     "join",
-    "format",
     "sets.contains",
     "sets.intersects",
     "sets.equivalent",
     "distinct",
     "indexOf",
     "lastIndexOf",
-    "split",
     "matches",
     "find",
     "findAll",
     "contains",
-    "isSorted",
-    "sort",
 ];
 /// Functions that go through their arguments once.
 const LINEAR: &[&str] = &[
+    "format",
+    "split",
+    "isSorted",
+    "sort",
     "lowerAscii",
     "upperAscii",
     "trim",
@@ -161,15 +161,29 @@ fn optional_select(operand: Value, field: Arc<String>) -> Result<Value, Executio
     Ok(Value::Opaque(Arc::new(selected.map_or_else(OptionalValue::none, OptionalValue::of))))
 }
 
+/// What a product is made of: the bytes of a text, the items of a list, or the bytes of all of them where they are `joined`.
+fn extent(value: &Value, joined: bool) -> i64 {
+    let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+    match value {
+        Value::List(items) if joined => items.iter().map(|item| 1 + extent(item, joined)).sum(),
+        Value::List(items) => count(items.len()).saturating_mul(4),
+        Value::String(text) => count(text.len()),
+        Value::Bytes(bytes) => count(bytes.len()),
+        _ => 1,
+    }
+}
+
 /// Pays for a call of the library and makes it.
 fn guard(ftx: &FunctionContext, name: &str, product: bool) -> Result<Value, ExecutionError> {
     let args = ftx.args.iter().map(|arg| Value::resolve(arg, ftx.ptx)).collect::<Result<Vec<_>, _>>()?;
-    let mut sizes: Vec<i64> = ftx.this.iter().chain(&args).map(size).collect();
-    sizes.sort_unstable_by(|left, right| right.cmp(left));
-    let sum = sizes.iter().fold(0_i64, |sum, size| sum.saturating_add(*size));
-    match sizes.as_slice() {
-        [first, second, ..] if product => spend(first.saturating_mul(*second).saturating_add(sum))?,
-        _ => spend(sum)?,
+    let arguments = || ftx.this.iter().chain(&args);
+    spend(arguments().fold(0_i64, |sum, value| sum.saturating_add(size(value))))?;
+    if product {
+        let mut extents: Vec<i64> = arguments().map(|value| extent(value, name == "join")).collect();
+        extents.sort_unstable_by(|left, right| right.cmp(left));
+        if let [first, second, ..] = extents.as_slice() {
+            spend(first.saturating_mul(*second) / 16)?;
+        }
     }
     LIBRARY.with(|library| {
         let mut scope = library.new_inner_scope();
