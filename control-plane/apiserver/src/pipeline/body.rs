@@ -46,7 +46,10 @@ pub(crate) fn parse(body: Body) -> Result<Parsed, Status> {
             // Most clients apply JSON, which is YAML too, and is read many times faster as what it is.
             if bytes.trim_ascii_start().starts_with(b"{") {
                 if let Ok(value) = json(&bytes, &mut duplicates) {
-                    return Ok(Parsed { value, duplicates });
+                    if !duplicates.is_empty() {
+                        duplicate_line = super::duplicate_keys::first(&bytes);
+                    }
+                    return Ok(Parsed { value, duplicates, duplicate_line });
                 }
                 duplicates.clear();
             }

@@ -165,50 +165,50 @@ impl Watching {
         futures::stream::unfold(Some((self, alarm, shutdown)), move |state| {
             let life = life.clone();
             async move {
-            let (mut watching, mut alarm, mut shutdown) = state?;
-            if !watching.initial.is_empty() {
-                let batch = watching.initial.drain(..watching.initial.len().min(BATCH)).collect();
-                return Some((watching.shown(batch), Some((watching, alarm, shutdown))));
-            }
-            loop {
-                tokio::select! {
-                    biased;
-                    () = shutdown.as_mut() => return None,
-                    // Before the changes, or a busy resource would keep the clock from being looked at.
-                    () = alarm.as_mut() => {
-                        let now = Instant::now();
-                        let ended = now >= watching.ends;
-                        alarm.as_mut().reset(watching.ends.min(now + BOOKMARK_EVERY));
-                        match watching.bookmark() {
-                            Some(bookmark) => {
-                                let rest = (!ended).then_some((watching, alarm, shutdown));
-                                return Some((Ok(vec![bookmark]), rest));
-                            }
-                            None if ended => return None,
-                            None => {}
-                        }
-                    }
-                    changes = watching.changes.next() => match changes {
-                        Ok(changes) => {
-                            let changes = match &watching.custom {
-                                None => changes,
-                                Some(custom) => match custom.shown_events(&watching.target.descriptor, changes).await {
-                                    Ok(changes) => changes,
-                                    Err(status) => return Some((Err(status), None)),
-                                },
-                            };
-                            let batch = watching.translate(&changes);
-                            if !batch.is_empty() {
-                                return Some((watching.shown(batch), Some((watching, alarm, shutdown))));
-                            }
-                        }
-                        Err(StoreError::Unavailable { .. }) => return None,
-                        Err(error) => return Some((Err(errors::store(error)), None)),
-                    },
-                    // After the changes: the last of them say how the objects went.
-                    () = ended(life.as_ref()) => return None,
+                let (mut watching, mut alarm, mut shutdown) = state?;
+                if !watching.initial.is_empty() {
+                    let batch = watching.initial.drain(..watching.initial.len().min(BATCH)).collect();
+                    return Some((watching.shown(batch), Some((watching, alarm, shutdown))));
                 }
-            }
+                loop {
+                    tokio::select! {
+                        biased;
+                        () = shutdown.as_mut() => return None,
+                        // Before the changes, or a busy resource would keep the clock from being looked at.
+                        () = alarm.as_mut() => {
+                            let now = Instant::now();
+                            let ended = now >= watching.ends;
+                            alarm.as_mut().reset(watching.ends.min(now + BOOKMARK_EVERY));
+                            match watching.bookmark() {
+                                Some(bookmark) => {
+                                    let rest = (!ended).then_some((watching, alarm, shutdown));
+                                    return Some((Ok(vec![bookmark]), rest));
+                                }
+                                None if ended => return None,
+                                None => {}
+                            }
+                        }
+                        changes = watching.changes.next() => match changes {
+                            Ok(changes) => {
+                                let changes = match &watching.custom {
+                                    None => changes,
+                                    Some(custom) => match custom.shown_events(&watching.target.descriptor, changes).await {
+                                        Ok(changes) => changes,
+                                        Err(status) => return Some((Err(status), None)),
+                                    },
+                                };
+                                let batch = watching.translate(&changes);
+                                if !batch.is_empty() {
+                                    return Some((watching.shown(batch), Some((watching, alarm, shutdown))));
+                                }
+                            }
+                            Err(StoreError::Unavailable { .. }) => return None,
+                            Err(error) => return Some((Err(errors::store(error)), None)),
+                        },
+                        // After the changes: the last of them say how the objects went.
+                        () = ended(life.as_ref()) => return None,
+                    }
+                }
             }
         })
     }
