@@ -280,10 +280,9 @@ impl Walk {
                     let is_required = array(items, "required").iter().any(|required| required == key);
                     if !is_required && property.get("default").is_none() {
                         let field = format!("{path}.items.properties[{name}].default");
-                        let why = format!(
-                            "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
-                        );
-                        self.causes.push(required(field, &why));
+                        let why =
+                            "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
+                        self.causes.push(required(field, why));
                     }
                 }
             }
