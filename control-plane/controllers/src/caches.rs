@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Endpoints, Namespace, Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use mizzen_client::Client;
 use mizzen_reconcile::typed::gvr;
 use mizzen_reconcile::{WatchCache, WatchSpec};
 use tokio_util::sync::CancellationToken;
 
+use crate::endpoints::{self, ServiceView};
 use crate::pod_view::PodView;
 use crate::replicaset::RsView;
 
@@ -18,11 +20,17 @@ pub(crate) const BY_OWNER: &str = "owner";
 /// Index of pods: the node's name.
 pub(crate) const BY_NODE: &str = "node";
 
+/// Index of slices: their service and who keeps them.
+pub(crate) const BY_SERVICE: &str = "service";
+
 pub(crate) struct Caches {
     pub(crate) pods: Arc<WatchCache<PodView>>,
     pub(crate) replica_sets: Arc<WatchCache<RsView>>,
     pub(crate) nodes: Arc<WatchCache>,
     pub(crate) namespaces: Arc<WatchCache>,
+    pub(crate) services: Arc<WatchCache<ServiceView>>,
+    pub(crate) slices: Arc<WatchCache>,
+    pub(crate) endpoints: Arc<WatchCache>,
 }
 
 impl Caches {
@@ -37,6 +45,12 @@ impl Caches {
                 .start(client_for("replicaset-controller"), cancel.clone()),
             nodes: WatchCache::objects(spec(gvr::<Node>())).start(client_for("node-controller"), cancel.clone()),
             namespaces: WatchCache::objects(spec(gvr::<Namespace>())).start(client_for("namespace-controller"), cancel.clone()),
+            services: WatchCache::projected(spec(gvr::<Service>()), ServiceView::of)
+                .start(client_for("endpointslice-controller"), cancel.clone()),
+            slices: WatchCache::objects(spec(gvr::<EndpointSlice>()))
+                .index(BY_SERVICE, endpoints::slice_owner)
+                .start(client_for("endpointslice-controller"), cancel.clone()),
+            endpoints: WatchCache::objects(spec(gvr::<Endpoints>())).start(client_for("endpoint-controller"), cancel.clone()),
         }
     }
 
@@ -45,5 +59,8 @@ impl Caches {
         self.replica_sets.synced().await;
         self.nodes.synced().await;
         self.namespaces.synced().await;
+        self.services.synced().await;
+        self.slices.synced().await;
+        self.endpoints.synced().await;
     }
 }

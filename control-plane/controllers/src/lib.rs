@@ -7,6 +7,7 @@ mod claim;
 mod context;
 mod definitions;
 mod deployment;
+mod endpoints;
 mod expectations;
 mod garbage;
 mod namespace;
@@ -70,6 +71,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
         root_ca::start(&context);
         node::start(&context);
         pod_gc::start(&context);
+        endpoints::start(&context);
         let mut tasks = context.tasks.into_inner();
         while tasks.join_next().await.is_some() {}
     })

@@ -28,12 +28,26 @@ pub(crate) struct PodView {
     pub(crate) restarts: i32,
     pub(crate) deletion_cost: i32,
     pub(crate) tolerations: Vec<Toleration>,
+    /// The primary one first.
+    pub(crate) ips: Vec<String>,
+    pub(crate) named_ports: Vec<NamedPort>,
+    pub(crate) hostname: String,
+    pub(crate) subdomain: String,
+}
+
+/// A port of a container that services may name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedPort {
+    pub(crate) name: String,
+    pub(crate) protocol: String,
+    pub(crate) port: i32,
 }
 
 impl PodView {
     pub(crate) fn of(object: &Arc<Object>) -> Option<Self> {
-        let document: Document = object.decode().ok()?;
+        let mut document: Document = object.decode().ok()?;
         let head = object.head();
+        let (ips, named_ports) = (document.status.ips(), document.spec.named_ports());
         let ready = document.status.conditions.iter().find(|condition| condition.kind == "Ready");
         Some(Self {
             key: head.object_ref(),
@@ -48,7 +62,11 @@ impl PodView {
             created: head.creation_timestamp.as_deref().and_then(|text| text.parse().ok()),
             restarts: document.status.container_statuses.iter().map(|status| status.restart_count).max().unwrap_or(0),
             deletion_cost: document.metadata.annotations.get(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or(0),
+            ips,
+            named_ports,
             tolerations: document.spec.tolerations,
+            hostname: document.spec.hostname,
+            subdomain: document.spec.subdomain,
         })
     }
 
@@ -91,6 +109,37 @@ struct Metadata {
 struct Spec {
     node_name: String,
     tolerations: Vec<Toleration>,
+    hostname: String,
+    subdomain: String,
+    containers: Vec<Container>,
+    init_containers: Vec<Container>,
+}
+
+impl Spec {
+    /// Of containers that run as long as the pod does, so also of sidecars.
+    fn named_ports(&self) -> Vec<NamedPort> {
+        let sidecars = self.init_containers.iter().filter(|container| container.restart_policy == "Always");
+        let ports = self.containers.iter().chain(sidecars).flat_map(|container| &container.ports);
+        let named = ports.filter(|port| !port.name.is_empty());
+        named
+            .map(|port| NamedPort { name: port.name.clone(), protocol: port.protocol.clone(), port: port.container_port })
+            .collect()
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Container {
+    restart_policy: String,
+    ports: Vec<ContainerPort>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct ContainerPort {
+    name: String,
+    protocol: String,
+    container_port: i32,
 }
 
 #[derive(Deserialize, Default)]
@@ -99,6 +148,26 @@ struct Status {
     phase: String,
     conditions: Vec<Condition>,
     container_statuses: Vec<ContainerStatus>,
+    #[serde(rename = "podIP")]
+    pod_ip: String,
+    #[serde(rename = "podIPs")]
+    pod_ips: Vec<PodIp>,
+}
+
+impl Status {
+    fn ips(&mut self) -> Vec<String> {
+        match (self.pod_ips.is_empty(), self.pod_ip.is_empty()) {
+            (false, _) => self.pod_ips.drain(..).map(|address| address.ip).collect(),
+            (true, false) => vec![std::mem::take(&mut self.pod_ip)],
+            (true, true) => Vec::new(),
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PodIp {
+    ip: String,
 }
 
 #[derive(Deserialize, Default)]

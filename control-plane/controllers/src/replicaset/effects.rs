@@ -13,6 +13,7 @@ use super::ReplicaSets;
 use super::decide::Decision;
 use super::view::RsView;
 use crate::claim::{self, Claim};
+use crate::namespaces::is_terminating_error;
 use crate::pod_view::PodView;
 
 /// Why the number of pods could not be changed.
@@ -131,8 +132,7 @@ impl ReplicaSets {
 }
 
 fn is_namespace_terminating(error: &Error) -> bool {
-    matches!(error, Error::Api { status, .. }
-        if status.is(Reason::Forbidden) && status.message.contains("because it is being terminated"))
+    matches!(error, Error::Api { status, .. } if is_terminating_error(status))
 }
 
 fn owner_of_pods(set: &RsView) -> Value {

@@ -78,6 +78,35 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
                 rule("get list watch", "core", "nodes"),
             ],
         ),
+        (
+            "endpoint-controller",
+            vec![
+                rule("get list watch", "core", "services pods"),
+                rule("create delete get list update watch", "core", "endpoints"),
+                rule("create", "core", "endpoints/restricted"),
+                events(),
+            ],
+        ),
+        (
+            "endpointslice-controller",
+            vec![
+                rule("get list watch", "core", "services pods nodes"),
+                rule("update", "core", "services/finalizers"),
+                rule("create delete get list update watch", "discovery.k8s.io", "endpointslices"),
+                rule("create", "discovery.k8s.io", "endpointslices/restricted"),
+                events(),
+            ],
+        ),
+        (
+            "endpointslicemirroring-controller",
+            vec![
+                rule("get list watch", "core", "services endpoints"),
+                rule("update", "core", "services/finalizers endpoints/finalizers"),
+                rule("create delete get list update watch", "discovery.k8s.io", "endpointslices"),
+                rule("create", "discovery.k8s.io", "endpointslices/restricted"),
+                events(),
+            ],
+        ),
     ]
 }
 
