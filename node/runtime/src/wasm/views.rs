@@ -3,15 +3,23 @@
 //! Files that are mounted one by one are brought together by the folder they stand in: the guest is given a folder of the
 //! container's own directory in which each of them is, as a hard link where that is the same, otherwise as a bind mount.
 //! Where that folder is part of a volume, the volume's folder is bound there first, so that nothing of it is hidden.
+//!
+//! Pods may write to a volume while this reads it, so no path in one is trusted: the kernel resolves it beneath the volume
+//! (openat2(2)), and what was found is mounted by its descriptor. Links that stay in the volume are followed, as those of
+//! a ConfigMap's files have to be.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use mizzen_shim_protocol::Preopen;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::Mode;
 
 use crate::spec::Mount;
 
@@ -59,10 +67,13 @@ pub(super) fn open(mounts: &[Mount], place: &Path) -> Result<Views, String> {
             .iter()
             .filter(|folder| target.starts_with(&folder.target))
             .max_by_key(|folder| folder.target.as_os_str().len());
-        let beneath = volume.and_then(|volume| {
-            let folder = volume.source.join(target.strip_prefix(&volume.target).ok()?);
-            folder.is_dir().then_some((folder, volume.readonly))
-        });
+        let beneath = match volume {
+            Some(volume) => {
+                let inside = target.strip_prefix(&volume.target).unwrap_or(&target);
+                folder_in(volume, inside)?.map(|folder| (folder, volume.readonly))
+            }
+            None => None,
+        };
         let readonly = files.iter().all(|mount| mount.readonly) && beneath.as_ref().is_none_or(|(_, readonly)| *readonly);
         let made = match beneath {
             Some((folder, sealed)) => {
@@ -126,7 +137,8 @@ fn alone(view: &Path, readonly: bool, files: &[&Mount]) -> Result<File, String> 
                 return Ok(());
             }
             File::create(&target)?;
-            bind(&file.source, &target, file.readonly)
+            bind(&file.source, &target)?;
+            if file.readonly { make_readonly(&target) } else { Ok(()) }
         };
         made().map_err(|err: io::Error| refused(file, &err))?;
     }
@@ -134,39 +146,80 @@ fn alone(view: &Path, readonly: bool, files: &[&Mount]) -> Result<File, String> 
     File::open(view).map_err(|err| refused(first, &err))
 }
 
+/// A folder of the volume; `None` when there is none.
+fn folder_in(volume: &Mount, inside: &Path) -> Result<Option<OwnedFd>, String> {
+    let root = File::open(&volume.source).map_err(|err| refused(volume, &err))?;
+    // An empty path names nothing.
+    let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
+    match beneath(&root, inside, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(errno) => Err(refused(volume, &format!("{} in it: {}", inside.display(), io::Error::from(errno)))),
+    }
+}
+
+/// Opens what stands at `path` below the folder; never what lies outside.
+fn beneath(folder: &impl AsFd, path: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
+    let mode = if flags.contains(OFlag::O_CREAT) { Mode::from_bits_truncate(0o644) } else { Mode::empty() };
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    openat2(folder.as_fd(), path, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).mode(mode).resolve(resolve))
+}
+
 /// A volume's folder with these files on top.
-fn above_volume(view: &Path, folder: &Path, sealed: bool, files: &[&Mount]) -> Result<File, String> {
+fn above_volume(view: &Path, folder: &OwnedFd, sealed: bool, files: &[&Mount]) -> Result<File, String> {
     let first = files.first().ok_or("no file to mount")?;
     let made = || {
         DirBuilder::new().recursive(true).mode(0o755).create(view)?;
-        bind(folder, view, false)
+        bind(&by_descriptor(folder), view)?;
+        // Else the files would appear in the volume itself wherever the machine's mounts are shared.
+        mount(NONE, view, NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
+        File::open(view)
     };
-    made().map_err(|err: io::Error| refused(first, &err))?;
+    let opened = made().map_err(|err: io::Error| refused(first, &err))?;
     for file in files {
-        let Some(name) = file.target.file_name() else { return Err(refused(file, &"the path names no file")) };
-        let target = view.join(name);
-        if fs::symlink_metadata(&target).is_err() {
-            if sealed && GIVEN.iter().any(|given| file.target == Path::new(given)) {
-                continue;
-            }
-            if sealed {
+        let Some(name) = file.target.file_name().map(Path::new) else {
+            return Err(refused(file, &"the path names no file"));
+        };
+        let place = match beneath(&opened, name, OFlag::O_PATH) {
+            Err(Errno::ENOENT) if sealed && GIVEN.iter().any(|given| file.target == Path::new(given)) => continue,
+            Err(Errno::ENOENT) if sealed => {
                 return Err(refused(file, &"it would lie in a read-only volume that has no such file"));
             }
             // As container runtimes make a place for a mount.
-            File::create(&target).map_err(|err| refused(file, &err))?;
-        }
-        bind(&file.source, &target, file.readonly).map_err(|err| refused(file, &err))?;
+            Err(Errno::ENOENT) => beneath(&opened, name, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW),
+            found => found,
+        };
+        let mounted = || {
+            let place = File::from(place?);
+            if !place.metadata()?.is_file() {
+                return Err(io::Error::other("what the volume has there is no file"));
+            }
+            bind(&file.source, &by_descriptor(&place))?;
+            match file.readonly {
+                // The descriptor is of what the mount covers.
+                true => make_readonly(&by_descriptor(&beneath(&opened, name, OFlag::O_PATH)?)),
+                false => Ok(()),
+            }
+        };
+        mounted().map_err(|err| refused(file, &err))?;
     }
-    File::open(view).map_err(|err| refused(first, &err))
+    Ok(opened)
 }
 
-fn bind(source: &Path, target: &Path, readonly: bool) -> io::Result<()> {
-    const NONE: Option<&str> = None;
-    mount(Some(source), target, NONE, MsFlags::MS_BIND, NONE)?;
-    if readonly {
-        mount(NONE, target, NONE, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, NONE)?;
-    }
-    Ok(())
+const NONE: Option<&str> = None;
+
+/// A path that leads to an open file, whatever its name is by now.
+fn by_descriptor(file: &impl AsRawFd) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+fn bind(source: &Path, target: &Path) -> io::Result<()> {
+    Ok(mount(Some(source), target, NONE, MsFlags::MS_BIND, NONE)?)
+}
+
+/// The mount, and no other of the same files.
+fn make_readonly(target: &Path) -> io::Result<()> {
+    Ok(mount(NONE, target, NONE, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, NONE)?)
 }
 
 /// Whether something was mounted there.
@@ -279,6 +332,54 @@ mod tests {
         close(&place.views()).unwrap();
         let seen = place.open(&[mount(&volume, "/etc", true), mount(&single, HOSTS, false)]).unwrap();
         assert_eq!(seen["/etc"], files(&[("a", "a"), ("b", "")]), "a volume may take the place of the node's own files");
+    }
+
+    #[test]
+    fn links_that_a_pod_planted_in_its_volume_lead_nowhere_else() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let place = Place::new();
+        let volume = place.file("volume/a", "a").parent().unwrap().to_owned();
+        let (single, other) = (place.file("single", "s"), place.file("host/b", "the node's"));
+        let host = other.parent().unwrap();
+        let mounts = |target: &str| [mount(&volume, "/data", false), mount(&single, target, false)];
+        for (link, leads_to) in [("x", host), ("up", Path::new("../host"))] {
+            std::os::unix::fs::symlink(leads_to, volume.join(link)).unwrap();
+            let refused = place.open(&mounts(&format!("/data/{link}/b"))).unwrap_err();
+            assert!(refused.contains("cross-device"), "{refused}");
+            close(&place.views()).unwrap();
+        }
+        for (link, leads_to) in [("b", other.as_path()), ("c", Path::new("../host/b")), ("d", Path::new("../host/new"))] {
+            std::os::unix::fs::symlink(leads_to, volume.join(link)).unwrap();
+            let refused = place.open(&mounts(&format!("/data/{link}"))).unwrap_err();
+            assert!(refused.contains(&format!("on /data/{link}: ")), "{refused}");
+            close(&place.views()).unwrap();
+        }
+        let mut left: Vec<_> = fs::read_dir(host).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!((left.pop().unwrap(), left.len()), ("b".into(), 0), "nothing is made outside the volume");
+        assert_eq!(fs::read_to_string(&other).unwrap(), "the node's");
+        fs::create_dir(volume.join("folder")).unwrap();
+        let refused = place.open(&mounts("/data/folder")).unwrap_err();
+        assert!(refused.contains("what the volume has there is no file"), "{refused}");
+    }
+
+    #[test]
+    fn links_within_a_volume_are_followed_as_those_of_a_configmap() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let place = Place::new();
+        let volume = place.file("volume/..1/key", "old").parent().unwrap().parent().unwrap().to_owned();
+        std::os::unix::fs::symlink("..1", volume.join("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/key", volume.join("key")).unwrap();
+        let single = place.file("single", "s");
+        let Views { directories, .. } =
+            super::open(&[mount(&volume, "/etc/app", true), mount(&single, "/etc/app/key", true)], &place.views()).unwrap();
+        let inside = by_descriptor(&directories[0]);
+        assert_eq!(fs::read_to_string(inside.join("key")).unwrap(), "s");
+        assert_eq!(fs::write(inside.join("key"), "x").unwrap_err().kind(), io::ErrorKind::ReadOnlyFilesystem);
+        assert_eq!(fs::read_to_string(volume.join("key")).unwrap(), "old", "the volume itself is as it was");
     }
 
     #[test]
