@@ -131,9 +131,21 @@ impl Log {
         self.measure()
     }
 
+    /// # Errors
+    /// When an old file stays, or the log goes on in the file that it had.
     fn rotate(&mut self, limits: LogLimits) -> io::Result<()> {
-        self.file = rotate(&self.path, limits.max_files)?;
-        self.measure()
+        match rotate(&self.path) {
+            Ok(file) => {
+                self.file = file;
+                (self.size, self.most) = (0, limits.max_bytes);
+                remove_oldest(&self.path, limits.max_files)
+            }
+            Err(err) => {
+                // Trying again with every line would help nobody.
+                self.most = self.size.saturating_add(limits.max_bytes);
+                Err(err)
+            }
+        }
     }
 
     /// # Errors
@@ -162,10 +174,6 @@ impl Log {
             let added = self.entries.len() as u64;
             if let Some(limits) = self.limits.filter(|_| self.size > 0 && self.size + added > self.most) {
                 written = self.rotate(limits);
-                if written.is_err() {
-                    // The log goes on in the old file; trying again with every line would help nobody.
-                    self.most = self.size.saturating_add(limits.max_bytes);
-                }
             }
             self.size += added;
             written = self.file.write_all(&self.entries).and(written);
@@ -186,26 +194,33 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Puts a new file in the log's place, so that there is one at every moment, and removes the oldest beyond `keep`.
-fn rotate(path: &Path, keep: u32) -> io::Result<File> {
+/// Puts a new file in the log's place, so that there is one at every moment.
+fn rotate(path: &Path) -> io::Result<File> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");
     let file = open(Path::new(&aside))?;
-    let older = rotated(path)?;
-    match fs::hard_link(path, numbered(path, older.last().map_or(1, |(number, _)| number + 1))) {
+    let newest = rotated(path)?.last().map_or(0, |(number, _)| *number);
+    match fs::hard_link(path, numbered(path, newest + 1)) {
         // Somebody took the log away.
         Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
         _ => {}
     }
     fs::rename(&aside, path)?;
-    let surplus = (older.len() + 2).saturating_sub(keep as usize);
+    Ok(file)
+}
+
+/// Removes the oldest files beyond `keep`, of which the log itself is one.
+fn remove_oldest(path: &Path, keep: u32) -> io::Result<()> {
+    let older = rotated(path)?;
+    let surplus = (older.len() + 1).saturating_sub(keep as usize);
+    let mut removed = Ok(());
     for (_, old) in older.iter().take(surplus) {
         match fs::remove_file(old) {
-            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+            Err(err) if err.kind() != io::ErrorKind::NotFound => removed = Err(err),
             _ => {}
         }
     }
-    Ok(file)
+    removed
 }
 
 #[cfg(test)]
@@ -307,5 +322,17 @@ mod tests {
         log.write(Stream::Stdout, b"one\n").unwrap();
         log.write(Stream::Stdout, b"two\n").unwrap_err();
         assert!(fs::read_to_string(&path).unwrap().ends_with(" stdout F two\n"));
+    }
+
+    #[test]
+    fn a_log_goes_on_in_the_new_file_though_an_old_one_cannot_be_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let mut log = Log::open(&path, Some(LogLimits { max_bytes: 10, max_files: 2 })).unwrap();
+        fs::create_dir_all(dir.path().join("0.log.1/occupied")).unwrap();
+        log.write(Stream::Stdout, b"one\n").unwrap();
+        log.write(Stream::Stdout, b"two\n").unwrap_err();
+        assert!(fs::read_to_string(&path).unwrap().ends_with(" stdout F two\n"));
+        assert!(fs::read_to_string(dir.path().join("0.log.2")).unwrap().ends_with(" stdout F one\n"));
     }
 }
