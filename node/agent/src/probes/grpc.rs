@@ -66,10 +66,13 @@ async fn call(target: SocketAddr, service: &str) -> Result<(), String> {
             other => Err(format!("service unhealthy (responded with \"{}\")", name(other))),
         }
     };
-    // The connection ends with the answer, whether the other side likes it or not.
+    // The connection ends with the answer, whether the other side likes it or not. One that the other side has closed may
+    // have brought the answer before; without one, the question fails.
+    let mut answered = std::pin::pin!(answered);
     tokio::select! {
-        answer = answered => answer,
-        _ = connection => Err(failed("the connection was closed".to_owned())),
+        biased;
+        answer = &mut answered => answer,
+        _ = connection => answered.await,
     }
 }
 
@@ -144,10 +147,12 @@ fn name(status: u64) -> &'static str {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::Arc;
 
     use hyper::service::service_fn;
     use hyper::{Response, StatusCode};
     use tokio::net::TcpListener;
+    use tokio::sync::Notify;
 
     use super::*;
 
@@ -203,6 +208,45 @@ mod tests {
         let nobody = GRPCAction { port: 1, service: None };
         let error = check(&nobody, Some(target.ip()), Duration::from_secs(5)).await.expect_err("fails");
         assert!(error.starts_with("failed to connect service"), "{error}");
+    }
+
+    /// Serves one question for each connection, and closes it with the answer.
+    async fn hasty_server() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = listener.local_addr().expect("has an address");
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let asked = Arc::new(Notify::new());
+                let is_asked = asked.clone();
+                let service = service_fn(move |_: Request<Incoming>| {
+                    asked.notify_one();
+                    async {
+                        let mut response = Response::new(Body::from(vec![0, 0, 0, 0, 2, 8, 1]));
+                        response.headers_mut().insert("grpc-status", "0".parse().expect("is a value"));
+                        Ok::<_, Infallible>(response)
+                    }
+                });
+                tokio::spawn(async move {
+                    let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+                    tokio::select! {
+                        _ = &mut connection => return,
+                        () = is_asked.notified() => connection.as_mut().graceful_shutdown(),
+                    }
+                    let _ = connection.await;
+                });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_though_the_server_closes_the_connection_with_it() {
+        let target = hasty_server().await;
+        let action = GRPCAction { port: i32::from(target.port()), service: None };
+        for _ in 0..200 {
+            assert_eq!(check(&action, Some(target.ip()), Duration::from_secs(5)).await, Ok(()));
+        }
     }
 
     #[test]
