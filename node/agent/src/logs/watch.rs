@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -27,6 +28,18 @@ struct Inner {
     instance: AsyncFd<Instance>,
     /// The kernel knows a directory by one number, however often it is asked for.
     directories: Mutex<HashMap<WatchDescriptor, watch::Sender<()>>>,
+    /// The kernel tells nothing any more.
+    ended: AtomicBool,
+}
+
+impl Inner {
+    /// Readers look for themselves from now on.
+    fn end(&self, error: &dyn std::fmt::Display) {
+        tracing::warn!(%error, "inotify ended; followed logs are looked at now and then");
+        let mut directories = self.directories.lock();
+        self.ended.store(true, Ordering::Relaxed);
+        directories.clear();
+    }
 }
 
 /// Directories of logs that somebody reads.
@@ -47,7 +60,7 @@ impl Watches {
             .and_then(|inotify| unsafe { AsyncFd::register(Instance(inotify)) }.map_err(Into::into));
         match inner {
             Ok(instance) => {
-                let inner = Arc::new(Inner { instance, directories: Mutex::default() });
+                let inner = Arc::new(Inner { instance, directories: Mutex::default(), ended: AtomicBool::new(false) });
                 tokio::spawn(pass_on(Arc::downgrade(&inner)));
                 Self(Some(inner))
             }
@@ -63,6 +76,9 @@ impl Watches {
         let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR;
         // Held meanwhile, so that a reader that leaves does not take away what another one just got.
         let mut directories = inner.directories.lock();
+        if inner.ended.load(Ordering::Relaxed) {
+            return Watch { of: None };
+        }
         match inner.instance.get_ref().0.add_watch(directory, flags) {
             Ok(number) => {
                 let receiver = directories.entry(number).or_default().subscribe();
@@ -106,7 +122,10 @@ async fn pass_on(inner: std::sync::Weak<Inner>) {
     while let Some(inner) = inner.upgrade() {
         // Looks up from time to time whether it is still needed.
         let Ok(ready) = tokio::time::timeout(Duration::from_secs(60), inner.instance.readable()).await else { continue };
-        let Ok(mut ready) = ready else { return };
+        let mut ready = match ready {
+            Ok(ready) => ready,
+            Err(error) => return inner.end(&error),
+        };
         match inner.instance.get_ref().0.read_events() {
             Ok(events) => {
                 let directories = inner.directories.lock();
@@ -119,7 +138,7 @@ async fn pass_on(inner: std::sync::Weak<Inner>) {
                 }
             }
             Err(Errno::EAGAIN) => ready.clear_ready(),
-            Err(error) => return tracing::warn!(%error, "inotify ended"),
+            Err(error) => return inner.end(&error),
         }
     }
 }
@@ -148,5 +167,15 @@ mod tests {
     async fn without_a_watch_there_is_a_look_now_and_then() {
         Watches(None).watch(Path::new("/")).changed().await;
         Watches::start().watch(Path::new("/nowhere")).changed().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readers_look_for_themselves_when_the_kernel_tells_nothing_any_more() {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        let watches = Watches::start();
+        let mut early = watches.watch(dir.path());
+        watches.0.as_ref().expect("has inotify").end(&"a test");
+        early.changed().await;
+        watches.watch(dir.path()).changed().await;
     }
 }
