@@ -1,6 +1,6 @@
 //! Taking away what no image needs, and images that nobody uses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -31,7 +31,7 @@ struct Candidate {
 /// Blocks. Nothing may be on its way in.
 pub(crate) fn collect(paths: &Paths, wanted: &Collect) -> Result<Removed, ImageError> {
     let mut removed = Removed::default();
-    let mut images = candidates(paths, wanted);
+    let mut images = candidates(paths, wanted)?;
     // What a removed name or a broken pull left goes first: it is nobody's.
     removed.bytes += sweep(paths, &images)?;
     // The least recently used one last, where it is taken from.
@@ -49,20 +49,39 @@ pub(crate) fn collect(paths: &Paths, wanted: &Collect) -> Result<Removed, ImageE
     Ok(removed)
 }
 
-fn candidates(paths: &Paths, wanted: &Collect) -> Vec<Candidate> {
+fn candidates(paths: &Paths, wanted: &Collect) -> Result<Vec<Candidate>, ImageError> {
     let mut by_manifest: BTreeMap<String, Candidate> = BTreeMap::new();
     for entry in refs::list(paths) {
         let last_used = refs::last_used(paths, &entry.reference).unwrap_or(SystemTime::UNIX_EPOCH);
-        let image = by_manifest.entry(entry.manifest.to_string()).or_insert_with(|| {
-            // One whose manifest cannot be read is of no use to anybody.
-            let (id, content) = content(paths, &entry).unwrap_or_default();
-            let in_use = wanted.in_use.contains(&id) || wanted.in_use.contains(&entry.manifest.to_string());
-            Candidate { references: Vec::new(), last_used, content, in_use }
-        });
+        let image = match by_manifest.entry(entry.manifest.to_string()) {
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(new) => {
+                let (content, in_use) = needs(paths, &entry, wanted)?;
+                new.insert(Candidate { references: Vec::new(), last_used, content, in_use })
+            }
+        };
         image.last_used = image.last_used.max(last_used);
         image.references.push(entry.reference);
     }
-    by_manifest.into_values().collect()
+    Ok(by_manifest.into_values().collect())
+}
+
+/// The files and directories that an image needs, and whether it is in use. What cannot be read now may still be needed;
+/// only an image whose documents are gone or make no sense is of no use to anybody who does not use it already.
+fn needs(paths: &Paths, entry: &Ref, wanted: &Collect) -> Result<(BTreeSet<PathBuf>, bool), ImageError> {
+    let in_use = wanted.in_use.contains(&entry.manifest.to_string());
+    match content(paths, entry) {
+        Ok((id, content)) => Ok((content, in_use || wanted.in_use.contains(&id))),
+        Err(error) if in_use || is_unreadable(&error) => Err(error),
+        Err(error) => {
+            tracing::warn!(reference = entry.reference, %error, "image is unusable");
+            Ok((BTreeSet::new(), false))
+        }
+    }
+}
+
+fn is_unreadable(error: &ImageError) -> bool {
+    matches!(error, ImageError::Io { source, .. } if source.kind() != std::io::ErrorKind::NotFound)
 }
 
 /// The image's id, and the files and directories that it needs.

@@ -196,7 +196,7 @@ impl ImageStore {
     /// Removes images that nobody uses, and content that no image needs. Waits for pulls that run.
     ///
     /// # Errors
-    /// When a file cannot be removed.
+    /// When a file cannot be removed, or what an image needs cannot be found out; nothing is removed then.
     pub async fn gc(self: &Arc<Self>, wanted: Collect) -> Result<Removed, ImageError> {
         let store = self.clone();
         blocking(move || {

@@ -72,3 +72,36 @@ async fn an_image_with_two_names_is_as_young_as_its_younger_one() {
     store.gc(wanted(at(100))).await.unwrap();
     assert!(names(&store).is_empty());
 }
+
+#[tokio::test]
+async fn nothing_goes_while_what_an_image_needs_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = ImageStore::open(dir.path().join("store")).unwrap();
+    let broken = image(&store, dir.path(), "broken", 10).await;
+    let other = image(&store, dir.path(), "other", 10).await;
+    let manifest = dir.path().join("store/blobs/sha256").join(broken.digest.strip_prefix("sha256:").unwrap());
+    let bytes = std::fs::read(&manifest).unwrap();
+    let wanted = |in_use: &[&str]| Collect {
+        in_use: in_use.iter().map(|id| (*id).to_owned()).collect(),
+        bytes: u64::MAX,
+        unused_since: at(99),
+    };
+    // Unreadable for root too.
+    std::fs::remove_file(&manifest).unwrap();
+    std::fs::create_dir(&manifest).unwrap();
+    for in_use in [&[broken.digest.as_str()][..], &[]] {
+        let error = store.gc(wanted(in_use)).await.unwrap_err().to_string();
+        assert!(error.contains(&manifest.display().to_string()), "{error}");
+        assert_eq!((layers(&broken), layers(&other)), (vec![true, true], vec![true, true]));
+    }
+
+    std::fs::remove_dir(&manifest).unwrap();
+    std::fs::write(&manifest, "no manifest").unwrap();
+    store.gc(wanted(&[&broken.digest])).await.unwrap_err();
+    assert_eq!(layers(&broken), [true, true], "it is in use");
+    std::fs::write(&manifest, bytes).unwrap();
+    assert_eq!(store.gc(wanted(&[&broken.digest])).await.unwrap().images, std::slice::from_ref(&other.reference));
+    std::fs::write(&manifest, "no manifest").unwrap();
+    store.gc(wanted(&[])).await.unwrap();
+    assert_eq!(layers(&broken), [false, false], "nobody can use it");
+}
