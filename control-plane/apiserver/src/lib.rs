@@ -21,6 +21,7 @@ mod suffix;
 mod table;
 pub mod version;
 pub mod virtuals;
+mod webhook;
 
 pub use authenticate::{Authenticate, Peer};
 pub use connect::Connect;

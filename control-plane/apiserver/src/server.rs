@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::Chain;
+use crate::admission::{Chain, Dynamic};
 use crate::auth::{Authorizer, Clock, Identity};
 use crate::authenticate::{Authenticate, Peer};
 use crate::connect::Connect;
@@ -55,12 +55,13 @@ impl ApiServer {
     pub fn new(config: ServerConfig) -> Arc<Self> {
         let shutdown = CancellationToken::new();
         let custom = CustomKinds::start(config.store.clone(), config.registry.clone(), shutdown.clone());
+        let dynamic = Dynamic::start(config.store.clone(), shutdown.clone());
         let pipeline = Arc::new(Pipeline {
             store: config.store,
             registry: config.registry.clone(),
             authorizer: config.authorizer,
             clock: config.clock,
-            admission: Chain::builtin(),
+            admission: Chain::builtin(dynamic),
             virtuals: config.virtuals,
             custom,
         });

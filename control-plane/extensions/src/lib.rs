@@ -1,9 +1,13 @@
 //! Custom kinds (`apiextensions.k8s.io/v1`): what a CustomResourceDefinition says becomes resource descriptors at run time.
 //!
-//! No I/O: the API server follows the definitions and serves what [`custom::served`] makes of each.
+//! Admission (`admissionregistration.k8s.io/v1`): what policies and webhooks match, and what policies say ([`policy`]).
+//!
+//! No I/O: the API server follows the objects, serves what [`custom::served`] makes of definitions, and asks the policies.
 
 pub mod cel;
 pub mod custom;
 pub mod definition;
+pub mod matching;
+pub mod policy;
 pub mod schema;
 pub mod versions;

@@ -2,6 +2,7 @@
 
 mod certificate_requestor;
 mod default_tolerations;
+mod dynamic;
 mod namespace_lifecycle;
 mod pod_defaults;
 mod rbac_escalation;
@@ -12,16 +13,36 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mizzen_api::{Object, Registry, Status};
 use mizzen_store::Store;
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::auth::{Authorizer, Identity};
+use crate::custom::CustomKinds;
 use crate::pipeline::Target;
+
+pub(crate) use dynamic::Dynamic;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     Create,
     Update,
     Delete,
+    /// `exec`, `attach` and `portforward`.
+    Connect,
+}
+
+/// What plugins tell a client whose request is admitted all the same.
+#[derive(Default)]
+pub struct Warnings(Mutex<Vec<String>>);
+
+impl Warnings {
+    pub fn add(&self, warning: String) {
+        self.0.lock().push(warning);
+    }
+
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock())
+    }
 }
 
 /// One write as plugins see it.
@@ -35,7 +56,9 @@ pub struct Attributes<'a> {
     pub old: Option<&'a Value>,
     pub(crate) registry: &'a Registry,
     pub(crate) store: &'a dyn Store,
-    pub(crate) authorizer: &'a dyn Authorizer,
+    pub(crate) authorizer: &'a Arc<dyn Authorizer>,
+    pub(crate) custom: &'a CustomKinds,
+    pub warnings: &'a Warnings,
 }
 
 impl Attributes<'_> {
@@ -67,7 +90,7 @@ impl Attributes<'_> {
 
     /// Whether a pod itself is being created or updated.
     pub fn writes_pod(&self) -> bool {
-        self.operation != Operation::Delete && self.target.is_pod() && self.subresource().is_empty()
+        matches!(self.operation, Operation::Create | Operation::Update) && self.target.is_pod() && self.subresource().is_empty()
     }
 
     /// 403 with the name of what is written.
@@ -102,15 +125,16 @@ pub trait Plugin: Send + Sync + 'static {
     }
 }
 
-/// The plugins in their order: all mutate, then, on the finished document, all validate.
-#[derive(Clone, Default)]
+/// The plugins in their order: all mutate, then, on the finished document, all validate. What objects of the API ask for
+/// (policies and webhooks) comes last in both.
 pub struct Chain {
     plugins: Vec<Arc<dyn Plugin>>,
+    dynamic: Arc<Dynamic>,
 }
 
 impl Chain {
     /// The plugins that every cluster has.
-    pub fn builtin() -> Self {
+    pub(crate) fn builtin(dynamic: Arc<Dynamic>) -> Self {
         Self {
             plugins: vec![
                 Arc::new(namespace_lifecycle::NamespaceLifecycle),
@@ -120,6 +144,7 @@ impl Chain {
                 Arc::new(rbac_escalation::RbacEscalation),
                 Arc::new(certificate_requestor::CertificateRequestor),
             ],
+            dynamic,
         }
     }
 
@@ -134,13 +159,18 @@ impl Chain {
         for plugin in &self.plugins {
             plugin.mutate(attributes, object).await?;
         }
-        Ok(())
+        let Some(mut round) = self.dynamic.mutate(attributes, object).await? else { return Ok(()) };
+        // What was changed from outside the plugins have not seen yet: a container that was added wants its token.
+        for plugin in &self.plugins {
+            plugin.mutate(attributes, object).await?;
+        }
+        round.again(attributes, object).await
     }
 
     pub(crate) async fn validate(&self, attributes: &Attributes<'_>, object: Option<&Value>) -> Result<(), Status> {
         for plugin in &self.plugins {
             plugin.validate(attributes, object).await?;
         }
-        Ok(())
+        self.dynamic.validate(attributes, object).await
     }
 }

@@ -11,7 +11,7 @@ impl CustomKinds {
     ///
     /// # Errors
     /// `InternalError` when a webhook does not convert as it should.
-    pub(super) async fn convert(
+    pub(crate) async fn convert(
         &self,
         descriptor: &ResourceDescriptor,
         custom: &Custom,

@@ -11,7 +11,7 @@ use super::schema::Validation;
 use super::target::Target;
 use super::write::unstored;
 use super::{Pipeline, Written};
-use crate::admission::{Attributes, Operation};
+use crate::admission::{Attributes, Operation, Warnings};
 use crate::auth::Identity;
 
 /// How many generated names are tried until one is free.
@@ -49,7 +49,7 @@ impl Pipeline {
         target: &Target,
         mut object: Value,
         options: &WriteOptions,
-        warnings: Vec<String>,
+        mut warnings: Vec<String>,
         ownership: Ownership,
     ) -> Result<Written, Status> {
         let descriptor = &target.descriptor;
@@ -66,6 +66,7 @@ impl Pipeline {
             target.name = metadata::text(&object, "name").to_owned();
         }
         let target = &target;
+        let admission_warnings = Warnings::default();
         let attributes = Attributes {
             identity: user,
             operation: Operation::Create,
@@ -74,7 +75,9 @@ impl Pipeline {
             old: None,
             registry: &self.registry,
             store: self.store.as_ref(),
-            authorizer: self.authorizer.as_ref(),
+            authorizer: &self.authorizer,
+            custom: &self.custom,
+            warnings: &admission_warnings,
         };
         descriptor.strategy.prepare_create(&mut object);
         // Before admission: what the server adds is nobody's field.
@@ -85,6 +88,7 @@ impl Pipeline {
         self.apply_defaults(target, &mut object);
         self.validate_document(target, &object, None)?;
         self.admission.validate(&attributes, Some(&object)).await?;
+        warnings.extend(admission_warnings.take());
 
         let exists = || Status::already_exists(&target.group_resource(), &target.name);
         let key = target.key();

@@ -10,7 +10,7 @@ use super::metadata;
 use super::target::Target;
 use super::write::{decoded, unstored};
 use super::{Pipeline, Written};
-use crate::admission::{Attributes, Operation};
+use crate::admission::{Attributes, Operation, Warnings};
 use crate::auth::Identity;
 use crate::errors;
 
@@ -35,6 +35,7 @@ impl Pipeline {
             let current = self.current(target)?;
             check_preconditions(&current, options).map_err(|why| conflict(&why))?;
             let old = decoded(&current)?;
+            let admission_warnings = Warnings::default();
             let attributes = Attributes {
                 identity: user,
                 operation: Operation::Delete,
@@ -43,7 +44,9 @@ impl Pipeline {
                 old: Some(&old),
                 registry: &self.registry,
                 store: self.store.as_ref(),
-                authorizer: self.authorizer.as_ref(),
+                authorizer: &self.authorizer,
+                custom: &self.custom,
+                warnings: &admission_warnings,
             };
             self.admission.validate(&attributes, None).await?;
             let done = match step(target, &old, options, (self.clock)()) {
@@ -54,6 +57,7 @@ impl Pipeline {
             };
             match done {
                 Some(mut done) => {
+                    done.warnings = admission_warnings.take();
                     done.object = self.custom.shown_one(&target.descriptor, done.object).await?;
                     return Ok(done);
                 }

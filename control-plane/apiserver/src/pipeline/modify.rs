@@ -10,7 +10,7 @@ use super::metadata;
 use super::target::Target;
 use super::write::{decoded, unstored};
 use super::{Pipeline, Written};
-use crate::admission::{Attributes, Operation};
+use crate::admission::{Attributes, Operation, Warnings};
 use crate::auth::Identity;
 use crate::custom::CustomKinds;
 use crate::errors;
@@ -65,7 +65,7 @@ impl Pipeline {
             let stored = self.store_changed(user, target, options, versions, &old, document, owned).await?;
             // If somebody else wrote first, what is there now decides.
             if let Some(mut written) = stored {
-                written.warnings = warnings;
+                written.warnings.splice(0..0, warnings);
                 return Ok(written);
             }
         }
@@ -88,6 +88,7 @@ impl Pipeline {
         metadata::fit_to_target(&mut new, target)?;
         metadata::drop_empty(&mut new)?;
         self.apply_defaults(target, &mut new);
+        let admission_warnings = Warnings::default();
         let attributes = Attributes {
             identity: user,
             operation: Operation::Update,
@@ -96,7 +97,9 @@ impl Pipeline {
             old: Some(old),
             registry: &self.registry,
             store: self.store.as_ref(),
-            authorizer: self.authorizer.as_ref(),
+            authorizer: &self.authorizer,
+            custom: &self.custom,
+            warnings: &admission_warnings,
         };
         match target.subresource.as_str() {
             "" => strategy.prepare_update(&mut new, old),
@@ -119,24 +122,25 @@ impl Pipeline {
         }
         self.validate_document(target, &new, Some(old))?;
         self.admission.validate(&attributes, Some(&new)).await?;
+        let warnings = admission_warnings.take();
 
         let Versions { stored: current, shown } = current;
         if same(&new, old) && !CustomKinds::is_stale(&target.descriptor, current) {
-            return Ok(Some(Written { code: 200, object: shown.clone(), warnings: Vec::new(), deleted: false }));
+            return Ok(Some(Written { code: 200, object: shown.clone(), warnings, deleted: false }));
         }
         if options.dry_run {
             set_revision(&mut new, &current.head().resource_version);
-            return Ok(Some(Written { code: 200, object: Arc::new(unstored(&new)?), warnings: Vec::new(), deleted: false }));
+            return Ok(Some(Written { code: 200, object: Arc::new(unstored(&new)?), warnings, deleted: false }));
         }
         if super::delete::is_finished(target, &new) {
             let Some(removed) = self.remove(&target.key(), current).await? else { return Ok(None) };
             let object = self.custom.shown_one(&target.descriptor, removed).await?;
-            return Ok(Some(Written { code: 200, object, warnings: Vec::new(), deleted: true }));
+            return Ok(Some(Written { code: 200, object, warnings, deleted: true }));
         }
         let new = self.custom.stored(&target.descriptor, new).await?;
         let Some(stored) = self.put(&target.key(), current.revision(), new).await? else { return Ok(None) };
         let object = self.custom.shown_one(&target.descriptor, stored).await?;
-        Ok(Some(Written { code: 200, object, warnings: Vec::new(), deleted: false }))
+        Ok(Some(Written { code: 200, object, warnings, deleted: false }))
     }
 }
 

@@ -29,6 +29,15 @@ pub fn check_rules(schema: &Structural, program: &Compiled, is_resource: bool) -
     }
 }
 
+/// # Errors
+/// The first name in an expression that is none of `variables`.
+pub fn check_names(program: &Compiled, variables: &[&str]) -> Result<(), String> {
+    let variables = variables.iter().map(|name| (*name, Known::Unknown)).collect();
+    let mut walk = Walk { variables, wrong: None };
+    walk.expression(&program.expression);
+    walk.wrong.map_or(Ok(()), |wrong| Err(format!("ERROR: <input>: {wrong}")))
+}
+
 /// What is known of a value.
 #[derive(Clone, Copy)]
 enum Known<'a> {

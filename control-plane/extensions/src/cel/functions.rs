@@ -8,6 +8,7 @@ use kube_cel::cel::common::ast::{CallExpr, Expr, IdedExpr};
 use kube_cel::cel::objects::{Key, OptionalValue};
 use kube_cel::cel::{Context, ExecutionError, FunctionContext, Value};
 
+use super::authorizer;
 use super::budget::{size, spend};
 use super::build::{ident, node};
 
@@ -98,6 +99,7 @@ fn guarded() -> Context<'static> {
         left + right
     });
     context.add_function(OPTIONAL_SELECT, optional_select);
+    authorizer::add_functions(&mut context);
     context.add_function("type", |value: Value| -> Result<Value, ExecutionError> {
         Ok(Value::String(Arc::new(format!("type:{}", type_of(&value)))))
     });

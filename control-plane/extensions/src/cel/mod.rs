@@ -1,8 +1,10 @@
-//! Validation rules (`x-kubernetes-validations`) in the Common Expression Language.
+//! Expressions in the Common Expression Language: validation rules of schemas (`x-kubernetes-validations`), and what
+//! admission policies and webhooks ask.
 //!
 //! Expressions come from users: they are parsed on a thread of their own with a known stack, may not nest deeply, and run
 //! on a budget, so that no rule can hold up or bring down the server.
 
+mod authorizer;
 mod budget;
 mod build;
 mod check;
@@ -11,8 +13,11 @@ mod names;
 mod parse;
 mod rewrite;
 mod rules;
+mod scope;
 mod value;
 
-pub use check::{MAX_RULE_COST, MAX_TOTAL_COST, check_rules};
-pub use parse::{Compiled, compile};
+pub use authorizer::{Authority, Question, REQUEST_RESOURCE};
+pub use check::{MAX_RULE_COST, MAX_TOTAL_COST, check_names, check_rules};
+pub use parse::{Compiled, Objects, compile, compile_with};
 pub use rules::validate_rules;
+pub use scope::Scope;

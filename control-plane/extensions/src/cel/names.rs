@@ -38,6 +38,19 @@ pub(super) fn escape(name: &str) -> Cow<'_, str> {
     Cow::Owned(escaped.replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__"))
 }
 
+/// The field that a name in an expression stands for.
+pub(super) fn unescape(name: &str) -> Cow<'_, str> {
+    let reserved = name.strip_prefix("__").and_then(|name| name.strip_suffix("__"));
+    if let Some(reserved) = reserved.filter(|reserved| RESERVED.contains(reserved)) {
+        return Cow::Borrowed(reserved);
+    }
+    if !name.contains("__") {
+        return Cow::Borrowed(name);
+    }
+    let signs = name.replace("__dot__", ".").replace("__dash__", "-").replace("__slash__", "/");
+    Cow::Owned(signs.replace("__underscores__", "__"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +66,7 @@ mod tests {
             ("a_b", "a_b"),
         ] {
             assert_eq!(escape(name), escaped);
+            assert_eq!(unescape(escaped), name);
         }
     }
 }

@@ -19,6 +19,19 @@ pub struct Compiled {
 /// # Errors
 /// Why the expression cannot be used, in one line.
 pub fn compile(source: &str) -> Result<Compiled, String> {
+    compile_with(source, Objects::None)
+}
+
+/// Whether an expression may build objects (`Object{}`, `JSONPatch{}`), as mutations do.
+#[derive(Clone, Copy)]
+pub enum Objects {
+    None,
+    Built,
+}
+
+/// # Errors
+/// Why the expression cannot be used, in one line.
+pub fn compile_with(source: &str, objects: Objects) -> Result<Compiled, String> {
     if source.trim().is_empty() {
         return Err("ERROR: <input>:1:1: Syntax error: the expression is empty".to_owned());
     }
@@ -29,7 +42,8 @@ pub fn compile(source: &str) -> Result<Compiled, String> {
         ));
     }
     let source = source.to_owned();
-    let parsing = std::thread::Builder::new().name("cel-parse".to_owned()).stack_size(STACK_BYTES).spawn(move || parse(&source));
+    let parsing =
+        std::thread::Builder::new().name("cel-parse".to_owned()).stack_size(STACK_BYTES).spawn(move || parse(&source, objects));
     match parsing.map(std::thread::JoinHandle::join) {
         Ok(Ok(parsed)) => parsed,
         Ok(Err(_panic)) => Err("ERROR: <input>: the expression cannot be parsed".to_owned()),
@@ -37,11 +51,14 @@ pub fn compile(source: &str) -> Result<Compiled, String> {
     }
 }
 
-fn parse(source: &str) -> Result<Compiled, String> {
+fn parse(source: &str, objects: Objects) -> Result<Compiled, String> {
     let parser = Parser::new().enable_optional_syntax(true);
     let parsed = parser.parse(source).map_err(|errors| one_line(&errors.to_string()))?;
     if !rewrite::is_shallow(&parsed) {
         return Err("ERROR: <input>: expression recursion limit exceeded".to_owned());
+    }
+    if matches!(objects, Objects::None) && rewrite::builds_objects(&parsed) {
+        return Err("ERROR: <input>: messages cannot be evaluated".to_owned());
     }
     let uses_old_self = parsed.references().has_variable("oldSelf");
     Ok(Compiled { expression: rewrite::rewrite(parsed)?, uses_old_self })

@@ -1,10 +1,15 @@
 //! What is done to an expression between parsing and evaluating: macros that the parser does not know are spelled out,
 //! optional chaining is mended, and everything that can grow or loop pays for it.
 
-use kube_cel::cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, ListExpr, SelectExpr, operators};
+use kube_cel::cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, ListExpr, MapEntryExpr, MapExpr, SelectExpr,
+    StructExpr, operators,
+};
 
+use super::authorizer::REQUEST_RESOURCE;
 use super::build::{bind, bool, call, conditional, ident, int, method, node, text};
 use super::functions::{ADD, KEEP, KEYS, OPTIONAL_SELECT, RANGE, SPEND};
+use super::names::unescape;
 
 /// How deep an expression may nest: evaluating it recurses.
 const MAX_DEPTH: usize = 100;
@@ -35,7 +40,15 @@ pub(super) fn children(expression: &IdedExpr) -> Vec<&IdedExpr> {
             })
             .collect(),
         Expr::Select(select) => vec![&select.operand],
-        Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) | Expr::Unspecified => Vec::new(),
+        Expr::Struct(object) => object
+            .entries
+            .iter()
+            .map(|entry| match &entry.expr {
+                EntryExpr::MapEntry(entry) => &entry.value,
+                EntryExpr::StructField(field) => &field.value,
+            })
+            .collect(),
+        Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => Vec::new(),
     }
 }
 
@@ -68,12 +81,31 @@ pub(super) fn rewrite(expression: IdedExpr) -> Result<IdedExpr, String> {
             }
             Expr::Map(map)
         }
-        Expr::Struct(_) => return Err(unsupported("messages")),
+        Expr::Struct(object) => return object_literal(object),
         Expr::Unspecified => return Err(unsupported("the expression")),
         Expr::Ident(name) if TYPES.contains(&name.as_str()) => return Ok(text(&format!("type:{name}"))),
         expr @ (Expr::Ident(_) | Expr::Literal(_)) => expr,
     };
     Ok(IdedExpr { id: expression.id, expr })
+}
+
+/// Whether an expression builds objects of named types, which only mutations may.
+pub(super) fn builds_objects(expression: &IdedExpr) -> bool {
+    matches!(expression.expr, Expr::Struct(_)) || children(expression).into_iter().any(builds_objects)
+}
+
+/// `Object{…}`, `Object.spec{…}` and `JSONPatch{…}` are maps.
+fn object_literal(object: StructExpr) -> Result<IdedExpr, String> {
+    if !matches!(object.type_name.split('.').next(), Some("Object" | "JSONPatch")) {
+        return Err(format!("ERROR: <input>: undeclared reference to '{}' (in container '')", object.type_name));
+    }
+    let mut entries = Vec::with_capacity(object.entries.len());
+    for IdedEntryExpr { id, expr } in object.entries {
+        let EntryExpr::StructField(field) = expr else { return Err(unsupported("messages")) };
+        let (key, value) = (text(&unescape(&field.field)), keep(rewrite(field.value)?));
+        entries.push(IdedEntryExpr { id, expr: EntryExpr::MapEntry(MapEntryExpr { key, value, optional: field.optional }) });
+    }
+    Ok(node(Expr::Map(MapExpr { entries })))
 }
 
 fn unsupported(what: &str) -> String {
@@ -90,6 +122,9 @@ fn keep(expression: IdedExpr) -> IdedExpr {
 
 fn rewrite_select(select: SelectExpr) -> Result<IdedExpr, String> {
     let operand = rewrite(*select.operand)?;
+    if operand.expr == Expr::Ident("authorizer".to_owned()) && select.field == "requestResource" {
+        return Ok(ident(REQUEST_RESOURCE));
+    }
     if !is_optional(&operand) {
         return Ok(node(Expr::Select(SelectExpr { operand: Box::new(operand), ..select })));
     }

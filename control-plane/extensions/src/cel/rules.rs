@@ -198,7 +198,7 @@ fn evaluate(program: &Compiled, this: &Cel, old_self: Option<&Cel>, limit: i64) 
 }
 
 /// A function of the library that panics on odd arguments must not end more than the evaluation.
-fn run(program: &Compiled, scope: &Context<'_>) -> Result<Cel, ExecutionError> {
+pub(super) fn run(program: &Compiled, scope: &Context<'_>) -> Result<Cel, ExecutionError> {
     catch_unwind(AssertUnwindSafe(|| Cel::resolve(&program.expression, scope)))
         .unwrap_or_else(|_| Err(ExecutionError::function_error("evaluation", "internal error")))
 }

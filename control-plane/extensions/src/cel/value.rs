@@ -50,6 +50,43 @@ pub(super) fn to_cel(schema: Option<&Structural>, value: &Value, is_resource: bo
     }
 }
 
+/// A document as it is: without a schema there are no types but JSON's, and every name is data.
+pub(super) fn plain(value: &Value) -> Cel {
+    match value {
+        Value::Array(items) => Cel::List(Arc::new(items.iter().map(plain).collect())),
+        Value::Object(object) => {
+            let map = object.iter().map(|(name, value)| (Key::String(Arc::new(name.clone())), plain(value))).collect();
+            Cel::Map(Map { map: Arc::new(map) })
+        }
+        scalar => to_cel(None, scalar, false),
+    }
+}
+
+/// What an expression built, as a document.
+///
+/// # Errors
+/// When a value has no form in JSON.
+pub(super) fn to_json(value: &Cel) -> Result<Value, String> {
+    Ok(match value {
+        Cel::Null => Value::Null,
+        Cel::Bool(flag) => Value::Bool(*flag),
+        Cel::Int(number) => Value::from(*number),
+        Cel::UInt(number) => Value::from(*number),
+        Cel::Float(number) => Value::from(*number),
+        Cel::String(text) => Value::String(text.to_string()),
+        Cel::List(items) => Value::Array(items.iter().map(to_json).collect::<Result<_, _>>()?),
+        Cel::Map(map) => {
+            let mut object = serde_json::Map::with_capacity(map.map.len());
+            for (key, value) in map.map.iter() {
+                let Key::String(key) = key else { return Err("a key of an object is not a string".to_owned()) };
+                object.insert(key.to_string(), to_json(value)?);
+            }
+            Value::Object(object)
+        }
+        _ => return Err("a value has no form in JSON".to_owned()),
+    })
+}
+
 fn metadata(value: &Value) -> Cel {
     let fields = METADATA.iter().filter_map(|field| {
         let text = value.get(field)?.as_str()?;

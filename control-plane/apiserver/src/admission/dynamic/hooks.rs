@@ -1,0 +1,135 @@
+//! Admission webhooks: who is asked, and what their answers do.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mizzen_api::Status;
+use mizzen_apply::json_patch;
+use mizzen_extensions::matching::Matching;
+use mizzen_extensions::policy::{Conditions, Met};
+use serde_json::Value;
+
+use super::request::Request;
+use super::review;
+
+pub(super) struct Hook {
+    pub(super) name: String,
+    pub(super) client: Value,
+    pub(super) timeout_seconds: u64,
+    /// `admission.k8s.io/…`, the first of the versions that both sides know.
+    pub(super) review_version: &'static str,
+    matching: Matching,
+    conditions: Conditions,
+    ignores_failures: bool,
+    pub(super) is_reinvoked: bool,
+}
+
+impl Hook {
+    pub(super) fn parse(document: &Value) -> Self {
+        let mut versions = document["admissionReviewVersions"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        Self {
+            name: document["name"].as_str().unwrap_or_default().to_owned(),
+            client: document["clientConfig"].clone(),
+            timeout_seconds: document["timeoutSeconds"].as_u64().unwrap_or(10),
+            review_version: match versions.find(|version| ["v1", "v1beta1"].contains(version)) {
+                Some("v1beta1") => "admission.k8s.io/v1beta1",
+                _ => "admission.k8s.io/v1",
+            },
+            matching: Matching::parse(document, "rules", false),
+            conditions: Conditions::parse(document),
+            ignores_failures: document["failurePolicy"] == "Ignore",
+            is_reinvoked: document["reinvocationPolicy"] == "IfNeeded",
+        }
+    }
+
+    /// The version in which the webhook is asked about the request, if it is.
+    async fn asked(&self, request: &Request<'_>) -> Result<Option<String>, Status> {
+        let Some(version) = request.matched(&self.matching) else { return Ok(None) };
+        if self.conditions.is_empty() {
+            return Ok(Some(version));
+        }
+        let mut documents = request.documents(&version).await?;
+        match self.conditions.met(&mut documents) {
+            Met::Yes => Ok(Some(version)),
+            Met::No => Ok(None),
+            Met::Failed(error) if self.ignores_failures => {
+                tracing::warn!(webhook = self.name, error, "match conditions failed; the webhook is not asked");
+                Ok(None)
+            }
+            Met::Failed(error) => Err(request.attributes.forbid(&error)),
+        }
+    }
+
+    /// The answer; `None` where none is needed.
+    ///
+    /// # Errors
+    /// When the webhook refuses, or fails and may not.
+    async fn answer(&self, request: &Request<'_>, version: &str) -> Result<Option<Value>, Status> {
+        let response = match review::ask(self, request, version).await? {
+            Ok(response) => response,
+            Err(error) if self.ignores_failures => {
+                tracing::warn!(webhook = self.name, error, "failed calling webhook, failing open");
+                return Ok(None);
+            }
+            Err(error) => return Err(self.failed(&error)),
+        };
+        for warning in response["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            request.attributes.warnings.add(warning.to_owned());
+        }
+        match response["allowed"].as_bool() {
+            Some(true) => Ok(Some(response)),
+            _ => Err(review::refusal(&self.name, &response["status"])),
+        }
+    }
+
+    fn failed(&self, error: &str) -> Status {
+        Status::internal(format!("failed calling webhook {:?}: {error}", self.name))
+    }
+}
+
+pub(super) async fn validate(hook: &Hook, request: &Request<'_>) -> Result<(), Status> {
+    match hook.asked(request).await? {
+        Some(version) => hook.answer(request, &version).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// The document as the webhook wants it; `None` when it is to stay as it is.
+pub(super) async fn mutate(hook: &Hook, request: &Request<'_>) -> Result<Option<Value>, Status> {
+    let Some(version) = hook.asked(request).await? else { return Ok(None) };
+    let Some(response) = hook.answer(request, &version).await? else { return Ok(None) };
+    let (Some(patch), Some(object)) = (response["patch"].as_str().filter(|patch| !patch.is_empty()), request.object) else {
+        return Ok(None);
+    };
+    let failed = |why: String| match hook.ignores_failures {
+        true => Ok(None),
+        false => Err(hook.failed(&why)),
+    };
+    if response["patchType"] != "JSONPatch" && !response["patchType"].is_null() {
+        return failed(format!("unsupported patch type {}", response["patchType"]));
+    }
+    let patch = STANDARD.decode(patch).ok().and_then(|patch| serde_json::from_slice::<Value>(&patch).ok());
+    let Some(patch) = patch else { return failed("the patch is no JSON patch".to_owned()) };
+    let mut changed = request.in_version(&version, object).await?.into_owned();
+    if let Err(error) = json_patch::apply(&mut changed, &patch) {
+        return failed(error.to_string());
+    }
+    let own = &request.attributes.target.version;
+    if version == **own {
+        return Ok(Some(changed));
+    }
+    // Back into the version of the request.
+    let Some(custom) = &request.attributes.target.descriptor.custom else { return Ok(Some(changed)) };
+    let descriptor = &request.attributes.target.descriptor;
+    let mut back = request.attributes.custom.convert(descriptor, custom, own, vec![changed]).await?;
+    Ok(back.pop())
+}
+
+/// What a webhook is told of a document.
+pub(super) async fn shown(request: &Request<'_>, version: &str, document: Option<&Value>) -> Result<Value, Status> {
+    Ok(match document {
+        Some(document) => request.in_version(version, document).await.map(Cow::into_owned)?,
+        None => Value::Null,
+    })
+}

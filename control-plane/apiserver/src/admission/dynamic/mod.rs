@@ -1,0 +1,89 @@
+//! Admission by objects of the API (`admissionregistration.k8s.io/v1`): policies, and webhooks. They are compiled when they
+//! change, into a snapshot that requests load; where there are none, loading it is all that a request pays.
+
+mod authority;
+mod bindings;
+mod follow;
+mod hooks;
+mod mutation;
+mod policies;
+mod request;
+mod review;
+mod snapshot;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use mizzen_api::Status;
+use mizzen_extensions::policy;
+use mizzen_store::Store;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+pub(super) use mutation::Round;
+
+use super::{Attributes, Operation};
+use request::Request;
+use snapshot::{Entries, Snapshot};
+
+/// Its own objects are never asked about: a mistake in them could not be mended.
+const GROUP: &str = "admissionregistration.k8s.io";
+
+pub(crate) struct Dynamic {
+    store: Arc<dyn Store>,
+    /// What the objects say, each compiled once.
+    entries: Mutex<Entries>,
+    snapshot: ArcSwap<Snapshot>,
+}
+
+impl Dynamic {
+    /// Takes over what the store has, and follows it on a task of its own until `shutdown`.
+    pub(crate) fn start(store: Arc<dyn Store>, shutdown: CancellationToken) -> Arc<Self> {
+        let dynamic = Arc::new(Self { store, entries: Mutex::default(), snapshot: ArcSwap::default() });
+        let revision = dynamic.load();
+        tokio::spawn(follow::run(dynamic.clone(), revision, shutdown));
+        dynamic
+    }
+
+    /// What there is to ask about a request; `None` when nothing is.
+    fn asked(&self, attributes: &Attributes<'_>) -> Option<Arc<Snapshot>> {
+        let snapshot = self.snapshot.load();
+        (!snapshot.is_empty() && attributes.group() != GROUP).then(|| snapshot.clone())
+    }
+
+    /// Lets policies and webhooks change the document. What they changed may have to be looked at once more.
+    pub(super) async fn mutate(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<Option<Round>, Status> {
+        let Some(snapshot) = self.asked(attributes).filter(|snapshot| snapshot.mutates()) else { return Ok(None) };
+        Round::run(snapshot, attributes, object).await
+    }
+
+    pub(super) async fn validate(&self, attributes: &Attributes<'_>, object: Option<&Value>) -> Result<(), Status> {
+        if attributes.group() == GROUP
+            && attributes.subresource().is_empty()
+            && let Some(object) = object
+        {
+            return check(attributes, object);
+        }
+        let Some(snapshot) = self.asked(attributes) else { return Ok(()) };
+        let request = Request::new(attributes, object);
+        if matches!(attributes.operation, Operation::Delete | Operation::Connect) {
+            // There is no document to change; webhooks that change others may still refuse.
+            for hook in &snapshot.mutating_hooks {
+                hooks::mutate(hook, &request).await?;
+            }
+        }
+        policies::validate(&snapshot.validating, &request).await?;
+        futures::future::try_join_all(snapshot.validating_hooks.iter().map(|hook| hooks::validate(hook, &request))).await?;
+        Ok(())
+    }
+}
+
+/// Expressions that cannot be compiled are refused where they are written.
+fn check(attributes: &Attributes<'_>, object: &Value) -> Result<(), Status> {
+    let causes = policy::check(object, attributes.old);
+    match causes.is_empty() {
+        true => Ok(()),
+        false => Err(crate::errors::invalid(&attributes.target.descriptor, attributes.name(), causes)),
+    }
+}

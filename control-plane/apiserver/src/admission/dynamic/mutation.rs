@@ -1,0 +1,77 @@
+//! The order in which policies and webhooks change a document, and when they are asked again.
+
+use std::sync::Arc;
+
+use mizzen_api::Status;
+use serde_json::Value;
+
+use super::hooks::{self, Hook};
+use super::policies;
+use super::request::Request;
+use super::snapshot::{Bound, Snapshot};
+use crate::admission::Attributes;
+
+#[derive(Clone)]
+enum Step {
+    Policy(Arc<Bound>),
+    Hook(Arc<Hook>),
+}
+
+impl Step {
+    /// `reinvocationPolicy: IfNeeded`.
+    fn is_reinvoked(&self) -> bool {
+        match self {
+            Self::Policy(bound) => bound.policy.is_reinvoked,
+            Self::Hook(hook) => hook.is_reinvoked,
+        }
+    }
+
+    async fn run(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
+        match self {
+            Self::Policy(bound) => policies::mutate(bound, attributes, object).await,
+            Self::Hook(hook) => {
+                let changed = hooks::mutate(hook, &Request::new(attributes, Some(object))).await?;
+                if let Some(changed) = changed {
+                    *object = changed;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A first round that changed something.
+pub(in crate::admission) struct Round {
+    /// Who wants to be asked again, and the document as each left it.
+    seen: Vec<(Step, Value)>,
+}
+
+impl Round {
+    /// Policies first, then webhooks, by name. `None` when the document is as it was.
+    pub(super) async fn run(
+        snapshot: Arc<Snapshot>,
+        attributes: &Attributes<'_>,
+        object: &mut Value,
+    ) -> Result<Option<Self>, Status> {
+        let before = object.clone();
+        let mut seen = Vec::new();
+        let policies = snapshot.mutating.iter().cloned().map(Step::Policy);
+        for step in policies.chain(snapshot.mutating_hooks.iter().cloned().map(Step::Hook)) {
+            step.run(attributes, object).await?;
+            if step.is_reinvoked() {
+                seen.push((step, object.clone()));
+            }
+        }
+        Ok((before != *object).then_some(Self { seen }))
+    }
+
+    /// Asks those again who asked for it and have not seen the document as it is now.
+    pub(in crate::admission) async fn again(&mut self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
+        for (step, left) in self.seen.drain(..) {
+            if left != *object {
+                step.run(attributes, object).await?;
+            }
+        }
+        Ok(())
+    }
+}

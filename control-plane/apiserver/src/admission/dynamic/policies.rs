@@ -1,0 +1,183 @@
+//! Asking policies.
+
+use std::sync::Arc;
+
+use mizzen_api::status::Cause;
+use mizzen_api::{Reason, Status};
+use mizzen_apply::{json_patch, managed};
+use mizzen_extensions::cel::Scope;
+use mizzen_extensions::policy::{Denial, Met, Mutation, Patch, Policy};
+use serde_json::{Value, json};
+
+use super::bindings::Binding;
+use super::request::Request;
+use super::snapshot::Bound;
+use crate::admission::Attributes;
+
+pub(super) async fn validate(policies: &[Arc<Bound>], request: &Request<'_>) -> Result<(), Status> {
+    let mut denied = None;
+    for Bound { policy, bindings } in policies.iter().map(AsRef::as_ref) {
+        let Some(version) = request.matched(&policy.matching) else { continue };
+        let mut documents = None;
+        for binding in bindings.iter().filter(|binding| request.matched(&binding.matching).is_some()) {
+            if documents.is_none() {
+                documents = Some(request.documents(&version).await?);
+            }
+            let Some(documents) = &documents else { continue };
+            for denial in denials(policy, binding, request, documents) {
+                if binding.warns {
+                    let (policy, binding) = (&policy.name, &binding.name);
+                    request.attributes.warnings.add(format!(
+                        "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{binding}': {}",
+                        denial.message
+                    ));
+                }
+                if binding.audits {
+                    tracing::info!(policy = policy.name, binding = binding.name, message = denial.message, "validation failed");
+                }
+                if binding.denies && denied.is_none() {
+                    denied = Some(refusal(request.attributes, "ValidatingAdmissionPolicy", policy, binding, &denial));
+                }
+            }
+        }
+    }
+    denied.map_or(Ok(()), Err)
+}
+
+fn denials(policy: &Policy, binding: &Binding, request: &Request<'_>, documents: &Scope) -> Vec<Denial> {
+    let failed = |error: String| match policy.ignores_failures {
+        true => Vec::new(),
+        false => vec![Denial::because(error)],
+    };
+    let parameters = match binding.parameters(policy.param_kind.as_ref(), request) {
+        Ok(parameters) => parameters,
+        Err(error) => return failed(error),
+    };
+    let mut denials = Vec::new();
+    for parameter in parameters {
+        let mut scope = documents.clone();
+        scope.set("params", parameter.as_ref());
+        match policy.conditions.met(&mut scope) {
+            Met::Yes => {
+                policy.define_variables(&mut scope);
+                denials.extend(policy.denials(&mut scope));
+            }
+            Met::No => {}
+            Met::Failed(error) => denials.extend(failed(error)),
+        }
+    }
+    denials
+}
+
+fn refusal(attributes: &Attributes<'_>, kind: &str, policy: &Policy, binding: &Binding, denial: &Denial) -> Status {
+    let (policy, binding) = (&policy.name, &binding.name);
+    let message = format!("{kind} '{policy}' with binding '{binding}' denied request: {}", denial.message);
+    let mut status = attributes.forbid(&message);
+    status.reason = match denial.reason.as_deref() {
+        Some("Forbidden") => Reason::Forbidden,
+        Some("Unauthorized") => Reason::Unauthorized,
+        Some("RequestEntityTooLarge") => Reason::RequestEntityTooLarge,
+        _ => Reason::Invalid,
+    };
+    status.code = status.reason.code();
+    status.details.causes.push(Cause { message, ..Cause::default() });
+    status
+}
+
+/// Lets one policy change the document.
+pub(super) async fn mutate(bound: &Bound, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
+    let policy = &bound.policy;
+    for binding in &bound.bindings {
+        let parameters = {
+            let request = Request::new(attributes, Some(object));
+            if request.matched(&policy.matching).is_none() || request.matched(&binding.matching).is_none() {
+                continue;
+            }
+            binding.parameters(policy.param_kind.as_ref(), &request)
+        };
+        let refuse = |error: String| match policy.ignores_failures {
+            true => Ok(()),
+            false => Err(refusal(attributes, "MutatingAdmissionPolicy", policy, binding, &Denial::because(error))),
+        };
+        let parameters = match parameters {
+            Ok(parameters) => parameters,
+            Err(error) => {
+                refuse(error)?;
+                continue;
+            }
+        };
+        for parameter in parameters {
+            let mut changed = object.clone();
+            match mutated(policy, attributes, parameter.as_ref(), &mut changed).await? {
+                Ok(()) => *object = changed,
+                Err(error) => refuse(error)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs the mutations one after the other, each on what the one before left.
+async fn mutated(
+    policy: &Policy,
+    attributes: &Attributes<'_>,
+    parameter: Option<&Value>,
+    object: &mut Value,
+) -> Result<Result<(), String>, Status> {
+    let request = Request::new(attributes, Some(object));
+    // Mutations look at the version that the client speaks: what they change is stored from it.
+    let mut scope = request.documents(&attributes.target.version).await?;
+    scope.set("params", parameter);
+    match policy.conditions.met(&mut scope) {
+        Met::Yes => {}
+        Met::No => return Ok(Ok(())),
+        Met::Failed(error) => return Ok(Err(error)),
+    }
+    policy.define_variables(&mut scope);
+    for mutation in &policy.mutations {
+        if let Err(error) = apply(mutation, &mut scope, attributes, object) {
+            return Ok(Err(error));
+        }
+        scope.set("object", Some(object));
+    }
+    Ok(Ok(()))
+}
+
+fn apply(mutation: &Mutation, scope: &mut Scope, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), String> {
+    match mutation.patch(scope)? {
+        Patch::Json(patch) => json_patch::apply(object, &patch).map_err(|error| error.to_string()),
+        Patch::Apply(mut configuration) => {
+            let target = attributes.target;
+            if !configuration.is_object() {
+                return Err("an apply configuration must be an object".to_owned());
+            }
+            let api_version = target.api_version();
+            configuration["apiVersion"] = json!(api_version);
+            configuration["kind"] = json!(target.descriptor.kind);
+            // Nobody owns what a policy sets: the merge is done as by one who owns nothing, and the owners stay as they are.
+            let owners = take_owners(object);
+            let schemas = attributes.registry.schemas();
+            let context = managed::Context {
+                set: &schemas,
+                schema: &target.descriptor.schema,
+                api_version: &api_version,
+                manager: "admission",
+                subresource: attributes.subresource(),
+                reset: &[],
+                now: jiff::Timestamp::UNIX_EPOCH,
+            };
+            let mut merged =
+                managed::apply(&context, Some(object), &configuration, true).map_err(|error| error.to_status().message)?;
+            take_owners(&mut merged);
+            if let (Some(owners), Some(metadata)) = (owners, merged.get_mut("metadata").and_then(Value::as_object_mut)) {
+                metadata.insert("managedFields".to_owned(), owners);
+            }
+            *object = merged;
+            Ok(())
+        }
+    }
+}
+
+fn take_owners(object: &mut Value) -> Option<Value> {
+    object.get_mut("metadata")?.as_object_mut()?.remove("managedFields")
+}

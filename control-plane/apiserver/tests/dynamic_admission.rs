@@ -1,0 +1,196 @@
+//! Policies and webhooks over TLS: the webhook is a server of the test.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use base64::Engine as _;
+use http_body_util::BodyExt as _;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use mizzen_client::{ApiRequest, Client, DeleteOptions};
+use serde_json::{Value, json};
+
+const GROUP: &str = "admissionregistration.k8s.io";
+
+async fn store(client: &Arc<dyn Client>, resource: &str, object: Value) {
+    let resource = support::gvr(GROUP, "v1", resource);
+    client.write(ApiRequest::create(&resource, "", object)).await.expect("is stored");
+}
+
+fn map(name: &str, data: &Value) -> Value {
+    json!({"metadata": {"name": name}, "data": data})
+}
+
+async fn create(client: &Arc<dyn Client>, object: Value) -> Result<Value, mizzen_api::Status> {
+    let request = ApiRequest::create(&support::gvr("", "v1", "configmaps"), "default", object);
+    client.write(request).await.map(|written| written.object.value().expect("JSON"))
+}
+
+/// Waits until the server follows what was just stored: until `done` likes the outcome of creating the object.
+async fn until(
+    client: &Arc<dyn Client>,
+    object: Value,
+    done: impl Fn(&Result<Value, mizzen_api::Status>) -> bool,
+) -> Result<Value, mizzen_api::Status> {
+    let tries = async {
+        for number in 0.. {
+            let mut object = object.clone();
+            let name = format!("{}-{number}", object["metadata"]["name"].as_str().expect("a name"));
+            object["metadata"]["name"] = json!(name);
+            let outcome = create(client, object).await;
+            if done(&outcome) {
+                return outcome;
+            }
+            tokio::task::yield_now().await;
+        }
+        unreachable!("numbers do not end")
+    };
+    tokio::time::timeout(Duration::from_secs(60), tries).await.expect("the server follows")
+}
+
+fn rules() -> Value {
+    json!([{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}])
+}
+
+#[tokio::test]
+async fn a_bound_policy_denies_what_its_expressions_do_not_allow() {
+    let (_server, client) = support::server().await;
+    store(
+        &client,
+        "validatingadmissionpolicies",
+        json!({"metadata": {"name": "few"}, "spec": {
+        "matchConstraints": {"resourceRules": rules()},
+        "matchConditions": [{"name": "not-exempt", "expression": "!object.metadata.name.startsWith('exempt')"}],
+        "variables": [{"name": "count", "expression": "object.data.size()"}],
+        "validations": [{"expression": "variables.count < 2", "messageExpression": "'too many: ' + string(variables.count)"}]}}),
+    )
+    .await;
+    store(
+        &client,
+        "validatingadmissionpolicybindings",
+        json!({"metadata": {"name": "everywhere"}, "spec": {
+        "policyName": "few", "validationActions": ["Deny"]}}),
+    )
+    .await;
+    let status = until(&client, map("big", &json!({"a": "1", "b": "2"})), Result::is_err).await.expect_err("is denied");
+    assert_eq!(status.code, 422, "{status}");
+    assert!(
+        status
+            .message
+            .ends_with("is forbidden: ValidatingAdmissionPolicy 'few' with binding 'everywhere' denied request: too many: 2"),
+        "{status}"
+    );
+    create(&client, map("small", &json!({"a": "1"}))).await.expect("is admitted");
+    create(&client, map("exempt", &json!({"a": "1", "b": "2"}))).await.expect("is not looked at");
+}
+
+#[tokio::test]
+async fn a_policy_whose_expression_cannot_be_compiled_is_refused() {
+    let (_server, client) = support::server().await;
+    let policy = json!({"metadata": {"name": "wrong"}, "spec": {
+        "matchConstraints": {"resourceRules": rules()}, "validations": [{"expression": "object.data.size( < 2"}]}});
+    let resource = support::gvr(GROUP, "v1", "validatingadmissionpolicies");
+    let status = client.write(ApiRequest::create(&resource, "", policy)).await.expect_err("is refused");
+    assert_eq!(status.code, 422);
+    assert!(
+        status.message.contains("spec.validations[0].expression") && status.message.contains("compilation failed"),
+        "{status}"
+    );
+}
+
+#[tokio::test]
+async fn a_mutating_policy_merges_its_configuration_and_patches() {
+    let (_server, client) = support::server().await;
+    store(&client, "mutatingadmissionpolicies", json!({"metadata": {"name": "mark"}, "spec": {
+        "matchConstraints": {"resourceRules": rules()}, "reinvocationPolicy": "Never", "mutations": [
+            {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression":
+                "Object{metadata: Object.metadata{labels: {'example.com/by': request.userInfo.username}}}"}},
+            {"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'add', path: '/data/b', value: object.data.a}]"}},
+        ]}})).await;
+    store(&client, "mutatingadmissionpolicybindings", json!({"metadata": {"name": "mark"}, "spec": {"policyName": "mark"}}))
+        .await;
+    let changed = |outcome: &Result<Value, _>| outcome.as_ref().is_ok_and(|object: &Value| object["data"]["b"] == "1");
+    let object = until(&client, map("m", &json!({"a": "1"})), changed).await.expect("is stored");
+    assert_eq!(object["metadata"]["labels"], json!({"example.com/by": "admin"}));
+}
+
+/// A webhook that refuses what has a key `bad`, adds `seen` and warns.
+async fn webhook() -> (String, String) {
+    let (certificate, tls) = support::tls();
+    let mut tls = rustls::ServerConfig::clone(&tls);
+    tls.alpn_protocols.clear();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("https://{}/admit", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| async move {
+                    let body = request.into_body().collect().await?.to_bytes();
+                    let review: Value = serde_json::from_slice(&body).expect("a review");
+                    Ok::<_, hyper::Error>(hyper::Response::new(Body::from(answer(&review).to_string())))
+                });
+                // The server hangs up when it has its answer.
+                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    (url, base64::engine::general_purpose::STANDARD.encode(pem(certificate.der())))
+}
+
+fn pem(der: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+}
+
+fn answer(review: &Value) -> Value {
+    let request = &review["request"];
+    let mut response = json!({"uid": request["uid"], "allowed": request["object"]["data"]["bad"].is_null()});
+    if response["allowed"] == true {
+        let patch = json!([{"op": "add", "path": "/data/seen", "value": request["operation"]}]).to_string();
+        response["patchType"] = json!("JSONPatch");
+        response["patch"] = json!(base64::engine::general_purpose::STANDARD.encode(patch));
+    } else {
+        response["status"] = json!({"message": "bad data", "code": 403, "reason": "Forbidden"});
+    }
+    json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response})
+}
+
+fn hook(name: &str, client: &Value, failure: &str) -> Value {
+    json!({"metadata": {"name": name}, "webhooks": [{
+        "name": format!("{name}.example.com"), "clientConfig": client, "rules": rules(), "sideEffects": "None",
+        "failurePolicy": failure, "admissionReviewVersions": ["v1"], "timeoutSeconds": 20,
+        "matchConditions": [{"name": "not-skipped", "expression": "!object.metadata.name.startsWith('skip')"}]}]})
+}
+
+#[tokio::test]
+async fn webhooks_patch_and_refuse() {
+    let (_server, client) = support::server().await;
+    let (url, bundle) = webhook().await;
+    store(&client, "mutatingwebhookconfigurations", hook("m", &json!({"url": url, "caBundle": bundle}), "Fail")).await;
+    let changed = |outcome: &Result<Value, _>| outcome.as_ref().is_ok_and(|object: &Value| object["data"]["seen"] == "CREATE");
+    until(&client, map("good", &json!({"a": "1"})), changed).await.expect("is stored");
+    let status = create(&client, map("bad", &json!({"bad": "1"}))).await.expect_err("is refused");
+    assert_eq!((status.code, status.message.as_str()), (403, "admission webhook \"m.example.com\" denied the request: bad data"));
+    create(&client, map("skip", &json!({"bad": "1"}))).await.expect("the webhook is not asked");
+}
+
+#[tokio::test]
+async fn a_webhook_that_cannot_be_reached_fails_as_its_policy_says() {
+    let (_server, client) = support::server().await;
+    let nowhere = json!({"service": {"name": "nobody", "namespace": "default"}});
+    store(&client, "validatingwebhookconfigurations", hook("open", &nowhere, "Ignore")).await;
+    store(&client, "validatingwebhookconfigurations", hook("closed", &nowhere, "Fail")).await;
+    let status = until(&client, map("a", &json!({})), Result::is_err).await.expect_err("fails");
+    assert_eq!(status.code, 500);
+    assert!(status.message.starts_with("Internal error occurred: failed calling webhook \"closed.example.com\""), "{status}");
+    // Its own objects are never asked about: the mistake can be mended.
+    let configurations = support::gvr(GROUP, "v1", "validatingwebhookconfigurations");
+    client.write(ApiRequest::delete(&configurations, "", "closed", DeleteOptions::default())).await.expect("is deleted");
+    until(&client, map("b", &json!({})), Result::is_ok).await.expect("the other fails open");
+}
