@@ -12,5 +12,6 @@ mod lifecycle;
 mod nginx;
 mod node_disk;
 mod own_client;
+mod port_forward;
 mod private_registry;
 mod python;

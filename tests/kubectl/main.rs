@@ -10,6 +10,7 @@ mod demo;
 mod objects;
 mod pods;
 mod rollouts;
+mod spdy;
 mod streams;
 mod wasm;
 mod wasm_life;

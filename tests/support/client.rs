@@ -113,7 +113,7 @@ pub fn is(object: &Value, condition: &str) -> bool {
 }
 
 /// A standard input that says this.
-pub(crate) fn text(text: &str) -> std::fs::File {
+pub fn text(text: &str) -> std::fs::File {
     let mut file = tempfile::tempfile().expect("a file");
     file.write_all(text.as_bytes()).and_then(|()| file.rewind()).expect("writes");
     file

@@ -17,6 +17,7 @@ mod pipeline;
 mod protobuf;
 mod scan;
 pub mod server;
+mod streams;
 mod suffix;
 mod table;
 pub mod version;

@@ -1,5 +1,6 @@
 //! Streams between clients and nodes: logs, exec, attach and port forwarding go on to the node's own API over TLS with a
-//! client certificate of the API server, upgraded connections byte by byte.
+//! client certificate of the API server, upgraded connections byte by byte. Nodes speak WebSocket only; what clients say in
+//! SPDY is translated (`streams`).
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{Request, StatusCode, Uri, header};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use mizzen_api::{GroupResource, Object, Status};
@@ -18,13 +20,14 @@ use tokio_rustls::TlsConnector;
 
 use crate::auth::Identity;
 use crate::connect::Connect;
+use crate::streams::{self, Place};
 
 /// How long a node may take to accept a connection.
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 #[derive(Debug, thiserror::Error)]
-enum ProxyError {
+pub(crate) enum ProxyError {
     #[error("nodes \"{node}\" not found")]
     NotRegistered { node: String },
     #[error("node {node} has not said where it is reached")]
@@ -63,10 +66,16 @@ enum ProxyError {
         #[source]
         source: http::Error,
     },
+    #[error("upgrade the connection to node {node}: {source}")]
+    Upgrade {
+        node: String,
+        #[source]
+        source: hyper::Error,
+    },
 }
 
 impl ProxyError {
-    fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         match self {
             Self::NotRegistered { node } => Status::not_found(&GroupResource::new("", "nodes"), node),
             // As Kubernetes answers; clients try 503 and 504 again by themselves, and would only seem to hang.
@@ -76,12 +85,14 @@ impl ProxyError {
             | Self::Verify { .. }
             | Self::Name { .. }
             | Self::Http { .. }
-            | Self::Request { .. } => Status::internal(self),
+            | Self::Request { .. }
+            | Self::Upgrade { .. } => Status::internal(self),
         }
     }
 }
 
 /// [`Connect`] by way of the node that the pod runs on.
+#[derive(Clone)]
 pub struct NodeProxy {
     store: Arc<dyn Store>,
     tls: TlsConnector,
@@ -99,6 +110,7 @@ struct PodView {
 struct Metadata {
     name: String,
     namespace: String,
+    uid: String,
     annotations: std::collections::BTreeMap<String, String>,
 }
 
@@ -122,7 +134,16 @@ impl NodeProxy {
         Self { store, tls: TlsConnector::from(tls) }
     }
 
-    async fn forward(&self, node: &str, path: &str, mut request: Request<Body>) -> Result<Response, ProxyError> {
+    /// The node's answer to a request on a connection of its own. Of an upgraded one, the node's side comes with it.
+    ///
+    /// # Errors
+    /// When the node is not reached or not who it should be.
+    pub(crate) async fn ask(
+        &self,
+        node: &str,
+        path: &str,
+        request: Request<Body>,
+    ) -> Result<http::Response<Incoming>, ProxyError> {
         let address = self.address(node)?;
         // Nodes tell their addresses themselves; for the name, the cluster's authority has vouched.
         let name = ServerName::try_from(node.to_owned()).map_err(|source| ProxyError::Name { node: node.to_owned(), source })?;
@@ -144,10 +165,14 @@ impl NodeProxy {
             }
         });
 
-        let client_side = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
         let outgoing =
             outgoing(&address, path, request).map_err(|source| ProxyError::Request { node: node.to_owned(), source })?;
-        let mut response = sender.send_request(outgoing).await.map_err(http_failed)?;
+        sender.send_request(outgoing).await.map_err(http_failed)
+    }
+
+    async fn forward(&self, node: &str, path: &str, mut request: Request<Body>) -> Result<Response, ProxyError> {
+        let client_side = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
+        let mut response = self.ask(node, path, request).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client_side) = client_side
         {
@@ -157,7 +182,7 @@ impl NodeProxy {
         Ok(response.map(Body::new).into_response())
     }
 
-    fn address(&self, node: &str) -> Result<String, ProxyError> {
+    pub(crate) fn address(&self, node: &str) -> Result<String, ProxyError> {
         let missing = || ProxyError::NoAddress { node: node.to_owned() };
         let absent = || ProxyError::NotRegistered { node: node.to_owned() };
         let object = crate::lookup::core(&*self.store, "nodes", "", node).ok_or_else(absent)?;
@@ -253,10 +278,19 @@ impl Connect for NodeProxy {
                 // Not scheduled yet: no log so far.
                 ("", "log") => Ok(Response::new(Body::empty())),
                 ("", _) => Err(Status::bad_request(format!("pod {} does not have a host assigned", pod.metadata.name))),
-                (node, _) => self.forward(node, &path, request).await.map_err(|error| {
-                    tracing::warn!(%error, "node not reached");
-                    error.status()
-                }),
+                (node, _) => {
+                    let Metadata { name, uid, .. } = &pod.metadata;
+                    let place = Place { node: node.to_owned(), path, pod: name.clone(), uid: uid.clone() };
+                    let answered = match streams::spoken(request.headers(), subresource) {
+                        streams::Spoken::WebSocket => self.forward(node, &place.path, request).await,
+                        streams::Spoken::Spdy => return streams::upgrade(self, place, subresource, request).await,
+                        streams::Spoken::Tunnel => return streams::tunnel(self, place, request).await,
+                    };
+                    answered.map_err(|error| {
+                        tracing::warn!(%error, "node not reached");
+                        error.status()
+                    })
+                }
             }
         };
         answer.await.unwrap_or_else(|status| {

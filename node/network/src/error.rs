@@ -49,6 +49,11 @@ pub enum NetworkError {
     },
     #[error("pod uid {uid:?} cannot name a file: use letters, digits and dashes, at most 63")]
     PodUid { uid: String },
+    #[error("pod {uid} has no network on this node")]
+    NoNetwork { uid: String },
+    /// In the words of container engines.
+    #[error("failed to connect to localhost:{port} inside namespace {namespace:?}, {why}")]
+    Dial { port: u16, namespace: String, why: String },
     #[error("the network's worker thread ended before it answered")]
     Worker,
 }

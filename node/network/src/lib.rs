@@ -5,6 +5,7 @@
 
 mod addresses;
 mod config;
+mod dial;
 mod error;
 mod firewall;
 mod hostports;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{FsType, statfs};
+use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 
 use crate::links::Links;
@@ -96,6 +97,17 @@ fn prepare_network() {
     try_sysctl("net/ipv6/conf/default/accept_dad", "0");
     try_sysctl("net/ipv4/ip_unprivileged_port_start", "0");
     try_sysctl("net/ipv4/ping_group_range", "0 2147483647");
+}
+
+/// TCP sockets inside a pinned network namespace, for IPv4 and, where the machine has it, IPv6.
+pub(crate) async fn sockets(pin: &Path) -> Result<(TcpSocket, Option<TcpSocket>), NetworkError> {
+    let path = pin.to_owned();
+    in_own_thread(pin, move || {
+        let namespace = File::open(&path).map_err(state::io("open", &path))?;
+        setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).map_err(failed("enter", &path))?;
+        Ok((TcpSocket::new_v4().map_err(state::io("make a socket in", &path))?, TcpSocket::new_v6().ok()))
+    })
+    .await
 }
 
 /// A netlink socket inside a pinned network namespace.

@@ -175,6 +175,11 @@ impl Network {
         self.ledger.lock().pods.keys().cloned().collect()
     }
 
+    /// What a pod's network is.
+    pub(crate) fn noted(&self, uid: &str) -> Option<PodState> {
+        self.ledger.lock().pods.get(uid).map(|entry| entry.state.clone())
+    }
+
     /// The address pods reach the node by: the one it was opened with, or the bridge's. Pods in the host's network have it
     /// too, as Kubernetes' clients expect them to have their node's.
     pub fn node_address(&self) -> IpAddr {

@@ -3,6 +3,7 @@
 mod channels;
 mod identity;
 mod logs;
+mod port_forward;
 mod refusal;
 mod routes;
 mod streams;

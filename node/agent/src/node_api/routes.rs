@@ -1,13 +1,13 @@
 //! Paths.
 
 use axum::Router;
-use axum::extract::{Path, RawQuery, State as Axum};
+use axum::extract::State as Axum;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use serde_json::json;
 
-use super::{State, logs, streams};
+use super::{State, logs, port_forward, streams};
 
 pub(super) fn router(state: State) -> Router {
     Router::new()
@@ -16,7 +16,7 @@ pub(super) fn router(state: State) -> Router {
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::logs))
         .route("/exec/{namespace}/{pod}/{container}", any(streams::exec))
         .route("/attach/{namespace}/{pod}/{container}", any(streams::attach))
-        .route("/portForward/{namespace}/{pod}", any(port_forward))
+        .route("/portForward/{namespace}/{pod}", any(port_forward::port_forward))
         .with_state(state)
 }
 
@@ -29,9 +29,4 @@ pub(super) fn forbidden(who: &str) -> Router {
 async fn pods(Axum(state): Axum<State>) -> Response {
     let items: Vec<_> = state.pods.all().iter().map(|handle| handle.desired.borrow().pod.clone()).collect();
     axum::Json(json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})).into_response()
-}
-
-async fn port_forward(Path((namespace, pod)): Path<(String, String)>, RawQuery(_): RawQuery) -> Response {
-    let message = format!("port forwarding to pod {namespace}/{pod}: this node does not forward ports yet");
-    (StatusCode::NOT_IMPLEMENTED, message).into_response()
 }
