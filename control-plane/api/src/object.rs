@@ -178,8 +178,9 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Encodes a document, leaving `metadata.resourceVersion` to the store. `None` when `value` is not an object with
-    /// a non-empty `metadata` object.
+    /// Encodes a document, leaving `metadata.resourceVersion` to the store. Whatever other fields there are, `apiVersion`
+    /// comes first: a reader learns the version without decoding the rest. `None` when `value` is not an object with a
+    /// non-empty `metadata` object.
     pub fn from_value(mut value: Value) -> Option<Self> {
         let document = value.as_object_mut()?;
         let metadata = document.get_mut("metadata")?.as_object_mut()?;
@@ -189,7 +190,8 @@ impl Encoded {
         }
         let mut bytes = Vec::with_capacity(1024);
         let mut splice_at = None;
-        for (index, (key, value)) in document.iter().enumerate() {
+        let (version, others): (Vec<_>, Vec<_>) = document.iter().partition(|(key, _)| *key == "apiVersion");
+        for (index, (key, value)) in version.into_iter().chain(others).enumerate() {
             bytes.push(if index == 0 { b'{' } else { b',' });
             // Writing into a Vec cannot fail, and every key and value here came out of a parser.
             serde_json::to_writer(&mut bytes, key).ok()?;
@@ -232,5 +234,13 @@ mod tests {
         assert_eq!(object.head().resource_version, "42");
         assert_eq!(object.head().name, "a");
         assert_eq!(object.value().expect("is JSON")["data"]["metadata"], "{");
+    }
+
+    #[test]
+    fn the_version_comes_first_whatever_the_names_of_other_fields() {
+        let encoded = Encoded::from_value(json!({"access": [], "apiVersion": "example.com/v1", "metadata": {"name": "a"}}));
+        let bytes = encoded.expect("encodes").at_revision(7);
+        let wanted = r#"{"apiVersion":"example.com/v1","access":[],"metadata":{"resourceVersion":"7","name":"a"}}"#;
+        assert_eq!(bytes, wanted);
     }
 }

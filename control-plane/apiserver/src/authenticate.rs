@@ -11,7 +11,14 @@ use crate::auth::Identity;
 /// The client's certificate of one connection, which TLS has checked.
 pub struct Peer {
     certificate: CertificateDer<'static>,
-    user: OnceLock<Result<Arc<Identity>, Status>>,
+    user: OnceLock<Result<Certified, Status>>,
+}
+
+/// Who a certificate names, and until when it does.
+#[derive(Clone)]
+pub struct Certified {
+    pub identity: Arc<Identity>,
+    pub not_after: jiff::Timestamp,
 }
 
 impl Peer {
@@ -19,12 +26,13 @@ impl Peer {
         Self { certificate, user: OnceLock::new() }
     }
 
-    /// Who the certificate says it is, read by `read` once for all requests of the connection.
+    /// What the certificate says, read by `read` once for all requests of the connection. TLS looked at its times when the
+    /// connection, or the session that it resumes, began: whoever trusts it later looks at [`Certified::not_after`].
     ///
     /// # Errors
     /// What `read` said of it.
-    pub fn user(&self, read: impl FnOnce(&CertificateDer<'static>) -> Result<Identity, Status>) -> Result<Arc<Identity>, Status> {
-        self.user.get_or_init(|| read(&self.certificate).map(Arc::new)).clone()
+    pub fn user(&self, read: impl FnOnce(&CertificateDer<'static>) -> Result<Certified, Status>) -> Result<Certified, Status> {
+        self.user.get_or_init(|| read(&self.certificate)).clone()
     }
 }
 

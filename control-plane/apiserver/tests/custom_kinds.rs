@@ -406,3 +406,36 @@ async fn definitions_that_are_wrong_are_refused_with_their_fields() {
         "{told}"
     );
 }
+
+#[tokio::test]
+async fn a_write_that_changes_nothing_keeps_the_revision_whatever_the_fields_are_called() {
+    let served = Served::start().await;
+    let mut definition = definition(widget_schema());
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["access"] = json!({"type": "string"});
+    served.define(&definition).await;
+    let mut widget = widget("a", json!({"color": "red"}));
+    widget["access"] = json!("all");
+    let (code, created) = served.create(WIDGETS, &widget).await;
+    assert_eq!(code, 201, "{created}");
+    let (code, updated) = served.put(&format!("{WIDGETS}/a"), &created).await;
+    assert_eq!((code, &updated["metadata"]), (StatusCode::OK, &created["metadata"]));
+    let (code, patched) = served.merge(&format!("{WIDGETS}/a"), &json!({"access": "all"})).await;
+    assert_eq!((code, &patched["metadata"]["resourceVersion"]), (StatusCode::OK, &created["metadata"]["resourceVersion"]));
+}
+
+#[tokio::test]
+async fn a_custom_kind_with_the_name_of_a_built_in_one_leaves_that_alone() {
+    let served = Served::start().await;
+    let mut pods = definition(widget_schema());
+    pods["metadata"] =
+        json!({"name": "pods.core.api.k8s.io", "annotations": {"api-approved.kubernetes.io": "unapproved, a test"}});
+    pods["spec"]["group"] = json!("core.api.k8s.io");
+    pods["spec"]["names"] = json!({"plural": "pods", "kind": "Pod"});
+    served.define(&pods).await;
+    assert_eq!(served.get("/apis/core.api.k8s.io/v1/pods").await.0, 200);
+    let mut pod = support::pod("a");
+    pod["spec"]["imge"] = json!("a");
+    let (code, told) = served.create("/api/v1/namespaces/default/pods?fieldValidation=Strict", &pod).await;
+    assert_eq!(code, 400, "{told}");
+    assert!(told["message"].as_str().is_some_and(|message| message.contains("unknown field \"spec.imge\"")), "{told}");
+}

@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 use mizzen_api::{Reason, Status};
 use mizzen_store::Store;
 
-use super::certificates::identity_of;
+use super::certificates::certified;
 use super::tokens::{Claims, ISSUER, Tokens};
 use super::{Clock, Identity};
 use crate::authenticate::Peer;
@@ -29,7 +29,12 @@ impl Authenticator {
     /// `Unauthorized` when there are credentials that do not hold.
     pub fn identify(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<Option<Arc<Identity>>, Status> {
         if let Some(peer) = peer {
-            return peer.user(|certificate| identity_of(certificate).map_err(unauthorized)).map(Some);
+            let user = peer.user(|certificate| certified(certificate).map_err(unauthorized))?;
+            if (self.clock)() > user.not_after {
+                let name = &user.identity.username;
+                return Err(unauthorized(format!("the client certificate of {name:?} expired at {}", user.not_after)));
+            }
+            return Ok(Some(user.identity));
         }
         let Some(header) = headers.get(AUTHORIZATION) else { return Ok(None) };
         let token = header
@@ -102,4 +107,40 @@ pub fn service_account(namespace: &str, name: &str, uid: &str) -> Identity {
 fn unauthorized(why: String) -> Status {
     tracing::info!(why, "request not authenticated");
     Status::new(Reason::Unauthorized, "Unauthorized")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use mizzen_store::MemoryStore;
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject as _;
+
+    use super::super::certificates::Authority;
+    use super::*;
+
+    #[test]
+    fn a_client_certificate_does_not_outlive_its_expiry_on_an_open_connection() {
+        let issued: jiff::Timestamp = "2026-02-28T12:00:00Z".parse().expect("is a time");
+        let seconds = Arc::new(AtomicI64::new(issued.as_second()));
+        let clock: Clock = {
+            let seconds = seconds.clone();
+            Arc::new(move || jiff::Timestamp::from_second(seconds.load(Ordering::Relaxed)).expect("is a time"))
+        };
+        let tokens = Arc::new(Tokens::generate().expect("a key"));
+        let authenticator = Authenticator::new(tokens, Arc::new(MemoryStore::default()), clock);
+        let pair = Authority::generate("test", issued).and_then(|root| root.client("alice", "devs", issued)).expect("signs");
+        let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).expect("is PEM");
+        let not_after = certified(&certificate).expect("has a name").not_after;
+        let peer = Peer::new(certificate);
+        for (moment, accepted) in [(0, true), (1, false), (-1, true)] {
+            seconds.store(not_after.as_second() + moment, Ordering::Relaxed);
+            let answer = authenticator.identify(Some(&peer), &HeaderMap::new());
+            assert_eq!(
+                answer.as_ref().map(|user| user.is_some()).map_err(|status| status.code),
+                if accepted { Ok(true) } else { Err(401) }
+            );
+        }
+    }
 }

@@ -2,11 +2,15 @@
 //! (common name) and its groups (organizations), as Kubernetes reads them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
     date_time_ymd,
 };
+
+use super::Identity;
+use crate::authenticate::Certified;
 
 /// A node's user name begins so, and every node is in the group.
 pub const NODE_USER: &str = "system:node:";
@@ -152,7 +156,15 @@ fn params(common_name: &str, organization: Option<&str>, years: i16, now: jiff::
 ///
 /// # Errors
 /// When the certificate cannot be parsed or has no common name; the text says which.
-pub fn identity_of(certificate: &[u8]) -> Result<super::Identity, String> {
+pub fn identity_of(certificate: &[u8]) -> Result<Identity, String> {
+    certified(certificate).map(|certified| Identity::clone(&certified.identity))
+}
+
+/// The same, and until when the certificate says so.
+///
+/// # Errors
+/// As [`identity_of`], and when the certificate ends at no time there is.
+pub(super) fn certified(certificate: &[u8]) -> Result<Certified, String> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|error| error.to_string())?;
     let subject = parsed.subject();
     let username = subject
@@ -161,7 +173,9 @@ pub fn identity_of(certificate: &[u8]) -> Result<super::Identity, String> {
         .and_then(|name| name.as_str().ok())
         .ok_or_else(|| "the client certificate has no common name".to_owned())?;
     let groups: Vec<&str> = subject.iter_organization().filter_map(|name| name.as_str().ok()).collect();
-    Ok(super::Identity::component(username, &groups))
+    let not_after = parsed.validity().not_after.timestamp();
+    let not_after = jiff::Timestamp::from_second(not_after).map_err(|error| error.to_string())?;
+    Ok(Certified { identity: Arc::new(Identity::component(username, &groups)), not_after })
 }
 
 #[cfg(test)]

@@ -1,42 +1,55 @@
 //! Following the definitions in the store.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mizzen_store::{RangeOptions, StoreError};
 use tokio_util::sync::CancellationToken;
 
-use super::CustomKinds;
+use super::{CustomKinds, Definition};
 
 /// Between two tries to follow a store that fails.
 const RETRY: Duration = Duration::from_millis(250);
 
 impl CustomKinds {
-    /// Reads all definitions anew and serves them. Returns the revision that they are of, and whether something changed.
-    pub(super) fn load(&self) -> (u64, bool) {
+    /// Reads all definitions anew and serves them. Returns the revision that they are of.
+    pub(super) fn load(&self) -> u64 {
         let prefix = Self::prefix();
-        let mut state = self.state.lock();
         let range = match self.store.range(&prefix, &RangeOptions::default()) {
             Ok(range) => range,
             Err(error) => {
                 tracing::error!(%error, "read the custom resource definitions");
-                return (self.store.revision(), false);
+                return self.store.revision();
             }
         };
-        let present: Vec<&str> = range.items.iter().filter_map(|(key, _)| key.strip_prefix(&prefix)).collect();
-        let known: Vec<String> = state.definitions.keys().cloned().collect();
-        let mut changed = state.seen == 0;
-        for gone in known.iter().filter(|name| !present.contains(&name.as_str())) {
-            changed |= state.take(gone, None);
+        let known: HashMap<String, u64> =
+            self.state.lock().definitions.iter().map(|(name, entry)| (name.clone(), entry.read.revision)).collect();
+        let named = range.items.iter().map(|(key, object)| (key.strip_prefix(&prefix).unwrap_or(key), object));
+        let present: HashSet<&str> = named.clone().map(|(name, _)| name).collect();
+        let news: Vec<(&str, Option<Definition>)> = named
+            .filter(|(name, object)| known.get(*name) != Some(&object.revision()))
+            .map(|(name, object)| (name, Definition::read(object)))
+            .collect();
+
+        let mut state = self.state.lock();
+        // What was taken over meanwhile is newer than what was read here.
+        if state.seen <= range.revision {
+            let mut changed = state.seen == 0;
+            for gone in known.keys().filter(|name| !present.contains(name.as_str())) {
+                changed |= state.take(gone, None);
+            }
+            for (name, read) in news {
+                changed |= state.take(name, read);
+            }
+            state.seen = range.revision.max(1);
+            if changed {
+                self.publish(&state);
+            }
         }
-        for (key, object) in &range.items {
-            changed |= state.take(key.strip_prefix(&prefix).unwrap_or(key), Some(object));
-        }
-        state.seen = range.revision.max(1);
-        if changed {
-            self.publish(&state);
-        }
-        (range.revision, changed)
+        self.looked.fetch_max(range.revision, Ordering::AcqRel);
+        range.revision
     }
 }
 
@@ -56,7 +69,7 @@ async fn follow(kinds: &CustomKinds, mut revision: u64) {
                 tokio::time::sleep(RETRY).await;
             }
         }
-        (revision, _) = kinds.load();
+        revision = kinds.load();
     }
 }
 
@@ -72,14 +85,15 @@ async fn changes(kinds: &CustomKinds, revision: u64) -> StoreError {
             Ok(events) => events,
             Err(error) => return error,
         };
+        let read: Vec<_> = events.into_iter().map(|event| (event.object.as_deref().and_then(Definition::read), event)).collect();
         let mut state = kinds.state.lock();
         let mut changed = false;
-        for event in events {
+        for (read, event) in read {
             if event.revision <= state.seen {
                 continue;
             }
             state.seen = event.revision;
-            changed |= state.take(event.key.strip_prefix(&prefix).unwrap_or(&event.key), event.object.as_deref());
+            changed |= state.take(event.key.strip_prefix(&prefix).unwrap_or(&event.key), read);
         }
         if changed {
             kinds.publish(&state);

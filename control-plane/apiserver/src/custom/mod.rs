@@ -7,6 +7,7 @@ mod webhook;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mizzen_api::registry::Snapshot;
 use mizzen_api::schema::SchemaSet;
@@ -26,6 +27,8 @@ pub(crate) struct CustomKinds {
     /// The registry without custom kinds.
     builtin: Arc<Snapshot>,
     state: Mutex<State>,
+    /// The store's revision that definitions were last read at.
+    looked: AtomicU64,
 }
 
 #[derive(Default)]
@@ -37,6 +40,13 @@ struct State {
 }
 
 struct Entry {
+    read: Definition,
+    /// Ends the watches on the kind when it changes or goes.
+    life: CancellationToken,
+}
+
+/// What one version of a definition says.
+struct Definition {
     /// The store's revision of the definition.
     revision: u64,
     /// All that [`served`] looks at.
@@ -44,8 +54,17 @@ struct Entry {
     /// What watches depend on: a definition that is being deleted still tells how its objects go.
     shape: Value,
     served: Arc<Served>,
-    /// Ends the watches on the kind when it changes or goes.
-    life: CancellationToken,
+}
+
+impl Definition {
+    /// Reads a stored definition, which compiles its schemas: for callers that hold no lock.
+    fn read(object: &Object) -> Option<Self> {
+        let value = object.value().ok()?;
+        let established = definition::is_true(&value, "Established");
+        let shape = json!([value["spec"], value["status"]["acceptedNames"], established]);
+        let said = json!([shape, value["metadata"]["deletionTimestamp"]]);
+        Some(Self { revision: object.revision(), said, shape, served: Arc::new(served(&value)) })
+    }
 }
 
 impl CustomKinds {
@@ -53,8 +72,8 @@ impl CustomKinds {
     pub(crate) fn start(store: Arc<dyn Store>, registry: Arc<Registry>, shutdown: CancellationToken) -> Arc<Self> {
         let present = registry.snapshot();
         let builtin = Arc::new(present.with([Arc::new(definition::descriptor())], present.schemas().clone()));
-        let kinds = Arc::new(Self { store, registry, builtin, state: Mutex::default() });
-        let (revision, _) = kinds.load();
+        let kinds = Arc::new(Self { store, registry, builtin, state: Mutex::default(), looked: AtomicU64::new(0) });
+        let revision = kinds.load();
         tokio::spawn(follow::run(kinds.clone(), revision, shutdown));
         kinds
     }
@@ -64,9 +83,11 @@ impl CustomKinds {
     }
 
     /// Takes over what is in the store and not served yet: who just saw a definition established asks for its kind a moment
-    /// before the change is followed here. Tells whether there was something.
-    pub(crate) fn catch_up(&self) -> bool {
-        self.load().1
+    /// before the change is followed here. Nothing is read as long as the store has not changed since the last time.
+    pub(crate) fn catch_up(&self) {
+        if self.looked.load(Ordering::Acquire) != self.store.revision() {
+            self.load();
+        }
     }
 
     /// Makes the registry serve what the definitions say.
@@ -75,11 +96,11 @@ impl CustomKinds {
         let mut descriptors: Vec<Arc<ResourceDescriptor>> = Vec::new();
         let mut schemas = SchemaSet::clone(self.builtin.schemas());
         for entry in definitions.values() {
-            descriptors.extend(entry.served.descriptors.iter().cloned());
-            for (name, schema) in &entry.served.schemas {
+            descriptors.extend(entry.read.served.descriptors.iter().cloned());
+            for (name, schema) in &entry.read.served.schemas {
                 schemas.insert(name.clone(), schema.clone());
             }
-            for (name, published) in &entry.served.published {
+            for (name, published) in &entry.read.served.published {
                 schemas.publish(name.clone(), published.clone());
             }
         }
@@ -104,37 +125,27 @@ impl CustomKinds {
 
 impl State {
     /// Takes over what a definition says now; `None` when it is gone. Tells whether that changes what is served.
-    fn take(&mut self, name: &str, object: Option<&Object>) -> bool {
+    fn take(&mut self, name: &str, read: Option<Definition>) -> bool {
         let definitions = &mut self.definitions;
-        if let (Some(entry), Some(object)) = (definitions.get(name), object)
-            && entry.revision == object.revision()
-        {
-            return false;
-        }
-        let value = object.and_then(|object| Some((object.revision(), object.value().ok()?)));
-        let Some((revision, value)) = value else {
+        let Some(read) = read else {
             return definitions.remove(name).is_some_and(|gone| {
                 gone.life.cancel();
                 true
             });
         };
-        let established = definition::is_true(&value, "Established");
-        let shape = json!([value["spec"], value["status"]["acceptedNames"], established]);
-        let said = json!([shape, value["metadata"]["deletionTimestamp"]]);
-        if let Some(entry) = definitions.get_mut(name).filter(|entry| entry.said == said) {
-            entry.revision = revision;
-            return false;
-        }
-        let life = match definitions.get(name) {
-            Some(entry) if entry.shape == shape => entry.life.clone(),
+        let life = match definitions.get_mut(name) {
+            Some(entry) if entry.read.said == read.said => {
+                entry.read.revision = read.revision;
+                return false;
+            }
+            Some(entry) if entry.read.shape == read.shape => entry.life.clone(),
             Some(entry) => {
                 entry.life.cancel();
                 CancellationToken::new()
             }
             None => CancellationToken::new(),
         };
-        let entry = Entry { revision, said, shape, served: Arc::new(served(&value)), life };
-        definitions.insert(name.to_owned(), entry);
+        definitions.insert(name.to_owned(), Entry { read, life });
         true
     }
 }

@@ -71,7 +71,7 @@ impl CustomKinds {
     }
 }
 
-/// `apiVersion` comes first in documents as they are encoded.
+/// `apiVersion` comes first in documents as they are encoded ([`mizzen_api::object::Encoded::from_value`]).
 fn is_of(descriptor: &ResourceDescriptor, version: &str, object: &Object) -> bool {
     let rest = object.bytes().strip_prefix(br#"{"apiVersion":""#.as_slice());
     let rest = rest.and_then(|rest| rest.strip_prefix(descriptor.group.as_bytes()));

@@ -207,7 +207,7 @@ impl Handler {
         self.pipeline
             .registry
             .by_resource(&gvr.group, &gvr.version, &gvr.resource)
-            .is_none_or(|descriptor| crate::protobuf::is_encodable(&descriptor.schema))
+            .is_none_or(|descriptor| descriptor.custom.is_none() && crate::protobuf::is_encodable(&descriptor.schema))
     }
 
     async fn connect(

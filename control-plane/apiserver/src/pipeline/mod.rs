@@ -78,10 +78,16 @@ impl Pipeline {
         (namespace, name, subresource): (&str, &str, &str),
     ) -> Result<Target, Status> {
         let resolve = || Target::resolve(&self.registry, resource, namespace, name, subresource);
-        resolve().or_else(|status| if self.custom.catch_up() { resolve() } else { Err(status) }).or_else(|status| {
-            let (group, resource) = (&*resource.group, &*resource.resource);
-            self.authorize(user, &Action::Resource { verb, group, resource, subresource, namespace, name })?;
-            Err(status)
+        resolve().or_else(|status| {
+            let (group, kinds) = (&*resource.group, &*resource.resource);
+            self.authorize(user, &Action::Resource { verb, group, resource: kinds, subresource, namespace, name })?;
+            // Groups of custom kinds are domains, and a built-in kind gains nothing from a definition.
+            let present = self.registry.by_resource(group, &resource.version, kinds);
+            if !group.contains('.') || present.is_some_and(|descriptor| descriptor.custom.is_none()) {
+                return Err(status);
+            }
+            self.custom.catch_up();
+            resolve()
         })
     }
 

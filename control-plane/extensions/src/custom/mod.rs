@@ -7,7 +7,7 @@ mod kind;
 use std::sync::Arc;
 
 use mizzen_api::descriptor::{Conversion, Custom, ResourceDescriptor, ScalePaths, Scope, Subresource, Verb};
-use mizzen_api::schema::Schema;
+use mizzen_api::schema::{Schema, builtin};
 use mizzen_api::{GroupVersionKind, descriptor};
 use serde_json::Value;
 
@@ -108,10 +108,15 @@ fn add(served: &mut Served, definition: &Value, version: &Value, stored: &str, i
     }));
 }
 
-/// `com.example.stable.v1.CronTab`: the group backwards, as OpenAPI names kinds.
+/// `com.example.stable.v1.CronTab`: the group backwards, as OpenAPI names kinds. A built-in kind keeps its name: the group
+/// `core.api.k8s.io` would take that of the core group.
 fn schema_name(group: &str, version: &str, kind: &str) -> String {
     let reversed: Vec<&str> = group.rsplit('.').collect();
-    format!("{}.{version}.{kind}", reversed.join("."))
+    let name = format!("{}.{version}.{kind}", reversed.join("."));
+    match builtin().get(&name) {
+        Some(_) => format!("custom.{name}"),
+        None => name,
+    }
 }
 
 fn schema_name_of_list(group: &str, version: &str, list_kind: &str) -> String {
@@ -182,6 +187,18 @@ mod tests {
         let mut definition = definition();
         definition["status"]["conditions"][0]["status"] = json!("False");
         assert!(super::served(&definition).descriptors.is_empty());
+    }
+
+    #[test]
+    fn a_built_in_kind_keeps_the_name_of_its_schema() {
+        let mut definition = definition();
+        definition["spec"]["group"] = json!("core.api.k8s.io");
+        definition["status"]["acceptedNames"]["kind"] = json!("Pod");
+        definition["status"]["acceptedNames"]["listKind"] = json!("PodList");
+        let served = served(&definition);
+        assert_eq!(&*served.descriptors[0].schema, "custom.io.k8s.api.core.v1.Pod");
+        let names = served.schemas.iter().map(|(name, _)| name).chain(served.published.iter().map(|(name, _)| name));
+        assert!(names.clone().all(|name| builtin().get(name).is_none()), "{:?}", names.collect::<Vec<_>>());
     }
 
     #[test]

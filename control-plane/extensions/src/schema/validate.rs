@@ -180,15 +180,15 @@ impl Walk {
     }
 
     fn junctors(&mut self, limits: &Limits, value: &Value) {
-        let holds = |schema: &Structural| nested_holds(schema, value);
-        if !limits.any_of.is_empty() && !limits.any_of.iter().any(holds) {
-            self.invalid(&"".into(), "must validate at least one schema (anyOf)");
-            if let Some(first) = limits.any_of.first() {
-                self.nested(first, value);
+        if let Some((first, others)) = limits.any_of.split_first() {
+            let causes = branch(&self.path, first, value);
+            if !causes.is_empty() && !others.iter().any(|schema| branch(&self.path, schema, value).is_empty()) {
+                self.invalid(&"".into(), "must validate at least one schema (anyOf)");
+                self.causes.extend(causes);
             }
         }
         if !limits.one_of.is_empty() {
-            let found = limits.one_of.iter().filter(|schema| holds(schema)).count();
+            let found = limits.one_of.iter().filter(|schema| branch(&self.path, schema, value).is_empty()).count();
             if found != 1 {
                 let detail = match found {
                     0 => "Found none valid".to_owned(),
@@ -197,19 +197,23 @@ impl Walk {
                 self.invalid(&"".into(), &format!("must validate one and only one schema (oneOf). {detail}"));
             }
         }
-        if limits.not.as_deref().is_some_and(holds) {
+        if limits.not.as_deref().is_some_and(|schema| branch(&self.path, schema, value).is_empty()) {
             self.invalid(&"".into(), "must not validate the schema (not)");
         }
-        if !limits.all_of.iter().all(holds) {
-            for schema in &limits.all_of {
-                self.nested(schema, value);
-            }
+        let before = self.causes.len();
+        for schema in &limits.all_of {
+            self.nested(schema, value);
+        }
+        if self.causes.len() > before {
             self.invalid(&"".into(), "must validate all the schemas (allOf)");
         }
     }
 
     /// What a schema below a junctor has to say; its types say nothing of null.
     fn nested(&mut self, schema: &Structural, value: &Value) {
+        if self.causes.len() >= MOST {
+            return;
+        }
         if schema.kind != Type::Any && !schema.kind.holds(value) {
             return self.wrong_type(schema, value);
         }
@@ -271,10 +275,12 @@ impl Walk {
     }
 }
 
-fn nested_holds(schema: &Structural, value: &Value) -> bool {
-    let mut walk = Walk { path: String::new(), causes: Vec::new() };
+/// What one branch of a junctor has to say. It is asked once: junctors nest, and to ask twice at each level would double
+/// the work with every level.
+fn branch(path: &str, schema: &Structural, value: &Value) -> Vec<Cause> {
+    let mut walk = Walk { path: path.to_owned(), causes: Vec::new() };
     walk.nested(schema, value);
-    walk.causes.is_empty()
+    walk.causes
 }
 
 /// Whether two values are the same: 1 and 1.0 are.
@@ -406,6 +412,19 @@ mod tests {
             (json!({"type": "string", "format": "no-such-format"}), json!("x")),
         ] {
             assert_eq!(told(schema, value), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn nested_junctors_are_asked_once_each() {
+        // To ask twice at each level would take 2^64 steps.
+        for junctor in ["anyOf", "allOf"] {
+            let nested = (0..64).fold(json!({"minimum": 1}), |inner, _| json!({junctor: [inner]}));
+            let mut schema = nested;
+            schema["type"] = json!("integer");
+            let causes = told(schema.clone(), json!(0));
+            assert_eq!(causes.len(), 65, "{causes:?}");
+            assert_eq!(told(schema, json!(1)), [""; 0]);
         }
     }
 
