@@ -27,6 +27,11 @@ pub fn limits(spec: &Value) -> Resources {
     limits
 }
 
+/// The limits as far as they are stated: a container without one adds nothing. What quotas and limit ranges count.
+pub fn stated_limits(spec: &Value) -> Resources {
+    aggregate(spec, "limits")
+}
+
 fn containers<'a>(spec: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
     spec.get(field).and_then(Value::as_array).into_iter().flatten()
 }

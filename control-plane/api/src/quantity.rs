@@ -89,6 +89,11 @@ impl Quantity {
         self.format
     }
 
+    /// How many times `other` goes into this, as near as a float can tell.
+    pub fn ratio(self, other: Self) -> f64 {
+        self.nanos as f64 / other.nanos as f64
+    }
+
     fn rounded(self, unit: i128) -> i64 {
         let (whole, rest) = (self.nanos / unit, self.nanos % unit);
         let whole = whole + rest.signum();

@@ -3,16 +3,18 @@
 mod certificate_requestor;
 mod default_tolerations;
 mod dynamic;
+mod limit_ranger;
 mod namespace_lifecycle;
-mod pod_defaults;
+mod priority;
 mod rbac_escalation;
+mod runtime_class;
 mod service_account;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use mizzen_api::{Object, Registry, Status};
-use mizzen_store::Store;
+use mizzen_store::{RangeOptions, Store};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -93,6 +95,11 @@ impl Attributes<'_> {
         matches!(self.operation, Operation::Create | Operation::Update) && self.target.is_pod() && self.subresource().is_empty()
     }
 
+    /// Whether a subresource of a pod is being written.
+    pub fn writes_pod_of(&self, subresource: &str) -> bool {
+        self.operation != Operation::Delete && self.target.is_pod() && self.subresource() == subresource
+    }
+
     /// 403 with the name of what is written.
     pub fn forbid(&self, why: &str) -> Status {
         crate::errors::forbidden_because(&self.target.group_resource(), self.name(), why)
@@ -103,6 +110,33 @@ impl Attributes<'_> {
         let descriptor = self.registry.by_group_resource("", resource)?;
         self.store.get(&descriptor.key(namespace, name))
     }
+
+    /// A stored object, decoded.
+    ///
+    /// # Errors
+    /// When it is not JSON, which the store never holds.
+    pub(crate) fn find(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Result<Option<Value>, Status> {
+        let Some(descriptor) = self.registry.by_group_resource(group, resource) else { return Ok(None) };
+        self.store.get(&descriptor.key(namespace, name)).map(|object| decoded(&object)).transpose()
+    }
+
+    /// All stored objects of a namespace, or of a cluster-scoped kind, decoded.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) fn list(&self, group: &str, resource: &str, namespace: &str) -> Result<Vec<Value>, Status> {
+        let Some(descriptor) = self.registry.by_group_resource(group, resource) else { return Ok(Vec::new()) };
+        let prefix = match namespace {
+            "" => descriptor.prefix(),
+            namespace => format!("{}{namespace}/", descriptor.prefix()),
+        };
+        let range = self.store.range(&prefix, &RangeOptions::default()).map_err(crate::errors::store)?;
+        range.items.iter().map(|(_, object)| decoded(object)).collect()
+    }
+}
+
+fn decoded(object: &Object) -> Result<Value, Status> {
+    object.value().map_err(|error| Status::internal(format!("decode {object:?}: {error}")))
 }
 
 /// One admission plugin. Plugins that only look answer `Ok` from the method they do not need.
@@ -138,9 +172,11 @@ impl Chain {
         Self {
             plugins: vec![
                 Arc::new(namespace_lifecycle::NamespaceLifecycle),
-                Arc::new(pod_defaults::PodDefaults),
+                Arc::new(limit_ranger::LimitRanger),
                 Arc::new(service_account::ServiceAccount),
+                Arc::new(priority::Priority),
                 Arc::new(default_tolerations::DefaultTolerations),
+                Arc::new(runtime_class::RuntimeClass),
                 Arc::new(rbac_escalation::RbacEscalation),
                 Arc::new(certificate_requestor::CertificateRequestor),
             ],

@@ -2,6 +2,7 @@
 
 mod basics;
 mod encodings;
+mod limits;
 mod operation;
 mod reads;
 mod served;

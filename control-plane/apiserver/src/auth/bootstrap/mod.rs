@@ -1,5 +1,5 @@
-//! What a new cluster holds from the start: its namespaces, roles and bindings. Missing objects are put back at every
-//! start; roles annotated for automatic updates also get back rules that they lack.
+//! What a new cluster holds from the start: its namespaces, priority classes, roles and bindings. Missing objects are put
+//! back at every start; roles annotated for automatic updates also get back rules that they lack.
 
 mod controllers;
 mod roles;
@@ -9,6 +9,11 @@ use mizzen_client::{ApiRequest, Client};
 use serde_json::{Value, json};
 
 const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+
+const PRIORITY_CLASSES: &[(&str, i64, &str)] = &[
+    ("system-cluster-critical", 2_000_000_000, "For pods that the cluster needs and that may run on any node."),
+    ("system-node-critical", 2_000_001_000, "For pods that the node needs that they run on."),
+];
 
 /// `verbs` and `resources` are separated by spaces; `""` is the core group, written `core`.
 fn rule(verbs: &str, groups: &str, resources: &str) -> Value {
@@ -54,6 +59,12 @@ pub async fn ensure(client: &dyn Client) -> Result<(), Status> {
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         create(client, &namespaces, namespace).await?;
+    }
+    let classes = GroupVersionResource::new("scheduling.k8s.io", "v1", "priorityclasses");
+    for (name, value, description) in PRIORITY_CLASSES {
+        let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+            "value": value, "description": description});
+        create(client, &classes, class).await?;
     }
     let roles = GroupVersionResource::new("rbac.authorization.k8s.io", "v1", "clusterroles");
     for role in roles::roles().into_iter().chain(controllers::roles()) {
