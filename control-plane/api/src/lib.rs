@@ -12,6 +12,7 @@ pub mod pod_resources;
 pub mod print;
 pub mod qos;
 pub mod quantity;
+pub mod quota;
 pub mod registry;
 pub mod schema;
 pub mod selector;

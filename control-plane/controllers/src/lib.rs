@@ -15,6 +15,7 @@ mod namespaces;
 mod node;
 mod pod_gc;
 mod pod_view;
+mod quota;
 mod replicaset;
 mod root_ca;
 mod service_accounts;
@@ -72,6 +73,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
         node::start(&context);
         pod_gc::start(&context);
         endpoints::start(&context);
+        quota::start(&context);
         let mut tasks = context.tasks.into_inner();
         while tasks.join_next().await.is_some() {}
     })

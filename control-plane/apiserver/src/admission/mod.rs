@@ -6,6 +6,7 @@ mod dynamic;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod priority;
+pub(crate) mod quota;
 mod rbac_escalation;
 mod runtime_class;
 mod service_account;

@@ -11,6 +11,7 @@ use super::schema::Validation;
 use super::target::Target;
 use super::write::unstored;
 use super::{Pipeline, Written};
+use crate::admission::quota::Demand;
 use crate::admission::{Attributes, Operation, Warnings};
 use crate::auth::Identity;
 
@@ -92,14 +93,16 @@ impl Pipeline {
 
         let exists = || Status::already_exists(&target.group_resource(), &target.name);
         let key = target.key();
+        let demand = Demand::of(&attributes, &object)?;
         if options.dry_run {
+            demand.as_ref().map(Demand::charge).transpose()?;
             if self.store.get(&key).is_some() {
                 return Err(exists());
             }
             return Ok(Written { code: 201, object: Arc::new(unstored(&object)?), warnings, deleted: false });
         }
         let object = self.custom.stored(descriptor, object).await?;
-        match self.put(&key, 0, object).await? {
+        match self.put_charged(&key, 0, object, demand.as_ref()).await? {
             Some(object) => {
                 let object = self.custom.shown_one(descriptor, object).await?;
                 Ok(Written { code: 201, object, warnings, deleted: false })

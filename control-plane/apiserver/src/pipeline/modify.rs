@@ -10,6 +10,7 @@ use super::metadata;
 use super::target::Target;
 use super::write::{decoded, unstored};
 use super::{Pipeline, Written};
+use crate::admission::quota::Demand;
 use crate::admission::{Attributes, Operation, Warnings};
 use crate::auth::Identity;
 use crate::custom::CustomKinds;
@@ -128,7 +129,9 @@ impl Pipeline {
         if same(&new, old) && !CustomKinds::is_stale(&target.descriptor, current) {
             return Ok(Some(Written { code: 200, object: shown.clone(), warnings, deleted: false }));
         }
+        let demand = Demand::of(&attributes, &new)?;
         if options.dry_run {
+            demand.as_ref().map(Demand::charge).transpose()?;
             set_revision(&mut new, &current.head().resource_version);
             return Ok(Some(Written { code: 200, object: Arc::new(unstored(&new)?), warnings, deleted: false }));
         }
@@ -138,7 +141,9 @@ impl Pipeline {
             return Ok(Some(Written { code: 200, object, warnings, deleted: true }));
         }
         let new = self.custom.stored(&target.descriptor, new).await?;
-        let Some(stored) = self.put(&target.key(), current.revision(), new).await? else { return Ok(None) };
+        let Some(stored) = self.put_charged(&target.key(), current.revision(), new, demand.as_ref()).await? else {
+            return Ok(None);
+        };
         let object = self.custom.shown_one(&target.descriptor, stored).await?;
         Ok(Some(Written { code: 200, object, warnings, deleted: false }))
     }

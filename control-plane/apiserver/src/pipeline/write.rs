@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::schema::Validation;
 use super::target::Target;
 use super::{Pipeline, Written};
+use crate::admission::quota::Demand;
 use crate::auth::Identity;
 use crate::errors;
 use crate::virtuals::RequestContext;
@@ -86,6 +87,18 @@ impl Pipeline {
 
     /// Puts one object if its key is still at `expected` (0: absent). `None` when it is not.
     pub(super) async fn put(&self, key: &str, expected: u64, value: Value) -> Result<Option<Arc<Object>>, Status> {
+        self.put_charged(key, expected, value, None).await
+    }
+
+    /// Like [`put`](Self::put), in one transaction with what quotas are charged for it. Where another write was charged
+    /// first, what that one left decides.
+    pub(super) async fn put_charged(
+        &self,
+        key: &str,
+        expected: u64,
+        value: Value,
+        demand: Option<&Demand<'_>>,
+    ) -> Result<Option<Arc<Object>>, Status> {
         if super::body::is_too_deep(&value) {
             return Err(Status::bad_request("the object is nested too deep"));
         }
@@ -97,17 +110,24 @@ impl Pipeline {
                 format!("Request entity too large: the object would be {size} bytes, the limit is {}", super::body::MAX_BYTES);
             return Err(Status::new(Reason::RequestEntityTooLarge, why));
         }
-        let txn = Txn {
-            compares: vec![Compare { key: key.to_owned(), revision: expected }],
-            puts: vec![(key.to_owned(), encoded)],
-            deletes: Vec::new(),
-        };
-        match self.store.txn(txn).await.map_err(errors::store)? {
-            TxnOutcome::Applied { mut objects, .. } => match objects.pop() {
-                Some(object) => Ok(Some(object)),
-                None => Err(Status::internal("the store answered a put without the object")),
-            },
-            TxnOutcome::Conflict { .. } => Ok(None),
+        loop {
+            let charge = demand.map(Demand::charge).transpose()?.unwrap_or_default();
+            let mut txn = Txn {
+                compares: vec![Compare { key: key.to_owned(), revision: expected }],
+                puts: vec![(key.to_owned(), encoded.clone())],
+                deletes: Vec::new(),
+            };
+            txn.compares.extend(charge.compares);
+            txn.puts.extend(charge.puts);
+            match self.store.txn(txn).await.map_err(errors::store)? {
+                TxnOutcome::Applied { objects, .. } => match objects.into_iter().next() {
+                    Some(object) => return Ok(Some(object)),
+                    None => return Err(Status::internal("the store answered a put without the object")),
+                },
+                TxnOutcome::Conflict { key: changed, .. } if changed == key => return Ok(None),
+                // Somebody else's charge went through, so that all together get on.
+                TxnOutcome::Conflict { .. } => {}
+            }
         }
     }
 

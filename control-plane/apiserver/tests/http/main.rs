@@ -4,6 +4,7 @@ mod basics;
 mod encodings;
 mod limits;
 mod operation;
+mod quota;
 mod reads;
 mod served;
 #[path = "../support/mod.rs"]

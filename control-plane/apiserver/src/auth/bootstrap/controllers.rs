@@ -71,6 +71,15 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
+            "resourcequota-controller",
+            vec![
+                rule("list watch", "*", "*"),
+                rule("get", "core", "resourcequotas"),
+                rule("update", "core", "resourcequotas/status"),
+                events(),
+            ],
+        ),
+        (
             "pod-garbage-collector",
             vec![
                 rule("delete get list watch", "core", "pods"),
