@@ -83,7 +83,8 @@ impl Parent {
 
     pub(super) fn of(&self, host: &str) -> HostCgroup {
         let path = format!("{}/{host}", self.path);
-        HostCgroup { directories: self.directories(&path), path, memory: self.memory, bounds: None, pods: HashMap::new() }
+        let directories = self.directories(&path);
+        HostCgroup { directories, path, memory: self.memory, bounds: None, pods: HashMap::new(), added: 0 }
     }
 
     fn directories(&self, path: &str) -> Vec<CgroupDirectory> {
@@ -118,36 +119,61 @@ pub(super) struct HostCgroup {
     /// As the kernel has them.
     bounds: Option<Bounds>,
     pods: HashMap<String, Needs>,
+    added: u64,
 }
 
 impl HostCgroup {
+    /// Counts a pod that an earlier agent started; [`HostCgroup::take_up`] is to follow when all are counted.
+    pub(super) fn adopt(&mut self, pod: &str, needs: Needs) {
+        self.pods.insert(pod.to_owned(), needs);
+    }
+
+    /// Bounds a host that an earlier agent started by the pods that were adopted.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn take_up(&mut self) -> io::Result<()> {
+        let wanted = Bounds::of(self.pods.values(), self.memory);
+        if self.exists() { self.apply(self.within_use(wanted)) } else { Ok(()) }
+    }
+
     /// Makes room for a pod.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub(super) fn add(&mut self, pod: &str, needs: Needs) -> io::Result<()> {
         self.pods.insert(pod.to_owned(), needs);
+        self.added += 1;
         let wanted = Bounds::of(self.pods.values(), self.memory);
         // Before the first pod's host comes up there is nothing to bound; after a restart of the agent there may be.
-        let exists = || self.directories.iter().any(|directory| directory.path.exists());
         match self.bounds {
             Some(bounds) if bounds == wanted => Ok(()),
-            None if !exists() => Ok(()),
-            _ => self.apply(wanted),
+            None if !self.exists() => Ok(()),
+            // One that was wider than it had to be must not become too tight for what is there.
+            _ => self.apply(self.within_use(wanted)),
         }
     }
 
-    /// Takes a pod's room away; answers whether it was the last.
-    pub(super) fn remove(&mut self, pod: &str) -> bool {
+    /// Takes a pod's room away; answers as [`HostCgroup::idle`].
+    pub(super) fn remove(&mut self, pod: &str) -> Option<u64> {
         self.pods.remove(pod);
         let wanted = Bounds::of(self.pods.values(), self.memory);
-        if !self.pods.is_empty() && self.bounds.is_some_and(|bounds| bounds != wanted) && self.fits(wanted) {
+        if !self.pods.is_empty() && self.bounds.is_some_and(|bounds| bounds != wanted) {
             // A bound that stays too wide for a while does no harm.
-            if let Err(err) = self.apply(wanted) {
+            if let Err(err) = self.apply(self.within_use(wanted)) {
                 tracing::debug!(cgroup = self.path, %err, "its bounds stay as they are");
             }
         }
-        self.pods.is_empty()
+        self.idle()
+    }
+
+    /// While there is no pod: how many there have been.
+    pub(super) fn idle(&self) -> Option<u64> {
+        self.pods.is_empty().then_some(self.added)
+    }
+
+    fn exists(&self) -> bool {
+        self.directories.iter().any(|directory| directory.path.exists())
     }
 
     /// Makes the cgroup, bounds it, and answers what a process writes `0` to for joining it.
@@ -164,20 +190,22 @@ impl HostCgroup {
         self.directories.iter().map(open).collect()
     }
 
-    /// The directories to take away; none while there are pods.
-    pub(super) fn close(&mut self) -> Option<Vec<CgroupDirectory>> {
-        if !self.pods.is_empty() {
+    /// The directories to take away; none when there are pods, or were some since [`HostCgroup::idle`] answered this.
+    pub(super) fn close(&mut self, idle: u64) -> Option<Vec<CgroupDirectory>> {
+        if self.idle() != Some(idle) {
             return None;
         }
         self.bounds = None;
         Some(self.directories.clone())
     }
 
-    /// Whether what is used now leaves some room below a bound: under one that is too tight the kernel kills.
-    fn fits(&self, wanted: Bounds) -> bool {
+    /// The bounds, or what the kernel has instead of a bound on memory that is too tight for what is used now: it kills
+    /// under such a one.
+    fn within_use(&self, wanted: Bounds) -> Bounds {
         let cgroup = Cgroup::load(hierarchies::auto(), PathBuf::from(&self.path));
-        let used = cgroup.controller_of::<MemController>().map(|memory| memory.memory_stat().usage_in_bytes);
-        used.is_none_or(|used| used < wanted.memory / 4 * 3)
+        let Some(memory) = cgroup.controller_of::<MemController>().map(MemController::memory_stat) else { return wanted };
+        let now = u64::try_from(memory.limit_in_bytes).map_or(self.memory, |limit| limit.min(self.memory));
+        Bounds { memory: not_below(wanted.memory, memory.usage_in_bytes, now), ..wanted }
     }
 
     fn apply(&mut self, bounds: Bounds) -> io::Result<()> {
@@ -201,6 +229,11 @@ impl HostCgroup {
     }
 }
 
+/// The wanted limit if it leaves some room above what is used, otherwise no less than there is now. All in bytes.
+fn not_below(wanted: u64, used: u64, now: u64) -> u64 {
+    if used < wanted / 4 * 3 { wanted } else { wanted.max(now) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,5 +253,12 @@ mod tests {
         assert_eq!(bounds(&[pod(Some(64 << 20)), pod(None)]).memory, MACHINE);
         assert_eq!(bounds(&[pod(Some(u64::MAX))]).memory, MACHINE);
         assert_eq!(bounds(&[]), Bounds { memory: HOST, shares: SHARES });
+    }
+
+    #[test]
+    fn a_limit_becomes_tighter_only_where_what_is_used_leaves_room() {
+        assert_eq!(not_below(100, 50, 1000), 100);
+        assert_eq!(not_below(100, 80, 1000), 1000, "it would be too tight");
+        assert_eq!(not_below(100, 80, 90), 100, "a wider one does no harm");
     }
 }

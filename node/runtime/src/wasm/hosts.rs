@@ -49,8 +49,16 @@ impl Host {
         self.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.lock().add(pod, needs))
     }
 
-    /// Takes the cgroup away once the host has ended, unless it gets pods meanwhile. `client` is a connection to it.
-    async fn leave(self: Arc<Self>, client: Option<Client>, stay: Duration) {
+    /// Counts a pod that an earlier agent started.
+    pub(super) fn adopt(&self, pod: &str, needs: Needs) {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.lock().adopt(pod, needs);
+        }
+    }
+
+    /// Takes the cgroup away once the host has ended, unless it gets pods meanwhile. `idle` is what
+    /// [`HostCgroup::idle`] answered, `client` a connection to the host.
+    async fn leave(self: Arc<Self>, idle: u64, client: Option<Client>, stay: Duration) {
         let Some(cgroup) = &self.cgroup else { return };
         let client = match client {
             Some(client) => Some(client),
@@ -61,7 +69,8 @@ impl Host {
             let _ = tokio::time::timeout(stay + END, client.reply()).await;
         }
         let _turn = self.turn.lock().await;
-        let Some(directories) = cgroup.lock().close() else { return };
+        // Pods that came and went meanwhile have somebody of their own who waits as long for the host.
+        let Some(directories) = cgroup.lock().close(idle) else { return };
         if let Err(err) = cgroup::remove(&directories).await {
             tracing::warn!(host = self.key, %err, "its cgroup stays");
         }
@@ -101,7 +110,19 @@ impl Hosts {
     /// Sees to the cgroups of hosts that an earlier agent left without a pod.
     pub(super) fn tidy(&self) {
         for key in self.parent.iter().flat_map(Parent::hosts) {
-            tokio::spawn(self.get(&key).leave(None, self.stay));
+            let host = self.get(&key);
+            if let Some(idle) = host.cgroup.as_ref().and_then(|cgroup| cgroup.lock().idle()) {
+                tokio::spawn(host.leave(idle, None, self.stay));
+            }
+        }
+    }
+
+    /// Bounds the hosts that an earlier agent started, when all of their pods are known.
+    pub(super) fn take_up(&self) {
+        for host in self.known.lock().values() {
+            if let Some(Err(err)) = host.cgroup.as_ref().map(|cgroup| cgroup.lock().take_up()) {
+                tracing::warn!(host = host.key, %err, "not bounded");
+            }
         }
     }
 
@@ -137,7 +158,7 @@ impl Hosts {
         Arc::clone(host)
     }
 
-    /// Asks the host to start a pod, and brings the host up first where there is none.
+    /// Asks the host to start a pod that was counted by [`Host::add`], and brings the host up first where there is none.
     pub(super) async fn start(
         &self,
         host: &Host,
@@ -146,6 +167,8 @@ impl Hosts {
         call: &Call,
         files: &[File],
     ) -> io::Result<Reply> {
+        // Whoever takes the cgroup away of a host that had no pods must have done so, or the pod would go with it.
+        drop(host.turn.lock().await);
         let first = match host.ask(id, call, files).await {
             Err(err) if is_gone(&err) => err,
             answered => return answered,
@@ -180,9 +203,8 @@ impl Hosts {
 
     /// To be called when a pod is not on the host any more; `client` is a connection to it.
     pub(super) fn forget(&self, host: &Arc<Host>, id: &str, client: Option<Client>) {
-        let is_empty = host.cgroup.as_ref().is_some_and(|cgroup| cgroup.lock().remove(id));
-        if is_empty {
-            tokio::spawn(Arc::clone(host).leave(client, self.stay));
+        if let Some(idle) = host.cgroup.as_ref().and_then(|cgroup| cgroup.lock().remove(id)) {
+            tokio::spawn(Arc::clone(host).leave(idle, client, self.stay));
         }
     }
 

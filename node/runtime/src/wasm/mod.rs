@@ -93,7 +93,7 @@ impl WasmRuntime {
             match Record::read(&directory) {
                 Ok(Some(record)) => {
                     let host = self.hosts.get(&record.host);
-                    host.add(&id, record.needs).unwrap_or_else(|err| tracing::warn!(container = id, %err, "not bounded"));
+                    host.adopt(&id, record.needs);
                     let entry = Entry::new(id.clone(), directory, record, host, Arc::clone(&self.changes));
                     self.entries.lock().insert(id, Arc::clone(&entry));
                     entry.adopt();
@@ -103,6 +103,8 @@ impl WasmRuntime {
                 Err(err) => tracing::warn!(container = id, %err, "its directory cannot be read; left alone"),
             }
         }
+        // One share after the other would be too tight for what runs.
+        self.hosts.take_up();
         Ok(())
     }
 

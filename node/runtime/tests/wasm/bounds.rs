@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use mizzen_runtime::oci::Hierarchies;
-use mizzen_runtime::{Resources, Runtime, WasmConfig, WasmRuntime};
+use mizzen_runtime::{ContainerState, Resources, Runtime, WasmConfig, WasmRuntime};
 
 use crate::common::eventually;
-use crate::support::Node;
+use crate::support::{Node, filling};
 
 /// The directories of a cgroup in the hierarchies that bound hosts.
 fn directories(cgroup: &str) -> Vec<PathBuf> {
@@ -68,6 +68,36 @@ async fn a_host_stands_in_a_cgroup_that_its_pods_limits_bound_and_that_goes_with
     .await;
     assert!(node.hosts().is_empty());
     node.runtime.end_hosts().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_finds_pods_bounds_their_host_by_all_of_them_at_once() {
+    let mut node = Node::new();
+    let parent = node.bounded();
+    // Both together use more than the host could with one of them.
+    const MIB: u32 = 192;
+    const LIMIT: i64 = (192 + 16) << 20;
+    for id in ["one", "two"] {
+        let mut spec = node.file(id, &filling(MIB));
+        let (memory_limit, cpu_quota) = (Some(LIMIT), Some(50_000));
+        spec.resources = Resources { memory_limit, cpu_quota, cpu_period: Some(100_000), ..Resources::default() };
+        node.runtime.start(&spec).await.unwrap();
+    }
+    let limit = number(&parent, ["memory.limit_in_bytes", "memory.max"]);
+    let used = || number(&parent, ["memory.usage_in_bytes", "memory.current"]);
+    eventually("the pods have written their memory", || async { (used() > u64::from(2 * MIB) << 20).then_some(()) }).await;
+    assert!(used() > limit - LIMIT as u64 - (16 << 20), "{} of {limit}", used());
+    let hosts = node.hosts();
+    node.runtime = WasmRuntime::new(WasmConfig { cgroup: Some(parent.clone()), ..node.config() }).unwrap();
+    for status in node.runtime.list().await.unwrap() {
+        assert!(matches!(status.state, ContainerState::Running { .. }), "{status:?}");
+    }
+    assert_eq!(node.hosts(), hosts);
+    assert_eq!(number(&parent, ["memory.limit_in_bytes", "memory.max"]), limit);
+    // One that is added makes it no tighter either.
+    node.runtime.remove("one").await.unwrap();
+    node.runtime.start(&node.http("three", "10.99.0.3")).await.unwrap();
+    assert_eq!(node.hosts(), hosts);
 }
 
 #[tokio::test(flavor = "multi_thread")]

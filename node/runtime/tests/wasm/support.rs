@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mizzen_runtime::oci::Hierarchies;
 use mizzen_runtime::{ContainerSpec, Exit, Image, Mount, Process, Resources, Sandbox, WasmConfig, WasmRuntime};
 use mizzen_tests::executables::{guest, path};
 use nix::sched::{CloneFlags, setns};
@@ -56,9 +57,27 @@ impl Node {
 
     /// Hosts get cgroups of their own from now on; answers below which.
     pub(crate) fn bounded(&mut self) -> String {
-        let parent = format!("/mizzen-test-{}", self.keeper.id());
+        let parent = self.cgroup();
         self.runtime = WasmRuntime::new(WasmConfig { cgroup: Some(parent.clone()), ..self.config() }).unwrap();
         parent
+    }
+
+    fn cgroup(&self) -> String {
+        format!("/mizzen-test-{}", self.keeper.id())
+    }
+
+    /// Those of hosts that were killed, as soon as they have ended.
+    fn remove_cgroups(&self) {
+        let directories = Hierarchies::discover().unwrap().directories(&self.cgroup());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        for directory in directories.into_iter().map(|directory| directory.path).filter(|path| path.exists()) {
+            let below = std::fs::read_dir(&directory).into_iter().flatten().flatten().map(|entry| entry.path());
+            for path in below.filter(|path| path.is_dir()).chain([directory.clone()]) {
+                while std::fs::remove_dir(&path).is_err() && path.exists() && Instant::now() < deadline {
+                    std::thread::yield_now();
+                }
+            }
+        }
     }
 
     pub(crate) fn restart(&mut self) {
@@ -213,14 +232,43 @@ pub(crate) fn kill(pid: i32) {
 impl Drop for Node {
     fn drop(&mut self) {
         self.hosts().into_iter().for_each(kill);
+        self.remove_cgroups();
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
     }
 }
 
+fn section(id: u8, body: Vec<u8>) -> Vec<u8> {
+    [vec![id, body.len() as u8], body].concat()
+}
+
+/// A preview1 module that writes so many MiB of memory, in pages of 64 KiB, and goes on for ever.
+pub(crate) fn filling(mib: u32) -> Vec<u8> {
+    let number = |mut value: u32| {
+        // Signed LEB128, of positive numbers.
+        let mut bytes = Vec::new();
+        while value >= 0x40 {
+            bytes.push(value as u8 & 0x7f | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    };
+    // memory.fill(0, 1, all); loop
+    let body = [&[0, 0x41, 0, 0x41, 1, 0x41][..], &number(mib << 20), &[0xfc, 0x0b, 0, 0x03, 0x40, 0x0c, 0, 0x0b, 0x0b]].concat();
+    [
+        b"\0asm\x01\0\0\0".to_vec(),
+        section(1, vec![1, 0x60, 0, 0]),
+        section(3, vec![1, 0]),
+        section(5, [&[1, 0][..], &number(mib * 16)].concat()),
+        section(7, [&[2, 6], &b"memory"[..], &[2, 0, 6], b"_start", &[0, 0]].concat()),
+        section(10, [vec![1, body.len() as u8], body].concat()),
+    ]
+    .concat()
+}
+
 /// A preview1 module that prints `text` and a newline and ends with `code`.
 pub(crate) fn printing(text: &str, code: u8) -> Vec<u8> {
-    let section = |id: u8, body: Vec<u8>| [vec![id, body.len() as u8], body].concat();
     let import = |name: &str, ty: u8| {
         let module = "wasi_snapshot_preview1";
         [&[module.len() as u8], module.as_bytes(), &[name.len() as u8], name.as_bytes(), &[0, ty]].concat()
