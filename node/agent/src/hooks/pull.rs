@@ -63,7 +63,9 @@ async fn get(shared: &Shared, pod: &Pod, container: &Container) -> Result<Arc<Im
         shared.recorder.warning(&about, "InspectFailed", message.clone());
         PullError { reason: "InvalidImageName", message }
     })?;
-    let present = shared.images.get(&normalized);
+    let (images, wanted) = (shared.images.clone(), normalized.clone());
+    // Looks at the folders of its layers.
+    let present = tokio::task::spawn_blocking(move || images.get(&wanted)).await.ok().flatten();
     match (policy(container, &normalized), present) {
         (Policy::IfNotPresent | Policy::Never, Some(image)) => {
             shared.recorder.normal(&about, "Pulled", format!("Container image \"{asked}\" already present on machine"));

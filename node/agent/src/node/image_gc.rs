@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mizzen_images::Collect;
+use mizzen_images::{Collect, Image, ImageError};
+use mizzen_runtime::RuntimeError;
 
 use super::capacity;
 use crate::pod::labels;
@@ -46,8 +47,20 @@ impl Thresholds {
     }
 }
 
+#[derive(Debug, thiserror::Error)]
+enum CollectError {
+    #[error(transparent)]
+    Images(#[from] ImageError),
+    #[error("list the containers that use images: {0}")]
+    List(#[source] RuntimeError),
+    #[error("look at images: the worker thread panicked")]
+    Worker,
+}
+
 /// Runs for ever.
 pub(crate) async fn run(shared: Arc<Shared>, pods: Arc<Pods>) {
+    // The images of pods that are not known yet would be nobody's.
+    pods.known().await;
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -59,18 +72,21 @@ pub(crate) async fn run(shared: Arc<Shared>, pods: Arc<Pods>) {
     }
 }
 
-async fn look(shared: &Shared, pods: &Pods) -> Result<(), mizzen_images::ImageError> {
-    let in_use = in_use(shared, pods).await;
+async fn look(shared: &Shared, pods: &Pods) -> Result<(), CollectError> {
+    let in_use = Arc::new(in_use(shared, pods).await?);
     let now = SystemTime::from(shared.now());
-    for image in shared.images.list() {
-        if in_use.contains(&image.id) || in_use.contains(&image.digest) {
-            shared.images.used(&image.reference, now)?;
-        }
-    }
+    let (images, used) = (shared.images.clone(), in_use.clone());
+    let note = move || {
+        let used = |image: &Arc<Image>| used.contains(&image.id) || used.contains(&image.digest);
+        images.list().iter().filter(|image| used(image)).try_for_each(|image| images.used(&image.reference, now))
+    };
+    // Reads every layer's folder.
+    tokio::task::spawn_blocking(note).await.map_err(|_| CollectError::Worker)??;
     let Some((total, free)) = capacity::storage(shared.images.root()) else { return Ok(()) };
     let positive = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
     let Some(bytes) = shared.image_gc.excess(positive(total), positive(free)) else { return Ok(()) };
     let unused_since = now.checked_sub(MINIMUM_AGE).unwrap_or(SystemTime::UNIX_EPOCH);
+    let in_use = Arc::unwrap_or_clone(in_use);
     let removed = shared.images.gc(Collect { in_use, bytes, unused_since }).await?;
     tracing::info!(wanted = bytes, removed = removed.bytes, images = ?removed.images, "images collected");
     if removed.bytes < bytes {
@@ -84,24 +100,23 @@ async fn look(shared: &Shared, pods: &Pods) -> Result<(), mizzen_images::ImageEr
 }
 
 /// Ids and digests of the images of every container there is, ended ones too, and of every pod that is to run here.
-async fn in_use(shared: &Shared, pods: &Pods) -> BTreeSet<String> {
-    let mut in_use = BTreeSet::new();
-    for pod in pods.all() {
-        let pod = pod.desired.borrow().pod.clone();
-        let references = containers(&pod).filter_map(|container| mizzen_images::normalize(container.image.as_deref()?).ok());
-        in_use.extend(references.filter_map(|reference| Some(shared.images.get(&reference)?.id.clone())));
-    }
+async fn in_use(shared: &Shared, pods: &Pods) -> Result<BTreeSet<String>, CollectError> {
+    let pods: Vec<_> = pods.all().iter().map(|handle| handle.desired.borrow().pod.clone()).collect();
+    let images = shared.images.clone();
+    let of_pods = move || {
+        let references = pods.iter().flat_map(|pod| {
+            containers(pod).filter_map(|container| mizzen_images::normalize(container.image.as_deref()?).ok()).collect::<Vec<_>>()
+        });
+        references.filter_map(|reference| Some(images.get(&reference)?.id.clone())).collect::<BTreeSet<String>>()
+    };
+    let mut in_use = tokio::task::spawn_blocking(of_pods).await.map_err(|_| CollectError::Worker)?;
     // Listed last: a container that has just been started is of a pod that is known, or among these.
     for runtime in shared.runtimes.all() {
-        match runtime.list().await {
-            Ok(listed) => {
-                let digest = |id: &str| id.rsplit_once('@').map(|(_, digest)| digest.to_owned());
-                in_use.extend(listed.iter().filter_map(|status| digest(labels::get(&status.labels, labels::IMAGE_ID))));
-            }
-            Err(error) => tracing::warn!(%error, "containers not listed"),
-        }
+        let listed = runtime.list().await.map_err(CollectError::List)?;
+        let digest = |id: &str| id.rsplit_once('@').map(|(_, digest)| digest.to_owned());
+        in_use.extend(listed.iter().filter_map(|status| digest(labels::get(&status.labels, labels::IMAGE_ID))));
     }
-    in_use
+    Ok(in_use)
 }
 
 #[cfg(test)]

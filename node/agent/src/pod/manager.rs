@@ -10,6 +10,7 @@ use mizzen_reconcile::typed::{gvr, view};
 use mizzen_reconcile::{WatchCache, WatchSpec};
 use mizzen_runtime::ContainerStatus;
 use parking_lot::RwLock;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::labels;
@@ -27,9 +28,16 @@ const RELIST: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(crate) struct Pods {
     handles: RwLock<HashMap<String, Arc<Handle>>>,
+    known: watch::Sender<bool>,
 }
 
 impl Pods {
+    /// Returns when every pod is among these that the API had when the agent began.
+    pub(crate) async fn known(&self) {
+        // The sender lives as long as this.
+        let _ = self.known.subscribe().wait_for(|known| *known).await;
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<Handle>> {
         self.handles.read().values().cloned().collect()
     }
@@ -62,6 +70,7 @@ pub(crate) async fn run(shared: Arc<Shared>, pods: Arc<Pods>, cancel: Cancellati
             take_in(&shared, &pods, &cache, &key, &listed, &cancel);
         }
         if std::mem::take(&mut first) {
+            pods.known.send_replace(true);
             sweep.reset_immediately();
         }
         let changed = futures::future::select_all(changes.iter_mut().map(|changes| Box::pin(changes.changed())));
