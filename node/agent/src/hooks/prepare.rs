@@ -15,8 +15,10 @@ use crate::spec::resources;
 pub(crate) struct Ready {
     pub(crate) network: PodNetwork,
     pub(crate) mounted: Mounted,
-    /// Empty for Wasm pods.
+    /// The pod's, relative to each hierarchy's root.
     pub(crate) cgroup: String,
+    /// There was nothing but Wasm programs, so the cgroup is not there yet: their hosts have cgroups of their own.
+    pub(crate) wasm: bool,
 }
 
 pub(crate) async fn prepare(shared: &Shared, pod: &Pod, wasm: bool) -> Result<Ready, HookError> {
@@ -25,24 +27,26 @@ pub(crate) async fn prepare(shared: &Shared, pod: &Pod, wasm: bool) -> Result<Re
         let made = shared.volumes.setup(&shared.context(pod, &[])).await;
         made.map_err(|(volume, source)| HookError::Volume { volume, source })
     };
-    // The processes that host Wasm pods have cgroups of their own.
-    let cgroup = async { if wasm { Ok(String::new()) } else { make_cgroup(shared, pod).await } };
-    let (cgroup, network, mounted) = tokio::join!(cgroup, join_network(shared, pod, wasm), volumes);
-    let (cgroup, network, mounted) = (cgroup?, network?, mounted?);
+    let bounded = async { if wasm { Ok(()) } else { make_cgroup(shared, pod).await } };
+    let (bounded, network, mounted) = tokio::join!(bounded, join_network(shared, pod, wasm), volumes);
+    let (network, mounted) = (bounded.and(network)?, mounted?);
     files::write(shared, pod, &network.addresses).await?;
-    Ok(Ready { network, mounted, cgroup })
+    Ok(Ready { network, mounted, cgroup: cgroup_of(shared, pod), wasm })
 }
 
-async fn make_cgroup(shared: &Shared, pod: &Pod) -> Result<String, HookError> {
-    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-    let path = cgroups::pod_path(&shared.cluster, resources::qos(pod), uid);
+fn cgroup_of(shared: &Shared, pod: &Pod) -> String {
+    cgroups::pod_path(&shared.cluster, resources::qos(pod), pod.metadata.uid.as_deref().unwrap_or_default())
+}
+
+/// The pod's cgroup; no error when it is there already.
+pub(crate) async fn make_cgroup(shared: &Shared, pod: &Pod) -> Result<(), HookError> {
+    let path = cgroup_of(shared, pod);
     let bounds = resources::of_pod(pod);
     let made = path.clone();
     tokio::task::spawn_blocking(move || cgroups::ensure(&made, &bounds))
         .await
         .map_err(|_| HookError::Worker)?
-        .map_err(|error| HookError::Cgroup { path: path.clone(), why: error.to_string() })?;
-    Ok(path)
+        .map_err(|error| HookError::Cgroup { path, why: error.to_string() })
 }
 
 async fn join_network(shared: &Shared, pod: &Pod, wasm: bool) -> Result<PodNetwork, HookError> {

@@ -8,7 +8,7 @@ use mizzen_images::{Image, ImageKind};
 use mizzen_runtime::{ContainerState, ContainerStatus, Exit, RuntimeError};
 
 use super::lifecycle;
-use super::prepare::Ready;
+use super::prepare::{self, Ready};
 use crate::error::HookError;
 use crate::shared::{Shared, about};
 use crate::spec::build;
@@ -42,6 +42,10 @@ pub(crate) async fn start(
     let started = async {
         let spec = build::build(shared, pod, container, attempt, &image, ready).await?;
         labels = Some((spec.id.clone(), spec.labels.clone()));
+        if ready.wasm && !wasm {
+            // A debug container of a Wasm pod, say.
+            prepare::make_cgroup(shared, pod).await?;
+        }
         let runtime = shared.runtime(wasm).ok_or_else(|| HookError::Config("this node has no Wasm runtime".into()))?;
         shared.recorder.normal(&about, "Created", "Container created");
         Ok(runtime.start(&spec).await?)

@@ -185,9 +185,11 @@ fn keep_running(view: &View<'_>, decision: &mut Decision) {
     }
 }
 
-/// Whether all containers are Wasm; `None` while that is not known.
+/// Whether all containers are Wasm; `None` while that is not known. What is added for debugging makes the pod no other.
 fn all_wasm(view: &View<'_>) -> Option<bool> {
-    let kinds: Vec<&ImageView> = view.containers.values().map(|view| &view.image).collect();
+    let added: Vec<&str> = view.ephemeral_containers().collect();
+    let lasting = view.containers.iter().filter(|(name, _)| !added.contains(&name.as_str()));
+    let kinds: Vec<&ImageView> = lasting.map(|(_, view)| &view.image).collect();
     if kinds.iter().any(|image| matches!(image, ImageView::Ready { wasm: false })) {
         return Some(false);
     }

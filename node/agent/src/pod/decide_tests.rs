@@ -49,6 +49,16 @@ fn the_network_is_made_as_soon_as_it_is_known_of_which_kind() {
 }
 
 #[test]
+fn what_is_added_for_debugging_does_not_choose_the_network() {
+    for debug in [ImageView::Unknown, ImageView::Ready { wasm: false }] {
+        let world = World::new(json!({"containers": [{"name": "a"}], "ephemeralContainers": [{"name": "debug"}]}));
+        let mut world = world.image("a", ImageView::Ready { wasm: true }).image("debug", debug);
+        world.prepared = Prepared::No;
+        assert!(world.commands().contains(&Command::Prepare { wasm: true }));
+    }
+}
+
+#[test]
 fn a_preparation_that_failed_waits() {
     let mut world = World::one("Always");
     world.prepared = Prepared::Failed { retry_at: at(5) };
