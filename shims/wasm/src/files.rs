@@ -1,9 +1,10 @@
 //! The folders a guest finds open, and looking into them as the guest would.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use mizzen_shim_protocol::Preopen;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -27,17 +28,29 @@ impl Files {
     /// # Errors
     /// When there is none, or a folder is asked for.
     pub(crate) fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open(path)?.0.take(MOST).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// When the file was last written.
+    ///
+    /// # Errors
+    /// As for [`Files::read`].
+    pub(crate) fn modified(&self, path: &str) -> io::Result<SystemTime> {
+        self.open(path)?.1.modified()
+    }
+
+    fn open(&self, path: &str) -> io::Result<(File, Metadata)> {
         let (directory, rest) = self.holder(path).ok_or(io::ErrorKind::NotFound)?;
         let how = OpenHow::new()
             .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         let file = File::from(openat2(directory.as_fd(), &rest, how)?);
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("not a file"));
+        match file.metadata()? {
+            found if found.is_file() => Ok((file, found)),
+            _ => Err(io::Error::other("not a file")),
         }
-        let mut bytes = Vec::new();
-        file.take(MOST).read_to_end(&mut bytes)?;
-        Ok(bytes)
     }
 
     /// The innermost folder that holds `path`, and the path from there.

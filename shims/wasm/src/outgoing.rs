@@ -42,7 +42,9 @@ impl Outgoing {
         if !tls {
             return Ok(Box::new(stream));
         }
-        let config = self.trust.of(host).map_err(|why| Error::InternalError(Some(why)))?;
+        let (trust, asked) = (Arc::clone(&self.trust), host.to_owned());
+        let config = tokio::task::spawn_blocking(move || trust.of(&asked)).await;
+        let config = config.unwrap_or_else(|err| Err(err.to_string())).map_err(|why| Error::InternalError(Some(why)))?;
         let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::HttpRequestUriInvalid)?;
         match TlsConnector::from(config).connect(name, stream).await {
             Ok(stream) => Ok(Box::new(stream)),

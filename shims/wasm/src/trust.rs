@@ -5,7 +5,9 @@
 //! comes with the pod's service account.
 
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -25,29 +27,39 @@ pub(crate) struct Trust {
     own: Option<String>,
     /// The API server's address.
     api_server: Option<String>,
-    anybody: OnceLock<Config>,
-    cluster: OnceLock<Config>,
+    /// What the file says that decides for this pod, and when that was written: files of volumes are replaced.
+    known: Mutex<Option<(SystemTime, Config)>>,
 }
 
 impl Trust {
     pub(crate) fn new(env: &[(String, String)], files: Arc<Files>) -> Self {
         let of = |name: &str| env.iter().rev().find(|(known, value)| known == name && !value.is_empty()).map(|(_, v)| v.clone());
         let (own, api_server) = (of("SSL_CERT_FILE"), of("KUBERNETES_SERVICE_HOST"));
-        Self { files, own, api_server, anybody: OnceLock::new(), cluster: OnceLock::new() }
+        Self { files, own, api_server, known: Mutex::default() }
     }
 
-    /// How to speak TLS with `host`.
+    /// How to speak TLS with `host`. Blocks.
     ///
     /// # Errors
     /// When a file that says whom to trust cannot be read.
     pub(crate) fn of(&self, host: &str) -> Config {
-        let is_cluster = self.own.is_none() && self.is_api_server(host) && self.files.read(SERVICE_ACCOUNT).is_ok();
-        match is_cluster {
-            true => self.cluster.get_or_init(|| self.read(SERVICE_ACCOUNT)).clone(),
-            false => {
-                let make = || self.own.as_deref().map_or_else(machine, |path| self.read(path));
-                self.anybody.get_or_init(make).clone()
+        match &self.own {
+            Some(path) => {
+                self.files.modified(path).map_or_else(|error| Err(format!("{path}: {error}")), |at| self.file(path, at))
             }
+            None if self.is_api_server(host) => {
+                self.files.modified(SERVICE_ACCOUNT).map_or_else(|_| machine(), |at| self.file(SERVICE_ACCOUNT, at))
+            }
+            None => machine(),
+        }
+    }
+
+    /// A pod has only one such file.
+    fn file(&self, path: &str, modified: SystemTime) -> Config {
+        let mut known = self.known.lock();
+        match &*known {
+            Some((at, config)) if *at == modified => config.clone(),
+            _ => known.insert((modified, self.read(path))).1.clone(),
         }
     }
 
@@ -91,6 +103,8 @@ fn config(roots: RootCertStore) -> Config {
 
 #[cfg(test)]
 mod tests {
+    use mizzen_shim_protocol::Preopen;
+
     use super::*;
 
     fn trust(env: &[(&str, &str)]) -> Trust {
@@ -108,6 +122,27 @@ mod tests {
     fn a_file_that_cannot_be_read_is_an_error_and_not_trust_in_others() {
         let error = trust(&[("SSL_CERT_FILE", "/ca/ca.crt")]).of("example.com").unwrap_err();
         assert!(error.contains("/ca/ca.crt"), "{error}");
+    }
+
+    #[test]
+    fn a_file_is_read_again_when_it_was_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let preopen = Preopen { target: "/ca".into(), readonly: true };
+        let files = Files::new(&[preopen], vec![std::fs::File::open(dir.path()).unwrap()]);
+        let trust = Trust::new(&[("SSL_CERT_FILE".into(), "/ca/ca.crt".into())], Arc::new(files));
+        let path = dir.path().join("ca.crt");
+        let write = |second: u64| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = rcgen::CertificateParams::new(vec!["ca".into()]).unwrap().self_signed(&key).unwrap();
+            std::fs::write(&path, certificate.pem()).unwrap();
+            let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
+        };
+        write(1);
+        let (first, again) = (trust.of("example.com").unwrap(), trust.of("example.com").unwrap());
+        assert!(Arc::ptr_eq(&first, &again));
+        write(2);
+        assert!(!Arc::ptr_eq(&first, &trust.of("example.com").unwrap()));
     }
 
     #[test]
