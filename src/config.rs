@@ -2,7 +2,7 @@
 
 pub mod agent;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use mizzen_agent::{LogLimits, Thresholds};
@@ -35,6 +35,8 @@ pub struct File {
     pub data_dir: Option<PathBuf>,
     /// Where the API server listens, `IP:PORT`.
     pub api_address: Option<SocketAddr>,
+    /// DNS names and IP addresses by which the API server is reached beside those that it knows of.
+    pub api_server_names: Vec<String>,
     /// Where to write a kubeconfig for the cluster's administrator.
     pub kubeconfig: Option<PathBuf>,
     /// The node's name; the host name when left out.
@@ -82,6 +84,8 @@ pub struct Flags {
 pub struct Config {
     pub data_dir: PathBuf,
     pub api_address: SocketAddr,
+    /// DNS names and IP addresses.
+    pub api_server_names: Vec<String>,
     pub kubeconfig: PathBuf,
     pub node_name: String,
     pub node_api_address: Option<SocketAddr>,
@@ -119,8 +123,13 @@ impl Config {
         let node_name = flags.node_name.or(file.node_name).or_else(host_name).unwrap_or_else(|| "localhost".to_owned());
         let node_name = node_name.to_ascii_lowercase();
         check_node_name(&node_name)?;
+        if let Some(name) = file.api_server_names.iter().find(|name| !is_dns_name(name) && name.parse::<IpAddr>().is_err()) {
+            let why = format!("{name:?} is neither a DNS name in lower case nor an IP address");
+            return Err(ConfigError::Invalid { field: "apiServerNames", why });
+        }
         Ok(Self {
             node,
+            api_server_names: file.api_server_names,
             api_address: flags.api_address.or(file.api_address).unwrap_or(DEFAULT_API_ADDRESS),
             kubeconfig: flags.kubeconfig.or(file.kubeconfig).unwrap_or_else(|| data_dir.join("kubeconfig")),
             data_dir,
@@ -245,5 +254,8 @@ mod tests {
         assert!(name.expect_err("is no name").to_string().starts_with("nodeName: \"a_b\""));
         let unknown = serde_yaml_ng::from_str::<File>("dataDirr: /a\n").expect_err("is unknown").to_string();
         assert!(unknown.contains("dataDirr"), "{unknown}");
+        let file: File = serde_yaml_ng::from_str("apiServerNames: [api.example, 192.0.2.7, A_B]\n").expect("parses");
+        let name = Config::resolve(flags(), file, || None).expect_err("is no name").to_string();
+        assert!(name.starts_with("apiServerNames: \"A_B\""), "{name}");
     }
 }

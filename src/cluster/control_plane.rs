@@ -62,7 +62,12 @@ impl ControlPlane {
         let server = api_server(&pki, &store, &registry, &clock, cancel.clone())?;
 
         let mut tasks = JoinSet::new();
-        let tls = pki.api_server(&addresses(config.api_address.ip(), node_address), certified_host_name().as_deref(), now)?;
+        let (host_name, own) = (certified_host_name(), &config.api_server_names);
+        let mut addresses = addresses(config.api_address.ip(), node_address);
+        addresses.extend(own.iter().filter_map(|name| name.parse::<IpAddr>().ok()));
+        let own = own.iter().filter(|name| name.parse::<IpAddr>().is_err());
+        let names: Vec<&str> = own.chain(&host_name).map(String::as_str).collect();
+        let tls = pki.api_server(&addresses, &names, now)?;
         tasks.spawn(compaction::run(store.clone(), cancel.clone()));
         bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
         let serving = server.clone();

@@ -1,6 +1,7 @@
 //! Who a node is: what `mizzen kubeconfig --node` makes on the server and `mizzen agent` is started with
 //! (docs/decisions/0008-pre-made-node-credentials.md).
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use mizzen_client::http::{HttpClient, HttpConfig, HttpError};
 
 use super::data_dir::DataDir;
 use super::kubeconfig::{KubeconfigError, Login};
-use super::pki::{Pki, PkiError};
+use super::pki::{API_SERVER_NAMES, Pki, PkiError};
 use super::tls::{self, TlsError};
 
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,8 @@ pub enum CredentialsError {
     },
     #[error("{server:?} is no server's URL: it has to be https://HOST[:PORT]")]
     Server { server: String },
+    #[error("{name:?} cannot be a node's name: its certificate would be good for the API server or another machine")]
+    Name { name: String },
 }
 
 /// A node's name, and what proves it to the API server and, for the node's own API, to who asks the node.
@@ -50,15 +53,15 @@ impl NodeCredentials {
     /// the administrator does.
     ///
     /// # Errors
-    /// When the cluster has no keys yet, or the name cannot stand in a certificate.
+    /// When the cluster has no keys yet, or nobody but the API server may have a certificate of that name.
     pub fn issue(
         data: &DataDir,
         node_name: &str,
         server: Option<String>,
         now: jiff::Timestamp,
     ) -> Result<Self, CredentialsError> {
+        check_name(node_name)?;
         let authority = Pki::authority(&data.pki())?;
-        tls::server_name(node_name)?;
         let server = match server {
             Some(server) if is_server(&server) => server,
             Some(server) => return Err(CredentialsError::Server { server }),
@@ -98,6 +101,14 @@ impl NodeCredentials {
         &self.login.server
     }
 
+    /// Whether nobody but the server's own machine reaches the server by this.
+    pub fn is_for_this_machine(&self) -> bool {
+        let url = self.login.server.parse::<http::Uri>().ok();
+        let host = url.as_ref().and_then(http::Uri::host).unwrap_or_default();
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+
     /// # Errors
     /// When it cannot be encoded.
     pub fn to_yaml(&self) -> Result<String, CredentialsError> {
@@ -126,6 +137,15 @@ impl NodeCredentials {
     /// When the certificates cannot be used.
     pub fn node_api(&self) -> Result<Arc<rustls::ServerConfig>, CredentialsError> {
         Ok(tls::node_api(&self.login.root, &self.login.pair)?)
+    }
+}
+
+/// A node's certificate is one of a server, too, and says the node's name.
+fn check_name(name: &str) -> Result<(), CredentialsError> {
+    tls::server_name(name)?;
+    match API_SERVER_NAMES.contains(&name) || name.parse::<IpAddr>().is_ok() {
+        true => Err(CredentialsError::Name { name: name.to_owned() }),
+        false => Ok(()),
     }
 }
 
@@ -182,6 +202,34 @@ mod tests {
         let (one, two) = (authority.node("edge-1", now()).expect("signs"), authority.node("edge-1", now()).expect("signs"));
         let mixed = PemPair { certificate: one.certificate, key: two.key };
         assert!(read(&authority, mixed, None, now()).is_err(), "the key is another certificate's");
+    }
+
+    #[test]
+    fn a_node_cannot_be_called_as_the_api_server_or_by_an_address() {
+        for name in ["localhost", "kubernetes", "kubernetes.default.svc", "192.0.2.1"] {
+            let refused = check_name(name).expect_err("is refused").to_string();
+            assert!(refused.contains("cannot be a node's name"), "{refused}");
+        }
+        for name in ["edge-1", "kubernetes-1", "edge.example"] {
+            check_name(name).expect("is a node's name");
+        }
+    }
+
+    #[test]
+    fn loopback_addresses_are_for_the_servers_own_machine() {
+        let authority = Authority::generate("test", now()).expect("generates");
+        let credentials = |server: &str| NodeCredentials {
+            node_name: "edge-1".into(),
+            login: Login {
+                server: server.into(),
+                root: authority.pem().certificate.clone(),
+                pair: authority.node("edge-1", now()).expect("signs"),
+            },
+        };
+        for server in ["https://127.0.0.1:6443", "https://localhost", "https://[::1]:6443"] {
+            assert!(credentials(server).is_for_this_machine(), "{server}");
+        }
+        assert!(!credentials("https://192.0.2.1:6443").is_for_this_machine());
     }
 
     #[test]

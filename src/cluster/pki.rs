@@ -28,6 +28,10 @@ pub enum PkiError {
     Tls(#[from] TlsError),
 }
 
+/// What the API server is called in every cluster.
+pub const API_SERVER_NAMES: [&str; 5] =
+    ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+
 pub struct Pki {
     pub authority: Authority,
     pub tokens: Arc<Tokens>,
@@ -66,24 +70,17 @@ impl Pki {
         Ok(Authority::load(PemPair { certificate: read(&dir.join("ca.crt"))?, key: read(&dir.join("ca.key"))? })?)
     }
 
-    /// The API server's side, under these addresses and DNS names.
+    /// The API server's side, under these addresses, and these DNS names beside [`API_SERVER_NAMES`].
     ///
     /// # Errors
     /// When the certificate cannot be made or used.
     pub fn api_server(
         &self,
         addresses: &[IpAddr],
-        host_name: Option<&str>,
+        names: &[&str],
         now: jiff::Timestamp,
     ) -> Result<Arc<rustls::ServerConfig>, PkiError> {
-        let mut names = vec![
-            "localhost",
-            "kubernetes",
-            "kubernetes.default",
-            "kubernetes.default.svc",
-            "kubernetes.default.svc.cluster.local",
-        ];
-        names.extend(host_name);
+        let names = [&API_SERVER_NAMES[..], names].concat();
         let pair = self.authority.server("kube-apiserver", &names, addresses, now)?;
         Ok(tls::api_server(self.root(), &pair)?)
     }

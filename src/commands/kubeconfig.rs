@@ -26,8 +26,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Some(node) => {
             check_node_name(&node)?;
             let data = DataDir::open(&args.data_dir)?;
+            let is_told = args.server.is_some();
             let made = NodeCredentials::issue(&data, &node, args.server, SystemClock.now());
-            made.and_then(|credentials| credentials.to_yaml()).context("make the kubeconfig of a node")?
+            let credentials = made.context("make the kubeconfig of a node")?;
+            if !is_told && credentials.is_for_this_machine() {
+                let server = credentials.server();
+                eprintln!(
+                    "mizzen: the node will look for the server at {server}, which is good on this machine only; --server names another URL"
+                );
+            }
+            credentials.to_yaml().context("make the kubeconfig of a node")?
         }
         None => {
             let path = args.data_dir.join("kubeconfig");

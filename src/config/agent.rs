@@ -51,6 +51,9 @@ impl Config {
         if file.api_address.is_some() {
             return Err(invalid("apiAddress", "an agent serves no API: its kubeconfig says where the server is"));
         }
+        if !file.api_server_names.is_empty() {
+            return Err(invalid("apiServerNames", "an agent serves no API"));
+        }
         let node = NodeLimits::resolve(&file)?;
         let kubeconfig = flags.kubeconfig.or(file.kubeconfig);
         Ok(Self {
