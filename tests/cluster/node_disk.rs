@@ -1,5 +1,7 @@
 //! What containers and images may take of the node's disk: logs rotate and stay readable, images that nothing uses go.
 
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use mizzen_tests::command::run;
@@ -43,16 +45,21 @@ fn a_log_is_followed_and_read_over_rotations_with_every_line_once_also_those_wri
     cluster.mizzen(&["delete", "pod", "writer"]).ok();
     eventually("the pod is gone with its logs", || log_files(&cluster).is_empty().then_some(()));
 
-    let wait = "until [ -e /tmp/go ]; do sleep 0.1; done";
+    let wait = "echo ready; until [ -e /tmp/go ]; do sleep 0.1; done";
     cluster.apply(&pod("writer", &image, &format!("{wait}; {print}")));
     eventually("the pod runs", || cluster.mizzen(&["get", "pods"]).ok().contains("Running").then_some(()));
-    std::thread::scope(|scope| {
-        // Ends with the container: it is started again, and its log is another attempt's.
-        let followed = scope.spawn(|| cluster.mizzen(&["logs", "-f", "writer"]).ok());
-        cluster.mizzen(&["exec", "writer", "--", "touch", "/tmp/go"]).ok();
-        assert_eq!(followed.join().unwrap(), lines(1..=LINES));
-    });
-    eventually("it is started again", || cluster.mizzen(&["logs", "-p", "writer"]).stdout.eq(&lines(1..=LINES)).then_some(()));
+    // Ends with the container: it is started again, and its log is another attempt's.
+    let mut follower = cluster.mizzen_command(&["logs", "-f", "writer"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut followed = BufReader::new(follower.stdout.take().unwrap());
+    let mut text = String::new();
+    followed.read_line(&mut text).unwrap();
+    assert_eq!(text, "ready\n", "it reads the attempt that is to be followed");
+    cluster.mizzen(&["exec", "writer", "--", "touch", "/tmp/go"]).ok();
+    followed.read_to_string(&mut text).unwrap();
+    assert!(follower.wait().unwrap().success());
+    let whole = format!("ready\n{}", lines(1..=LINES));
+    assert_eq!(text, whole);
+    eventually("it is started again", || cluster.mizzen(&["logs", "-p", "writer"]).stdout.eq(&whole).then_some(()));
 
     cluster.mizzen(&["delete", "pod", "writer"]).ok();
     eventually("the pod is gone with its logs", || log_files(&cluster).is_empty().then_some(()));

@@ -1,5 +1,8 @@
 //! What holds for a pod holds for a Wasm pod: probes, hooks, restarts, limits, single files, names.
 
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
 use mizzen_tests::cluster::http;
 use mizzen_tests::{Cluster, Kubectl, Registry, eventually, images};
 use serde_json::Value;
@@ -95,9 +98,15 @@ spec:
     assert!(refused.contains("a Wasm pod has no shell and no processes to add"), "{refused}");
 
     let mut following = cluster.kubectl_command(&["logs", "-f", "good"]);
-    let following = following.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut following = following.stdout(Stdio::piped()).spawn().unwrap();
+    let mut followed = BufReader::new(following.stdout.take().unwrap());
+    let mut last = String::new();
+    while !last.contains("waiting for 1 ms") {
+        assert_ne!(followed.read_line(&mut last).unwrap(), 0, "the log ends before the pod: {last}");
+    }
     cluster.kubectl(&["delete", "pod", "good", "--wait=true"]).ok();
-    let last = String::from_utf8(following.wait_with_output().unwrap().stdout).unwrap();
+    followed.read_to_string(&mut last).unwrap();
+    assert!(following.wait().unwrap().success());
     assert!(last.contains("waiting for 2 ms"), "the preStop hook was run: {last}");
 }
 

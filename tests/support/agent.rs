@@ -101,10 +101,6 @@ impl Drop for Agent {
             let _ = process.kill();
             let _ = process.wait();
         }
-        let down = run(mizzen().args(["down", "--delete-data", "--data-dir"]).arg(self.data()));
-        if down.code != Some(0) {
-            eprintln!("mizzen down failed: {}{}", down.stdout, down.stderr);
-            self.folder.leave();
-        }
+        self.folder.down();
     }
 }

@@ -135,11 +135,7 @@ impl Drop for Demo<'_> {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let down = run(executables::mizzen().args(["down", "--delete-data", "--data-dir"]).arg(self.data()));
-        if down.code != Some(0) {
-            eprintln!("mizzen down failed: {}", down.stderr);
-            self.folder.leave();
-        }
+        self.folder.down();
     }
 }
 

@@ -45,9 +45,13 @@ impl Folder {
         self.path.join("data")
     }
 
-    /// Does not remove the folder: the next run tries to.
-    pub fn leave(&mut self) {
-        self.leave = true;
+    /// Takes down what `mizzen` made; where that fails the folder stays, and the next run tries to.
+    pub fn down(&mut self) {
+        let down = run(mizzen().args(["down", "--delete-data", "--data-dir"]).arg(self.data()));
+        if down.code != Some(0) {
+            eprintln!("mizzen down failed: {}{}", down.stdout, down.stderr);
+            self.leave = true;
+        }
     }
 }
 
