@@ -40,13 +40,21 @@ pub(super) struct Record {
 /// Where the folders for mounts of single files are, below a container's directory.
 pub(super) const VIEWS: &str = "views";
 
+/// How often a directory is removed again because something was added meanwhile.
+const REMOVALS: usize = 8;
+
 /// Takes a container's directory away, and what is mounted in it.
 pub(super) fn remove_directory(directory: &Path) -> io::Result<()> {
     views::close(&directory.join(VIEWS))?;
-    match fs::remove_dir_all(directory) {
-        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
-        _ => Ok(()),
+    // An agent that is just taking the pods over may still note how this one ended: what it adds goes as well.
+    for _ in 0..REMOVALS {
+        match fs::remove_dir_all(directory) {
+            Err(err) if err.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+            _ => return Ok(()),
+        }
     }
+    fs::remove_dir_all(directory)
 }
 
 impl Record {

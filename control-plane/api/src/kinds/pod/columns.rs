@@ -78,7 +78,7 @@ impl Summary {
     }
 
     fn count_restarts(&mut self, status: &Value) {
-        self.restarts += int(status, "/restartCount").unwrap_or(0);
+        self.restarts = self.restarts.saturating_add(int(status, "/restartCount").unwrap_or(0));
         let finished = text(status, "/lastState/terminated/finishedAt");
         // Timestamps of one format and zone: the order of the texts is that of the times.
         if !finished.is_empty() && self.last_restart.as_deref().is_none_or(|last| last < finished) {
