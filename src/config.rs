@@ -1,11 +1,12 @@
 //! The cluster's configuration: one YAML file, with flags that go before it (docs/configuration.md).
 
 pub mod agent;
+mod eviction;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use mizzen_agent::{LogLimits, Thresholds};
+use mizzen_agent::{EvictionHard, LogLimits, Thresholds};
 use mizzen_api::quantity::Quantity;
 use serde::Deserialize;
 
@@ -50,6 +51,7 @@ pub struct File {
     pub image_gc_high: Option<u8>,
     #[serde(rename = "imageGCLowThresholdPercent")]
     pub image_gc_low: Option<u8>,
+    pub eviction_hard: eviction::Fields,
     /// A quantity of bytes.
     pub max_image_layer_size: Option<String>,
     /// Where the node's own API listens, `IP:PORT`.
@@ -92,11 +94,12 @@ pub struct Config {
     pub node: NodeLimits,
 }
 
-/// What containers and images may take of the node's disk.
+/// What containers and images may take of the node, and what is to be left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeLimits {
     pub log: LogLimits,
     pub image_gc: Thresholds,
+    pub eviction: EvictionHard,
     /// Bytes, unpacked.
     pub image_layer: u64,
 }
@@ -165,7 +168,8 @@ impl NodeLimits {
             return Err(ConfigError::Invalid { field: "imageGCLowThresholdPercent", why });
         }
         let image_layer = bytes("maxImageLayerSize", &file.max_image_layer_size, mizzen_images::Settings::default().layer_bytes)?;
-        Ok(Self { log: LogLimits { max_bytes, max_files }, image_gc, image_layer })
+        let eviction = file.eviction_hard.resolve()?;
+        Ok(Self { log: LogLimits { max_bytes, max_files }, image_gc, eviction, image_layer })
     }
 }
 

@@ -152,6 +152,7 @@ impl Node {
                 clock: member.clock,
                 log_limits: limits.log,
                 image_gc: limits.image_gc,
+                eviction: limits.eviction,
             },
             cancel,
         )

@@ -112,3 +112,20 @@ fn a_full_disk_costs_the_images_that_nothing_uses_and_no_other() {
     assert!(image(&["ls"]).contains("/used:v1"));
     assert!(cluster.mizzen(&["get", "pods"]).ok().contains("Running"));
 }
+
+#[test]
+fn a_node_whose_disk_is_short_says_so_and_gets_no_pods_until_it_is_not() {
+    let registry = Registry::start();
+    let image = images::busybox(&registry, "late:v1");
+    let mut cluster = Cluster::up_configured("evictionHard: {nodefs.available: 99%}\n");
+    let conditions = || cluster.mizzen(&["describe", "node", "test-node"]).ok();
+    eventually("the node says it", || conditions().contains("kubelet has disk pressure").then_some(()));
+    cluster.apply(&pod("late", &image, "sleep 1000"));
+    let why = "had untolerated taint {node.kubernetes.io/disk-pressure: }";
+    eventually("the pod is told why it waits", || cluster.mizzen(&["get", "events"]).ok().contains(why).then_some(()));
+    assert_eq!(cluster.stop(), Some(0));
+
+    cluster.configure("");
+    cluster.start();
+    eventually("the pod runs", || cluster.mizzen(&["get", "pods"]).ok().contains("Running").then_some(()));
+}

@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 
 use crate::cluster::Cluster;
 use crate::command::run;
+use crate::config;
 use crate::executables::mizzen;
 use crate::folder::Folder;
 use crate::wait::eventually;
@@ -46,6 +47,9 @@ impl Agent {
         let err = File::options().create(true).append(true).open(self.err()).expect("makes");
         let mut agent = mizzen();
         agent.args(["agent", "--data-dir"]).arg(self.data()).arg("--kubeconfig").arg(self.kubeconfig());
+        let config = self.folder.path().join("config.yaml");
+        std::fs::write(&config, config::of_a_test("")).expect("writes");
+        agent.arg("--config").arg(config);
         self.process = Some(agent.stdin(Stdio::null()).stdout(out).stderr(err).spawn().expect("mizzen starts"));
     }
 

@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::command::{Ran, run};
+use crate::config;
 use crate::executables::mizzen;
 use crate::folder::Folder;
 use crate::leftovers;
@@ -75,7 +76,7 @@ impl Cluster {
     /// # Panics
     /// When it cannot be written.
     pub fn configure(&self, config: &str) {
-        std::fs::write(self.config(), config).expect("writes");
+        std::fs::write(self.config(), config::of_a_test(config)).expect("writes");
     }
 
     fn config(&self) -> PathBuf {
@@ -91,9 +92,10 @@ impl Cluster {
         let mut up = mizzen();
         up.args([self.command, "--node-name", "test-node", "--data-dir"]).arg(self.data());
         up.arg("--api-address").arg(self.api().to_string()).arg("--kubeconfig").arg(self.kubeconfig());
-        if self.config().exists() {
-            up.arg("--config").arg(self.config());
+        if !self.config().exists() {
+            self.configure("");
         }
+        up.arg("--config").arg(self.config());
         up.env("MIZZEN_LOG", std::env::var("MIZZEN_LOG").unwrap_or_else(|_| "info".into()));
         up.envs(self.environment.iter().map(|(name, value)| (name, value)));
         up.stdin(Stdio::null()).stdout(File::create(&out).expect("makes"));

@@ -8,6 +8,7 @@ pub mod authority;
 pub mod client;
 pub mod cluster;
 pub mod command;
+mod config;
 pub mod demo;
 pub mod executables;
 pub mod folder;

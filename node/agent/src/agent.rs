@@ -57,6 +57,7 @@ impl Agent {
             recorder,
             log_limits: config.log_limits,
             image_gc: config.image_gc,
+            eviction: config.eviction,
             log_watches: Watches::start(),
         });
         let pods = Arc::new(Pods::default());

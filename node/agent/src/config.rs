@@ -12,6 +12,7 @@ use mizzen_runtime::{LogLimits, Runtime};
 use tokio::net::TcpListener;
 
 use crate::node::image_gc::Thresholds;
+use crate::node::pressure::EvictionHard;
 
 pub struct AgentConfig {
     pub node_name: String,
@@ -33,6 +34,7 @@ pub struct AgentConfig {
     pub clock: Arc<dyn Clock>,
     pub log_limits: LogLimits,
     pub image_gc: Thresholds,
+    pub eviction: EvictionHard,
 }
 
 /// Which runtime runs what.

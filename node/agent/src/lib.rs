@@ -22,4 +22,5 @@ pub use config::{AgentConfig, Runtimes};
 pub use error::AgentError;
 pub use mizzen_runtime::LogLimits;
 pub use node::image_gc::Thresholds;
+pub use node::pressure::{EvictionHard, Least, ParseLeastError};
 pub use pod::labels::IMAGE_ID as IMAGE_ID_LABEL;

@@ -17,6 +17,7 @@ use crate::config::Runtimes;
 use crate::logs::watch::Watches;
 use crate::node::capacity::Capacity;
 use crate::node::image_gc::Thresholds;
+use crate::node::pressure::EvictionHard;
 use crate::pod::sources::Sources;
 
 pub(crate) struct Shared {
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) capacity: Capacity,
     pub(crate) log_limits: LogLimits,
     pub(crate) image_gc: Thresholds,
+    pub(crate) eviction: EvictionHard,
     pub(crate) log_watches: Watches,
 }
 

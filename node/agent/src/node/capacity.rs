@@ -27,7 +27,7 @@ pub(crate) fn read(data_dir: &Path) -> Capacity {
 }
 
 /// Bytes of a line of /proc/meminfo.
-fn meminfo(name: &str) -> Option<i64> {
+pub(crate) fn meminfo(name: &str) -> Option<i64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
     line.split_whitespace().nth(1)?.parse::<i64>().ok()?.checked_mul(1024)
@@ -43,32 +43,13 @@ pub(crate) fn storage(path: &Path) -> Option<(i64, i64)> {
     ))
 }
 
-/// Under pressure: memory below 100 MiB, disk below 10 %, process ids below 5 %.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pressure {
-    pub(crate) memory: bool,
-    pub(crate) disk: bool,
-    pub(crate) pids: bool,
-}
-
-pub(crate) fn pressure(data_dir: &Path) -> Pressure {
-    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<i64>().ok();
-    let tasks = std::fs::read_to_string("/proc/loadavg").ok().and_then(|text| text.split(['/', ' ']).nth(4)?.parse::<i64>().ok());
-    Pressure {
-        memory: meminfo("MemAvailable:").is_some_and(|available| available < 100 << 20),
-        disk: storage(data_dir).is_some_and(|(total, free)| free < total / 10),
-        pids: number("/proc/sys/kernel/pid_max").zip(tasks).is_some_and(|(most, now)| now > most / 20 * 19),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_machine_has_something_and_is_not_under_pressure_by_mistake() {
+    fn the_machine_has_something() {
         let capacity = read(Path::new("/"));
         assert!(capacity.cpu_milli >= 1000 && capacity.memory > 64 << 20 && capacity.storage > 0, "{capacity:?}");
-        assert!(!pressure(Path::new("/")).pids);
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod capacity;
 pub(crate) mod image_gc;
 pub(crate) mod lease;
+pub(crate) mod pressure;
 pub(crate) mod register;
 pub(crate) mod status;
 

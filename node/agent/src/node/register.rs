@@ -13,7 +13,7 @@ use mizzen_reconcile::typed::{self, gvr};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::capacity;
+use super::pressure;
 use super::status::{Facts, status};
 use crate::shared::Shared;
 use crate::spec::build::image_id;
@@ -140,7 +140,7 @@ fn facts(shared: &Shared, port: u16) -> Facts {
         hostname: shared.node_name.clone(),
         port,
         capacity: shared.capacity,
-        pressure: capacity::pressure(&shared.data_dir),
+        pressure: pressure::read(&shared.data_dir, shared.eviction),
         info: info(),
         images: status_images(&shared.images.list()),
         now: shared.now(),

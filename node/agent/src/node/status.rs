@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::capacity::{Capacity, Pressure};
+use super::capacity::Capacity;
+use super::pressure::Pressure;
 use crate::pod::conditions::whole_seconds;
 
 /// What is reported.
