@@ -56,6 +56,10 @@ pub struct File {
     pub max_image_layer_size: Option<String>,
     /// Where the node's own API listens, `IP:PORT`.
     pub node_api_address: Option<SocketAddr>,
+    /// As the flag of kube-apiserver.
+    pub max_requests_inflight: Option<u32>,
+    /// As the flag of kube-apiserver.
+    pub max_mutating_requests_inflight: Option<u32>,
 }
 
 /// The flags of `mizzen up`, each before its field in the file.
@@ -92,6 +96,8 @@ pub struct Config {
     pub node_name: String,
     pub node_api_address: Option<SocketAddr>,
     pub node: NodeLimits,
+    /// Requests that the API server runs at once, of all priority levels together.
+    pub concurrency: u32,
 }
 
 /// What containers and images may take of the node, and what is to be left.
@@ -107,6 +113,8 @@ pub struct NodeLimits {
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/mizzen";
 /// As the kubelet has them.
 const LOG_LIMITS: LogLimits = LogLimits { max_bytes: 10 << 20, max_files: 5 };
+const MAX_REQUESTS_INFLIGHT: u32 = 400;
+const MAX_MUTATING_REQUESTS_INFLIGHT: u32 = 200;
 const DEFAULT_API_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 6443);
 
 impl Config {
@@ -132,6 +140,7 @@ impl Config {
         }
         Ok(Self {
             node,
+            concurrency: concurrency(file.max_requests_inflight, file.max_mutating_requests_inflight)?,
             api_server_names: file.api_server_names,
             api_address: flags.api_address.or(file.api_address).unwrap_or(DEFAULT_API_ADDRESS),
             kubeconfig: flags.kubeconfig.or(file.kubeconfig).unwrap_or_else(|| data_dir.join("kubeconfig")),
@@ -171,6 +180,16 @@ impl NodeLimits {
         let eviction = file.eviction_hard.resolve()?;
         Ok(Self { log: LogLimits { max_bytes, max_files }, image_gc, eviction, image_layer })
     }
+}
+
+/// The sum of both, as in Kubernetes.
+fn concurrency(reading: Option<u32>, mutating: Option<u32>) -> Result<u32, ConfigError> {
+    let sum = reading.unwrap_or(MAX_REQUESTS_INFLIGHT).saturating_add(mutating.unwrap_or(MAX_MUTATING_REQUESTS_INFLIGHT));
+    if sum == 0 {
+        let why = "with maxMutatingRequestsInflight, 0 would let no request run".to_owned();
+        return Err(ConfigError::Invalid { field: "maxRequestsInflight", why });
+    }
+    Ok(sum)
 }
 
 fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
@@ -256,6 +275,9 @@ mod tests {
         assert_eq!(relative.expect_err("is relative").to_string(), "dataDir: x is not an absolute path");
         let name = Config::resolve(Flags { node_name: Some("a_b".into()), ..flags() }, File::default(), || None);
         assert!(name.expect_err("is no name").to_string().starts_with("nodeName: \"a_b\""));
+        let none: File = serde_yaml_ng::from_str("maxRequestsInflight: 0\nmaxMutatingRequestsInflight: 0\n").expect("parses");
+        let none = Config::resolve(flags(), none, || None).expect_err("lets nothing run").to_string();
+        assert!(none.starts_with("maxRequestsInflight: "), "{none}");
         let unknown = serde_yaml_ng::from_str::<File>("dataDirr: /a\n").expect_err("is unknown").to_string();
         assert!(unknown.contains("dataDirr"), "{unknown}");
         let file: File = serde_yaml_ng::from_str("apiServerNames: [api.example, 192.0.2.7, A_B]\n").expect("parses");

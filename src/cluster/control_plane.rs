@@ -12,7 +12,7 @@ use mizzen_apiserver::auth::reviews::Reviews;
 use mizzen_apiserver::auth::token_request::TokenRequests;
 use mizzen_apiserver::auth::{Identity, authenticator, bootstrap, wiring};
 use mizzen_apiserver::node_proxy::NodeProxy;
-use mizzen_apiserver::{ApiServer, ServerConfig};
+use mizzen_apiserver::{ApiServer, ServerConfig, Settings, fairness};
 use mizzen_client::Client;
 use mizzen_controllers::ControllersConfig;
 use mizzen_raft::{RaftConfig, RaftStore};
@@ -59,7 +59,8 @@ impl ControlPlane {
         let pki = Pki::open(&data.pki(), now)?;
         let store = RaftStore::open(RaftConfig::new(data.server(), 1)).await.context("open the store")?;
         let registry = Registry::builtin();
-        let server = api_server(&pki, &store, &registry, &clock, cancel.clone())?;
+        let settings = Settings { concurrency: config.concurrency };
+        let server = api_server(&pki, &store, &registry, &clock, settings, cancel.clone())?;
 
         let mut tasks = JoinSet::new();
         let (host_name, own) = (certified_host_name(), &config.api_server_names);
@@ -70,6 +71,9 @@ impl ControlPlane {
         let tls = pki.api_server(&addresses, &names, now)?;
         tasks.spawn(compaction::run(store.clone(), cancel.clone()));
         bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
+        fairness::bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
+        let keeper = server.clone();
+        tasks.spawn(async move { keeper.keep_flow_control().await });
         let serving = server.clone();
         let serving_cancel = cancel.clone();
         // With port 0 the kernel chose one.
@@ -149,6 +153,7 @@ fn api_server(
     store: &Arc<RaftStore>,
     registry: &Registry,
     clock: &Arc<dyn Clock>,
+    settings: Settings,
     cancel: CancellationToken,
 ) -> anyhow::Result<Arc<ApiServer>> {
     let time = clock.clone();
@@ -157,7 +162,7 @@ fn api_server(
     let authenticator = Arc::new(Authenticator::new(pki.tokens.clone(), store.clone(), time.clone()));
     let reviews = Arc::new(Reviews { rbac: rbac.clone(), authenticator: authenticator.clone() });
     let tokens = Arc::new(TokenRequests { tokens: pki.tokens.clone(), store: store.clone(), clock: time.clone() });
-    Ok(ApiServer::new(ServerConfig {
+    let config = ServerConfig {
         store: store.clone(),
         registry: Arc::new(registry.clone()),
         authorizer: rbac,
@@ -165,7 +170,8 @@ fn api_server(
         clock: time.clone(),
         virtuals: wiring::virtuals(reviews, tokens),
         connect: Some(Arc::new(NodeProxy::new(store.clone(), pki.node_client(time())?))),
-    }))
+    };
+    Ok(ApiServer::with(config, settings))
 }
 
 fn start_controllers(

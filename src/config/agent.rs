@@ -54,6 +54,9 @@ impl Config {
         if !file.api_server_names.is_empty() {
             return Err(invalid("apiServerNames", "an agent serves no API"));
         }
+        if file.max_requests_inflight.is_some() || file.max_mutating_requests_inflight.is_some() {
+            return Err(invalid("maxRequestsInflight", "an agent serves no API"));
+        }
         let node = NodeLimits::resolve(&file)?;
         let kubeconfig = flags.kubeconfig.or(file.kubeconfig);
         Ok(Self {

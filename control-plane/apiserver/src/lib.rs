@@ -7,6 +7,8 @@ pub mod connect;
 mod custom;
 mod discovery;
 mod errors;
+pub mod fairness;
+mod follow;
 mod http;
 mod in_process;
 mod lookup;
@@ -26,5 +28,5 @@ mod webhook;
 
 pub use authenticate::{Authenticate, Peer};
 pub use connect::Connect;
-pub use server::{ApiServer, ServerConfig};
+pub use server::{ApiServer, ServerConfig, Settings};
 pub use virtuals::{RequestContext, Virtual};

@@ -244,12 +244,12 @@ fn process(page: &mut String) {
     let _ = writeln!(page, "process_open_fds {open}");
 }
 
-fn heading(page: &mut String, name: &str, kind: &str, help: &str) {
+pub(crate) fn heading(page: &mut String, name: &str, kind: &str, help: &str) {
     // Writing into a String cannot fail.
     let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-fn line(page: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
+pub(crate) fn line(page: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
     let _ = writeln!(page, "{name}{{{labels}}} {value}");
 }
 

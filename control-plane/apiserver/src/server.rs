@@ -22,6 +22,7 @@ use crate::authenticate::{Authenticate, Peer};
 use crate::connect::Connect;
 use crate::custom::CustomKinds;
 use crate::discovery::Discovery;
+use crate::fairness::{Fairness, upkeep};
 use crate::http::Handler;
 use crate::in_process::InProcess;
 use crate::metrics::Metrics;
@@ -47,13 +48,31 @@ pub struct ServerConfig {
     pub connect: Option<Arc<dyn Connect>>,
 }
 
+/// What an API server may be set to.
+pub struct Settings {
+    /// Requests that run at once, of all priority levels together.
+    pub concurrency: u32,
+}
+
+impl Default for Settings {
+    /// What Kubernetes lets read (400) and write (200) at once.
+    fn default() -> Self {
+        Self { concurrency: 600 }
+    }
+}
+
 pub struct ApiServer {
     handler: Arc<Handler>,
 }
 
 impl ApiServer {
     pub fn new(config: ServerConfig) -> Arc<Self> {
+        Self::with(config, Settings::default())
+    }
+
+    pub fn with(config: ServerConfig, settings: Settings) -> Arc<Self> {
         let shutdown = CancellationToken::new();
+        let fairness = Fairness::start(config.store.clone(), settings.concurrency, shutdown.clone());
         let custom = CustomKinds::start(config.store.clone(), config.registry.clone(), shutdown.clone());
         let dynamic = Dynamic::start(config.store.clone(), shutdown.clone());
         let pipeline = Arc::new(Pipeline {
@@ -72,6 +91,7 @@ impl ApiServer {
             discovery: Discovery::new(config.registry.clone()),
             openapi: OpenApi::new(config.registry),
             metrics: Metrics::default(),
+            fairness,
             shutdown,
         };
         Arc::new(Self { handler: Arc::new(handler) })
@@ -87,8 +107,17 @@ impl ApiServer {
         Arc::new(InProcess {
             pipeline: self.handler.pipeline.clone(),
             identity: Arc::new(identity),
+            fairness: self.handler.fairness.clone(),
             shutdown: self.handler.shutdown.clone(),
         })
+    }
+
+    /// Keeps the objects of flow control in order until the server ends: those of the cluster's start, and what is said of
+    /// all flow schemas.
+    pub async fn keep_flow_control(&self) {
+        let Handler { fairness, pipeline, shutdown, .. } = &*self.handler;
+        let client = self.client(Identity::component("system:apiserver", &["system:masters"]));
+        upkeep::run(fairness.clone(), client, pipeline.clock.clone(), shutdown.clone()).await;
     }
 
     /// Serves HTTP/1.1 and HTTP/2 over TLS until `shutdown` is cancelled; then watches end, in process too, and

@@ -71,7 +71,14 @@ impl Handler {
             "" => Ok(respond::value(200, &json!({"paths": self.paths()}), Format::Json)),
             "version" if rest(&mut parts).is_empty() => Ok(respond::value(200, &version::info(), Format::Json)),
             "metrics" if rest(&mut parts).is_empty() => {
-                Ok(respond::bytes(200, "text/plain; version=0.0.4; charset=utf-8", self.metrics.page()))
+                let mut page = self.metrics.page();
+                self.fairness.report(&mut page);
+                Ok(respond::bytes(200, "text/plain; version=0.0.4; charset=utf-8", page))
+            }
+            "debug" => {
+                let name = rest(&mut parts);
+                let table = name.strip_prefix("api_priority_and_fairness/").and_then(|name| self.fairness.dump(name));
+                table.map(|table| respond::text(200, table)).ok_or_else(errors::no_such_path)
             }
             "openapi" => self.openapi(&rest(&mut parts), &params, headers),
             "openid" if rest(&mut parts) == "v1/jwks" => {

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Method, Request};
+use http_body::Body as _;
 use mizzen_api::{GroupVersionResource, ResourceDescriptor, Scope, Status, Verb};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -19,6 +20,7 @@ use crate::authenticate::{Authenticate, Peer, anonymous};
 use crate::connect::{self, Connect};
 use crate::discovery::Discovery;
 use crate::errors;
+use crate::fairness::{self, Class, Fairness, Seat};
 use crate::metrics::{Asked, Metrics};
 use crate::openapi::OpenApi;
 use crate::pipeline::Pipeline;
@@ -30,6 +32,7 @@ pub(crate) struct Handler {
     pub(crate) discovery: Discovery,
     pub(crate) openapi: OpenApi,
     pub(crate) metrics: Metrics,
+    pub(crate) fairness: Arc<Fairness>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -59,10 +62,11 @@ impl Handler {
             .authenticate(peer, request.headers())
             .map(|user| user.unwrap_or_else(|| Arc::new(anonymous())))
             .and_then(|user| super::impersonate::acting_as(&self.pipeline, user, request.headers()));
+        let mut held = Held::default();
         let answered = match who {
             Ok(user) => {
                 let span = tracing::debug_span!("request", audit_id = ?audit_id, user = user.username);
-                self.route(user, &path, asked, request).instrument(span).await
+                self.in_turn(user, &path, asked, request, &mut held).instrument(span).await
             }
             Err(status) => Err(status),
         };
@@ -71,6 +75,13 @@ impl Handler {
             response = gzip::compressed(response);
         }
         drop(counted);
+        let Held { seat, class } = held;
+        if let Some(seat) = seat.filter(|_| asked.verb == "LIST" && is_large(&response)) {
+            response = fairness::until_sent(response, seat);
+        }
+        if let Some(class) = class {
+            class.tell(response.headers_mut());
+        }
         let (code, took) = (response.status().as_u16(), started.elapsed());
         self.metrics.answered(&asked, code, (!stream).then_some(took));
         tracing::debug!(%method, path = uri.path(), code, audit_id = ?audit_id, micros = took.as_micros(), "request");
@@ -116,6 +127,33 @@ impl Handler {
             scope,
             dry_run: query.contains("dryRun=All"),
         }
+    }
+
+    /// Answers when it is the request's turn. Streams take no turn, save for what a watch does until it has begun.
+    async fn in_turn(
+        &self,
+        user: Arc<Identity>,
+        path: &Path,
+        asked: Asked<'_>,
+        request: Request<Body>,
+        held: &mut Held,
+    ) -> Result<Response, Status> {
+        if asked.verb != "CONNECT" {
+            let method = request.method().as_str().to_ascii_lowercase();
+            let action = action(path, &asked, &request, &method);
+            let seats = match (path, asked.verb) {
+                (Path::Resource(path), "LIST") => self.fairness.seats_of_list(&path.resource, limit(&request)),
+                _ => 1,
+            };
+            match self.fairness.begin(&user, &action, seats).await {
+                Ok(seat) => *held = Held { class: Some(seat.class()), seat: Some(seat) },
+                Err(refused) => {
+                    held.class = Some(refused.class);
+                    return Ok(respond::too_many_requests());
+                }
+            }
+        }
+        self.route(user, path, asked, request).await
     }
 
     async fn route(
@@ -250,6 +288,52 @@ impl Handler {
         Ok(connector.connect(user, pod, &path.subresource, request).await)
     }
 }
+
+/// What a request has of the server while it is answered.
+#[derive(Default)]
+struct Held {
+    seat: Option<Seat>,
+    class: Option<Class>,
+}
+
+/// What a request is, as flow schemas see it. `method` is in lower case.
+fn action<'a>(path: &'a Path, asked: &Asked<'_>, request: &'a Request<Body>, method: &'a str) -> Action<'a> {
+    let Path::Resource(path) = path else {
+        return Action::Path { verb: method, path: request.uri().path() };
+    };
+    let collection = path.name.is_empty();
+    let verb = match method {
+        "get" | "head" if asked.verb == "WATCH" => "watch",
+        "get" | "head" if collection => "list",
+        "get" | "head" => "get",
+        "post" => "create",
+        "put" => "update",
+        "delete" if collection => "deletecollection",
+        other => other,
+    };
+    Action::Resource {
+        verb,
+        group: &path.group,
+        resource: &path.resource,
+        subresource: &path.subresource,
+        namespace: &path.namespace,
+        name: &path.name,
+    }
+}
+
+/// How many objects a list may have; 0 for all.
+fn limit(request: &Request<Body>) -> u64 {
+    let pairs = request.uri().query().unwrap_or_default().split('&');
+    pairs.filter_map(|pair| pair.strip_prefix("limit=")).find_map(|limit| limit.parse().ok()).unwrap_or_default()
+}
+
+/// Worth holding a seat for until it is sent.
+fn is_large(response: &Response) -> bool {
+    response.body().size_hint().exact().is_none_or(|bytes| bytes > LARGE)
+}
+
+/// Bytes.
+const LARGE: u64 = 256 * 1024;
 
 /// Those that get a series of their own.
 const KNOWN_SUBRESOURCES: &[&str] = &[

@@ -53,6 +53,8 @@ impl Handler {
             return Err(accept::not_acceptable_because(why));
         }
         let listed = self.pipeline.list(user, &place.gvr, &place.path.namespace, &place.params.list()?).await?;
+        let all = listed.items.len() as u64 + listed.remaining.unwrap_or_default();
+        self.fairness.listed(&place.path.resource, all);
         let metadata = list_body::metadata(&listed);
         let objects = listed.items.iter().map(AsRef::as_ref);
         let shown = match (accepted.shape, accepted.format) {

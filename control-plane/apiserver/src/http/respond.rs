@@ -75,6 +75,13 @@ pub(super) fn status(status: &Status, format: Format) -> Response {
     response
 }
 
+/// What Kubernetes says to who comes too often; no `Status`, since it is said before the request was looked at.
+pub(super) fn too_many_requests() -> Response {
+    let mut response = text(429, "Too many requests, please try again later.\n");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
 /// Adds `Warning: 299` headers (RFC 7234, section 5.5).
 pub(super) fn warn(response: &mut Response, warnings: &[String]) {
     for warning in warnings {

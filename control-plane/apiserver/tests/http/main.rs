@@ -2,6 +2,7 @@
 
 mod basics;
 mod encodings;
+mod fairness;
 mod limits;
 mod operation;
 mod quota;

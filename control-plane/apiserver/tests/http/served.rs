@@ -17,6 +17,9 @@ pub(crate) struct Served {
     pub(crate) client: Client,
     pub(crate) shutdown: CancellationToken,
     pub(crate) serving: tokio::task::JoinHandle<()>,
+    /// The same server, in process, as its administrator.
+    pub(crate) admin: Arc<dyn mizzen_client::Client>,
+    pub(crate) server: Arc<mizzen_apiserver::ApiServer>,
 }
 
 pub(crate) async fn served() -> Served {
@@ -24,12 +27,12 @@ pub(crate) async fn served() -> Served {
 }
 
 pub(crate) async fn served_over(store: Arc<dyn Store>) -> Served {
-    let (server, _) = support::server_with(store).await;
+    let (server, admin) = support::server_with(store).await;
     let (certificate, tls) = support::tls();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let base = format!("https://{}", listener.local_addr().expect("an address"));
     let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(server.serve(listener, tls, shutdown.clone()));
+    let serving = tokio::spawn(server.clone().serve(listener, tls, shutdown.clone()));
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate.der().clone()).expect("a root");
     let config = rustls::ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
@@ -38,7 +41,7 @@ pub(crate) async fn served_over(store: Arc<dyn Store>) -> Served {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let client = Client::builder().tls_backend_preconfigured(config).timeout(Duration::from_secs(30)).build().expect("a client");
-    Served { base, client, shutdown, serving }
+    Served { base, client, shutdown, serving, admin, server }
 }
 
 impl Served {

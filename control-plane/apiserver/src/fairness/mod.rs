@@ -1,0 +1,223 @@
+//! API Priority and Fairness: requests are told apart by `FlowSchema` objects and run within the limits of
+//! `PriorityLevelConfiguration` objects, so that no client can drown the others (docs/decisions/0020).
+
+pub mod bootstrap;
+mod config;
+mod dangling;
+mod held;
+mod level;
+mod limits;
+mod queues;
+mod report;
+mod rules;
+mod shuffle;
+mod stats;
+pub(crate) mod upkeep;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, HeaderName};
+use mizzen_api::{Object, Reason, Status};
+use mizzen_store::{RangeOptions, Store, StoreError};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use config::{Config, Schema};
+use level::Permit;
+use stats::Wait;
+
+use crate::auth::{Action, Identity};
+use crate::follow;
+
+pub(crate) use held::until_sent;
+
+/// Between two looks at who could lend seats to whom, while seats are scarce.
+const ADJUST: Duration = Duration::from_millis(250);
+/// A list counts for one seat for so many objects, and for at most so many seats.
+const OBJECTS_A_SEAT: u64 = 100;
+const LIST_SEATS: u64 = 10;
+
+const SCHEMA_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
+const LEVEL_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
+
+pub(crate) struct Fairness {
+    store: Arc<dyn Store>,
+    /// Seats of all levels together.
+    seats: u32,
+    config: ArcSwap<Config>,
+    /// Held while the configuration is replaced.
+    loading: Mutex<()>,
+    scarce: Arc<Notify>,
+    /// How many objects a list of each resource had last.
+    list_sizes: RwLock<HashMap<Box<str>, u64>>,
+}
+
+/// A request that runs. Its seats are given back when it is dropped.
+pub(crate) struct Seat {
+    class: Class,
+    permit: Option<Permit>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let (Some(schema), Some(permit)) = (&self.class.0, self.permit.take()) {
+            schema.stats.finished(permit.since().elapsed());
+        }
+    }
+}
+
+impl Seat {
+    pub(crate) fn class(&self) -> Class {
+        self.class.clone()
+    }
+}
+
+/// What a request was found to be.
+#[derive(Clone)]
+pub(crate) struct Class(Option<Arc<Schema>>);
+
+impl Class {
+    /// Names schema and level in an answer.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        if let Some(schema) = &self.0 {
+            headers.insert(SCHEMA_UID, schema.uid.clone());
+            headers.insert(LEVEL_UID, schema.level.uid.clone());
+        }
+    }
+}
+
+/// A request that is refused: 429, to be tried again.
+pub(crate) struct Refused {
+    pub(crate) class: Class,
+}
+
+impl From<Refused> for Status {
+    fn from(_: Refused) -> Self {
+        let mut status = Self::new(Reason::TooManyRequests, "Too many requests, please try again later.");
+        status.details.retry_after_seconds = Some(1);
+        status
+    }
+}
+
+impl Fairness {
+    /// Takes over what the store has, and follows it until `shutdown`. `seats` are those of all levels together.
+    pub(crate) fn start(store: Arc<dyn Store>, seats: u32, shutdown: CancellationToken) -> Arc<Self> {
+        let fairness = Arc::new(Self {
+            store: store.clone(),
+            seats,
+            config: ArcSwap::default(),
+            loading: Mutex::default(),
+            scarce: Arc::default(),
+            list_sizes: RwLock::default(),
+        });
+        let revision = fairness.load();
+        let follower = fairness.clone();
+        tokio::spawn(follow::run(store, follow_prefix(), revision, shutdown.clone(), move || follower.load()));
+        let lender = fairness.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = lender.lend() => {}
+            }
+        });
+        fairness
+    }
+
+    fn stored(&self, resource: &str) -> Result<(u64, Vec<Arc<Object>>), StoreError> {
+        let range = self.store.range(&format!("{}{resource}/", follow_prefix()), &RangeOptions::default())?;
+        Ok((range.revision, range.items.into_iter().map(|(_, object)| object).collect()))
+    }
+
+    /// Takes over what the store has. Returns the revision that it is of.
+    fn load(&self) -> u64 {
+        let _loading = self.loading.lock();
+        let read = || Ok((self.stored("prioritylevelconfigurations")?, self.stored("flowschemas")?));
+        match read() {
+            Ok(((revision, levels), (_, schemas))) => {
+                let config = Config::build(&self.config.load(), (&levels, &schemas), self.seats, &self.scarce);
+                self.config.store(Arc::new(config));
+                revision
+            }
+            Err::<_, StoreError>(error) => {
+                tracing::error!(%error, "read the objects of flow control");
+                self.store.revision()
+            }
+        }
+    }
+
+    /// Lets levels lend each other seats while somewhere they are scarce. Sleeps otherwise.
+    async fn lend(&self) {
+        loop {
+            self.scarce.notified().await;
+            let mut borrowed = true;
+            while borrowed {
+                borrowed = self.adjust();
+                tokio::time::sleep(ADJUST).await;
+            }
+        }
+    }
+
+    /// Sets every limit by what levels could use; true while any differs from its nominal one.
+    fn adjust(&self) -> bool {
+        let config = self.config.load();
+        let limited: Vec<_> = config.levels.iter().filter(|level| level.shape != level::Shape::Exempt).collect();
+        let demands: Vec<_> = limited.iter().map(|level| (level.bounds(), level.demand())).collect();
+        let limits = limits::share_out(&demands);
+        // First those that lend.
+        let mut changes: Vec<_> = limited.iter().zip(&limits).collect();
+        changes.sort_by_key(|(level, limit)| **limit > level.bounds().nominal);
+        for (level, limit) in changes {
+            level.set_limit(*limit);
+        }
+        demands.iter().zip(limits).any(|((bounds, demand), limit)| limit != bounds.nominal || *demand > limit)
+    }
+
+    /// Waits until a request may run.
+    ///
+    /// # Errors
+    /// When it may not, now.
+    pub(crate) async fn begin(&self, user: &Identity, action: &Action<'_>, seats: u32) -> Result<Seat, Refused> {
+        let Some(schema) = self.config.load().classify(user, action) else {
+            return Ok(Seat { class: Class(None), permit: None });
+        };
+        let came = Instant::now();
+        let wait = Wait::begin(&schema.stats);
+        let flow = || shuffle::hash(&schema.name, schema.spec.distinguisher(user, action));
+        let admitted = schema.level.begin(seats, flow).await;
+        wait.answered();
+        match admitted {
+            Ok(permit) => {
+                schema.stats.dispatched(permit.since() - came);
+                Ok(Seat { class: Class(Some(schema)), permit: Some(permit) })
+            }
+            Err(why) => {
+                tracing::debug!(schema = &*schema.name, user = user.username, ?why, "a request is refused");
+                schema.stats.refused(why, came.elapsed());
+                Err(Refused { class: Class(Some(schema)) })
+            }
+        }
+    }
+
+    /// The seats of a list, by how many objects it had last and at most `limit` (0: all).
+    pub(crate) fn seats_of_list(&self, resource: &str, limit: u64) -> u32 {
+        let known = self.list_sizes.read().get(resource).copied().unwrap_or_default();
+        let objects = if limit > 0 { known.min(limit) } else { known };
+        u32::try_from(objects.div_ceil(OBJECTS_A_SEAT).clamp(1, LIST_SEATS)).unwrap_or(1)
+    }
+
+    /// A list had so many objects, or would have had without a limit.
+    pub(crate) fn listed(&self, resource: &str, objects: u64) {
+        if self.list_sizes.read().get(resource) != Some(&objects) {
+            self.list_sizes.write().insert(resource.into(), objects);
+        }
+    }
+}
+
+fn follow_prefix() -> String {
+    format!("/registry/{}/", bootstrap::GROUP)
+}
