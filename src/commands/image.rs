@@ -1,7 +1,7 @@
 //! `mizzen image`: what the node holds, and OCI layout folders to and from registries.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -55,10 +55,10 @@ struct Login {
 }
 
 impl Login {
-    fn credentials(self) -> Credentials {
+    fn credentials(&self) -> Credentials {
         match self.username.as_str() {
             "" => Credentials::Anonymous,
-            _ => Credentials::Basic { username: self.username, password: self.password },
+            _ => Credentials::Basic { username: self.username.clone(), password: self.password.clone() },
         }
     }
 }
@@ -93,6 +93,13 @@ struct Build {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     if let Command::Build(build) = args.command {
         println!("{}", build.run()?);
+        return Ok(());
+    }
+    if let Command::Push { source, target, login } = &args.command
+        && let folder = Path::new(source)
+        && folder.join("index.json").is_file()
+    {
+        println!("{}", mizzen_images::push_layout(folder, target, &login.credentials(), Some(Bars::shared())).await?);
         return Ok(());
     }
     let data = DataDir::create(&args.data_dir)?;
@@ -139,7 +146,7 @@ impl Build {
         Ok(match self.wasm {
             Some(wasm) => layout::build_wasm(&self.layout, self.reference.as_deref(), &wasm)?,
             None => {
-                let roots: Vec<&std::path::Path> = self.root.iter().map(PathBuf::as_path).collect();
+                let roots: Vec<&Path> = self.root.iter().map(PathBuf::as_path).collect();
                 layout::build_container(&self.layout, self.reference.as_deref(), &roots, &config)?
             }
         })

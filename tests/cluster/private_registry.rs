@@ -20,7 +20,6 @@ fn a_private_registry_is_pulled_from_over_https_with_the_pods_secret_only() {
     let push = |password: &str, trusted: bool| -> Ran {
         let mut push = mizzen();
         push.args(["image", "push", layout.to_str().unwrap(), &image, "--username", "robot", "--password", password]);
-        push.arg("--data-dir").arg(work.path().join("images"));
         if trusted {
             push.env("SSL_CERT_FILE", authority.file());
         }

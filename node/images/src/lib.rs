@@ -31,6 +31,7 @@ pub use error::ImageError;
 pub use gc::Collect;
 pub use image::{ContainerImage, Image, ImageConfig, ImageKind, WasmImage};
 pub use progress::Progress;
+pub use push::push_layout;
 pub use reference::normalize;
 pub use settings::Settings;
 pub use store::{ImageStore, Removed};

@@ -179,7 +179,7 @@ impl ImageStore {
         Ok(images)
     }
 
-    /// Sends an OCI layout folder's image, or one of the store's, to a registry. Answers the manifest's digest.
+    /// Sends an image to a registry. Answers the manifest's digest.
     ///
     /// # Errors
     /// One variant per cause.

@@ -27,8 +27,8 @@ fn build(dir: &Path) -> std::path::PathBuf {
     layout
 }
 
-async fn push(store: &Arc<ImageStore>, layout: &Path, target: &str, credentials: &Credentials) -> Result<String, ImageError> {
-    store.push(layout.to_str().unwrap(), target, credentials, None).await
+async fn push(layout: &Path, target: &str, credentials: &Credentials) -> Result<String, ImageError> {
+    mizzen_images::push_layout(layout, target, credentials, None).await
 }
 
 #[derive(Default)]
@@ -66,7 +66,7 @@ async fn a_pushed_image_is_pulled_unpacked_and_described() {
     let store = store(dir.path());
     let layout = build(dir.path());
     let name = registry.reference("team/busybox:1");
-    let digest = push(&store, &layout, &name, &Credentials::Anonymous).await.unwrap();
+    let digest = push(&layout, &name, &Credentials::Anonymous).await.unwrap();
     let watched = Arc::new(Watched::default());
     let image = store.pull(&name, &Credentials::Anonymous, Some(watched.clone())).await.unwrap();
     assert_eq!((&image.digest, &image.reference), (&digest, &name));
@@ -95,7 +95,7 @@ async fn an_image_is_found_by_tag_digest_and_id_also_by_another_process() {
     let registry = Registry::start();
     let first = store(dir.path());
     let name = registry.reference("busybox:1");
-    push(&first, &build(dir.path()), &name, &Credentials::Anonymous).await.unwrap();
+    push(&build(dir.path()), &name, &Credentials::Anonymous).await.unwrap();
     let other = store(dir.path());
     assert!(other.get(&name).is_none());
     let image = first.pull(&name, &Credentials::Anonymous, None).await.unwrap();
@@ -124,7 +124,7 @@ async fn what_is_here_is_not_fetched_again_and_concurrent_pulls_share() {
     let registry = Registry::start();
     let store = store(dir.path());
     let name = registry.reference("busybox:1");
-    push(&store, &build(dir.path()), &name, &Credentials::Anonymous).await.unwrap();
+    push(&build(dir.path()), &name, &Credentials::Anonymous).await.unwrap();
     let watched = Arc::new(Watched::default());
     let pulls = (0..5).map(|_| store.pull(&name, &Credentials::Anonymous, Some(watched.clone())));
     let images: Vec<_> = futures::future::join_all(pulls).await.into_iter().map(Result::unwrap).collect();
@@ -143,13 +143,13 @@ async fn a_registry_with_passwords_wants_the_right_one() {
     let store = store(dir.path());
     let layout = build(dir.path());
     let name = registry.reference("private/busybox:1");
-    push(&store, &layout, &name, &ann()).await.unwrap();
+    push(&layout, &name, &ann()).await.unwrap();
     let wrong = Credentials::Basic { username: "ann".into(), password: "hunter2".into() };
     for credentials in [Credentials::Anonymous, wrong] {
         let error = store.pull(&name, &credentials, None).await.unwrap_err();
         assert!(matches!(error, ImageError::Unauthorized { .. }), "{error}");
         assert!(error.to_string().contains("imagePullSecrets") && !error.to_string().contains("hunter2"));
-        let error = push(&store, &layout, &name, &credentials).await.unwrap_err();
+        let error = push(&layout, &name, &credentials).await.unwrap_err();
         assert!(matches!(error, ImageError::Unauthorized { .. }), "{error}");
     }
     store.pull(&name, &ann(), None).await.unwrap();
@@ -183,7 +183,7 @@ async fn a_wasm_artifact_and_a_wasm_entrypoint_are_wasm() {
     let artifact = dir.path().join("artifact");
     layout::build_wasm(&artifact, None, &module).unwrap();
     let name = registry.reference("app:wasm");
-    push(&store, &artifact, &name, &Credentials::Anonymous).await.unwrap();
+    push(&artifact, &name, &Credentials::Anonymous).await.unwrap();
     let image = store.pull(&name, &Credentials::Anonymous, None).await.unwrap();
     let ImageKind::Wasm(found) = &image.kind else { panic!("{image:?}") };
     assert_eq!(std::fs::read(&found.path).unwrap(), std::fs::read(&module).unwrap());
@@ -231,13 +231,13 @@ async fn a_moved_tag_leaves_the_old_image_known_until_nobody_uses_it() {
     let registry = Registry::start();
     let store = store(dir.path());
     let name = registry.reference("moving:1");
-    push(&store, &build(dir.path()), &name, &Credentials::Anonymous).await.unwrap();
+    push(&build(dir.path()), &name, &Credentials::Anonymous).await.unwrap();
     let old = store.pull(&name, &Credentials::Anonymous, None).await.unwrap();
     std::fs::write(dir.path().join("top/www/index.html"), "new").unwrap();
     let (base, top) = (dir.path().join("base"), dir.path().join("top"));
     let next = dir.path().join("next");
     layout::build_container(&next, None, &[&base, &top], old.config()).unwrap();
-    push(&store, &next, &name, &Credentials::Anonymous).await.unwrap();
+    push(&next, &name, &Credentials::Anonymous).await.unwrap();
     let new = store.pull(&name, &Credentials::Anonymous, None).await.unwrap();
     assert_ne!(new.id, old.id);
     assert_eq!(store.get(&old.id).unwrap().id, old.id);
@@ -285,7 +285,7 @@ async fn content_that_went_bad_on_disk_is_fetched_again() {
     let dir = tempfile::tempdir().unwrap();
     let registry = Registry::start();
     let name = registry.reference("busybox:1");
-    let pushed = push(&store(dir.path()), &build(dir.path()), &name, &Credentials::Anonymous).await.unwrap();
+    let pushed = push(&build(dir.path()), &name, &Credentials::Anonymous).await.unwrap();
     let store = store(dir.path());
     let image = store.pull(&name, &Credentials::Anonymous, None).await.unwrap();
     for layer in layers(&image) {
