@@ -60,3 +60,31 @@ async fn an_event_is_one_object_in_both_groups() {
     client.write(ApiRequest::delete(&own, "default", "e", DeleteOptions::default())).await.expect("deletes");
     assert!(client.get(&core, "default", "e").await.is_err());
 }
+
+#[tokio::test]
+async fn annotations_that_the_stored_form_cannot_hold_are_refused() {
+    let (_server, client) = server().await;
+    let autoscalers = gvr("autoscaling", "v1", "horizontalpodautoscalers");
+    let spec = json!({"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}});
+    for (name, value) in [("behavior", "\"fast\""), ("metrics", "[5]")] {
+        let annotations = json!({format!("autoscaling.alpha.kubernetes.io/{name}"): value});
+        let object = json!({"metadata": {"name": "a", "annotations": annotations}, "spec": spec});
+        let refused = client.write(ApiRequest::create(&autoscalers, "default", object)).await.expect_err(name);
+        assert_eq!(refused.code, 400, "{name}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_event_is_checked_by_its_version_whatever_verb_creates_it() {
+    let (_server, client) = server().await;
+    let own = gvr("events.k8s.io", "v1", "events");
+    let event = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e", "namespace": "default"},
+        "regarding": {"kind": "Pod", "namespace": "default", "name": "p"}, "reason": "R", "type": "Normal"});
+    let mut apply = ApiRequest::patch(&own, "default", "e", PatchKind::Apply, event.clone());
+    apply.write.field_manager = "test".to_owned();
+    let create = ApiRequest::create(&own, "default", event.clone());
+    for (verb, request) in [("create", create), ("update", ApiRequest::update(&own, "default", "e", event)), ("apply", apply)] {
+        let refused = client.write(request).await.expect_err(verb);
+        assert!(refused.details.causes.iter().any(|cause| cause.field == "eventTime"), "{verb}: {refused}");
+    }
+}

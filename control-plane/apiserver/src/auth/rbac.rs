@@ -100,7 +100,6 @@ impl Subject {
     }
 }
 
-#[derive(Clone, PartialEq, Eq, Hash)]
 enum SubjectKey {
     User(String),
     Group(String),
@@ -114,7 +113,40 @@ struct Grant {
     role: String,
 }
 
-type Grants = HashMap<SubjectKey, Vec<Arc<Grant>>>;
+/// By the subject's name, so that a decision looks up by a borrowed one.
+#[derive(Default)]
+struct Grants {
+    users: HashMap<String, Vec<Arc<Grant>>>,
+    groups: HashMap<String, Vec<Arc<Grant>>>,
+}
+
+impl Grants {
+    fn add(&mut self, subject: &SubjectKey, grant: Arc<Grant>) {
+        let (grants, name) = self.of(subject);
+        grants.entry(name.to_owned()).or_default().push(grant);
+    }
+
+    fn remove(&mut self, subject: &SubjectKey, grant: &Arc<Grant>) {
+        let (grants, name) = self.of(subject);
+        if let Some(list) = grants.get_mut(name) {
+            list.retain(|other| !Arc::ptr_eq(other, grant));
+            if list.is_empty() {
+                grants.remove(name);
+            }
+        }
+    }
+
+    fn of<'s>(&mut self, subject: &'s SubjectKey) -> (&mut HashMap<String, Vec<Arc<Grant>>>, &'s str) {
+        match subject {
+            SubjectKey::User(name) => (&mut self.users, name),
+            SubjectKey::Group(name) => (&mut self.groups, name),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.users.is_empty() && self.groups.is_empty()
+    }
+}
 
 /// Keys are the store's, without [`PREFIX`].
 #[derive(Default)]
@@ -164,12 +196,7 @@ impl Index {
         };
         if let Some((old, subjects)) = self.bindings.remove(key) {
             for subject in subjects {
-                if let Some(list) = grants.get_mut(&subject) {
-                    list.retain(|grant| !Arc::ptr_eq(grant, &old));
-                    if list.is_empty() {
-                        grants.remove(&subject);
-                    }
-                }
+                grants.remove(&subject, &old);
             }
         }
         if let Some(object) = object {
@@ -182,11 +209,11 @@ impl Index {
             let grant = Arc::new(Grant { source, role });
             let subjects: Vec<SubjectKey> = subjects.iter().map(Subject::key).collect();
             for subject in &subjects {
-                grants.entry(subject.clone()).or_default().push(grant.clone());
+                grants.add(subject, grant.clone());
             }
             self.bindings.insert(key.to_owned(), (grant, subjects));
         }
-        if !namespace.is_empty() && self.by_namespace.get(namespace).is_some_and(HashMap::is_empty) {
+        if !namespace.is_empty() && self.by_namespace.get(namespace).is_some_and(Grants::is_empty) {
             self.by_namespace.remove(namespace);
         }
     }
@@ -199,8 +226,8 @@ impl Index {
     fn grants<'a>(&'a self, user: &'a Identity, namespace: &str) -> impl Iterator<Item = &'a Grant> {
         let local = self.by_namespace.get(namespace).filter(|_| !namespace.is_empty());
         std::iter::once(&self.everywhere).chain(local).flat_map(move |grants| {
-            let own = grants.get(&SubjectKey::User(user.username.clone()));
-            let groups = user.groups.iter().filter_map(|group| grants.get(&SubjectKey::Group(group.clone())));
+            let own = grants.users.get(&user.username);
+            let groups = user.groups.iter().filter_map(|group| grants.groups.get(group));
             own.into_iter().chain(groups).flatten().map(AsRef::as_ref)
         })
     }

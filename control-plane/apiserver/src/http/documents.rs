@@ -87,7 +87,7 @@ impl Handler {
             }
             ".well-known" if rest(&mut parts) == "openid-configuration" => {
                 self.authenticator.keys().ok_or_else(errors::no_such_path)?;
-                Ok(kept_for_an_hour("application/json", &issuer(request)))
+                Ok(of_this_host(&issuer(request)))
             }
             _ => Err(errors::no_such_path()),
         }
@@ -177,6 +177,14 @@ fn moved(to: &str) -> Response {
     if let Ok(to) = HeaderValue::from_str(to) {
         response.headers_mut().insert(LOCATION, to);
     }
+    response
+}
+
+/// As long as the keys, but for who asked by this name only: a document in a shared cache would lead others there.
+fn of_this_host(value: &Value) -> Response {
+    let mut response = respond::bytes(200, "application/json", value.to_string());
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Host"));
     response
 }
 

@@ -99,6 +99,7 @@ impl Handler {
             include,
             clock: self.pipeline.clock.clone(),
             columns_sent: false,
+            failed: false,
             _open: self.metrics.long_running(&place.asked),
         };
         Ok(respond::bytes(200, content_type, watch_body::body(watching.stream(self.shutdown.clone()), frames)))

@@ -24,6 +24,8 @@ pub(super) struct Frames {
     pub(super) clock: crate::auth::Clock,
     /// Only the first table names its columns.
     pub(super) columns_sent: bool,
+    /// An event could not be shown: to go on would be to leave it out.
+    pub(super) failed: bool,
     /// Counts the watch as open.
     pub(super) _open: Gauge<Streams>,
 }
@@ -36,17 +38,24 @@ pub(super) fn content_type(format: Format) -> &'static str {
     }
 }
 
-pub(super) fn body(batches: impl Stream<Item = WatchItem> + Send + 'static, mut frames: Frames) -> Body {
-    let chunks = batches.map(move |batch| {
-        let mut chunk = Vec::new();
-        match batch {
-            Ok(events) => {
-                chunk.reserve_exact(events.iter().map(size).sum());
-                events.iter().for_each(|event| frames.write(&mut chunk, event));
+pub(super) fn body(batches: impl Stream<Item = WatchItem> + Send + 'static, frames: Frames) -> Body {
+    let chunks = batches.scan(frames, |frames, batch| {
+        std::future::ready((!frames.failed).then(|| {
+            let mut chunk = Vec::new();
+            match batch {
+                Ok(events) => {
+                    chunk.reserve_exact(events.iter().map(size).sum());
+                    for event in &events {
+                        frames.write(&mut chunk, event);
+                        if frames.failed {
+                            break;
+                        }
+                    }
+                }
+                Err(status) => value_frame(&mut chunk, frames.accepted.format, "ERROR", &status.to_json()),
             }
-            Err(status) => value_frame(&mut chunk, frames.accepted.format, "ERROR", &status.to_json()),
-        }
-        Ok::<Bytes, Infallible>(chunk.into())
+            Ok::<Bytes, Infallible>(chunk.into())
+        }))
     });
     Body::from_stream(chunks)
 }
@@ -114,6 +123,7 @@ impl Frames {
                 Err(status) => status,
             },
         };
+        self.failed = true;
         value_frame(chunk, format, "ERROR", &failed.to_json());
     }
 

@@ -41,7 +41,8 @@ impl Pipeline {
         }
         let warnings = self.check_body(target, target.schema(), &applied, parsed.duplicates, validation)?;
         let stored = self.stored_target(target)?;
-        self.store_form(target, &stored, &mut applied);
+        let fits_new = self.check_new_form(target, &applied);
+        self.store_form(target, &stored, &mut applied)?;
         let (asked, target) = (target, &*stored);
         let uid = metadata::text(&applied, "uid").to_owned();
         loop {
@@ -50,6 +51,7 @@ impl Pipeline {
                     return Err(Status::not_found(&target.group_resource(), &target.name));
                 }
                 self.authorize_target(user, "create", asked)?;
+                fits_new.clone()?;
                 let document = self.merge(target, options, None, &applied)?;
                 match self.store_new(user, target, document, options, warnings.clone(), Ownership::Recorded).await {
                     // Somebody created it meanwhile: it is an update now.

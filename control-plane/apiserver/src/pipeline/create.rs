@@ -30,7 +30,7 @@ impl Pipeline {
         let warnings = self.check_body(target, target.schema(), &object, parsed.duplicates, validation)?;
         self.check_new_form(target, &object)?;
         let stored = self.stored_target(target)?;
-        self.store_form(target, &stored, &mut object);
+        self.store_form(target, &stored, &mut object)?;
         let target = &*stored;
         let named = !metadata::text(&object, "name").is_empty();
         for _ in 1..if named { 1 } else { GENERATED_NAMES } {

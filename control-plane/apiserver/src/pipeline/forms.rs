@@ -83,11 +83,18 @@ impl Pipeline {
     }
 
     /// Turns a client's document into the stored form; `stored` is what [`Pipeline::stored_target`] gives.
-    pub(super) fn store_form(&self, target: &Target, stored: &Target, object: &mut Value) {
-        if let Some(other) = target.form() {
-            schema::apply_defaults(&self.registry.schemas(), &other.schema, object);
-            other.form.store(object);
-            stored.name_kind(object);
+    ///
+    /// # Errors
+    /// `BadRequest` when the outcome has not the stored form's types: a form may keep parts of it as text.
+    pub(super) fn store_form(&self, target: &Target, stored: &Target, object: &mut Value) -> Result<(), Status> {
+        let Some(other) = target.form() else { return Ok(()) };
+        let schemas = self.registry.schemas();
+        schema::apply_defaults(&schemas, &other.schema, object);
+        other.form.store(object);
+        stored.name_kind(object);
+        match schema::check(&schemas, &stored.descriptor.schema, object).iter().find(|problem| problem.is_fatal()) {
+            Some(fatal) => Err(super::schema::unreadable(target, &fatal.to_string())),
+            None => Ok(()),
         }
     }
 }

@@ -43,7 +43,7 @@ impl Pipeline {
             }
             self.refuse_stale(target, old, &document)?;
             let warnings = self.check_patched(target, &document, duplicates.clone(), &patch, validation)?;
-            self.store_form(target, &stored, &mut document);
+            self.store_form(target, &stored, &mut document)?;
             Ok(Change { document, warnings, owned: false })
         })
         .await

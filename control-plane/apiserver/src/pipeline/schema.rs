@@ -29,6 +29,12 @@ impl Validation {
     }
 }
 
+/// 400 for a document that cannot be decoded.
+pub(super) fn unreadable(target: &Target, what: &str) -> Status {
+    let (kind, version) = (&target.descriptor.kind, &target.version);
+    Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {what}"))
+}
+
 impl Pipeline {
     /// Checks the shape of a body that a client sent whole. Returns warnings.
     ///
@@ -43,10 +49,7 @@ impl Pipeline {
         validation: Validation,
     ) -> Result<Vec<String>, Status> {
         let (warnings, fatal) = self.problems(target, schema_name, value, duplicates, validation);
-        let refuse = |what: &str| {
-            let (kind, version) = (&target.descriptor.kind, &target.version);
-            Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {what}"))
-        };
+        let refuse = |what: &str| unreadable(target, what);
         if let Some(fatal) = fatal {
             return Err(refuse(&fatal));
         }

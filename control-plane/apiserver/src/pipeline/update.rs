@@ -23,12 +23,14 @@ impl Pipeline {
         metadata::fit_to_target(&mut object, target)?;
         let warnings = self.check_body(target, target.schema(), &object, parsed.duplicates, validation)?;
         let stored = self.stored_target(target)?;
-        self.store_form(target, &stored, &mut object);
+        let fits_new = self.check_new_form(target, &object);
+        self.store_form(target, &stored, &mut object)?;
         let (asked, target) = (target, &*stored);
         let uid = metadata::text(&object, "uid").to_owned();
         let creates = creates_on_update(target) && uid.is_empty() && !names_a_revision(&object);
         if creates && self.store.get(&target.key()).is_none() {
             self.authorize_target(user, "create", asked)?;
+            fits_new?;
             let created = self.store_new(user, target, object.clone(), &request.write, warnings.clone(), Ownership::Write).await;
             match created {
                 // Somebody created it meanwhile: it is an update now.

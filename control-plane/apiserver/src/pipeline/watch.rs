@@ -168,7 +168,9 @@ impl Watching {
                 let (mut watching, mut alarm, mut shutdown) = state?;
                 if !watching.initial.is_empty() {
                     let batch = watching.initial.drain(..watching.initial.len().min(BATCH)).collect();
-                    return Some((watching.shown(batch), Some((watching, alarm, shutdown))));
+                    let shown = watching.shown(batch);
+                    let rest = shown.is_ok().then_some((watching, alarm, shutdown));
+                    return Some((shown, rest));
                 }
                 loop {
                     tokio::select! {
@@ -199,7 +201,9 @@ impl Watching {
                                 };
                                 let batch = watching.translate(&changes);
                                 if !batch.is_empty() {
-                                    return Some((watching.shown(batch), Some((watching, alarm, shutdown))));
+                                    let shown = watching.shown(batch);
+                                    let rest = shown.is_ok().then_some((watching, alarm, shutdown));
+                                    return Some((shown, rest));
                                 }
                             }
                             Err(StoreError::Unavailable { .. }) => return None,
