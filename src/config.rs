@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use mizzen_agent::{EvictionHard, LogLimits, Thresholds};
+use mizzen_api::ServiceAddresses;
 use mizzen_api::quantity::Quantity;
 use serde::Deserialize;
 
@@ -60,6 +61,11 @@ pub struct File {
     pub max_requests_inflight: Option<u32>,
     /// As the flag of kube-apiserver.
     pub max_mutating_requests_inflight: Option<u32>,
+    /// Where the addresses of services come from.
+    #[serde(rename = "serviceCIDR")]
+    pub service_cidr: Option<String>,
+    /// Which ports of the nodes services may have, `FIRST-LAST`.
+    pub service_node_port_range: Option<String>,
 }
 
 /// The flags of `mizzen up`, each before its field in the file.
@@ -98,6 +104,7 @@ pub struct Config {
     pub node: NodeLimits,
     /// Requests that the API server runs at once, of all priority levels together.
     pub concurrency: u32,
+    pub services: ServiceAddresses,
 }
 
 /// What containers and images may take of the node, and what is to be left.
@@ -129,7 +136,7 @@ impl Config {
     }
 
     fn resolve(flags: Flags, file: File, host_name: impl FnOnce() -> Option<String>) -> Result<Self, ConfigError> {
-        let node = NodeLimits::resolve(&file)?;
+        let (node, services) = (NodeLimits::resolve(&file)?, services(&file)?);
         let data_dir = data_dir(flags.data_dir.or(file.data_dir))?;
         let node_name = flags.node_name.or(file.node_name).or_else(host_name).unwrap_or_else(|| "localhost".to_owned());
         let node_name = node_name.to_ascii_lowercase();
@@ -141,6 +148,7 @@ impl Config {
         Ok(Self {
             node,
             concurrency: concurrency(file.max_requests_inflight, file.max_mutating_requests_inflight)?,
+            services,
             api_server_names: file.api_server_names,
             api_address: flags.api_address.or(file.api_address).unwrap_or(DEFAULT_API_ADDRESS),
             kubeconfig: flags.kubeconfig.or(file.kubeconfig).unwrap_or_else(|| data_dir.join("kubeconfig")),
@@ -190,6 +198,20 @@ fn concurrency(reading: Option<u32>, mutating: Option<u32>) -> Result<u32, Confi
         return Err(ConfigError::Invalid { field: "maxRequestsInflight", why });
     }
     Ok(sum)
+}
+
+fn services(file: &File) -> Result<ServiceAddresses, ConfigError> {
+    fn parsed<T: std::str::FromStr<Err: std::fmt::Display> + Default>(
+        field: &'static str,
+        text: Option<&str>,
+    ) -> Result<T, ConfigError> {
+        let invalid = |error: T::Err| ConfigError::Invalid { field, why: error.to_string() };
+        text.map_or_else(|| Ok(T::default()), |text| text.parse().map_err(invalid))
+    }
+    Ok(ServiceAddresses {
+        range: parsed("serviceCIDR", file.service_cidr.as_deref())?,
+        node_ports: parsed("serviceNodePortRange", file.service_node_port_range.as_deref())?,
+    })
 }
 
 fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
@@ -280,6 +302,14 @@ mod tests {
         assert!(none.starts_with("maxRequestsInflight: "), "{none}");
         let unknown = serde_yaml_ng::from_str::<File>("dataDirr: /a\n").expect_err("is unknown").to_string();
         assert!(unknown.contains("dataDirr"), "{unknown}");
+        for (text, field) in [
+            ("serviceCIDR: 10.0.0.1/16", "serviceCIDR: \"10.0.0.1/16\""),
+            ("serviceNodePortRange: 9-1", "serviceNodePortRange: \"9-1\""),
+        ] {
+            let file: File = serde_yaml_ng::from_str(text).expect("parses");
+            let why = Config::resolve(flags(), file, || None).expect_err("is wrong").to_string();
+            assert!(why.starts_with(field), "{why}");
+        }
         let file: File = serde_yaml_ng::from_str("apiServerNames: [api.example, 192.0.2.7, A_B]\n").expect("parses");
         let name = Config::resolve(flags(), file, || None).expect_err("is no name").to_string();
         assert!(name.starts_with("apiServerNames: \"A_B\""), "{name}");

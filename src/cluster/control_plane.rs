@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use mizzen_api::Registry;
+use mizzen_api::{Registry, ServiceAddresses};
 use mizzen_apiserver::auth::authenticator::Authenticator;
 use mizzen_apiserver::auth::rbac::Rbac;
 use mizzen_apiserver::auth::reviews::Reviews;
@@ -59,12 +59,14 @@ impl ControlPlane {
         let pki = Pki::open(&data.pki(), now)?;
         let store = RaftStore::open(RaftConfig::new(data.server(), 1)).await.context("open the store")?;
         let registry = Registry::builtin();
-        let settings = Settings { concurrency: config.concurrency };
+        let settings = Settings { concurrency: config.concurrency, services: config.services };
         let server = api_server(&pki, &store, &registry, &clock, settings, cancel.clone())?;
 
         let mut tasks = JoinSet::new();
         let (host_name, own) = (certified_host_name(), &config.api_server_names);
         let mut addresses = addresses(config.api_address.ip(), node_address);
+        // By which pods reach it, as the service `kubernetes`.
+        addresses.push(config.services.range.first().into());
         addresses.extend(own.iter().filter_map(|name| name.parse::<IpAddr>().ok()));
         let own = own.iter().filter(|name| name.parse::<IpAddr>().is_err());
         let names: Vec<&str> = own.chain(&host_name).map(String::as_str).collect();
@@ -82,7 +84,8 @@ impl ControlPlane {
         watch_over(&mut tasks, "API server", serving, end);
         write_kubeconfigs(config, data, address, &pki, now)?;
 
-        start_controllers(&mut tasks, &server, registry, &pki, &clock, end);
+        let reached = reached_by_pods(address, node_address);
+        start_controllers(&mut tasks, &server, registry, &pki, &clock, (config.services, reached), end);
         let scheduler = server.client(Identity::component("system:kube-scheduler", &[]));
         watch_over(
             &mut tasks,
@@ -118,6 +121,20 @@ fn addresses(listening: IpAddr, node_address: Option<IpAddr>) -> Vec<IpAddr> {
     addresses.sort_unstable();
     addresses.dedup();
     addresses
+}
+
+/// Where pods reach the API server: where it listens, or if that is everywhere, at an address of the machine. A server on
+/// loopback is told of by the machine's address too, as Kubernetes does, though none but the node's service proxy gets there.
+fn reached_by_pods(listening: SocketAddr, node_address: Option<IpAddr>) -> Option<SocketAddr> {
+    let is_usable = |address: &IpAddr| {
+        let link_local = matches!(address, IpAddr::V4(v4) if v4.is_link_local())
+            || matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        !address.is_loopback() && !address.is_unspecified() && !link_local
+    };
+    let addresses = [listening.ip()].into_iter().chain(node_address).chain(machine::addresses());
+    let usable: Vec<IpAddr> = addresses.filter(is_usable).collect();
+    let found = usable.iter().find(|address| address.is_ipv4()).or(usable.first());
+    found.map(|address| SocketAddr::new(*address, listening.port()))
 }
 
 /// A host name that is no DNS name cannot stand in a certificate, nor would anybody find the server by it.
@@ -180,6 +197,7 @@ fn start_controllers(
     registry: Registry,
     pki: &Pki,
     clock: &Arc<dyn Clock>,
+    (services, api_server): (ServiceAddresses, Option<SocketAddr>),
     end: &End,
 ) {
     let clients = server.clone();
@@ -188,6 +206,8 @@ fn start_controllers(
         clock: clock.clone(),
         registry,
         root_ca_pem: pki.root().to_owned(),
+        services,
+        api_server,
         cancel: end.cancel.clone(),
     });
     watch_over(tasks, "controllers", controllers, end);

@@ -57,6 +57,11 @@ impl Config {
         if file.max_requests_inflight.is_some() || file.max_mutating_requests_inflight.is_some() {
             return Err(invalid("maxRequestsInflight", "an agent serves no API"));
         }
+        for (field, value) in [("serviceCIDR", &file.service_cidr), ("serviceNodePortRange", &file.service_node_port_range)] {
+            if value.is_some() {
+                return Err(invalid(field, "an agent gives services no addresses: the server does"));
+            }
+        }
         let node = NodeLimits::resolve(&file)?;
         let kubeconfig = flags.kubeconfig.or(file.kubeconfig);
         Ok(Self {

@@ -16,6 +16,7 @@ pub mod quota;
 pub mod registry;
 pub mod schema;
 pub mod selector;
+pub mod service_addresses;
 pub mod status;
 pub mod validate;
 
@@ -25,4 +26,5 @@ pub use object::{Head, Object, ObjectRef, OwnerReference};
 pub use quantity::Quantity;
 pub use registry::Registry;
 pub use selector::{FieldSelector, LabelSelector};
+pub use service_addresses::{PortRange, ServiceAddresses, ServiceRange};
 pub use status::{Reason, Status};

@@ -8,7 +8,7 @@ use axum::body::Body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use mizzen_api::Registry;
+use mizzen_api::{Registry, ServiceAddresses};
 use mizzen_client::Client;
 use mizzen_store::Store;
 use tokio::net::{TcpListener, TcpStream};
@@ -52,12 +52,14 @@ pub struct ServerConfig {
 pub struct Settings {
     /// Requests that run at once, of all priority levels together.
     pub concurrency: u32,
+    /// What services get unless they ask for something.
+    pub services: ServiceAddresses,
 }
 
 impl Default for Settings {
     /// What Kubernetes lets read (400) and write (200) at once.
     fn default() -> Self {
-        Self { concurrency: 600 }
+        Self { concurrency: 600, services: ServiceAddresses::default() }
     }
 }
 
@@ -83,6 +85,7 @@ impl ApiServer {
             admission: Chain::builtin(dynamic),
             virtuals: config.virtuals,
             custom,
+            services: settings.services,
         });
         let handler = Handler {
             pipeline,

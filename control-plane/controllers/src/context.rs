@@ -1,7 +1,9 @@
 //! What every controller is started with.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mizzen_api::ServiceAddresses;
 use mizzen_api::registry::Registry;
 use mizzen_client::Client;
 use mizzen_reconcile::{Clock, Controller};
@@ -17,6 +19,8 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registry: Registry,
     pub(crate) root_ca_pem: String,
+    pub(crate) services: ServiceAddresses,
+    pub(crate) api_server: Option<SocketAddr>,
     pub(crate) cancel: CancellationToken,
     pub(crate) caches: Caches,
     pub(crate) tasks: Mutex<JoinSet<()>>,

@@ -10,6 +10,7 @@ mod deployment;
 mod endpoints;
 mod expectations;
 mod garbage;
+mod kubernetes_service;
 mod namespace;
 mod namespaces;
 mod node;
@@ -17,12 +18,16 @@ mod pod_gc;
 mod pod_view;
 mod quota;
 mod replicaset;
+mod replication_controller;
 mod root_ca;
 mod service_accounts;
+mod service_cidrs;
 mod time;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mizzen_api::ServiceAddresses;
 use mizzen_api::registry::Registry;
 use mizzen_client::Client;
 use mizzen_reconcile::Clock;
@@ -43,6 +48,10 @@ pub struct ControllersConfig {
     pub registry: Registry,
     /// What the ConfigMap `kube-root-ca.crt` of every namespace holds.
     pub root_ca_pem: String,
+    /// Where services get their addresses: the service `kubernetes` has the first.
+    pub services: ServiceAddresses,
+    /// Where pods reach the API server; `None` when it listens where they do not.
+    pub api_server: Option<SocketAddr>,
     pub cancel: CancellationToken,
 }
 
@@ -59,16 +68,21 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
             clock: config.clock,
             registry: config.registry,
             root_ca_pem: config.root_ca_pem,
+            services: config.services,
+            api_server: config.api_server,
             cancel: config.cancel,
             caches,
             tasks: parking_lot::Mutex::new(JoinSet::new()),
         };
         replicaset::start(&context);
+        replication_controller::start(&context);
         deployment::start(&context);
         definitions::start(&context);
         garbage::start(&context);
         namespace::start(&context);
         service_accounts::start(&context);
+        service_cidrs::start(&context);
+        kubernetes_service::start(&context);
         root_ca::start(&context);
         node::start(&context);
         pod_gc::start(&context);

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use mizzen_api::{Reason, Scope, Status};
+use mizzen_api::{Object, Reason, Scope, Status};
 use mizzen_client::{ApiRequest, WriteOptions};
 use serde_json::Value;
 
+use super::addresses;
 use super::metadata;
 use super::schema::Validation;
 use super::target::Target;
-use super::write::unstored;
+use super::write::{Beside, unstored};
 use super::{Pipeline, Written};
 use crate::admission::quota::Demand;
 use crate::admission::{Attributes, Operation, Warnings};
@@ -17,6 +18,8 @@ use crate::auth::Identity;
 
 /// How many generated names are tried until one is free.
 const GENERATED_NAMES: u32 = 8;
+/// How often a service is given other addresses when others took those that it was to have.
+const CLAIMS: u32 = 64;
 
 impl Pipeline {
     pub(super) async fn create(&self, user: &Arc<Identity>, target: &Target, request: ApiRequest) -> Result<Written, Status> {
@@ -87,26 +90,46 @@ impl Pipeline {
         }
         self.admission.mutate(&attributes, &mut object).await?;
         self.apply_defaults(target, &mut object);
-        self.validate_document(target, &object, None)?;
-        self.admission.validate(&attributes, Some(&object)).await?;
+        // Only a service is given something that others may take first.
+        let draft = addresses::is_service(target).then(|| object.clone());
+        let mut done = self.finish_new(&attributes, object).await?;
+        for _ in 1..CLAIMS {
+            match (&done, &draft) {
+                (None, Some(draft)) => done = self.finish_new(&attributes, draft.clone()).await?,
+                _ => break,
+            }
+        }
         warnings.extend(admission_warnings.take());
+        let (code, deleted) = (201, false);
+        match done {
+            Some(object) => Ok(Written { code, object, warnings, deleted }),
+            None => Err(Status::internal("others took every address that was free")),
+        }
+    }
+
+    /// Checks and stores what admission made of a new object. `None` when others took what it was to be given.
+    async fn finish_new(&self, attributes: &Attributes<'_>, mut object: Value) -> Result<Option<Arc<Object>>, Status> {
+        let target = attributes.target;
+        let descriptor = &target.descriptor;
+        self.give_addresses(target, &mut object, None)?;
+        self.validate_document(target, &object, None)?;
+        self.admission.validate(attributes, Some(&object)).await?;
 
         let exists = || Status::already_exists(&target.group_resource(), &target.name);
         let key = target.key();
-        let demand = Demand::of(&attributes, &object)?;
-        if options.dry_run {
+        let demand = Demand::of(attributes, &object)?;
+        if attributes.dry_run {
             demand.as_ref().map(Demand::charge).transpose()?;
             if self.store.get(&key).is_some() {
                 return Err(exists());
             }
-            return Ok(Written { code: 201, object: Arc::new(unstored(&object)?), warnings, deleted: false });
+            return Ok(Some(Arc::new(unstored(&object)?)));
         }
+        let beside = Beside { demand: demand.as_ref(), claims: self.claims(target, Some(&object), None)? };
         let object = self.custom.stored(descriptor, object).await?;
-        match self.put_charged(&key, 0, object, demand.as_ref()).await? {
-            Some(object) => {
-                let object = self.custom.shown_one(descriptor, object).await?;
-                Ok(Written { code: 201, object, warnings, deleted: false })
-            }
+        match self.put_beside(&key, 0, object, beside).await? {
+            Some(object) => Ok(Some(self.custom.shown_one(descriptor, object).await?)),
+            None if addresses::is_service(target) && self.store.get(&key).is_none() => Ok(None),
             None => Err(exists()),
         }
     }

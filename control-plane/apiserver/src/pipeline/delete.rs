@@ -52,7 +52,10 @@ impl Pipeline {
             let done = match step(target, &old, options, (self.clock)()) {
                 Step::Wait => Some(written(current, false)),
                 _ if options.dry_run => Some(written(Arc::new(unstored(&old)?), false)),
-                Step::Remove => self.remove(&target.key(), &current).await?.map(|object| written(object, true)),
+                Step::Remove => {
+                    let claims = self.claims(target, None, Some(&old))?;
+                    self.remove(&target.key(), &current, claims).await?.map(|object| written(object, true))
+                }
                 Step::Mark(new) => self.put(&target.key(), current.revision(), new).await?.map(|object| written(object, false)),
             };
             match done {

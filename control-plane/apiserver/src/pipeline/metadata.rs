@@ -80,6 +80,10 @@ pub(super) fn fit_to_target(object: &mut Value, target: &Target) -> Result<(), S
     Ok(())
 }
 
+pub(super) fn new_uid() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
 /// Stamps a new object: name, uid, creation time, generation.
 ///
 /// # Errors
@@ -98,7 +102,7 @@ pub(super) fn stamp_new(object: &mut Value, descriptor: &ResourceDescriptor, now
         let name = generate_name(base);
         metadata.insert("name".to_owned(), Value::String(name));
     }
-    metadata.insert("uid".to_owned(), Value::String(uuid::Uuid::new_v4().to_string()));
+    metadata.insert("uid".to_owned(), Value::String(new_uid()));
     metadata.insert("creationTimestamp".to_owned(), Value::String(seconds(now)));
     if has_generation {
         metadata.insert("generation".to_owned(), json!(1));

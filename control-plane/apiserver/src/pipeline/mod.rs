@@ -1,5 +1,6 @@
 //! The generic request pipeline: every verb for every kind, over resource descriptors.
 
+mod addresses;
 mod apply_patch;
 pub(crate) mod binding;
 pub(crate) mod body;
@@ -25,7 +26,7 @@ mod write;
 
 use std::sync::Arc;
 
-use mizzen_api::{GroupVersionResource, Object, Registry, Status};
+use mizzen_api::{GroupVersionResource, Object, Registry, ServiceAddresses, Status};
 use mizzen_store::Store;
 
 pub(crate) use list::Listed;
@@ -47,6 +48,7 @@ pub(crate) struct Pipeline {
     pub(crate) admission: Chain,
     pub(crate) virtuals: Virtuals,
     pub(crate) custom: Arc<CustomKinds>,
+    pub(crate) services: ServiceAddresses,
 }
 
 /// The answer to a request that writes.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::metadata;
 use super::target::Target;
-use super::write::{decoded, unstored};
+use super::write::{Beside, decoded, unstored};
 use super::{Pipeline, Written};
 use crate::admission::quota::Demand;
 use crate::admission::{Attributes, Operation, Warnings};
@@ -121,6 +121,7 @@ impl Pipeline {
         if !matches!(target.subresource.as_str(), "status" | "binding") && strategy.is_new_generation(&new, old) {
             metadata::bump_generation(&mut new);
         }
+        self.give_addresses(target, &mut new, Some(old))?;
         self.validate_document(target, &new, Some(old))?;
         self.admission.validate(&attributes, Some(&new)).await?;
         let warnings = admission_warnings.take();
@@ -136,12 +137,14 @@ impl Pipeline {
             return Ok(Some(Written { code: 200, object: Arc::new(unstored(&new)?), warnings, deleted: false }));
         }
         if super::delete::is_finished(target, &new) {
-            let Some(removed) = self.remove(&target.key(), current).await? else { return Ok(None) };
+            let claims = self.claims(target, None, Some(old))?;
+            let Some(removed) = self.remove(&target.key(), current, claims).await? else { return Ok(None) };
             let object = self.custom.shown_one(&target.descriptor, removed).await?;
             return Ok(Some(Written { code: 200, object, warnings, deleted: true }));
         }
+        let beside = Beside { demand: demand.as_ref(), claims: self.claims(target, Some(&new), Some(old))? };
         let new = self.custom.stored(&target.descriptor, new).await?;
-        let Some(stored) = self.put_charged(&target.key(), current.revision(), new, demand.as_ref()).await? else {
+        let Some(stored) = self.put_beside(&target.key(), current.revision(), new, beside).await? else {
             return Ok(None);
         };
         let object = self.custom.shown_one(&target.descriptor, stored).await?;

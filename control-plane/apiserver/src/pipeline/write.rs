@@ -7,6 +7,7 @@ use mizzen_client::ApiRequest;
 use mizzen_store::{Compare, Txn, TxnOutcome};
 use serde_json::Value;
 
+use super::addresses::Claims;
 use super::schema::Validation;
 use super::target::Target;
 use super::{Pipeline, Written};
@@ -14,6 +15,13 @@ use crate::admission::quota::Demand;
 use crate::auth::Identity;
 use crate::errors;
 use crate::virtuals::RequestContext;
+
+/// What goes into the transaction with an object.
+#[derive(Default)]
+pub(super) struct Beside<'a> {
+    pub(super) demand: Option<&'a Demand<'a>>,
+    pub(super) claims: Claims,
+}
 
 impl Pipeline {
     /// Any request that writes. Authorization comes first, so that nobody learns what is there.
@@ -87,17 +95,17 @@ impl Pipeline {
 
     /// Puts one object if its key is still at `expected` (0: absent). `None` when it is not.
     pub(super) async fn put(&self, key: &str, expected: u64, value: Value) -> Result<Option<Arc<Object>>, Status> {
-        self.put_charged(key, expected, value, None).await
+        self.put_beside(key, expected, value, Beside::default()).await
     }
 
-    /// Like [`put`](Self::put), in one transaction with what quotas are charged for it. Where another write was charged
-    /// first, what that one left decides.
-    pub(super) async fn put_charged(
+    /// Like [`put`](Self::put), in one transaction with what quotas are charged for it and what is claimed for it. Where
+    /// another write was charged first, what that one left decides. `None` also when another has one of the claims.
+    pub(super) async fn put_beside(
         &self,
         key: &str,
         expected: u64,
         value: Value,
-        demand: Option<&Demand<'_>>,
+        beside: Beside<'_>,
     ) -> Result<Option<Arc<Object>>, Status> {
         if super::body::is_too_deep(&value) {
             return Err(Status::bad_request("the object is nested too deep"));
@@ -111,20 +119,23 @@ impl Pipeline {
             return Err(Status::new(Reason::RequestEntityTooLarge, why));
         }
         loop {
-            let charge = demand.map(Demand::charge).transpose()?.unwrap_or_default();
+            let charge = beside.demand.map(Demand::charge).transpose()?.unwrap_or_default();
+            let claims = beside.claims.clone();
             let mut txn = Txn {
                 compares: vec![Compare { key: key.to_owned(), revision: expected }],
                 puts: vec![(key.to_owned(), encoded.clone())],
-                deletes: Vec::new(),
+                deletes: claims.deletes,
             };
-            txn.compares.extend(charge.compares);
-            txn.puts.extend(charge.puts);
+            txn.compares.extend(charge.compares.into_iter().chain(claims.compares));
+            txn.puts.extend(charge.puts.into_iter().chain(claims.puts));
             match self.store.txn(txn).await.map_err(errors::store)? {
                 TxnOutcome::Applied { objects, .. } => match objects.into_iter().next() {
                     Some(object) => return Ok(Some(object)),
                     None => return Err(Status::internal("the store answered a put without the object")),
                 },
-                TxnOutcome::Conflict { key: changed, .. } if changed == key => return Ok(None),
+                TxnOutcome::Conflict { key: changed, .. } if changed == key || beside.claims.depend_on(&changed) => {
+                    return Ok(None);
+                }
                 // Somebody else's charge went through, so that all together get on.
                 TxnOutcome::Conflict { .. } => {}
             }
@@ -132,12 +143,11 @@ impl Pipeline {
     }
 
     /// Removes one object if its key is still at `expected`. Gives its last state with the deletion's revision.
-    pub(super) async fn remove(&self, key: &str, current: &Arc<Object>) -> Result<Option<Arc<Object>>, Status> {
-        let txn = Txn {
-            compares: vec![Compare { key: key.to_owned(), revision: current.revision() }],
-            puts: Vec::new(),
-            deletes: vec![key.to_owned()],
-        };
+    /// What was claimed for it is let go in the same transaction.
+    pub(super) async fn remove(&self, key: &str, current: &Arc<Object>, claims: Claims) -> Result<Option<Arc<Object>>, Status> {
+        let mut txn = Txn { compares: claims.compares, puts: claims.puts, deletes: claims.deletes };
+        txn.compares.push(Compare { key: key.to_owned(), revision: current.revision() });
+        txn.deletes.push(key.to_owned());
         match self.store.txn(txn).await.map_err(errors::store)? {
             TxnOutcome::Applied { revision, .. } => Ok(Some(crate::scan::at_revision(current, revision))),
             TxnOutcome::Conflict { .. } => Ok(None),

@@ -1,4 +1,4 @@
-//! What the ReplicaSet controller does to pods.
+//! What is done to pods.
 
 use std::sync::Arc;
 
@@ -6,10 +6,11 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use mizzen_api::Reason;
 use mizzen_client::{ApiRequest, DeleteOptions, PatchKind};
+use mizzen_reconcile::typed::Kind;
 use mizzen_reconcile::{Error, typed};
 use serde_json::{Value, json};
 
-use super::ReplicaSets;
+use super::Replicas;
 use super::decide::Decision;
 use super::view::RsView;
 use crate::claim::{self, Claim};
@@ -23,7 +24,7 @@ pub(super) struct Failure {
     pub(super) error: Error,
 }
 
-impl ReplicaSets {
+impl<K: Kind> Replicas<K> {
     /// The set's pods, after adopting and releasing.
     pub(super) async fn claimed(&self, set: &RsView) -> Result<Vec<Arc<PodView>>, Error> {
         let mut mine = Vec::new();
@@ -43,7 +44,7 @@ impl ReplicaSets {
                         None => *may_adopt.insert(self.live(set).await?.is_some()),
                     };
                     if allowed {
-                        self.patch_owner(&pod, claim::adoption(&owner_of_pods(set), &pod.uid)).await?;
+                        self.patch_owner(&pod, claim::adoption(&owner_of_pods::<K>(set), &pod.uid)).await?;
                         mine.push(pod);
                     }
                 }
@@ -90,15 +91,15 @@ impl ReplicaSets {
     }
 
     async fn create_one(&self, set: &RsView) -> Result<(), Error> {
-        let request = ApiRequest::create(&typed::gvr::<Pod>(), &set.key.namespace, pod_of(set));
+        let request = ApiRequest::create(&typed::gvr::<Pod>(), &set.key.namespace, pod_of::<K>(set));
         match self.client.write(request).await {
             Ok(response) => {
                 let name = &response.object.head().name;
-                self.recorder.normal(&reference(set), "SuccessfulCreate", format!("Created pod: {name}"));
+                self.recorder.normal(&reference::<K>(set), "SuccessfulCreate", format!("Created pod: {name}"));
                 Ok(())
             }
             Err(status) => {
-                self.recorder.warning(&reference(set), "FailedCreate", format!("Error creating: {status}"));
+                self.recorder.warning(&reference::<K>(set), "FailedCreate", format!("Error creating: {status}"));
                 Err(Error::api(format!("create pods {}/{}-", set.key.namespace, set.key.name), status))
             }
         }
@@ -115,7 +116,7 @@ impl ReplicaSets {
         let (namespace, name) = (&pod.key.namespace, &pod.key.name);
         match typed::delete::<Pod>(self.client.as_ref(), namespace, name, options).await {
             Ok(true) => {
-                self.recorder.normal(&reference(set), "SuccessfulDelete", format!("Deleted pod: {name}"));
+                self.recorder.normal(&reference::<K>(set), "SuccessfulDelete", format!("Deleted pod: {name}"));
                 Ok(())
             }
             Ok(false) => {
@@ -124,7 +125,7 @@ impl ReplicaSets {
             }
             Err(error) => {
                 self.expectations.deletion_settled(&set.key, &pod.uid);
-                self.recorder.warning(&reference(set), "FailedDelete", format!("Error deleting: {error}"));
+                self.recorder.warning(&reference::<K>(set), "FailedDelete", format!("Error deleting: {error}"));
                 Err(error)
             }
         }
@@ -135,14 +136,14 @@ fn is_namespace_terminating(error: &Error) -> bool {
     matches!(error, Error::Api { status, .. } if is_terminating_error(status))
 }
 
-fn owner_of_pods(set: &RsView) -> Value {
-    claim::controller_reference("apps/v1", "ReplicaSet", &set.key.name, &set.uid)
+fn owner_of_pods<K: Kind>(set: &RsView) -> Value {
+    claim::controller_reference(K::API_VERSION, K::KIND, &set.key.name, &set.uid)
 }
 
-fn reference(set: &RsView) -> ObjectReference {
+fn reference<K: Kind>(set: &RsView) -> ObjectReference {
     ObjectReference {
-        api_version: Some("apps/v1".to_owned()),
-        kind: Some("ReplicaSet".to_owned()),
+        api_version: Some(K::API_VERSION.to_owned()),
+        kind: Some(K::KIND.to_owned()),
         name: Some(set.key.name.clone()),
         namespace: Some(set.key.namespace.clone()),
         uid: Some(set.uid.clone()),
@@ -152,8 +153,8 @@ fn reference(set: &RsView) -> ObjectReference {
 }
 
 /// A pod of the set's template.
-fn pod_of(set: &RsView) -> Value {
-    let mut metadata = json!({"generateName": format!("{}-", set.key.name), "ownerReferences": [owner_of_pods(set)]});
+fn pod_of<K: Kind>(set: &RsView) -> Value {
+    let mut metadata = json!({"generateName": format!("{}-", set.key.name), "ownerReferences": [owner_of_pods::<K>(set)]});
     for field in ["labels", "annotations", "finalizers"] {
         if let Some(value) = set.template.pointer(&format!("/metadata/{field}")).filter(|value| !value.is_null()) {
             metadata[field] = value.clone();

@@ -1,4 +1,4 @@
-//! ReplicaSet: keeps as many pods of one template as asked for.
+//! ReplicaSet: keeps as many pods of one template as asked for. A ReplicationController is worked on in the same way.
 
 mod decide;
 mod effects;
@@ -6,6 +6,7 @@ mod ranking;
 mod view;
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use mizzen_api::{Object, ObjectRef};
 use mizzen_client::Client;
+use mizzen_reconcile::typed::Kind;
 use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, Recorder, WatchCache, typed};
 
 use crate::context::Context;
@@ -23,30 +25,41 @@ pub(crate) use view::RsView;
 const NAME: &str = "replicaset-controller";
 
 pub(crate) fn start(context: &Context) {
-    let client = context.client(NAME);
-    let (sets, pods) = (context.caches.replica_sets.clone(), context.caches.pods.clone());
+    start_for::<ReplicaSet>(context, NAME, context.caches.replica_sets.clone());
+}
+
+/// The same for another kind that asks for a number of pods; `name` is its controller's and its account's.
+pub(crate) fn start_for<K: Kind>(context: &Context, name: &'static str, sets: Arc<WatchCache<RsView>>) {
+    let client = context.client(name);
+    let pods = context.caches.pods.clone();
     let queue = Queue::default();
     let expectations = Arc::new(Expectations::default());
     sets.enqueue(&queue);
-    observe_pods(&pods, &sets, &queue, &expectations);
-    let reconciler = ReplicaSets {
-        recorder: Recorder::start(client.clone(), context.clock.clone(), NAME, ""),
+    observe_pods::<K>(&pods, &sets, &queue, &expectations);
+    let reconciler = Replicas::<K> {
+        recorder: Recorder::start(client.clone(), context.clock.clone(), name, ""),
         clock: context.clock.clone(),
         client,
         sets,
         pods,
         expectations,
+        kind: PhantomData,
     };
-    context.run(Controller::new("replicaset", queue, Arc::new(reconciler)).workers(5));
+    context.run(Controller::new(name, queue, Arc::new(reconciler)).workers(5));
 }
 
-/// Settles expectations by what the pod cache sees, and wakes the ReplicaSets concerned.
-fn observe_pods(pods: &WatchCache<PodView>, sets: &Arc<WatchCache<RsView>>, queue: &Queue, expectations: &Arc<Expectations>) {
+/// Settles expectations by what the pod cache sees, and wakes those concerned.
+fn observe_pods<K: Kind>(
+    pods: &WatchCache<PodView>,
+    sets: &Arc<WatchCache<RsView>>,
+    queue: &Queue,
+    expectations: &Arc<Expectations>,
+) {
     let (sets, queue, expectations) = (sets.clone(), queue.clone(), expectations.clone());
     pods.on_change(move |change| {
         let namespace = change.key.namespace.as_str();
         let owner = |pod: &PodView| {
-            let owner = pod.owner.as_ref().filter(|owner| owner.kind == "ReplicaSet")?;
+            let owner = pod.owner.as_ref().filter(|owner| owner.kind == K::KIND)?;
             Some(ObjectRef::new(namespace, owner.name.clone()))
         };
         if let Some(pod) = change.new
@@ -75,17 +88,18 @@ fn observe_pods(pods: &WatchCache<PodView>, sets: &Arc<WatchCache<RsView>>, queu
     });
 }
 
-struct ReplicaSets {
+struct Replicas<K> {
     client: Arc<dyn Client>,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
     sets: Arc<WatchCache<RsView>>,
     pods: Arc<WatchCache<PodView>>,
     expectations: Arc<Expectations>,
+    kind: PhantomData<fn() -> K>,
 }
 
 #[async_trait]
-impl Reconciler for ReplicaSets {
+impl<K: Kind> Reconciler for Replicas<K> {
     async fn reconcile(&self, key: ObjectRef) -> Result<Action, Error> {
         let Some(set) = self.sets.get(&key) else {
             self.expectations.forget(&key);
@@ -103,7 +117,7 @@ impl Reconciler for ReplicaSets {
         let now = self.clock.now();
         let status = decide::status(&set, &pods, failure.as_ref(), now);
         if status != set.status {
-            match typed::update_status::<ReplicaSet>(self.client.as_ref(), &set.object, &status).await {
+            match typed::update_status::<K>(self.client.as_ref(), &set.object, &status).await {
                 Ok(_) => {}
                 Err(error) => return Err(failure.map_or(error, |failure| failure.error)),
             }
@@ -118,8 +132,8 @@ impl Reconciler for ReplicaSets {
     }
 }
 
-impl ReplicaSets {
-    /// The active pods of all ReplicaSets with the same controller: what a node holds of the same application.
+impl<K: Kind> Replicas<K> {
+    /// The active pods of all sets with the same controller: what a node holds of the same application.
     fn related(&self, set: &RsView) -> BTreeMap<String, usize> {
         let siblings = self.sets.in_namespace(&set.key.namespace);
         let siblings = siblings.iter().filter(|other| match (&set.controller, &other.controller) {
@@ -136,7 +150,7 @@ impl ReplicaSets {
     }
 
     async fn live(&self, set: &RsView) -> Result<Option<Arc<Object>>, Error> {
-        let live = typed::get_object::<ReplicaSet>(self.client.as_ref(), &set.key.namespace, &set.key.name).await?;
+        let live = typed::get_object::<K>(self.client.as_ref(), &set.key.namespace, &set.key.name).await?;
         Ok(live.filter(|live| live.head().uid == set.uid && !live.head().is_terminating()))
     }
 }

@@ -1,13 +1,13 @@
-//! A ReplicaSet as controllers see it, decoded once per version.
+//! A ReplicaSet or ReplicationController as controllers see it, decoded once per version.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::ReplicaSetStatus;
 use mizzen_api::selector::LabelSelector;
 use mizzen_api::{Object, ObjectRef, OwnerReference};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[derive(Clone)]
 pub(crate) struct RsView {
@@ -31,26 +31,40 @@ pub(crate) struct RsView {
 impl RsView {
     /// `None` for a document that is no ReplicaSet or whose selector does not parse, which the API never stores.
     pub(crate) fn of(object: &Arc<Object>) -> Option<Self> {
-        let mut document = object.value().ok()?;
+        let document = object.value().ok()?;
         let selector = LabelSelector::from_document(document.pointer("/spec/selector")).ok()?;
+        Self::new(object, document, selector)
+    }
+
+    /// A ReplicationController: it differs in that its selector is nothing but labels.
+    pub(crate) fn of_replication_controller(object: &Arc<Object>) -> Option<Self> {
+        let document = object.value().ok()?;
+        let labels = json!({"matchLabels": document.pointer("/spec/selector")});
+        let selector = LabelSelector::from_document(Some(&labels)).ok()?;
+        Self::new(object, document, selector)
+    }
+
+    fn new(object: &Arc<Object>, mut document: Value, selector: LabelSelector) -> Option<Self> {
         let template = document.pointer_mut("/spec/template").map(Value::take).unwrap_or_default();
-        let typed: ReplicaSet = object.decode().ok()?;
+        let mut decoded = |pointer: &str| document.pointer_mut(pointer).map(Value::take).filter(|value| !value.is_null());
+        let annotations = decoded("/metadata/annotations").map(serde_json::from_value).transpose().ok()?;
+        let status = decoded("/status").map(serde_json::from_value).transpose().ok()?;
+        let number = |field: &str| document.get("spec")?.get(field)?.as_i64()?.try_into().ok();
         let head = object.head();
-        let spec = typed.spec.unwrap_or_default();
         Some(Self {
             key: head.object_ref(),
             uid: head.uid.clone(),
             labels: head.labels.clone(),
-            annotations: typed.metadata.annotations.unwrap_or_default(),
-            created: typed.metadata.creation_timestamp.map(|time| time.0),
+            annotations: annotations.unwrap_or_default(),
+            created: head.creation_timestamp.as_deref().and_then(|text| text.parse().ok()),
             generation: head.generation,
             terminating: head.is_terminating(),
             controller: head.controller().cloned(),
-            replicas: spec.replicas.unwrap_or(1),
-            min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
+            replicas: number("replicas").unwrap_or(1),
+            min_ready_seconds: number("minReadySeconds").unwrap_or(0),
             selector,
             template,
-            status: typed.status.unwrap_or_default(),
+            status: status.unwrap_or_default(),
             object: object.clone(),
         })
     }

@@ -117,6 +117,8 @@ impl World {
             clock: self.clock.clone(),
             registry: Registry::clone(self.server.registry()),
             root_ca_pem: "the root".to_owned(),
+            services: mizzen_api::ServiceAddresses::default(),
+            api_server: Some(([192, 0, 2, 1], 6443).into()),
             cancel: self.controllers.lock().clone(),
         });
     }

@@ -1,12 +1,13 @@
 //! `Service`.
 
+mod carry_over;
 mod columns;
 mod validate;
 
 use serde_json::{Value, json};
 
 use super::builder::{Describe, resource};
-use super::value::{child, fill, int, list, list_mut, text};
+use super::value::{child, fill, list_mut, text};
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::status::Cause;
 use crate::validate::NameRule;
@@ -69,35 +70,8 @@ impl Strategy for Service {
         if let (Some(object), Some(status)) = (object.as_object_mut(), old.get("status")) {
             object.insert("status".to_owned(), status.clone());
         }
-        let (new_type, old_type) = (text(object, "/spec/type").to_owned(), text(old, "/spec/type"));
-        let (Some(spec), Some(before)) = (object.get_mut("spec"), old.get("spec")) else { return };
-        if new_type != "ExternalName" && old_type != "ExternalName" {
-            for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-                if let Some(value) = before.get(field) {
-                    fill(spec, field, value.clone());
-                }
-            }
-        }
-        if new_type == "ExternalName"
-            && text(spec, "/clusterIP").is_empty()
-            && let Some(spec) = spec.as_object_mut()
-        {
-            // Who gives up the one address gives up the list that mirrors it.
-            spec.remove("clusterIPs");
-        }
-        if matches!(new_type.as_str(), "NodePort" | "LoadBalancer") && matches!(old_type, "NodePort" | "LoadBalancer") {
-            let known = list(before, "/ports");
-            for port in list_mut(spec, "/ports") {
-                let same = known.iter().find(|other| {
-                    int(other, "/port") == int(port, "/port") && text(other, "/protocol") == text(port, "/protocol")
-                });
-                if let (Some(number), 0) = (same.and_then(|port| int(port, "/nodePort")), int(port, "/nodePort").unwrap_or(0))
-                    && let Some(port) = port.as_object_mut()
-                {
-                    port.insert("nodePort".to_owned(), number.into());
-                }
-            }
-        }
+        carry_over::keep(object, old);
+        carry_over::drop_former(object, old);
     }
 
     fn validate(&self, object: &Value) -> Vec<Cause> {
@@ -167,9 +141,8 @@ mod tests {
     #[test]
     fn an_update_keeps_what_was_allocated() {
         let old = json!({"spec": {"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
-            "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30080}]}, "status": {"loadBalancer": {}}});
-        let mut new =
-            json!({"spec": {"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP"}, {"port": 81, "protocol": "TCP"}]}});
+            "ports": [{"name": "a", "port": 80, "protocol": "TCP", "nodePort": 30080}]}, "status": {"loadBalancer": {}}});
+        let mut new = json!({"spec": {"type": "NodePort", "ports": [{"name": "a", "port": 80, "protocol": "TCP"}, {"name": "b", "port": 81, "protocol": "TCP"}]}});
         Service.prepare_update(&mut new, &old);
         assert_eq!(new["spec"]["clusterIP"], "10.0.0.1");
         assert_eq!((&new["spec"]["ports"][0]["nodePort"], new["spec"]["ports"][1].get("nodePort")), (&json!(30080), None));

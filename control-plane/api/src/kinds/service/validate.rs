@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::super::value::{int, list, text};
+use super::super::value::{absent, int, list, text};
+use crate::service_addresses::has_health_check;
 use crate::status::Cause;
 use crate::validate::{
     Path, complaints, dns1123_label, dns1123_subdomain, duplicate, forbidden, invalid, ip_address, not_supported, one_of,
@@ -31,7 +32,7 @@ pub(super) fn validate(object: &Value) -> Vec<Cause> {
                     causes.extend(complaints(spec.field("externalName"), name, dns1123_subdomain(name)));
                 }
             }
-            if !cluster_ip.is_empty() {
+            if !cluster_ip.is_empty() && list(object, "/spec/clusterIPs").is_empty() {
                 causes.push(forbidden(spec.field("clusterIPs"), "may not be set for ExternalName services"));
             }
         }
@@ -53,7 +54,9 @@ pub(super) fn validate(object: &Value) -> Vec<Cause> {
     {
         causes.push(invalid(spec.field("clusterIPs"), &ips.into(), "first value must match `clusterIP`"));
     }
+    check_families(object, &mut causes);
     check_ports(ports, kind, &spec.field("ports"), &mut causes);
+    check_external(object, kind, &mut causes);
     causes.extend(validate_labels("spec.selector", object.pointer("/spec/selector")));
     causes.extend(one_of(spec.field("sessionAffinity"), text(object, "/spec/sessionAffinity"), &["ClientIP", "None"]));
     for field in ["internalTrafficPolicy", "externalTrafficPolicy"] {
@@ -71,6 +74,80 @@ pub(super) fn validate(object: &Value) -> Vec<Cause> {
         causes.extend(complaints(external.index(index), ip, ip_address(ip)));
     }
     causes
+}
+
+/// The fields of the address families, as far as they can be wrong whatever the cluster has.
+fn check_families(object: &Value, causes: &mut Vec<Cause>) {
+    let spec = Path::root("spec");
+    let (ips, families) = (list(object, "/spec/clusterIPs"), list(object, "/spec/ipFamilies"));
+    let policy = text(object, "/spec/ipFamilyPolicy");
+    if text(object, "/spec/type") == "ExternalName" {
+        for (field, is_set) in
+            [("clusterIPs", !ips.is_empty()), ("ipFamilies", !families.is_empty()), ("ipFamilyPolicy", !policy.is_empty())]
+        {
+            if is_set {
+                causes.push(forbidden(spec.field(field), "may not be set for ExternalName services"));
+            }
+        }
+        return;
+    }
+    causes.extend(one_of(spec.field("ipFamilyPolicy"), policy, &["PreferDualStack", "RequireDualStack", "SingleStack"]));
+    let mut seen = HashSet::new();
+    for (index, family) in families.iter().enumerate() {
+        let field = spec.field("ipFamilies");
+        let at = field.index(index);
+        let name = family.as_str().unwrap_or("");
+        match name {
+            "IPv4" | "IPv6" if !seen.insert(name) => causes.push(duplicate(at, family)),
+            "IPv4" | "IPv6" => {}
+            _ => causes.push(not_supported(at, name, &["IPv4", "IPv6"])),
+        }
+    }
+    if ips.len() > 2 {
+        causes.push(invalid(spec.field("clusterIPs"), &ips.into(), "may only hold up to 2 values"));
+    }
+    let family = |ip: &str| if ip.contains(':') { "IPv6" } else { "IPv4" };
+    for (index, ip) in ips.iter().enumerate() {
+        let field = spec.field("clusterIPs");
+        let (at, ip) = (field.index(index), ip.as_str().unwrap_or(""));
+        match ip {
+            "None" if ips.len() > 1 => {
+                causes.push(invalid(spec.field("clusterIPs"), &ips.into(), "'None' must be the first and only value"));
+            }
+            "None" => {}
+            // The first is told of beside `clusterIP`.
+            _ if index > 0 => causes.extend(complaints(&at, ip, ip_address(ip))),
+            _ => {}
+        }
+        if let Some(asked) = families.get(index).filter(|asked| ip != "None" && **asked != family(ip)) {
+            let why = format!("expected an {} value as indicated by `ipFamilies[{index}]`", asked.as_str().unwrap_or(""));
+            causes.push(invalid(at, &ip.into(), why));
+        }
+    }
+}
+
+/// What is for traffic from outside only.
+fn check_external(object: &Value, kind: &str, causes: &mut Vec<Cause>) {
+    let spec = Path::root("spec");
+    let outside = matches!(kind, "NodePort" | "LoadBalancer") || !list(object, "/spec/externalIPs").is_empty();
+    let policy = text(object, "/spec/externalTrafficPolicy");
+    if !outside && !policy.is_empty() {
+        let why = "may only be set for externally-accessible services";
+        causes.push(invalid(spec.field("externalTrafficPolicy"), &policy.into(), why));
+    }
+    let port = int(object, "/spec/healthCheckNodePort").unwrap_or(0);
+    if port != 0 && !has_health_check(object) {
+        let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        causes.push(invalid(spec.field("healthCheckNodePort"), &port.into(), why));
+    }
+    for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
+        if kind != "LoadBalancer" && !absent(object, &format!("/spec/{field}")) {
+            causes.push(forbidden(spec.field(field), "may only be used when `type` is 'LoadBalancer'"));
+        }
+    }
+    if kind == "LoadBalancer" && absent(object, "/spec/allocateLoadBalancerNodePorts") {
+        causes.push(required(spec.field("allocateLoadBalancerNodePorts"), ""));
+    }
 }
 
 fn check_ports(ports: &[Value], kind: &str, path: &Path, causes: &mut Vec<Cause>) {

@@ -17,6 +17,34 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
+            "replication-controller",
+            vec![
+                rule("get list update watch", "core", "replicationcontrollers"),
+                rule("update", "core", "replicationcontrollers/status replicationcontrollers/finalizers"),
+                rule("create delete get list patch update watch", "core", "pods"),
+                events(),
+            ],
+        ),
+        (
+            "service-cidrs-controller",
+            vec![
+                rule("get list watch patch update", "networking.k8s.io", "servicecidrs"),
+                rule("patch update", "networking.k8s.io", "servicecidrs/finalizers servicecidrs/status"),
+                rule("get list watch", "networking.k8s.io", "ipaddresses"),
+                events(),
+            ],
+        ),
+        (
+            "kubernetes-service-controller",
+            vec![
+                rule("create get list watch", "networking.k8s.io", "servicecidrs"),
+                rule("create get update", "core", "services endpoints"),
+                rule("create", "core", "endpoints/restricted"),
+                rule("create get update", "discovery.k8s.io", "endpointslices"),
+                rule("create", "discovery.k8s.io", "endpointslices/restricted"),
+            ],
+        ),
+        (
             "deployment-controller",
             vec![
                 rule("get list update watch", "apps", "deployments"),

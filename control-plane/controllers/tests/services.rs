@@ -1,0 +1,54 @@
+//! What the cluster tells of its own API server, and the ranges of service addresses.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{World, condition};
+
+const RANGES: (&str, &str) = ("networking.k8s.io", "servicecidrs");
+
+#[tokio::test(start_paused = true)]
+async fn the_service_kubernetes_leads_to_the_api_server_and_is_put_back() {
+    let world = World::start().await;
+    let service = world.until("the service", || world.get("", "services", "default", "kubernetes")).await;
+    assert_eq!((&service["spec"]["clusterIP"], &service["spec"]["ports"][0]["targetPort"]), (&json!("10.96.0.1"), &json!(6443)));
+    let labels = json!({"component": "apiserver", "provider": "kubernetes"});
+    assert_eq!(service["metadata"]["labels"], labels);
+    let endpoints = || world.get("", "endpoints", "default", "kubernetes");
+    let subsets = json!([{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"name": "https", "port": 6443, "protocol": "TCP"}]}]);
+    let first = world.until("endpoints", endpoints).await;
+    assert_eq!(first["subsets"], subsets);
+    let slice = world.until("a slice", || world.get("discovery.k8s.io", "endpointslices", "default", "kubernetes")).await;
+    assert_eq!(slice["endpoints"][0]["addresses"], json!(["192.0.2.1"]));
+    assert_eq!(slice["metadata"]["labels"]["kubernetes.io/service-name"], "kubernetes");
+
+    // Nobody mirrors it, and whatever is done to it does not last.
+    world.patch("", "endpoints", "default", "kubernetes", json!({"subsets": []})).await;
+    world.delete("", "services", "default", "kubernetes", None).await;
+    world.until("right endpoints", || async { endpoints().await.filter(|endpoints| endpoints["subsets"] == subsets) }).await;
+    let uid = |object: &Value| object["metadata"]["uid"].clone();
+    let old = uid(&service);
+    let new = || async { world.get("", "services", "default", "kubernetes").await.filter(|service| uid(service) != old) };
+    assert_eq!(world.until("a new service", new).await["spec"]["clusterIP"], "10.96.0.1");
+    let slices = world.list("discovery.k8s.io", "endpointslices", "default").await;
+    assert_eq!(slices.len(), 1, "{slices:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_range_stays_until_no_address_needs_it() {
+    let world = World::start().await;
+    let range = |name: &'static str| world.get(RANGES.0, RANGES.1, "", name);
+    let ready = |name: &'static str, status: &'static str| async move {
+        range(name).await.filter(|range| condition(range, "Ready").is_some_and(|ready| ready["status"] == status))
+    };
+    world.until("the default range", || ready("kubernetes", "True")).await;
+    world.create(RANGES.0, RANGES.1, "", json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["10.50.0.0/24"]}})).await;
+    world.until("another range", || ready("more", "True")).await;
+    let service = json!({"metadata": {"name": "a"}, "spec": {"clusterIP": "10.50.0.9", "ports": [{"port": 80}]}});
+    world.create("", "services", "default", service).await;
+    world.delete(RANGES.0, RANGES.1, "", "more", None).await;
+    let waiting = world.until("a range that waits", || ready("more", "False")).await;
+    assert_eq!(condition(&waiting, "Ready").expect("is there")["reason"], "Terminating");
+    world.delete("", "services", "default", "a", None).await;
+    world.until("the range is gone", || async { range("more").await.is_none().then_some(()) }).await;
+}
