@@ -22,7 +22,7 @@ use crate::authenticate::{Authenticate, Peer};
 use crate::connect::Connect;
 use crate::custom::CustomKinds;
 use crate::discovery::Discovery;
-use crate::fairness::{Fairness, upkeep};
+use crate::fairness::{Fairness, Speaker, upkeep};
 use crate::http::Handler;
 use crate::in_process::InProcess;
 use crate::metrics::Metrics;
@@ -169,11 +169,15 @@ impl ApiServer {
             Err(_) => return Err("TLS handshake: timed out".to_owned()),
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let peer = Arc::new(certificate.map(|first| Peer::new(first.clone().into_owned())));
+        let peer = certificate.map(|first| Peer::new(first.clone().into_owned()));
+        let connection = Arc::new((peer, Speaker::default()));
         let handler = self.handler.clone();
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let (handler, peer) = (handler.clone(), peer.clone());
-            async move { Ok::<_, Infallible>(handler.handle(peer.as_ref().as_ref(), request.map(Body::new)).await) }
+            let (handler, connection) = (handler.clone(), connection.clone());
+            async move {
+                let (peer, speaker) = &*connection;
+                Ok::<_, Infallible>(handler.handle(peer.as_ref(), speaker, request.map(Body::new)).await)
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new());

@@ -12,6 +12,7 @@ mod report;
 mod rules;
 mod shuffle;
 mod stats;
+mod turns;
 pub(crate) mod upkeep;
 
 use std::collections::HashMap;
@@ -30,11 +31,13 @@ use tokio_util::sync::CancellationToken;
 use config::{Config, Schema};
 use level::Permit;
 use stats::Wait;
+use turns::Turns;
 
 use crate::auth::{Action, Identity};
 use crate::follow;
 
 pub(crate) use held::until_sent;
+pub(crate) use turns::Speaker;
 
 /// Between two looks at who could lend seats to whom, while seats are scarce.
 const ADJUST: Duration = Duration::from_millis(250);
@@ -53,6 +56,7 @@ pub(crate) struct Fairness {
     /// Held while the configuration is replaced.
     loading: Mutex<()>,
     scarce: Arc<Notify>,
+    turns: Turns,
     /// How many objects a list of each resource had last.
     list_sizes: RwLock<HashMap<Box<str>, u64>>,
 }
@@ -82,6 +86,12 @@ impl Seat {
 pub(crate) struct Class(Option<Arc<Schema>>);
 
 impl Class {
+    /// Whose connection it came on.
+    pub(crate) fn names(&self, speaker: &Speaker, user: &Identity, action: &Action<'_>) {
+        let limited = self.0.as_ref().filter(|schema| schema.level.shape != level::Shape::Exempt);
+        speaker.is(limited.map(|schema| shuffle::hash(&schema.name, schema.spec.distinguisher(user, action))));
+    }
+
     /// Names schema and level in an answer.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
         if let Some(schema) = &self.0 {
@@ -113,6 +123,7 @@ impl Fairness {
             config: ArcSwap::default(),
             loading: Mutex::default(),
             scarce: Arc::default(),
+            turns: Turns::new(),
             list_sizes: RwLock::default(),
         });
         let revision = fairness.load();
@@ -201,6 +212,11 @@ impl Fairness {
                 Err(Refused { class: Class(Some(schema)) })
             }
         }
+    }
+
+    /// Runs a request when it is its speaker's turn on the processor.
+    pub(crate) async fn in_turn<T>(&self, speaker: &Speaker, request: impl Future<Output = T>) -> T {
+        self.turns.run(speaker, request).await
     }
 
     /// The seats of a list, by how many objects it had last and at most `limit` (0: all).

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Uri};
 use http_body::Body as _;
 use mizzen_api::{GroupVersionResource, ResourceDescriptor, Scope, Status, Verb};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use crate::authenticate::{Authenticate, Peer, anonymous};
 use crate::connect::{self, Connect};
 use crate::discovery::Discovery;
 use crate::errors;
-use crate::fairness::{self, Class, Fairness, Seat};
+use crate::fairness::{self, Class, Fairness, Seat, Speaker};
 use crate::metrics::{Asked, Metrics};
 use crate::openapi::OpenApi;
 use crate::pipeline::Pipeline;
@@ -46,7 +46,11 @@ pub(super) struct Place<'a> {
 
 impl Handler {
     /// Answers one request; failures are answered too.
-    pub(crate) async fn handle(&self, peer: Option<&Peer>, request: Request<Body>) -> Response {
+    pub(crate) async fn handle(&self, peer: Option<&Peer>, speaker: &Speaker, request: Request<Body>) -> Response {
+        self.fairness.in_turn(speaker, self.answer(peer, speaker, request)).await
+    }
+
+    async fn answer(&self, peer: Option<&Peer>, speaker: &Speaker, request: Request<Body>) -> Response {
         let audit_id = request.headers().get("audit-id").cloned().or_else(|| uuid::Uuid::new_v4().to_string().parse().ok());
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let started = std::time::Instant::now();
@@ -66,7 +70,7 @@ impl Handler {
         let answered = match who {
             Ok(user) => {
                 let span = tracing::debug_span!("request", audit_id = ?audit_id, user = user.username);
-                self.in_turn(user, &path, asked, request, &mut held).instrument(span).await
+                self.seated(user, &path, asked, request, (speaker, &mut held)).instrument(span).await
             }
             Err(status) => Err(status),
         };
@@ -129,24 +133,29 @@ impl Handler {
         }
     }
 
-    /// Answers when it is the request's turn. Streams take no turn, save for what a watch does until it has begun.
-    async fn in_turn(
+    /// Answers when the request has a seat. Streams take none, save for what a watch does until it has begun.
+    async fn seated(
         &self,
         user: Arc<Identity>,
         path: &Path,
         asked: Asked<'_>,
         request: Request<Body>,
-        held: &mut Held,
+        (speaker, held): (&Speaker, &mut Held),
     ) -> Result<Response, Status> {
         if asked.verb != "CONNECT" {
             let method = request.method().as_str().to_ascii_lowercase();
-            let action = action(path, &asked, &request, &method);
+            let uri = request.uri().clone();
+            let action = action(path, &asked, &uri, &method);
             let seats = match (path, asked.verb) {
-                (Path::Resource(path), "LIST") => self.fairness.seats_of_list(&path.resource, limit(&request)),
+                (Path::Resource(path), "LIST") => self.fairness.seats_of_list(&path.resource, limit(&uri)),
                 _ => 1,
             };
             match self.fairness.begin(&user, &action, seats).await {
-                Ok(seat) => *held = Held { class: Some(seat.class()), seat: Some(seat) },
+                Ok(seat) => {
+                    let class = seat.class();
+                    class.names(speaker, &user, &action);
+                    *held = Held { class: Some(class), seat: Some(seat) };
+                }
                 Err(refused) => {
                     held.class = Some(refused.class);
                     return Ok(respond::too_many_requests());
@@ -297,9 +306,9 @@ struct Held {
 }
 
 /// What a request is, as flow schemas see it. `method` is in lower case.
-fn action<'a>(path: &'a Path, asked: &Asked<'_>, request: &'a Request<Body>, method: &'a str) -> Action<'a> {
+fn action<'a>(path: &'a Path, asked: &Asked<'_>, uri: &'a Uri, method: &'a str) -> Action<'a> {
     let Path::Resource(path) = path else {
-        return Action::Path { verb: method, path: request.uri().path() };
+        return Action::Path { verb: method, path: uri.path() };
     };
     let collection = path.name.is_empty();
     let verb = match method {
@@ -322,8 +331,8 @@ fn action<'a>(path: &'a Path, asked: &Asked<'_>, request: &'a Request<Body>, met
 }
 
 /// How many objects a list may have; 0 for all.
-fn limit(request: &Request<Body>) -> u64 {
-    let pairs = request.uri().query().unwrap_or_default().split('&');
+fn limit(uri: &Uri) -> u64 {
+    let pairs = uri.query().unwrap_or_default().split('&');
     pairs.filter_map(|pair| pair.strip_prefix("limit=")).find_map(|limit| limit.parse().ok()).unwrap_or_default()
 }
 
