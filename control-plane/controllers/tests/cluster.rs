@@ -2,6 +2,7 @@
 
 mod support;
 
+use mizzen_client::Propagation;
 use serde_json::{Value, json};
 use support::{World, condition};
 
@@ -57,6 +58,54 @@ async fn a_deleted_namespace_goes_with_all_it_holds_and_waits_for_finalizers() {
     world.patch("", "configmaps", "team", "held", json!({"metadata": {"finalizers": null}})).await;
     world.until("it is gone", || async { world.get("", "namespaces", "", "team").await.is_none().then_some(()) }).await;
     assert!(world.get("", "configmaps", "default", "elsewhere").await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pods_of_a_deleted_namespace_go_before_what_they_rely_on() {
+    let world = World::start().await;
+    world.add_node("n1").await;
+    world.create("", "namespaces", "", json!({"metadata": {"name": "team"}})).await;
+    world.until("its account", || world.get("", "serviceaccounts", "team", "default")).await;
+    let mut held = pod("held", "n1");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    world.create("", "pods", "team", held).await;
+    world.create("", "configmaps", "team", json!({"metadata": {"name": "config"}})).await;
+    world.delete("", "namespaces", "", "team", None).await;
+    let message = world
+        .until("it says that a pod remains", || async {
+            let namespace = world.get("", "namespaces", "", "team").await?;
+            let remaining = condition(&namespace, "NamespaceContentRemaining")?;
+            (remaining["status"] == "True").then(|| remaining["message"].as_str().unwrap_or_default().to_owned())
+        })
+        .await;
+    assert!(message.contains("pods. has 1 resource instances"), "{message}");
+    let config = world.get("", "configmaps", "team", "config").await.expect("stays as long as the pod does");
+    assert_eq!(config["metadata"].get("deletionTimestamp"), None);
+    world.patch("", "pods", "team", "held", json!({"metadata": {"finalizers": null}})).await;
+    world.until("it is gone", || async { world.get("", "namespaces", "", "team").await.is_none().then_some(()) }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circle_of_owners_ends_with_any_of_them() {
+    let world = World::start().await;
+    let mut uids = Vec::new();
+    for name in ["a", "b", "c"] {
+        let map = world.create("", "configmaps", "default", json!({"metadata": {"name": name}})).await;
+        uids.push(map["metadata"]["uid"].clone());
+    }
+    for (name, owner, uid) in [("a", "c", &uids[2]), ("b", "a", &uids[0]), ("c", "b", &uids[1])] {
+        let reference = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": owner, "uid": uid,
+            "controller": true, "blockOwnerDeletion": true});
+        world.patch("", "configmaps", "default", name, json!({"metadata": {"ownerReferences": [reference]}})).await;
+    }
+    world.delete("", "configmaps", "default", "a", Some(Propagation::Foreground)).await;
+    world
+        .until("all are gone", || async {
+            let mut left = world.list("", "configmaps", "default").await;
+            left.retain(|map| map["metadata"]["name"] != "kube-root-ca.crt");
+            left.is_empty().then_some(())
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

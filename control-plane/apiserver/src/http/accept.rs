@@ -43,6 +43,8 @@ pub(super) struct Accepted {
 pub(super) enum Endpoint {
     /// One answer. `protobuf`: its kind has that encoding.
     Answer { protobuf: bool },
+    /// What is answered and never stored, such as a review: it has no table.
+    Review { protobuf: bool },
     /// A stream of events.
     Watch { protobuf: bool },
 }
@@ -50,10 +52,14 @@ pub(super) enum Endpoint {
 impl Endpoint {
     fn serves(self, format: Format) -> bool {
         match (self, format) {
-            (Self::Answer { .. }, Format::Yaml) | (_, Format::Json) => true,
+            (Self::Answer { .. } | Self::Review { .. }, Format::Yaml) | (_, Format::Json) => true,
             (Self::Watch { .. }, Format::Yaml) => false,
-            (Self::Answer { protobuf } | Self::Watch { protobuf }, Format::Protobuf) => protobuf,
+            (Self::Answer { protobuf } | Self::Review { protobuf } | Self::Watch { protobuf }, Format::Protobuf) => protobuf,
         }
+    }
+
+    fn has_table(self) -> bool {
+        !matches!(self, Self::Review { .. })
     }
 }
 
@@ -79,8 +85,8 @@ pub(super) fn negotiate(headers: &HeaderMap, endpoint: Endpoint) -> Result<Accep
 fn not_acceptable(endpoint: Endpoint) -> Status {
     let mut types = vec!["application/json", "application/yaml", protobuf::MEDIA_TYPE];
     match endpoint {
-        Endpoint::Answer { protobuf: true } => {}
-        Endpoint::Answer { protobuf: false } => types.truncate(2),
+        Endpoint::Answer { protobuf: true } | Endpoint::Review { protobuf: true } => {}
+        Endpoint::Answer { protobuf: false } | Endpoint::Review { protobuf: false } => types.truncate(2),
         Endpoint::Watch { protobuf } => {
             types = vec!["application/json", "application/json;stream=watch"];
             if protobuf {
@@ -129,7 +135,7 @@ fn clause_of(clause: &str, endpoint: Endpoint) -> Option<Accepted> {
     let shape = match (kind, group, format) {
         ("", ..) => Shape::Object,
         // A table has no message of its own.
-        ("Table", "meta.k8s.io", Format::Json | Format::Yaml) => Shape::Table,
+        ("Table", "meta.k8s.io", Format::Json | Format::Yaml) if endpoint.has_table() => Shape::Table,
         ("PartialObjectMetadata", "meta.k8s.io", _) => Shape::PartialMetadata,
         ("PartialObjectMetadataList", "meta.k8s.io", _) => Shape::PartialMetadataList,
         _ => return None,
@@ -199,6 +205,14 @@ mod tests {
         assert_eq!(of("application/json;as=Table;v=v2;g=meta.k8s.io", BUILTIN), Err(406));
         assert_eq!(of("application/yaml", BUILTIN), Ok((Shape::Object, Format::Yaml, "v1")));
         assert_eq!(of("text/html", BUILTIN), Err(406));
+    }
+
+    #[test]
+    fn a_review_has_no_table() {
+        let review = Endpoint::Review { protobuf: true };
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        assert_eq!(of(table, review), Err(406));
+        assert_eq!(of(&format!("{table},application/json"), review), Ok((Shape::Object, Format::Json, "v1")));
     }
 
     #[test]

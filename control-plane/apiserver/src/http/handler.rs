@@ -249,6 +249,12 @@ impl Handler {
         self.pipeline.registry.by_resource(&gvr.group, &gvr.version, &gvr.resource).ok_or_else(errors::no_such_path)
     }
 
+    /// Whether objects of the resource are only answered, never stored.
+    pub(super) fn is_review(&self, gvr: &GroupVersionResource) -> bool {
+        let found = self.pipeline.registry.by_resource(&gvr.group, &gvr.version, &gvr.resource);
+        found.is_some_and(|descriptor| descriptor.virtual_only)
+    }
+
     /// Whether what is asked for can be answered as protobuf.
     pub(super) fn is_encodable(&self, gvr: &GroupVersionResource) -> bool {
         self.pipeline

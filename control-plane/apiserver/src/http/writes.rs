@@ -30,7 +30,9 @@ impl Handler {
     ) -> Result<Response, Status> {
         let Place { gvr, path, params, .. } = place;
         let (parts, incoming) = request.into_parts();
-        let accepted = accept::negotiate(&parts.headers, Endpoint::Answer { protobuf: self.is_encodable(gvr) })?;
+        let protobuf = self.is_encodable(gvr);
+        let endpoint = if self.is_review(gvr) { Endpoint::Review { protobuf } } else { Endpoint::Answer { protobuf } };
+        let accepted = accept::negotiate(&parts.headers, endpoint)?;
         let bytes = body::read(incoming).await?;
         let mut api = ApiRequest::new(verb, gvr, &path.namespace, &path.name).subresource(&path.subresource);
         let user_agent = parts.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -156,12 +156,15 @@ pub(super) fn keep_on_update(object: &mut Value, old: &Value) -> Result<(), Stat
     Ok(())
 }
 
-/// Keeps all metadata through a subresource that is a part of the object, save who owns which field and, with the status,
-/// the annotations. The uid stays as it was sent, so that another one is refused.
+/// Keeps all metadata through a subresource that is a part of the object, save who owns which field and, with what says
+/// how the object stands, the annotations. The uid stays as it was sent, so that another one is refused.
 pub(super) fn keep_through_subresource(object: &mut Value, old: &Value, subresource: &str) -> Result<(), Status> {
     let sent = of(object)?;
     let mut kept = old.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
-    let own: &[&str] = if subresource == "status" { &["managedFields", "uid", "annotations"] } else { &["managedFields", "uid"] };
+    let own: &[&str] = match subresource {
+        "status" | "approval" | "finalize" => &["managedFields", "uid", "annotations"],
+        _ => &["managedFields", "uid"],
+    };
     for field in own {
         if let Some(value) = sent.remove(*field).filter(|value| !value.is_null()) {
             kept.insert((*field).to_owned(), value);

@@ -1,5 +1,6 @@
 //! Who owns whom, over all resources: one cache of metadata per resource, indexed by uid and by owner.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use mizzen_api::{GroupVersionResource, Object, ObjectRef, OwnerReference, Registry, ResourceDescriptor, Verb};
@@ -122,6 +123,13 @@ impl Graph {
             {
                 queue.add(new.key.clone());
             }
+            if let Some(new) = change.new
+                && new.waits_for_dependents()
+                && !change.old.is_some_and(|old| old.waits_for_dependents())
+            {
+                // It may have closed a circle, in which each would wait for the next.
+                new.owners.iter().for_each(|owner| graph.wake(&owner.uid));
+            }
             if let Some(old) = change.old {
                 let gone = change.new.is_none_or(|new| new.uid != old.uid);
                 if gone {
@@ -131,6 +139,22 @@ impl Graph {
                 old.owners.iter().filter(released).for_each(|owner| graph.wake(&owner.uid));
             }
         });
+    }
+
+    /// Whether `waiting`, through dependents that wait themselves, waits in the end for the object with uid `target`.
+    pub(super) fn waits_for(&self, waiting: &Item, target: &str) -> bool {
+        let (mut seen, mut open) = (HashSet::new(), vec![waiting.uid.clone()]);
+        while let Some(uid) = open.pop() {
+            for (_, dependent) in self.dependents(&uid) {
+                if dependent.waits_for_dependents() && dependent.blocks(&uid) && seen.insert(dependent.uid.clone()) {
+                    if dependent.uid == target {
+                        return true;
+                    }
+                    open.push(dependent.uid.clone());
+                }
+            }
+        }
+        false
     }
 
     fn wake(&self, uid: &str) {

@@ -119,7 +119,12 @@ impl Collector {
             self.remove_finalizer(item, graph::ORPHAN).await?;
         } else if item.foreground {
             let dependents = self.graph.dependents(&item.uid);
-            if !dependents.iter().any(|(_, dependent)| dependent.blocks(&item.uid)) {
+            // In a circle each waits for the next: what waits for this object in the end does not hold it.
+            let holds = |dependent: &Item| {
+                let waits = dependent.waits_for_dependents();
+                dependent.blocks(&item.uid) && !(waits && self.graph.waits_for(dependent, &item.uid))
+            };
+            if !dependents.iter().any(|(_, dependent)| holds(dependent)) {
                 self.remove_finalizer(item, graph::FOREGROUND).await?;
                 return Ok(Action::Done);
             }

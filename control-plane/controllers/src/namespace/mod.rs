@@ -77,12 +77,20 @@ impl Reconciler for Namespaces {
 }
 
 impl Namespaces {
-    /// Deletes everything in the namespace; answers what is left.
+    /// Deletes everything in the namespace; answers what is left. The pods go first: as long as one runs, what it relies on
+    /// (its configuration, network policies, service account) stays.
     async fn empty(&self, namespace: &str) -> Remaining {
         let mut remaining = Remaining::default();
-        for descriptor in self.registry.iter().filter(|descriptor| holds_content(descriptor)) {
-            if let Err(error) = self.empty_of(namespace, &descriptor, &mut remaining).await {
-                remaining.failures.push(error.to_string());
+        let (pods, others): (Vec<_>, Vec<_>) =
+            self.registry.iter().filter(|descriptor| holds_content(descriptor)).partition(|descriptor| is_pods(descriptor));
+        for descriptors in [pods, others] {
+            for descriptor in descriptors {
+                if let Err(error) = self.empty_of(namespace, &descriptor, &mut remaining).await {
+                    remaining.failures.push(error.to_string());
+                }
+            }
+            if !remaining.is_nothing() {
+                break;
             }
         }
         remaining
@@ -118,6 +126,10 @@ impl Namespaces {
         }
         typed::update_status::<Namespace>(self.client.as_ref(), namespace, &told).await.map(drop)
     }
+}
+
+fn is_pods(descriptor: &ResourceDescriptor) -> bool {
+    descriptor.group.is_empty() && &*descriptor.resource == "pods"
 }
 
 fn holds_content(descriptor: &ResourceDescriptor) -> bool {

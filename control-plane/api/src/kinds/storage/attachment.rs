@@ -1,9 +1,9 @@
 //! `VolumeAttachment`: a volume that is, or is to be, attached to a node.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::builder::{Describe, resource};
-use super::super::value::{absent, flag, text};
+use super::super::value::{absent, flag, set, text};
 use super::{GROUP, check_driver_name};
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::print::age;
@@ -25,6 +25,10 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Strategy for Attachment {
+    fn prepare_create(&self, object: &mut Value) {
+        set(object, "status", json!({"attached": false}));
+    }
+
     fn has_generation(&self, _object: &Value) -> bool {
         false
     }
@@ -71,9 +75,14 @@ impl Strategy for Attachment {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+
+    #[test]
+    fn a_new_attachment_is_not_attached() {
+        let mut made = json!({"status": {"attached": true, "attachmentMetadata": {"a": "b"}}});
+        Attachment.prepare_create(&mut made);
+        assert_eq!(made["status"], json!({"attached": false}));
+    }
 
     #[test]
     fn an_attachment_names_one_volume_and_never_changes() {
