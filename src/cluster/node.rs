@@ -28,6 +28,8 @@ const NODE_PORT: u16 = 10250;
 
 /// A namespace whose Wasm pods come and go, Jobs say, keeps its host between them.
 const WASM_HOST_STAYS: Duration = Duration::from_secs(30);
+/// As the kubelet looks at logs.
+const LOOK_AT_WASM_LOGS: Duration = Duration::from_secs(10);
 
 /// `address` is the node's; without one, it is the bridge's.
 ///
@@ -55,7 +57,13 @@ pub fn container_runtime(data: &DataDir) -> anyhow::Result<Arc<OciRuntime>> {
 pub fn wasm_runtime(data: &DataDir) -> anyhow::Result<Arc<WasmRuntime>> {
     let cgroup = mizzen_agent::cgroups::wasm_hosts(data.cluster());
     let executable = executables::beside("mizzen-wasm")?;
-    let config = WasmConfig { root: data.wasm(), executable, cgroup: Some(cgroup), stay: WASM_HOST_STAYS };
+    let config = WasmConfig {
+        root: data.wasm(),
+        executable,
+        cgroup: Some(cgroup),
+        stay: WASM_HOST_STAYS,
+        look_at_logs: LOOK_AT_WASM_LOGS,
+    };
     WasmRuntime::new(config).context("open the Wasm runtime")
 }
 

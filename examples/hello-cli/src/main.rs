@@ -1,5 +1,5 @@
 //! A `wasi:cli/command` component for trying out what a Wasm pod gets. The first argument chooses:
-//! `env`, `cat FILE`, `write FILE TEXT`, `ls FOLDER`, `exit CODE`, `spin`, `allocate`, `trap`, `serve PORT` (TCP, one line
+//! `env`, `count` (for ever, a line each millisecond), `cat FILE`, `write FILE TEXT`, `ls FOLDER`, `exit CODE`, `spin`, `allocate`, `trap`, `serve PORT` (TCP, one line
 //! per connection), `connect HOST:PORT` (prints what a TCP server says), `datagram HOST:PORT TEXT` (prints a UDP server's
 //! answer), `lookup NAME`, or nothing: a greeting.
 
@@ -11,6 +11,10 @@ fn main() {
     let argument = |index: usize| arguments.get(index).map(String::as_str).unwrap_or_default();
     match argument(0) {
         "env" => std::env::vars().for_each(|(name, value)| println!("{name}={value}")),
+        "count" => (1_u64..).for_each(|number| {
+            println!("line {number}");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }),
         "cat" => match std::fs::read_to_string(argument(1)) {
             Ok(text) => print!("{text}"),
             Err(error) => fail(&format!("{}: {error}", argument(1))),

@@ -1,7 +1,7 @@
 //! The files of a container's log. The newest has the log's own name; older ones have a rising number behind it
 //! (`0.log.7`), so that their order does not depend on a clock.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +41,63 @@ pub fn rotated(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// Opens the log, for adding to it.
+///
+/// # Errors
+/// When it cannot be opened, or its directory cannot be made.
+pub fn open(path: &Path) -> io::Result<File> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    File::options().create(true).append(true).open(path)
+}
+
+/// Where the file is that is to be the log next.
+fn aside(path: &Path) -> PathBuf {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".new");
+    aside.into()
+}
+
+/// Opens the file that is to be the log next; [`advance`] makes it the log.
+///
+/// # Errors
+/// As for [`open`].
+pub fn open_next(path: &Path) -> io::Result<File> {
+    open(&aside(path))
+}
+
+/// Puts the file of [`open_next`] in the log's place, so that there is one at every moment, and gives the old one a number.
+///
+/// # Errors
+/// When a file cannot be renamed; the log is as before.
+pub fn advance(path: &Path) -> io::Result<()> {
+    let newest = rotated(path)?.last().map_or(0, |(number, _)| *number);
+    match fs::hard_link(path, numbered(path, newest + 1)) {
+        // Somebody took the log away.
+        Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+        _ => {}
+    }
+    fs::rename(aside(path), path)
+}
+
+/// Removes the oldest files beyond `keep`, of which the log itself is one.
+///
+/// # Errors
+/// When one of them stays.
+pub fn remove_oldest(path: &Path, keep: u32) -> io::Result<()> {
+    let older = rotated(path)?;
+    let surplus = (older.len() + 1).saturating_sub(keep as usize);
+    let mut removed = Ok(());
+    for (_, old) in older.iter().take(surplus) {
+        match fs::remove_file(old) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => removed = Err(err),
+            _ => {}
+        }
+    }
+    removed
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! Logs in the format of the Container Runtime Interface: `<RFC 3339 with nanoseconds> stdout|stderr F|P <line>`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use mizzen_shim_protocol::LogLimits;
-use mizzen_shim_protocol::logs::{numbered, rotated};
+use mizzen_shim_protocol::{LogLimits, logs};
 
 use crate::clock;
 
@@ -99,7 +98,7 @@ impl Log {
     /// # Errors
     /// When the file cannot be opened.
     pub fn open(path: &Path, limits: Option<LogLimits>) -> io::Result<Self> {
-        let mut log = Self { path: path.to_path_buf(), limits, ..Self::from_file(open(path)?) };
+        let mut log = Self { path: path.to_path_buf(), limits, ..Self::from_file(logs::open(path)?) };
         log.measure()?;
         Ok(log)
     }
@@ -127,7 +126,7 @@ impl Log {
     /// # Errors
     /// When the file cannot be opened; the old one stays in use.
     pub fn reopen(&mut self) -> io::Result<()> {
-        self.file = open(&self.path)?;
+        self.file = logs::open(&self.path)?;
         self.measure()
     }
 
@@ -138,7 +137,7 @@ impl Log {
             Ok(file) => {
                 self.file = file;
                 (self.size, self.most) = (0, limits.max_bytes);
-                remove_oldest(&self.path, limits.max_files)
+                logs::remove_oldest(&self.path, limits.max_files)
             }
             Err(err) => {
                 // Trying again with every line would help nobody.
@@ -187,44 +186,19 @@ impl Log {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    OpenOptions::new().create(true).append(true).open(path)
-}
-
 /// Puts a new file in the log's place, so that there is one at every moment.
 fn rotate(path: &Path) -> io::Result<File> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".new");
-    let file = open(Path::new(&aside))?;
-    let newest = rotated(path)?.last().map_or(0, |(number, _)| *number);
-    match fs::hard_link(path, numbered(path, newest + 1)) {
-        // Somebody took the log away.
-        Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
-        _ => {}
-    }
-    fs::rename(&aside, path)?;
+    let file = logs::open_next(path)?;
+    logs::advance(path)?;
     Ok(file)
-}
-
-/// Removes the oldest files beyond `keep`, of which the log itself is one.
-fn remove_oldest(path: &Path, keep: u32) -> io::Result<()> {
-    let older = rotated(path)?;
-    let surplus = (older.len() + 1).saturating_sub(keep as usize);
-    let mut removed = Ok(());
-    for (_, old) in older.iter().take(surplus) {
-        match fs::remove_file(old) {
-            Err(err) if err.kind() != io::ErrorKind::NotFound => removed = Err(err),
-            _ => {}
-        }
-    }
-    removed
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use mizzen_shim_protocol::logs::rotated;
+
     use super::*;
 
     fn entries(pieces: &[&[u8]]) -> String {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mizzen_shim_protocol::record::{read, write_atomically};
-use mizzen_shim_protocol::{Call, ExitRecord, Reply, State, files};
+use mizzen_shim_protocol::{Call, ExitRecord, LogLimits, Reply, State, files};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -33,6 +33,8 @@ pub(super) struct Record {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) host: String,
     pub(super) log_path: PathBuf,
+    #[serde(default)]
+    pub(super) log_limits: Option<LogLimits>,
     #[serde(default)]
     pub(super) needs: Needs,
 }
@@ -98,8 +100,8 @@ impl Entry {
         &self.id
     }
 
-    pub(super) fn log_path(&self) -> PathBuf {
-        self.record.log_path.clone()
+    pub(super) fn log(&self) -> (&Path, Option<LogLimits>) {
+        (&self.record.log_path, self.record.log_limits)
     }
 
     pub(super) fn status(&self) -> Option<ContainerStatus> {

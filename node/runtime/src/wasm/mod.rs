@@ -9,6 +9,7 @@ mod cache;
 mod client;
 mod entry;
 mod hosts;
+mod rotation;
 mod views;
 
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mizzen_shim_protocol::wasm::MAX_DESCRIPTORS;
-use mizzen_shim_protocol::{Call, CpuQuota, Reply, State, WasmStart};
+use mizzen_shim_protocol::{Call, CpuQuota, Reply, State, WasmStart, logs};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -52,6 +53,8 @@ pub struct WasmConfig {
     pub cgroup: Option<String>,
     /// How long a host stays when it has no pod any more.
     pub stay: Duration,
+    /// How often logs are looked at that may have to go on in a new file.
+    pub look_at_logs: Duration,
 }
 
 /// [`Runtime`] for Wasm components and modules.
@@ -83,6 +86,7 @@ impl WasmRuntime {
         let runtime = Arc::new(Self { containers, cache, hosts, entries, changes });
         runtime.adopt().map_err(failed("find the containers"))?;
         runtime.hosts.tidy();
+        tokio::spawn(rotation::run(Arc::downgrade(&runtime), config.look_at_logs));
         Ok(runtime)
     }
 
@@ -151,14 +155,14 @@ impl WasmRuntime {
         let id = &spec.id;
         let Plan { mut start, program } = self.plan(spec)?;
         let artifact = self.cache.get(&start.program, &program).await.map_err(|why| refused(id, why))?;
-        let log = open_log(spec).map_err(|err| refused(id, format!("open the log: {err}")))?;
+        let log = logs::open(&spec.log_path).map_err(|err| refused(id, format!("open the log: {err}")))?;
         let host = self.hosts.of(&spec.sandbox);
         let directory = self.containers.join(id);
         let io = |source| RuntimeError::Io { operation: "start", id: id.clone(), source };
         let program = artifact.metadata().map_err(io)?.len();
         let needs = Needs { memory: start.memory_limit, program, shares: start.cpu_shares.unwrap_or(0) };
         let (labels, log_path) = (spec.labels.clone(), spec.log_path.clone());
-        let record = Record { labels, host: host.key().to_owned(), log_path, needs };
+        let record = Record { labels, host: host.key().to_owned(), log_path, log_limits: spec.log_limits, needs };
         record.write(&directory).map_err(io)?;
         let started = async {
             let Views { preopens, directories } =
@@ -227,17 +231,6 @@ impl WasmRuntime {
             Err(err) => Err(err),
         }
     }
-
-    /// Lets the pod write to a new file after its log was moved away.
-    ///
-    /// # Errors
-    /// As for [`Runtime::status`].
-    pub async fn reopen_log(&self, id: &str) -> Result<(), RuntimeError> {
-        let io = |source| RuntimeError::Io { operation: "open the log", id: id.to_owned(), source };
-        let path = self.entry(id).await?.log_path();
-        let file = File::options().create(true).append(true).open(path).map_err(io)?;
-        self.ask_running(id, Call::ReopenLog, &[file]).await.map(drop)
-    }
 }
 
 struct Plan {
@@ -253,13 +246,6 @@ fn text(spec: &ContainerSpec, target: &str) -> Result<String, RuntimeError> {
 
 fn refused(id: &str, message: String) -> RuntimeError {
     RuntimeError::Start { id: id.to_owned(), reason: "CreateContainerError".into(), message }
-}
-
-fn open_log(spec: &ContainerSpec) -> io::Result<File> {
-    if let Some(parent) = spec.log_path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    File::options().create(true).append(true).open(&spec.log_path)
 }
 
 fn state_of(state: State) -> ContainerState {

@@ -7,6 +7,7 @@ mod bounds;
 mod common;
 mod conformance;
 mod limits;
+mod logs;
 mod mounts;
 mod network;
 mod outgoing;

@@ -222,7 +222,13 @@ fn open(dir: &Path) -> Arc<WasmRuntime> {
 }
 
 fn config(dir: &Path) -> WasmConfig {
-    WasmConfig { root: dir.join("state"), executable: path("mizzen-wasm"), cgroup: None, stay: Duration::ZERO }
+    WasmConfig {
+        root: dir.join("state"),
+        executable: path("mizzen-wasm"),
+        cgroup: None,
+        stay: Duration::ZERO,
+        look_at_logs: Duration::from_millis(10),
+    }
 }
 
 pub(crate) fn kill(pid: i32) {
