@@ -171,7 +171,8 @@ pub fn write_private(path: &Path, contents: &[u8]) -> Result<(), DataDirError> {
     file.write_all(contents).and_then(|()| file.sync_all()).map_err(failed)?;
     std::fs::rename(&new, path).map_err(failed)?;
     // The name must survive a power cut as well.
-    path.parent().map_or(Ok(()), |folder| File::open(folder).and_then(|folder| folder.sync_all())).map_err(failed)
+    let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    folder.map_or(Ok(()), |folder| File::open(folder).and_then(|folder| folder.sync_all())).map_err(failed)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::Api;
 use kube::api::AttachParams;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use tokio::io::AsyncWriteExt as _;
 
 use super::kube_client::Connection;
 
@@ -43,7 +44,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut session = pods.exec(&args.pod, args.command, &params).await?;
     let _raw = args.tty.then(RawTerminal::enter).flatten();
     if let Some(mut stdin) = session.stdin() {
-        tokio::spawn(async move { tokio::io::copy(&mut tokio::io::stdin(), &mut stdin).await });
+        tokio::spawn(async move {
+            tokio::io::copy(&mut tokio::io::stdin(), &mut stdin).await?;
+            // Not by being dropped: the other half would wait for more.
+            stdin.shutdown().await
+        });
     }
     let stdout = session.stdout();
     let stderr = session.stderr();

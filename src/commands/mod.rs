@@ -6,6 +6,7 @@ mod delete;
 mod describe;
 mod down;
 mod exec;
+mod failure;
 mod get;
 mod image;
 mod kube_client;
@@ -90,6 +91,6 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("mizzen: {error:#}");
+    eprintln!("mizzen: {}", failure::line(error));
     ExitCode::FAILURE
 }

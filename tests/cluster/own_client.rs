@@ -1,5 +1,8 @@
 //! `mizzen get|apply|describe|logs|exec|delete` for machines without kubectl, and `mizzen image`.
 
+use std::io::Write as _;
+use std::process::Stdio;
+
 use mizzen_tests::command::run;
 use mizzen_tests::executables::mizzen;
 use mizzen_tests::{Cluster, Registry, eventually, images};
@@ -27,8 +30,11 @@ fn mizzens_own_client_does_without_kubectl() {
     eventually("the log is there", || (cluster.mizzen(&["logs", "web"]).ok() == "started\n").then_some(()));
     let said = cluster.mizzen(&["exec", "web", "--", "sh", "-c", "echo inside; exit 4"]);
     assert_eq!((said.code, said.stdout.as_str()), (Some(4), "inside\n"), "{}", said.stderr);
-    let said = cluster.mizzen(&["get", "pod", "none"]).err();
-    assert!(said.contains("pods \"none\" not found"), "{said}");
+    let mut cat = cluster.mizzen_command(&["exec", "-i", "web", "--", "cat"]);
+    let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    cat.stdin.take().unwrap().write_all(b"passed on").unwrap();
+    assert_eq!(cat.wait_with_output().unwrap().stdout, b"passed on", "it ends with its input");
+    assert_eq!(cluster.mizzen(&["get", "pod", "none"]).err(), "mizzen: pods \"none\" not found\n");
     cluster.mizzen(&["delete", "pod", "web"]).ok();
     eventually("the pod is gone", || cluster.get(&["pod", "web"]).is_none().then_some(()));
 }

@@ -414,3 +414,29 @@ async fn patches_at_the_same_time_all_count() {
     let value = client.get(&config_maps(), "default", "busy").await.expect("is there").value().expect("JSON");
     assert_eq!(value["data"].as_object().map(serde_json::Map::len), Some(21));
 }
+
+#[tokio::test]
+async fn an_unknown_field_that_is_there_already_is_no_fault_of_the_next_write() {
+    let (_server, client) = server().await;
+    let mut object = config_map("a");
+    object["colour"] = json!("blue");
+    let kept = client.write(ApiRequest::create(&config_maps(), "default", object)).await.expect("creates");
+    assert_eq!(kept.warnings, ["unknown field \"colour\""]);
+    let strictly = |mut request: ApiRequest| {
+        request.write.field_validation = "Strict".to_owned();
+        let client = client.clone();
+        async move { client.write(request).await }
+    };
+
+    let patch = |patch| ApiRequest::patch(&config_maps(), "default", "a", PatchKind::Merge, patch);
+    let patched = strictly(patch(json!({"data": {"b": "2"}}))).await.expect("patches");
+    assert!(patched.warnings.is_empty(), "{:?}", patched.warnings);
+    let mut back = patched.object.value().expect("JSON");
+    assert_eq!(back["colour"], "blue");
+    strictly(ApiRequest::update(&config_maps(), "default", "a", back.clone())).await.expect("what was read can be sent back");
+
+    assert!(strictly(patch(json!({"shape": "round"}))).await.is_err());
+    back["shape"] = json!("round");
+    let refused = strictly(ApiRequest::update(&config_maps(), "default", "a", back)).await.expect_err("is refused");
+    assert!(refused.message.ends_with("strict decoding error: unknown field \"shape\""), "{refused}");
+}

@@ -10,7 +10,7 @@ pub enum ImageError {
     /// Neither the registry nor the store has it.
     #[error("image {reference} not found: {why}")]
     NotFound { reference: String, why: String },
-    #[error("registry {registry} refused the credentials for {reference}; check the pod's imagePullSecrets")]
+    #[error("registry {registry} refused the credentials for {reference} (a pod's are its imagePullSecrets)")]
     Unauthorized { registry: String, reference: String },
     #[error("registry {registry} limits requests (429) for {reference}; gave up after {attempts} attempts")]
     RateLimited { registry: String, reference: String, attempts: u32 },

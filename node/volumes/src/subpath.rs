@@ -16,9 +16,8 @@ use crate::{VolumeError, mounts, payload};
 pub(crate) fn bind(volume: &str, root: &Path, path: &str, target: &Path) -> Result<(), VolumeError> {
     let failed = |source: std::io::Error| VolumeError::SubPath { volume: volume.to_owned(), path: path.to_owned(), source };
     payload::check_path(path)?;
-    if mounts::below(target)?.iter().any(|mounted| mounted == target) {
-        return Ok(());
-    }
+    // What is mounted from an earlier attempt may be a file that the volume has long replaced.
+    mounts::unmount_below(target)?;
     let source = resolve(root, path).map_err(|errno| failed(errno.into()))?;
     let is_dir = fstat(&source).map_err(|errno| failed(errno.into()))?.st_mode & libc_mode::S_IFMT == libc_mode::S_IFDIR;
     let parent = target.parent().unwrap_or(target);

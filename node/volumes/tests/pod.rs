@@ -246,6 +246,9 @@ async fn a_sub_path_is_a_mount_of_its_own_and_cannot_leave_its_volume() {
     fs::write(dir.join("f"), "through").unwrap();
     assert_eq!(read(&mounted, "e", "a/b/f"), "through");
     assert_eq!(fs::read_to_string(source(1, &cm, "a").await.unwrap()).unwrap(), "1");
+    place.api.put("configmaps", "cm", json!({"metadata": {"name": "cm"}, "data": {"a": "2"}}));
+    place.setup(&pod).await.unwrap();
+    assert_eq!(fs::read_to_string(source(1, &cm, "a").await.unwrap()).unwrap(), "2", "the next attempt gets what is there now");
     for path in ["../x", "/etc"] {
         assert!(source(2, &e, path).await.is_err(), "{path}");
     }

@@ -39,7 +39,7 @@ impl Pipeline {
                 "error decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {duplicate}"
             )));
         }
-        let warnings = self.check_body(target, target.schema(), &applied, parsed.duplicates, validation)?;
+        let warnings = self.check_body(target, target.schema(), &applied, parsed.duplicates, validation, || None)?;
         let stored = self.stored_target(target)?;
         let fits_new = self.check_new_form(target, &applied);
         self.store_form(target, &stored, &mut applied)?;

@@ -30,7 +30,7 @@ impl Pipeline {
         let parsed = super::body::parse(request.body)?;
         let mut object = parsed.value;
         metadata::fit_to_target(&mut object, target)?;
-        let warnings = self.check_body(target, target.schema(), &object, parsed.duplicates, validation)?;
+        let warnings = self.check_body(target, target.schema(), &object, parsed.duplicates, validation, || None)?;
         self.check_new_form(target, &object)?;
         let stored = self.stored_target(target)?;
         self.store_form(target, &stored, &mut object)?;

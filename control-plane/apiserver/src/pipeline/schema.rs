@@ -36,7 +36,8 @@ pub(super) fn unreadable(target: &Target, what: &str) -> Status {
 }
 
 impl Pipeline {
-    /// Checks the shape of a body that a client sent whole. Returns warnings.
+    /// Checks the shape of a body that a client sent whole. Returns warnings; none of what `present`, the object as it is,
+    /// has already: who reads an object and sends it back has added nothing.
     ///
     /// # Errors
     /// `BadRequest` for values of the wrong type, and under `Strict` for unknown and duplicate fields.
@@ -47,8 +48,10 @@ impl Pipeline {
         value: &Value,
         duplicates: Vec<String>,
         validation: Validation,
+        present: impl FnOnce() -> Option<Value>,
     ) -> Result<Vec<String>, Status> {
-        let (warnings, fatal) = self.problems(target, schema_name, value, duplicates, validation);
+        let (mut warnings, fatal) = self.problems(target, schema_name, value, duplicates, validation);
+        self.leave_out_known(target, schema_name, &mut warnings, present);
         let refuse = |what: &str| unreadable(target, what);
         if let Some(fatal) = fatal {
             return Err(refuse(&fatal));
@@ -67,8 +70,10 @@ impl Pipeline {
         duplicates: Vec<String>,
         patch: &Value,
         validation: Validation,
+        present: impl FnOnce() -> Option<Value>,
     ) -> Result<Vec<String>, Status> {
-        let (warnings, fatal) = self.problems(target, target.schema(), value, duplicates, validation);
+        let (mut warnings, fatal) = self.problems(target, target.schema(), value, duplicates, validation);
+        self.leave_out_known(target, target.schema(), &mut warnings, present);
         let refuse = |what: &str| {
             let message = format!("Invalid value: {:?}: {what}", patch.to_string());
             let mut status = Status::new(Reason::Invalid, format!(" \"\" is invalid: patch: {message}"));
@@ -81,6 +86,22 @@ impl Pipeline {
         match validation {
             Validation::Strict if !warnings.is_empty() => Err(refuse(&format!("strict decoding error: {}", warnings.join(", ")))),
             _ => Ok(warnings),
+        }
+    }
+
+    fn leave_out_known(
+        &self,
+        target: &Target,
+        schema_name: &str,
+        warnings: &mut Vec<String>,
+        present: impl FnOnce() -> Option<Value>,
+    ) {
+        if warnings.is_empty() {
+            return;
+        }
+        if let Some(present) = present() {
+            let (known, _) = self.problems(target, schema_name, &present, Vec::new(), Validation::Warn);
+            warnings.retain(|warning| !known.contains(warning));
         }
     }
 

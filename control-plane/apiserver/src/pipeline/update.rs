@@ -21,8 +21,12 @@ impl Pipeline {
         let parsed = super::body::parse(request.body)?;
         let mut object = parsed.value;
         metadata::fit_to_target(&mut object, target)?;
-        let warnings = self.check_body(target, target.schema(), &object, parsed.duplicates, validation)?;
         let stored = self.stored_target(target)?;
+        let warnings = self.check_body(target, target.schema(), &object, parsed.duplicates, validation, || {
+            let mut present = self.store.get(&stored.key())?.value().ok()?;
+            target.show_form(&mut present);
+            Some(present)
+        })?;
         let fits_new = self.check_new_form(target, &object);
         self.store_form(target, &stored, &mut object)?;
         let (asked, target) = (target, &*stored);

@@ -47,7 +47,6 @@ pub(crate) async fn start(
             prepare::make_cgroup(shared, pod).await?;
         }
         let runtime = shared.runtime(wasm).ok_or_else(|| HookError::Config("this node has no Wasm runtime".into()))?;
-        shared.recorder.normal(&about, "Created", "Container created");
         Ok(runtime.start(&spec).await?)
     };
     let status = match started.await {
@@ -61,6 +60,8 @@ pub(crate) async fn start(
             return Err(error);
         }
     };
+    // One step here: a container that could be created and not started was never there.
+    shared.recorder.normal(&about, "Created", "Container created");
     shared.recorder.normal(&about, "Started", "Container started");
     let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref());
     let mut hook_failed = None;
