@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 use mizzen_api::{Registry, ServiceAddresses};
 use mizzen_apiserver::auth::authenticator::Authenticator;
+use mizzen_apiserver::auth::node::NodeAuthorizer;
 use mizzen_apiserver::auth::rbac::Rbac;
 use mizzen_apiserver::auth::reviews::Reviews;
 use mizzen_apiserver::auth::token_request::TokenRequests;
-use mizzen_apiserver::auth::{Identity, authenticator, bootstrap, wiring};
+use mizzen_apiserver::auth::union::Union;
+use mizzen_apiserver::auth::{Authorizer, Identity, authenticator, bootstrap, wiring};
 use mizzen_apiserver::node_proxy::NodeProxy;
 use mizzen_apiserver::{ApiServer, ServerConfig, Settings, fairness};
 use mizzen_client::Client;
@@ -175,14 +177,16 @@ fn api_server(
 ) -> anyhow::Result<Arc<ApiServer>> {
     let time = clock.clone();
     let time: mizzen_apiserver::auth::Clock = Arc::new(move || time.now());
-    let rbac = Rbac::start(store.clone(), cancel)?;
+    let rbac = Rbac::start(store.clone(), cancel.clone())?;
+    let nodes = NodeAuthorizer::start(store.clone(), cancel)?;
+    let authorizer: Arc<dyn Authorizer> = Arc::new(Union(vec![nodes, rbac.clone()]));
     let authenticator = Arc::new(Authenticator::new(pki.tokens.clone(), store.clone(), time.clone()));
-    let reviews = Arc::new(Reviews { rbac: rbac.clone(), authenticator: authenticator.clone() });
+    let reviews = Arc::new(Reviews { authorizer: authorizer.clone(), rbac, authenticator: authenticator.clone() });
     let tokens = Arc::new(TokenRequests { tokens: pki.tokens.clone(), store: store.clone(), clock: time.clone() });
     let config = ServerConfig {
         store: store.clone(),
         registry: Arc::new(registry.clone()),
-        authorizer: rbac,
+        authorizer,
         authenticator,
         clock: time.clone(),
         virtuals: wiring::virtuals(reviews, tokens),
@@ -201,6 +205,7 @@ fn start_controllers(
     end: &End,
 ) {
     let clients = server.clone();
+    let authority = pki.authority.clone();
     let controllers = mizzen_controllers::start_all(ControllersConfig {
         client_for: Arc::new(move |name| clients.client(authenticator::service_account("kube-system", name, ""))),
         clock: clock.clone(),
@@ -208,6 +213,9 @@ fn start_controllers(
         root_ca_pem: pki.root().to_owned(),
         services,
         api_server,
+        sign_certificate: Arc::new(move |request, usages, lifetime, now| {
+            authority.issue(request, usages, lifetime, now).map_err(|error| error.to_string())
+        }),
         cancel: end.cancel.clone(),
     });
     watch_over(tasks, "controllers", controllers, end);

@@ -33,7 +33,7 @@ pub const API_SERVER_NAMES: [&str; 5] =
     ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
 
 pub struct Pki {
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
     pub tokens: Arc<Tokens>,
 }
 
@@ -59,7 +59,7 @@ impl Pki {
             write_private(&signing, tokens.pem().as_bytes())?;
             tokens
         };
-        Ok(Self { authority, tokens: Arc::new(tokens) })
+        Ok(Self { authority: Arc::new(authority), tokens: Arc::new(tokens) })
     }
 
     /// The authority alone, of a cluster that was started before.

@@ -4,6 +4,7 @@
 
 mod access;
 mod agent;
+mod certificates;
 mod container;
 mod crd;
 mod demo;

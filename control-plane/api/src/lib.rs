@@ -19,6 +19,7 @@ pub mod selector;
 pub mod service_addresses;
 pub mod status;
 pub mod validate;
+pub mod x509;
 
 pub use descriptor::{ResourceDescriptor, Scope, Verb};
 pub use names::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource};

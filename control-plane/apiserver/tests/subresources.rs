@@ -121,8 +121,7 @@ async fn a_certificate_request_says_who_asked_and_is_decided_through_approval_on
     let (_server, client) = server().await;
     let requests = gvr("certificates.k8s.io", "v1", "certificatesigningrequests");
     let target = (&requests, "", "a");
-    // "-----BEGIN CERTIFICATE REQUEST-----\nMA==\n-----END CERTIFICATE REQUEST-----\n"
-    let pem = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUE9PQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
+    let pem = support::certificate_request();
     let spec = json!({"request": pem, "signerName": "example.com/a", "usages": ["client auth"], "username": "somebody"});
     let created = client.write(ApiRequest::create(&requests, "", json!({"metadata": {"name": "a"}, "spec": spec}))).await;
     let created = created.expect("creates").object.value().expect("JSON");

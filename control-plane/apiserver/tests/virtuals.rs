@@ -37,7 +37,7 @@ async fn world() -> World {
     let clock: mizzen_apiserver::auth::Clock = Arc::new(now);
     let authenticator = Arc::new(Authenticator::new(tokens.clone(), store.clone(), clock.clone()));
     let rbac = Rbac::start(store.clone(), CancellationToken::new()).expect("an index");
-    let reviews = Arc::new(Reviews { rbac, authenticator: authenticator.clone() });
+    let reviews = Arc::new(Reviews { authorizer: rbac.clone(), rbac, authenticator: authenticator.clone() });
     let requests = Arc::new(TokenRequests { tokens, store: store.clone(), clock: clock.clone() });
     let server = ApiServer::new(ServerConfig {
         store,

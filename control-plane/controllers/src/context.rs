@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ClientFor;
 use crate::caches::Caches;
+use crate::certificates::SignCertificate;
 
 pub(crate) struct Context {
     pub(crate) client_for: ClientFor,
@@ -21,6 +22,7 @@ pub(crate) struct Context {
     pub(crate) root_ca_pem: String,
     pub(crate) services: ServiceAddresses,
     pub(crate) api_server: Option<SocketAddr>,
+    pub(crate) sign_certificate: SignCertificate,
     pub(crate) cancel: CancellationToken,
     pub(crate) caches: Caches,
     pub(crate) tasks: Mutex<JoinSet<()>>,

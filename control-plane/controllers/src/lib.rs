@@ -3,7 +3,9 @@
 //! A controller is a module with a `start` function and one line in [`start_all`].
 
 mod caches;
+mod certificates;
 mod claim;
+mod cluster_roles;
 mod context;
 mod definitions;
 mod deployment;
@@ -35,6 +37,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use caches::Caches;
+pub use certificates::SignCertificate;
 use context::Context;
 
 /// Gives the API as seen by a service account of `kube-system`.
@@ -52,6 +55,8 @@ pub struct ControllersConfig {
     pub services: ServiceAddresses,
     /// Where pods reach the API server; `None` when it listens where they do not.
     pub api_server: Option<SocketAddr>,
+    /// Signs what CertificateSigningRequests ask for.
+    pub sign_certificate: SignCertificate,
     pub cancel: CancellationToken,
 }
 
@@ -70,6 +75,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
             root_ca_pem: config.root_ca_pem,
             services: config.services,
             api_server: config.api_server,
+            sign_certificate: config.sign_certificate,
             cancel: config.cancel,
             caches,
             tasks: parking_lot::Mutex::new(JoinSet::new()),
@@ -88,6 +94,8 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
         pod_gc::start(&context);
         endpoints::start(&context);
         quota::start(&context);
+        certificates::start(&context);
+        cluster_roles::start(&context);
         let mut tasks = context.tasks.into_inner();
         while tasks.join_next().await.is_some() {}
     })

@@ -10,9 +10,12 @@ use crate::status::Cause;
 use crate::validate::{
     NameRule, Path, base64, complaints, dns1123_subdomain, duplicate, forbidden, invalid, invalid_text, not_supported, required,
 };
+use crate::x509::{self, CertificateRequest};
 
 struct Request;
 
+/// What old versions of the API gave to requests that named no signer.
+const LEGACY_SIGNER: &str = "kubernetes.io/legacy-unknown";
 const LEAST_SECONDS: i64 = 600;
 const USAGES: &[&str] = &[
     "any",
@@ -100,16 +103,20 @@ impl Strategy for Request {
         let request = text(object, "/spec/request");
         match base64(request).ok().filter(|request| !request.is_empty()) {
             None => causes.push(required(at.field("request"), "")),
-            Some(pem) if !is_request(&pem) => {
-                causes.push(invalid_text(at.field("request"), request, "PEM block type must be CERTIFICATE REQUEST"));
+            Some(pem) => {
+                let why = CertificateRequest::from_pem(&pem).err();
+                causes.extend(why.map(|why| invalid_text(at.field("request"), request, why)));
             }
-            Some(_) => {}
         }
         check_usages(list(object, "/spec/usages"), &at.field("usages"), &mut causes);
         check_signer(text(object, "/spec/signerName"), &at.field("signerName"), &mut causes);
         if let Some(seconds) = int(object, "/spec/expirationSeconds").filter(|seconds| *seconds < LEAST_SECONDS) {
             let why = format!("may not specify a duration less than {LEAST_SECONDS} seconds (10 minutes)");
             causes.push(invalid(at.field("expirationSeconds"), &seconds.into(), why));
+        }
+        if text(object, "/spec/signerName") == LEGACY_SIGNER {
+            let why = "the legacy signerName is not allowed via this API version";
+            causes.push(invalid_text(at.field("signerName"), LEGACY_SIGNER, why));
         }
         causes
     }
@@ -148,10 +155,14 @@ impl Strategy for Request {
                 causes.push(forbidden(at, &format!("updates may not add a condition of type {kind:?}")));
             }
         }
-        let certificate = text(old, "/status/certificate");
-        if !certificate.is_empty() && text(object, "/status/certificate") != certificate {
+        let (before, certificate) = (text(old, "/status/certificate"), text(object, "/status/certificate"));
+        if !before.is_empty() && certificate != before {
             let why = "updates may not set certificate content to a different value";
             causes.push(forbidden("status.certificate", why));
+        } else if certificate != before {
+            let wrong = base64(certificate).map_err(|_| "not base64".to_owned());
+            let wrong = wrong.and_then(|pem| x509::check_certificates(&pem).map_err(|why| why.to_string())).err();
+            causes.extend(wrong.map(|why| invalid_text("status.certificate", "<certificate data>", why)));
         }
         causes
     }
@@ -195,13 +206,6 @@ fn condition(object: &Value) -> String {
         shown.push_str(",Issued");
     }
     shown
-}
-
-/// Whether the text is a certificate request in PEM form.
-fn is_request(pem: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(pem);
-    let kinds = ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"];
-    kinds.iter().any(|kind| text.contains(&format!("-----BEGIN {kind}-----")) && text.contains(&format!("-----END {kind}-----")))
 }
 
 fn check_usages(usages: &[Value], at: &Path, causes: &mut Vec<Cause>) {
@@ -248,7 +252,7 @@ mod tests {
     use super::*;
 
     fn request() -> Value {
-        let pem = STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----\nMA==\n-----END CERTIFICATE REQUEST-----\n");
+        let pem = STANDARD.encode(include_bytes!("../../testdata/request.pem"));
         json!({"spec": {"request": pem, "signerName": "example.com/tests", "usages": ["client auth"], "username": "jane"}})
     }
 

@@ -1,10 +1,11 @@
 //! Admission: what changes or refuses a write after it is authorized and before it is stored. One file per plugin.
 
-mod certificate_requestor;
+mod certificates;
 mod default_tolerations;
 mod dynamic;
 mod limit_ranger;
 mod namespace_lifecycle;
+mod node_restriction;
 mod priority;
 pub(crate) mod quota;
 mod rbac_escalation;
@@ -55,6 +56,7 @@ pub struct Attributes<'a> {
     pub operation: Operation,
     pub(crate) target: &'a Target,
     pub dry_run: bool,
+    pub now: jiff::Timestamp,
     /// The stored document; `None` on create.
     pub old: Option<&'a Value>,
     pub(crate) registry: &'a Registry,
@@ -175,11 +177,15 @@ impl Chain {
                 Arc::new(namespace_lifecycle::NamespaceLifecycle),
                 Arc::new(limit_ranger::LimitRanger),
                 Arc::new(service_account::ServiceAccount),
+                Arc::new(node_restriction::NodeRestriction),
                 Arc::new(priority::Priority),
                 Arc::new(default_tolerations::DefaultTolerations),
                 Arc::new(runtime_class::RuntimeClass),
                 Arc::new(rbac_escalation::RbacEscalation),
-                Arc::new(certificate_requestor::CertificateRequestor),
+                Arc::new(certificates::CertificateRequestor),
+                Arc::new(certificates::CertificateConditions),
+                Arc::new(certificates::CertificateSigner),
+                Arc::new(certificates::CertificateSubject),
             ],
             dynamic,
         }
@@ -202,6 +208,11 @@ impl Chain {
             plugin.mutate(attributes, object).await?;
         }
         round.again(attributes, object).await
+    }
+
+    /// Looks at a request for a token, which is answered and not stored.
+    pub(crate) async fn validate_token_request(&self, attributes: &Attributes<'_>, request: &Value) -> Result<(), Status> {
+        node_restriction::NodeRestriction.validate(attributes, Some(request)).await
     }
 
     pub(crate) async fn validate(&self, attributes: &Attributes<'_>, object: Option<&Value>) -> Result<(), Status> {

@@ -13,6 +13,7 @@ use crate::errors;
 
 pub(super) struct ServiceAccount;
 
+const MIRROR: &str = "kubernetes.io/config.mirror";
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const VOLUME_PREFIX: &str = "kube-api-access-";
 /// Seconds that a token lives before the node must have renewed it; 3607 marks it as one that was injected here.
@@ -23,7 +24,8 @@ const WAIT_FOR_ACCOUNT: Duration = Duration::from_secs(1);
 #[async_trait]
 impl Plugin for ServiceAccount {
     async fn mutate(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
-        if !attributes.creates_pod() {
+        // What a node shows of itself runs as nobody.
+        if !attributes.creates_pod() || object.pointer("/metadata/annotations").is_some_and(|map| map.get(MIRROR).is_some()) {
             return Ok(());
         }
         let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use mizzen_api::x509::Subject;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
     date_time_ymd,
@@ -28,6 +29,8 @@ pub enum CertificateError {
         #[source]
         source: rcgen::Error,
     },
+    #[error("sign the certificate that {subject:?} asks for: {why}")]
+    Request { subject: String, why: String },
     #[error("the name {name:?} cannot stand in a certificate")]
     Name { name: String },
 }
@@ -79,6 +82,10 @@ impl Authority {
 
     pub fn pem(&self) -> &PemPair {
         &self.pem
+    }
+
+    pub(super) fn key(&self) -> &KeyPair {
+        self.issuer.key()
     }
 
     /// A server certificate for these DNS names and addresses.
@@ -166,16 +173,14 @@ pub fn identity_of(certificate: &[u8]) -> Result<Identity, String> {
 /// As [`identity_of`], and when the certificate ends at no time there is.
 pub(super) fn certified(certificate: &[u8]) -> Result<Certified, String> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|error| error.to_string())?;
-    let subject = parsed.subject();
-    let username = subject
-        .iter_common_name()
-        .next()
-        .and_then(|name| name.as_str().ok())
-        .ok_or_else(|| "the client certificate has no common name".to_owned())?;
-    let groups: Vec<&str> = subject.iter_organization().filter_map(|name| name.as_str().ok()).collect();
+    let Subject { common_name, organizations } = Subject::of(parsed.subject()).map_err(|error| error.to_string())?;
+    if common_name.is_empty() {
+        return Err("the client certificate has no common name".to_owned());
+    }
+    let groups: Vec<&str> = organizations.iter().map(String::as_str).collect();
     let not_after = parsed.validity().not_after.timestamp();
     let not_after = jiff::Timestamp::from_second(not_after).map_err(|error| error.to_string())?;
-    Ok(Certified { identity: Arc::new(Identity::component(username, &groups)), not_after })
+    Ok(Certified { identity: Arc::new(Identity::component(&common_name, &groups)), not_after })
 }
 
 #[cfg(test)]

@@ -3,13 +3,18 @@
 pub mod authenticator;
 pub mod bootstrap;
 pub mod certificates;
+mod issue;
+pub mod node;
 pub mod rbac;
 pub mod reviews;
 pub mod token_request;
 pub mod tokens;
+pub mod union;
 pub mod wiring;
 
 use std::collections::BTreeMap;
+
+use mizzen_api::FieldSelector;
 
 /// Tells the time; injected, so that tests and the simulation own it.
 pub type Clock = std::sync::Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
@@ -59,4 +64,9 @@ pub enum Decision {
 /// Decides from memory: it is on the path of every request.
 pub trait Authorizer: Send + Sync + 'static {
     fn authorize(&self, user: &Identity, action: &Action<'_>) -> Decision;
+
+    /// The same of a list or watch that `fields` narrow.
+    fn authorize_selected(&self, user: &Identity, action: &Action<'_>, _fields: &FieldSelector) -> Decision {
+        self.authorize(user, action)
+    }
 }

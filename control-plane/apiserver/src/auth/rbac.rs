@@ -33,7 +33,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    fn allows(&self, action: &Action<'_>) -> bool {
+    pub(super) fn allows(&self, action: &Action<'_>) -> bool {
         let has = |list: &[String], wanted: &str| list.iter().any(|item| item == "*" || item == wanted);
         match action {
             Action::Path { verb, path } => {

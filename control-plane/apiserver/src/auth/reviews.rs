@@ -12,6 +12,9 @@ use super::tokens::ISSUER;
 use super::{Action, Authorizer, Decision, Identity};
 
 pub struct Reviews {
+    /// Decides about requests.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Knows which rules apply.
     pub rbac: Arc<Rbac>,
     pub authenticator: Arc<Authenticator>,
 }
@@ -64,7 +67,7 @@ impl Reviews {
                 return Err(invalid("spec.resourceAttributes", why));
             }
         };
-        Ok(match self.rbac.authorize(user, &action) {
+        Ok(match self.authorizer.authorize(user, &action) {
             Decision::Allow { reason } => json!({"allowed": true, "reason": reason}),
             Decision::NoOpinion { reason } => json!({"allowed": false, "reason": reason}),
         })

@@ -76,6 +76,7 @@ impl Pipeline {
             operation: Operation::Create,
             target,
             dry_run: options.dry_run,
+            now,
             old: None,
             registry: &self.registry,
             store: self.store.as_ref(),

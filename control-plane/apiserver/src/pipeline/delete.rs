@@ -41,6 +41,7 @@ impl Pipeline {
                 operation: Operation::Delete,
                 target,
                 dry_run: options.dry_run,
+                now: (self.clock)(),
                 old: Some(&old),
                 registry: &self.registry,
                 store: self.store.as_ref(),

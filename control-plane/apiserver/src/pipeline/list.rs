@@ -38,23 +38,10 @@ impl Pipeline {
         namespace: &str,
         options: &ListOptions,
     ) -> Result<Listed, Status> {
-        let mut target = self.resolve(user, "list", resource, (namespace, "", ""))?;
+        let target = self.resolve(user, "list", resource, (namespace, "", ""))?;
         let selection = Selection::parse(&target.descriptor, &options.label_selector, &options.field_selector)?;
-        // A list narrowed to one name is authorized as that name.
-        target.name = selection.name().unwrap_or_default().to_owned();
-        self.authorize(
-            user,
-            &crate::auth::Action::Resource {
-                verb: "list",
-                group: &target.descriptor.group,
-                resource: &target.descriptor.resource,
-                subresource: "",
-                namespace: &target.namespace,
-                name: &target.name,
-            },
-        )?;
+        self.authorize_selected(user, "list", &target, &selection)?;
         target.require(Verb::List)?;
-        target.name.clear();
         let mut listed = self.select(target, &selection, options).await?;
         if listed.target.form().is_some() {
             listed.items = listed.items.into_iter().map(|object| listed.target.shown(object)).collect::<Result<_, _>>()?;

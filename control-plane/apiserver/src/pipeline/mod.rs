@@ -38,6 +38,7 @@ use crate::auth::{Action, Authorizer, Clock, Decision, Identity};
 use crate::custom::CustomKinds;
 use crate::errors;
 use crate::virtuals::Virtuals;
+use select::Selection;
 
 /// What every request works with. Shared by all of them.
 pub(crate) struct Pipeline {
@@ -68,6 +69,28 @@ impl Pipeline {
         match self.authorizer.authorize(user, action) {
             Decision::Allow { .. } => Ok(()),
             Decision::NoOpinion { reason } => Err(errors::forbidden(user, action, &reason)),
+        }
+    }
+
+    /// Whether a collection may be listed or watched; one narrowed to a name counts as that name.
+    pub(crate) fn authorize_selected(
+        &self,
+        user: &Identity,
+        verb: &str,
+        target: &Target,
+        selection: &Selection,
+    ) -> Result<(), Status> {
+        let action = Action::Resource {
+            verb,
+            group: &target.descriptor.group,
+            resource: &target.descriptor.resource,
+            subresource: "",
+            namespace: &target.namespace,
+            name: selection.name().unwrap_or_default(),
+        };
+        match self.authorizer.authorize_selected(user, &action, selection.fields()) {
+            Decision::Allow { .. } => Ok(()),
+            Decision::NoOpinion { reason } => Err(errors::forbidden(user, &action, &reason)),
         }
     }
 

@@ -95,6 +95,7 @@ impl Pipeline {
             operation: Operation::Update,
             target,
             dry_run: options.dry_run,
+            now,
             old: Some(old),
             registry: &self.registry,
             store: self.store.as_ref(),

@@ -44,6 +44,10 @@ impl Selection {
         self.fields.exact("metadata.name")
     }
 
+    pub(crate) fn fields(&self) -> &FieldSelector {
+        &self.fields
+    }
+
     pub(crate) fn matches(&self, descriptor: &ResourceDescriptor, object: &Object) -> bool {
         if self.is_everything() {
             return true;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Pipeline;
 use super::select::Selection;
 use super::target::Target;
-use crate::auth::{Action, Identity};
+use crate::auth::Identity;
 use crate::custom::CustomKinds;
 use crate::errors;
 
@@ -51,17 +51,7 @@ impl Pipeline {
     ) -> Result<Watching, Status> {
         let target = self.resolve(user, "watch", resource, (namespace, "", ""))?;
         let selection = Selection::parse(&target.descriptor, &options.label_selector, &options.field_selector)?;
-        self.authorize(
-            user,
-            &Action::Resource {
-                verb: "watch",
-                group: &target.descriptor.group,
-                resource: &target.descriptor.resource,
-                subresource: "",
-                namespace: &target.namespace,
-                name: selection.name().unwrap_or_default(),
-            },
-        )?;
+        self.authorize_selected(user, "watch", &target, &selection)?;
         target.require(Verb::Watch)?;
         let prefix = narrowed(&target, &selection);
         let (initial, after) = self.begin(&target, &prefix, &selection, options).await?;

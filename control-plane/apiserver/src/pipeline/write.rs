@@ -12,6 +12,7 @@ use super::schema::Validation;
 use super::target::Target;
 use super::{Pipeline, Written};
 use crate::admission::quota::Demand;
+use crate::admission::{Attributes, Operation, Warnings};
 use crate::auth::Identity;
 use crate::errors;
 use crate::virtuals::RequestContext;
@@ -83,6 +84,22 @@ impl Pipeline {
                 self.check_body(target, &schema, &body, parsed.duplicates, validation, || None)?
             }
         };
+        if target.subresource == "token" {
+            let attributes = Attributes {
+                identity: user,
+                operation: Operation::Create,
+                target,
+                dry_run: request.write.dry_run,
+                now: (self.clock)(),
+                old: None,
+                registry: &self.registry,
+                store: self.store.as_ref(),
+                authorizer: &self.authorizer,
+                custom: &self.custom,
+                warnings: &Warnings::default(),
+            };
+            self.admission.validate_token_request(&attributes, &body).await?;
+        }
         let context = RequestContext {
             identity: user.clone(),
             namespace: target.namespace.clone(),

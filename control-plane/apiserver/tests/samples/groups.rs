@@ -255,8 +255,7 @@ fn storage() -> Vec<Sample> {
 }
 
 fn others() -> Vec<Sample> {
-    // "-----BEGIN CERTIFICATE REQUEST-----\nMA==\n-----END CERTIFICATE REQUEST-----\n"
-    let pem = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUE9PQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
+    let pem = crate::support::certificate_request();
     let limited = json!({"limitResponse": {"type": "Reject"}});
     vec![
         sample(

@@ -98,3 +98,9 @@ pub(crate) fn pod(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
            "spec": {"containers": [{"name": "main", "image": "example.com/a:1"}]}})
 }
+
+/// The `spec.request` of somebody called jane in the groups devs and ops.
+pub(crate) fn certificate_request() -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(include_bytes!("../../../api/testdata/request.pem"))
+}

@@ -12,9 +12,15 @@ use futures::StreamExt;
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use mizzen_api::{GroupVersionResource, Object, Registry, Status};
+use mizzen_apiserver::auth::authenticator::Authenticator;
+use mizzen_apiserver::auth::certificates::Authority;
+use mizzen_apiserver::auth::node::NodeAuthorizer;
 use mizzen_apiserver::auth::rbac::Rbac;
-use mizzen_apiserver::auth::{Identity, authenticator, bootstrap};
-use mizzen_apiserver::virtuals::Virtuals;
+use mizzen_apiserver::auth::reviews::Reviews;
+use mizzen_apiserver::auth::token_request::TokenRequests;
+use mizzen_apiserver::auth::tokens::Tokens;
+use mizzen_apiserver::auth::union::Union;
+use mizzen_apiserver::auth::{Authorizer, Identity, authenticator, bootstrap, wiring};
 use mizzen_apiserver::{ApiServer, Authenticate, Peer, ServerConfig};
 use mizzen_client::{
     ApiRequest, ApiResponse, Client, DeleteOptions, ListOptions, ObjectList, PatchKind, Propagation, WatchOptions, WatchStream,
@@ -55,6 +61,7 @@ pub(crate) struct World {
     /// Nodes that no longer report.
     pub(crate) silent: Arc<Mutex<HashSet<String>>>,
     server: Arc<ApiServer>,
+    authority: Arc<Authority>,
     /// How late controllers see what becomes of pods.
     lag: Duration,
     controllers: Mutex<CancellationToken>,
@@ -82,22 +89,32 @@ impl World {
             Arc::new(TokioClock { epoch: Timestamp::from_second(1_700_000_000).expect("in range"), start: Instant::now() });
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(HISTORY_BYTES));
         let cancel = CancellationToken::new();
+        let rbac = Rbac::start(store.clone(), cancel.clone()).expect("reads the roles");
+        let nodes = NodeAuthorizer::start(store.clone(), cancel.clone()).expect("reads the pods");
+        let authorizer: Arc<dyn Authorizer> = Arc::new(Union(vec![nodes, rbac.clone()]));
+        let time: mizzen_apiserver::auth::Clock = {
+            let clock = clock.clone();
+            Arc::new(move || clock.now())
+        };
+        let tokens = Arc::new(Tokens::generate().expect("a key"));
+        let authenticator = Arc::new(Authenticator::new(tokens.clone(), store.clone(), time.clone()));
+        let reviews = Arc::new(Reviews { authorizer: authorizer.clone(), rbac, authenticator });
+        let tokens = Arc::new(TokenRequests { tokens, store: store.clone(), clock: time.clone() });
+        let authority = Arc::new(Authority::generate("test", clock.now()).expect("generates"));
         let server = ApiServer::new(ServerConfig {
-            store: store.clone(),
+            store,
             registry: Arc::new(Registry::builtin()),
-            authorizer: Rbac::start(store, cancel.clone()).expect("reads the roles"),
+            authorizer,
             authenticator: Arc::new(Nobody),
-            clock: {
-                let clock = clock.clone();
-                Arc::new(move || clock.now())
-            },
-            virtuals: Virtuals::default(),
+            clock: time,
+            virtuals: wiring::virtuals(reviews, tokens),
             connect: None,
         });
         let client = server.client(Identity::component("admin", &["system:masters"]));
         bootstrap::ensure(client.as_ref()).await.expect("the first objects are stored");
         let controllers = Mutex::new(cancel.child_token());
-        let world = Self { client, clock, broken: Arc::default(), silent: Arc::default(), server, lag, controllers, cancel };
+        let world =
+            Self { client, clock, broken: Arc::default(), silent: Arc::default(), server, authority, lag, controllers, cancel };
         world.start_controllers();
         for namespace in ["default", "kube-node-lease"] {
             world
@@ -108,7 +125,7 @@ impl World {
     }
 
     fn start_controllers(&self) {
-        let (server, lag) = (self.server.clone(), self.lag);
+        let (server, lag, authority) = (self.server.clone(), self.lag, self.authority.clone());
         start_all(ControllersConfig {
             client_for: Arc::new(move |name| {
                 let client = server.client(authenticator::service_account("kube-system", name, name));
@@ -119,8 +136,16 @@ impl World {
             root_ca_pem: "the root".to_owned(),
             services: mizzen_api::ServiceAddresses::default(),
             api_server: Some(([192, 0, 2, 1], 6443).into()),
+            sign_certificate: Arc::new(move |request, usages, lifetime, now| {
+                authority.issue(request, usages, lifetime, now).map_err(|error| error.to_string())
+            }),
             cancel: self.controllers.lock().clone(),
         });
+    }
+
+    /// The API as somebody else sees it.
+    pub(crate) fn client_of(&self, user: &str, groups: &[&str]) -> Arc<dyn Client> {
+        self.server.client(Identity::component(user, groups))
     }
 
     /// Ends all controllers where they are and starts them anew.

@@ -1,8 +1,8 @@
-//! Who the pod is at a registry: `imagePullSecrets` of the pod and of its service account.
+//! Who the pod is at a registry: its `imagePullSecrets`, which its service account's became when it was created.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use mizzen_images::Credentials;
 use mizzen_reconcile::typed;
 use serde::Deserialize;
@@ -15,11 +15,7 @@ const CONFIG_JSON: &str = ".dockerconfigjson";
 pub(crate) async fn find(shared: &Shared, pod: &Pod, reference: &str) -> Vec<Credentials> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let spec = pod.spec.clone().unwrap_or_default();
-    let mut names: Vec<String> = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone()).collect();
-    let account = spec.service_account_name.filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned());
-    if let Ok(Some(account)) = typed::get::<ServiceAccount>(shared.client.as_ref(), namespace, &account).await {
-        names.extend(account.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone()));
-    }
+    let names = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone());
     let mut found = Vec::new();
     for name in names {
         match typed::get::<Secret>(shared.client.as_ref(), namespace, &name).await {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{cluster_binding, cluster_role, rule};
+use super::{SIGNERS, cluster_binding, cluster_role, named, rule};
 
 fn table() -> Vec<(&'static str, Vec<Value>)> {
     let events = || rule("create patch update", "core events.k8s.io", "events");
@@ -143,6 +143,21 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
                 rule("create", "discovery.k8s.io", "endpointslices/restricted"),
                 events(),
             ],
+        ),
+        (
+            "certificate-controller",
+            vec![
+                rule("delete get list watch", "certificates.k8s.io", "certificatesigningrequests"),
+                rule("update", "certificates.k8s.io", "certificatesigningrequests/approval certificatesigningrequests/status"),
+                named(rule("approve", "certificates.k8s.io", "signers"), &["kubernetes.io/kube-apiserver-client-kubelet"]),
+                named(rule("sign", "certificates.k8s.io", "signers"), SIGNERS),
+                rule("create", "authorization.k8s.io", "subjectaccessreviews"),
+                events(),
+            ],
+        ),
+        (
+            "clusterrole-aggregation-controller",
+            vec![rule("escalate get list patch update watch", "rbac.authorization.k8s.io", "clusterroles")],
         ),
     ]
 }

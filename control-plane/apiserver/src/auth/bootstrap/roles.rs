@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{cluster_binding, cluster_role, group, rule, urls, user};
+use super::{SIGNERS, cluster_binding, cluster_role, group, named, rule, urls, user};
 
 const WRITE: &str = "create delete deletecollection patch update";
 const READ: &str = "get list watch";
@@ -35,51 +35,100 @@ fn view() -> Vec<Value> {
 }
 
 fn edit() -> Vec<Value> {
-    let mut rules = view();
-    rules.extend([
+    vec![
         rule(READ, "core", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy"),
         rule("impersonate", "core", "serviceaccounts"),
         rule(WRITE, "core", "pods pods/attach pods/exec pods/portforward pods/proxy"),
         rule("create", "core", "pods/eviction serviceaccounts/token"),
-        rule(WRITE, "core", "configmaps endpoints events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts services services/proxy"),
-        rule(WRITE, "apps", "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale"),
+        rule(
+            WRITE,
+            "core",
+            "configmaps endpoints events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts services services/proxy",
+        ),
+        rule(
+            WRITE,
+            "apps",
+            "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale",
+        ),
         rule(WRITE, "autoscaling", "horizontalpodautoscalers"),
         rule(WRITE, "batch", "cronjobs jobs"),
         rule(WRITE, "policy", "poddisruptionbudgets"),
         rule(WRITE, "networking.k8s.io", "ingresses networkpolicies"),
         rule(WRITE, "resource.k8s.io", "resourceclaims resourceclaimtemplates"),
         rule("create delete deletecollection get list patch update watch", "coordination.k8s.io", "leases"),
-    ]);
-    rules
+    ]
 }
 
 fn admin() -> Vec<Value> {
-    let mut rules = edit();
-    rules.extend([
+    vec![
         rule("create", "authorization.k8s.io", "localsubjectaccessreviews"),
         rule("create delete deletecollection get list patch update watch", "rbac.authorization.k8s.io", "rolebindings roles"),
-    ]);
-    rules
+    ]
 }
 
-fn node() -> Vec<Value> {
+/// The roles for people: each gathers the rules of all roles that are labelled for it, the next narrower one among them.
+fn gathering() -> Vec<Value> {
+    let label = |role: &str| format!("rbac.authorization.k8s.io/aggregate-to-{role}");
+    let mut roles = Vec::new();
+    for (name, rules, wider) in [("view", view(), "edit"), ("edit", edit(), "admin"), ("admin", admin(), "")] {
+        let mut own = cluster_role(&format!("system:aggregate-to-{name}"), rules);
+        own["metadata"]["labels"][label(name)] = json!("true");
+        let mut role = cluster_role(name, Vec::new());
+        role["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {label(name): "true"}}]});
+        if !wider.is_empty() {
+            role["metadata"]["labels"][label(wider)] = json!("true");
+        }
+        roles.extend([role, own]);
+    }
+    roles
+}
+
+/// Who may ask for certificates, and approve them, of the signers that every cluster has.
+fn certificates() -> Vec<Value> {
+    const GROUP: &str = "certificates.k8s.io";
+    let requests = "certificatesigningrequests";
+    let mut roles = vec![cluster_role("system:node-bootstrapper", vec![rule("create get list watch", GROUP, requests)])];
+    for kind in ["nodeclient", "selfnodeclient"] {
+        let name = format!("system:certificates.k8s.io:certificatesigningrequests:{kind}");
+        roles.push(cluster_role(&name, vec![rule("create", GROUP, &format!("{requests}/{kind}"))]));
+    }
+    for signer in SIGNERS {
+        let name = signer.trim_start_matches("kubernetes.io/");
+        let approve = named(rule("approve", GROUP, "signers"), &[signer]);
+        roles.push(cluster_role(&format!("system:certificates.k8s.io:{name}-approver"), vec![approve]));
+    }
+    roles
+}
+
+pub(super) fn node() -> Vec<Value> {
     vec![
         rule("create", "authentication.k8s.io", "tokenreviews"),
         rule("create", "authorization.k8s.io", "localsubjectaccessreviews subjectaccessreviews"),
         rule(READ, "core", "services"),
+        // A node of Mizzen is also its own service proxy.
+        rule(READ, "discovery.k8s.io", "endpointslices"),
         rule("create get list watch", "core", "nodes"),
         rule("patch update", "core", "nodes/status"),
         rule("patch update", "core", "nodes"),
         rule("create patch update", "core", "events"),
         rule(READ, "core", "pods"),
-        // The last step of a deletion is the node's. It makes no pods: they could run as any account.
-        rule("delete", "core", "pods"),
+        rule("create delete", "core", "pods"),
         rule("patch update", "core", "pods/status"),
+        rule("create", "core", "pods/eviction"),
         rule(READ, "core", "configmaps secrets"),
+        rule("get", "core", "persistentvolumeclaims persistentvolumes"),
+        rule("get patch update", "core", "persistentvolumeclaims/status"),
         rule("create", "core", "serviceaccounts/token"),
         rule("get", "core", "serviceaccounts"),
+        rule("create get list watch", "certificates.k8s.io", "certificatesigningrequests"),
         rule("create delete get patch update", "coordination.k8s.io", "leases"),
+        rule("get", "storage.k8s.io", "volumeattachments"),
+        rule(READ, "storage.k8s.io", "csidrivers"),
+        rule("create delete get patch update", "storage.k8s.io", "csinodes"),
         rule(READ, "node.k8s.io", "runtimeclasses"),
+        rule("get", "resource.k8s.io", "resourceclaims"),
+        rule("deletecollection", "resource.k8s.io", "resourceslices"),
+        rule("create delete get list patch update watch", "resource.k8s.io", "resourceslices"),
     ]
 }
 
@@ -138,19 +187,8 @@ pub(super) fn roles() -> Vec<Value> {
         cluster_role("system:node", node()),
         cluster_role("system:kube-scheduler", scheduler()),
     ];
-    for (name, rules) in [("view", view()), ("edit", edit()), ("admin", admin())] {
-        let mut role = cluster_role(name, rules);
-        // Roles that users label for it are meant to flow into the next wider one.
-        let wider = match name {
-            "view" => "edit",
-            "edit" => "admin",
-            _ => "",
-        };
-        if !wider.is_empty() {
-            role["metadata"]["labels"][format!("rbac.authorization.k8s.io/aggregate-to-{wider}")] = json!("true");
-        }
-        roles.push(role);
-    }
+    roles.extend(certificates());
+    roles.extend(gathering());
     roles
 }
 
@@ -171,7 +209,7 @@ pub(super) fn bindings() -> Vec<Value> {
             json!([group("system:serviceaccounts")]),
         ),
         cluster_binding("system:kube-scheduler", "system:kube-scheduler", json!([user("system:kube-scheduler")])),
-        // Until the node authorizer narrows it to a node's own objects (README, status table).
-        cluster_binding("system:node", "system:node", json!([group("system:nodes")])),
+        // The node authorizer gives each node what it needs of this role.
+        cluster_binding("system:node", "system:node", json!([])),
     ]
 }

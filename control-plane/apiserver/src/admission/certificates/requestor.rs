@@ -4,15 +4,14 @@ use async_trait::async_trait;
 use mizzen_api::Status;
 use serde_json::{Value, json};
 
-use super::{Attributes, Operation, Plugin};
+use super::super::{Attributes, Plugin};
 
-pub(super) struct CertificateRequestor;
+pub(in crate::admission) struct CertificateRequestor;
 
 #[async_trait]
 impl Plugin for CertificateRequestor {
     async fn mutate(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
-        let created = attributes.operation == Operation::Create && attributes.subresource().is_empty();
-        if !created || attributes.group() != "certificates.k8s.io" || attributes.resource() != "certificatesigningrequests" {
+        if !super::is_created(attributes) {
             return Ok(());
         }
         let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
