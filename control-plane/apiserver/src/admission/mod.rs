@@ -6,6 +6,7 @@ mod dynamic;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_security;
 mod priority;
 pub(crate) mod quota;
 mod rbac_escalation;
@@ -181,6 +182,7 @@ impl Chain {
                 Arc::new(priority::Priority),
                 Arc::new(default_tolerations::DefaultTolerations),
                 Arc::new(runtime_class::RuntimeClass),
+                Arc::new(pod_security::PodSecurity),
                 Arc::new(rbac_escalation::RbacEscalation),
                 Arc::new(certificates::CertificateRequestor),
                 Arc::new(certificates::CertificateConditions),
