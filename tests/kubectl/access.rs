@@ -40,6 +40,69 @@ fn a_service_accounts_token_may_do_what_its_role_says_and_nothing_else() {
     });
 }
 
+#[test]
+fn a_machine_with_a_bootstrap_token_may_ask_to_become_a_node() {
+    let cluster = Cluster::server();
+    let until = "2999-01-01T00:00:00Z";
+    cluster.kubectl_apply(&format!(
+        "apiVersion: v1
+kind: Secret
+metadata: {{name: bootstrap-token-abcdef, namespace: kube-system}}
+type: bootstrap.kubernetes.io/token
+stringData:
+  token-id: abcdef
+  token-secret: 0123456789abcdef
+  usage-bootstrap-authentication: 'true'
+  auth-extra-groups: system:bootstrappers:edge
+  expiration: {until}
+"
+    ));
+    let shows = |token: &str, arguments: &[&str]| with_token(&cluster, token, arguments);
+    let who = shows("abcdef.0123456789abcdef", &["auth", "whoami"]).ok();
+    assert!(who.contains("system:bootstrap:abcdef") && who.contains("system:bootstrappers:edge"), "{who}");
+    assert!(shows("abcdef.0123456789abcdee", &["auth", "whoami"]).err().contains("Unauthorized"));
+    assert!(shows("abcdef.0123456789abcdef", &["get", "csr"]).err().contains("forbidden"));
+    let bind = ["create", "clusterrolebinding", "join", "--clusterrole=system:node-bootstrapper", "--group=system:bootstrappers"];
+    cluster.kubectl(&bind).ok();
+    eventually("the binding allows", || (shows("abcdef.0123456789abcdef", &["get", "csr"]).code == Some(0)).then_some(()));
+    cluster.kubectl(&["delete", "secret", "bootstrap-token-abcdef", "-n", "kube-system"]).ok();
+    assert!(shows("abcdef.0123456789abcdef", &["get", "csr"]).err().contains("Unauthorized"));
+}
+
+#[test]
+fn a_restricted_namespace_refuses_pods_and_warns_of_deployments() {
+    let cluster = Cluster::server();
+    cluster.kubectl(&["label", "namespace", "default", "pod-security.kubernetes.io/enforce=restricted"]).ok();
+    let refused = cluster.kubectl(&["run", "plain", "--image=example.com/a"]).err();
+    let why = "violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"plain\" must set";
+    assert!(refused.contains(why), "{refused}");
+    let warned = cluster.kubectl(&["create", "deployment", "plain", "--image=example.com/a"]);
+    assert_eq!(warned.code, Some(0), "{}", warned.stderr);
+    assert!(warned.stderr.contains("Warning: would violate PodSecurity \"restricted:latest\""), "{}", warned.stderr);
+    let refused =
+        cluster.kubectl(&["label", "--overwrite", "namespace", "default", "pod-security.kubernetes.io/enforce=x"]).err();
+    assert!(refused.contains("must be one of privileged, baseline, restricted"), "{refused}");
+}
+
+#[test]
+fn a_nodes_credentials_show_nothing_of_other_nodes_pods() {
+    let cluster = Cluster::server();
+    cluster.kubectl(&["create", "secret", "generic", "other"]).ok();
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("node");
+    std::fs::write(&kubeconfig, cluster.node_kubeconfig("edge-1")).unwrap();
+    let as_node = |arguments: &[&str]| run(Command::new("kubectl").arg("--kubeconfig").arg(&kubeconfig).args(arguments));
+    let refused = as_node(&["get", "secret", "other"]).err();
+    assert!(refused.contains("no relationship found between node 'edge-1' and this object"), "{refused}");
+    assert!(as_node(&["get", "pods", "-A"]).err().contains("can only list/watch pods with spec.nodeName field selector"));
+    as_node(&["get", "pods", "-A", "--field-selector=spec.nodeName=edge-1"]).ok();
+    assert!(as_node(&["get", "nodes"]).err().contains("cannot read all nodes, only its own Node object"));
+    assert_eq!(
+        as_node(&["auth", "can-i", "get", "secret/other"]).stdout,
+        "no - no relationship found between node 'edge-1' and this object\n"
+    );
+}
+
 /// kubectl with a token and nothing else to show for itself.
 fn with_token(cluster: &Cluster, token: &str, arguments: &[&str]) -> Ran {
     let folder = tempfile::tempdir().unwrap();

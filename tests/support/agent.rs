@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use crate::cluster::Cluster;
-use crate::command::run;
 use crate::config;
 use crate::executables::mizzen;
 use crate::folder::Folder;
@@ -24,8 +23,7 @@ impl Agent {
     /// When the server has no keys yet.
     pub fn start_for(cluster: &Cluster, name: &str) -> Self {
         let mut agent = Self { folder: Folder::new(), name: name.to_owned(), process: None };
-        let made = run(mizzen().args(["kubeconfig", "--node", name, "--data-dir"]).arg(cluster.data())).ok();
-        std::fs::write(agent.kubeconfig(), made).expect("writes");
+        std::fs::write(agent.kubeconfig(), cluster.node_kubeconfig(name)).expect("writes");
         agent.start();
         agent
     }

@@ -148,6 +148,14 @@ impl Cluster {
         self.folder.data()
     }
 
+    /// What `mizzen kubeconfig --node` makes for a node.
+    ///
+    /// # Panics
+    /// When the server has no keys yet.
+    pub fn node_kubeconfig(&self, name: &str) -> String {
+        run(mizzen().args(["kubeconfig", "--node", name, "--data-dir"]).arg(self.data())).ok()
+    }
+
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::error::PEMError;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
@@ -137,7 +138,11 @@ pub fn not_after(pem: &[u8]) -> Result<i64, X509Error> {
 pub fn check_certificates(pem: &[u8]) -> Result<(), X509Error> {
     let mut found = false;
     for block in Pem::iter_from_buffer(pem) {
-        let block = block.map_err(failed)?;
+        let block = match block {
+            // Text after the last block is as good as none.
+            Err(PEMError::MissingHeader) => break,
+            block => block.map_err(failed)?,
+        };
         if block.label != CERTIFICATE {
             return Err(failed(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.label)));
         }
@@ -147,5 +152,39 @@ pub fn check_certificates(pem: &[u8]) -> Result<(), X509Error> {
     match found {
         true => Ok(()),
         false => Err(failed("must contain at least one CERTIFICATE PEM block")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEM: &str = include_str!("../testdata/request.pem");
+
+    #[test]
+    fn a_request_is_read_with_all_groups_and_names() {
+        let request = CertificateRequest::from_pem(format!("a comment\n{PEM}\n").as_bytes()).expect("is a request");
+        request.check_signature().expect("is its own key's");
+        assert_eq!(
+            (request.subject.common_name.as_str(), request.subject.organizations.as_slice()),
+            ("jane", &["devs".into(), "ops".into()][..])
+        );
+        assert_eq!((request.dns_names, request.email_addresses), (vec!["a.example".into()], vec!["a@example.com".into()]));
+        assert_eq!((request.uris, request.ip_addresses), (vec!["spiffe://a/b".into()], vec![IpAddr::from([10, 0, 0, 1])]));
+    }
+
+    #[test]
+    fn what_is_no_request_is_said_to_be_none() {
+        for (text, why) in [
+            ("", "PEM block type must be CERTIFICATE REQUEST"),
+            (&PEM.replace("CERTIFICATE REQUEST", "CERTIFICATE"), "PEM block type must be CERTIFICATE REQUEST"),
+            ("-----BEGIN CERTIFICATE REQUEST-----\nMA==\n-----END CERTIFICATE REQUEST-----\n", ""),
+        ] {
+            let refused = CertificateRequest::from_pem(text.as_bytes()).expect_err("is refused").to_string();
+            assert!(refused.contains(why), "{refused}");
+        }
+        let refused = check_certificates(PEM.as_bytes()).expect_err("is a request");
+        assert_eq!(refused.to_string(), "only CERTIFICATE PEM blocks are allowed, found \"CERTIFICATE REQUEST\"");
+        assert!(check_certificates(b"\n").is_err());
     }
 }

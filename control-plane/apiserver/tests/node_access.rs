@@ -183,6 +183,7 @@ async fn a_node_writes_itself_and_the_state_of_its_pods() {
     refused(patch(&world.n1, status, claims).await, "cannot update resource claim statues");
     let mut pod = support::pod("q");
     pod["spec"]["nodeName"] = json!("n1");
+    pod["spec"]["serviceAccountName"] = json!("robot");
     refused(create(&world.n1, "pods", "default", pod).await, "can only create mirror pods");
 
     let lease = |name: &str| {

@@ -66,11 +66,11 @@ async fn pods_that_are_there_go_on_unless_they_come_to_run_something_else() {
     let (_server, client) = server().await;
     create(&client, "", "pods", privileged("p")).await.expect("nothing is asked yet");
     label(&client, &[("enforce", "baseline"), ("enforce-version", "v1.30")]).await.expect("is a level");
-    let patch = |patch: Value| write(&client, ApiRequest::patch(&gvr("", "v1", "pods"), "default", "p", PatchKind::Merge, patch));
-    patch(json!({"metadata": {"labels": {"a": "b"}}})).await.expect("changes nothing that matters");
-    let other =
-        json!({"spec": {"containers": [{"name": "main", "image": "example.com/b:1", "securityContext": {"privileged": true}}]}});
-    let refused = patch(other).await.expect_err("runs something else");
+    let patch = |kind, patch| write(&client, ApiRequest::patch(&gvr("", "v1", "pods"), "default", "p", kind, patch));
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    patch(PatchKind::Merge, label).await.expect("changes nothing that matters");
+    let other = json!([{"op": "replace", "path": "/spec/containers/0/image", "value": "example.com/b:1"}]);
+    let refused = patch(PatchKind::Json, other).await.expect_err("runs something else");
     assert!(refused.message.contains("violates PodSecurity \"baseline:v1.30\""), "{}", refused.message);
 }
 

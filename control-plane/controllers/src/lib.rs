@@ -25,6 +25,7 @@ mod root_ca;
 mod service_accounts;
 mod service_cidrs;
 mod time;
+mod token_cleaner;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -96,6 +97,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
         quota::start(&context);
         certificates::start(&context);
         cluster_roles::start(&context);
+        token_cleaner::start(&context);
         let mut tasks = context.tasks.into_inner();
         while tasks.join_next().await.is_some() {}
     })

@@ -158,3 +158,20 @@ async fn a_cluster_role_gathers_the_rules_of_those_that_are_labelled_for_it() {
         world.until("the rule is gone again", || async { (!rules_of(name).await?.contains(&rule)).then_some(()) }).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bootstrap_token_goes_when_it_has_expired() {
+    let world = World::start().await;
+    let until = (world.clock.now() + jiff::SignedDuration::from_mins(10)).to_string();
+    for (name, data) in [("bootstrap-token-aaaaaa", json!({"expiration": until})), ("bootstrap-token-bbbbbb", json!({}))] {
+        let secret = json!({"metadata": {"name": name}, "type": "bootstrap.kubernetes.io/token", "stringData": data});
+        world.create("", "secrets", "kube-system", secret).await;
+    }
+    world
+        .until("the token is gone", || async {
+            world.get("", "secrets", "kube-system", "bootstrap-token-aaaaaa").await.is_none().then_some(())
+        })
+        .await;
+    assert!(world.clock.now().to_string() >= until, "not before its time");
+    world.get("", "secrets", "kube-system", "bootstrap-token-bbbbbb").await.expect("has no end");
+}

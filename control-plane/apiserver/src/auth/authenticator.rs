@@ -1,4 +1,5 @@
-//! Authentication: a client certificate signed by the cluster's root (checked by TLS), or a service account token.
+//! Authentication: a client certificate signed by the cluster's root (checked by TLS), a service account token or a
+//! bootstrap token.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use mizzen_store::Store;
 
 use super::certificates::certified;
 use super::tokens::{Claims, ISSUER, Tokens};
-use super::{Clock, Identity};
+use super::{Clock, Identity, bootstrap_tokens};
 use crate::authenticate::Peer;
 
 pub struct Authenticator {
@@ -44,12 +45,30 @@ impl Authenticator {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
             .ok_or_else(|| unauthorized("the authorization header holds no bearer token".to_owned()))?;
-        self.token(token, &[ISSUER]).map(|(identity, _)| Some(Arc::new(identity))).map_err(unauthorized)
+        self.bearer(token, &[ISSUER]).map(|(identity, _)| Some(Arc::new(identity))).map_err(unauthorized)
     }
 
     /// What others check the tokens with.
     pub fn jwks(&self) -> serde_json::Value {
         self.tokens.jwks()
+    }
+
+    /// Whom a token of any kind stands for, and which of the audiences it is meant for.
+    ///
+    /// # Errors
+    /// The reason why it does not hold.
+    pub fn bearer(&self, token: &str, audiences: &[&str]) -> Result<(Identity, Vec<String>), String> {
+        if let Some(parts) = bootstrap_tokens::parse(token) {
+            // Meant for this server alone, though it does not say so.
+            if !audiences.contains(&ISSUER) {
+                return Err(format!("token audiences {:?} is invalid for the target audiences {audiences:?}", [ISSUER]));
+            }
+            let identity = bootstrap_tokens::identify(&*self.store, parts, (self.clock)())?;
+            return Ok((identity, vec![ISSUER.to_owned()]));
+        }
+        let (identity, claims) = self.token(token, audiences)?;
+        let meant = audiences.iter().filter(|audience| claims.aud.iter().any(|own| own == *audience));
+        Ok((identity, meant.map(|audience| (*audience).to_owned()).collect()))
     }
 
     /// The service account that a token stands for.

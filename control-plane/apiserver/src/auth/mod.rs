@@ -2,6 +2,7 @@
 
 pub mod authenticator;
 pub mod bootstrap;
+mod bootstrap_tokens;
 pub mod certificates;
 mod issue;
 pub mod node;

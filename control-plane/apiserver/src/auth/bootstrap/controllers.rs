@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::{SIGNERS, cluster_binding, cluster_role, named, rule};
 
+const NAMESPACE: &str = "kube-system";
+
 fn table() -> Vec<(&'static str, Vec<Value>)> {
     let events = || rule("create patch update", "core events.k8s.io", "events");
     vec![
@@ -173,4 +175,21 @@ pub(super) fn roles() -> Vec<Value> {
 pub(super) fn bindings() -> Vec<Value> {
     let account = |controller: &str| json!([{"kind": "ServiceAccount", "name": controller, "namespace": "kube-system"}]);
     table().iter().map(|(controller, _)| cluster_binding(&name(controller), &name(controller), account(controller))).collect()
+}
+
+/// What controllers may do in `kube-system` only: role and binding.
+pub(super) fn namespaced() -> Vec<(Value, Value)> {
+    let mut role = cluster_role(
+        &name("token-cleaner"),
+        vec![rule("get list watch delete", "core", "secrets"), rule("create patch update", "core events.k8s.io", "events")],
+    );
+    role["kind"] = json!("Role");
+    let subjects = json!([{"kind": "ServiceAccount", "name": "token-cleaner", "namespace": NAMESPACE}]);
+    let mut binding = cluster_binding(&name("token-cleaner"), &name("token-cleaner"), subjects);
+    binding["kind"] = json!("RoleBinding");
+    binding["roleRef"]["kind"] = json!("Role");
+    for object in [&mut role, &mut binding] {
+        object["metadata"]["namespace"] = json!(NAMESPACE);
+    }
+    vec![(role, binding)]
 }

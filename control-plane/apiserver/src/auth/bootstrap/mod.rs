@@ -98,6 +98,12 @@ pub async fn ensure(client: &dyn Client) -> Result<(), Status> {
     for binding in roles::bindings().into_iter().chain(controllers::bindings()) {
         create(client, &bindings, binding).await?;
     }
+    let [roles, own_bindings] =
+        ["roles", "rolebindings"].map(|resource| GroupVersionResource::new("rbac.authorization.k8s.io", "v1", resource));
+    for (role, binding) in controllers::namespaced() {
+        create(client, &roles, role).await?;
+        create(client, &own_bindings, binding).await?;
+    }
     take_back_from_nodes(client, &bindings).await
 }
 
@@ -119,13 +125,14 @@ async fn take_back_from_nodes(client: &dyn Client, bindings: &GroupVersionResour
 }
 
 async fn create(client: &dyn Client, resource: &GroupVersionResource, object: Value) -> Result<(), Status> {
-    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    match client.get(resource, "", name).await {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let (namespace, name) = (text("namespace"), text("name"));
+    match client.get(resource, &namespace, &name).await {
         Ok(_) => return Ok(()),
         Err(status) if status.is(Reason::NotFound) => {}
         Err(status) => return Err(status),
     }
-    match client.write(ApiRequest::create(resource, "", object).manager("mizzen-bootstrap")).await {
+    match client.write(ApiRequest::create(resource, &namespace, object).manager("mizzen-bootstrap")).await {
         Err(status) if !status.is(Reason::AlreadyExists) => Err(status),
         _ => Ok(()),
     }
