@@ -440,3 +440,15 @@ async fn an_unknown_field_that_is_there_already_is_no_fault_of_the_next_write() 
     let refused = strictly(ApiRequest::update(&config_maps(), "default", "a", back)).await.expect_err("is refused");
     assert!(refused.message.ends_with("strict decoding error: unknown field \"shape\""), "{refused}");
 }
+
+#[tokio::test]
+async fn the_parts_of_the_control_plane_are_told() {
+    let (_server, client) = server().await;
+    let components = gvr("", "v1", "componentstatuses");
+    let list = client.list(&components, "", &ListOptions::default()).await.expect("lists");
+    let names: Vec<_> = list.items.iter().map(|component| component.head().name.clone()).collect();
+    assert_eq!(names, ["controller-manager", "etcd-0", "scheduler"]);
+    let one = client.get(&components, "", "scheduler").await.expect("gets").value().expect("JSON");
+    assert_eq!(one["conditions"][0]["status"], "True");
+    assert_eq!(client.get(&components, "", "none").await.expect_err("is none").code, 404);
+}

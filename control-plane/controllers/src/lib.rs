@@ -9,6 +9,7 @@ mod cluster_roles;
 mod context;
 mod definitions;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod expectations;
 mod garbage;
@@ -93,6 +94,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
         root_ca::start(&context);
         node::start(&context);
         pod_gc::start(&context);
+        disruption::start(&context);
         endpoints::start(&context);
         quota::start(&context);
         certificates::start(&context);

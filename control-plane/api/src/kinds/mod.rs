@@ -5,6 +5,7 @@ mod admission_registration;
 mod autoscaler;
 mod builder;
 mod certificate_signing_request;
+mod component_status;
 mod config_map;
 mod controller_revision;
 mod cron_job;
@@ -47,6 +48,7 @@ use crate::descriptor::ResourceDescriptor;
 /// Adding a kind is one file, and one line here.
 pub(crate) fn builtin() -> Vec<ResourceDescriptor> {
     let mut all = vec![
+        component_status::descriptor(),
         config_map::descriptor(),
         endpoints::descriptor(),
         event::descriptor(),

@@ -78,7 +78,9 @@ fn written(object: Arc<Object>, deleted: bool) -> Written {
     Written { code: 200, object, warnings: Vec::new(), deleted }
 }
 
-fn check_preconditions(current: &Object, options: &DeleteOptions) -> Result<(), String> {
+/// # Errors
+/// The precondition that does not hold.
+pub(super) fn check_preconditions(current: &Object, options: &DeleteOptions) -> Result<(), String> {
     let head = current.head();
     if let Some(uid) = &options.uid
         && *uid != head.uid

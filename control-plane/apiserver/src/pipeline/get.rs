@@ -22,6 +22,9 @@ impl Pipeline {
         let target = self.resolve(user, "get", resource, (namespace, name, subresource))?;
         self.authorize_target(user, "get", &target)?;
         target.require(Verb::Get)?;
+        if super::components::is_about(&target) {
+            return super::components::named(&target);
+        }
         self.reach(revision).await?;
         let object = self.custom.shown_one(&target.descriptor, self.current(&target)?).await?;
         match subresource {

@@ -56,6 +56,11 @@ impl Pipeline {
     }
 
     async fn select(&self, target: Target, selection: &Selection, options: &ListOptions) -> Result<Listed, Status> {
+        if super::components::is_about(&target) {
+            let mut items = super::components::all()?;
+            items.retain(|component| selection.matches(&target.descriptor, component));
+            return Ok(Listed { target, items, revision: self.store.revision(), continue_token: None, remaining: None });
+        }
         let prefix = target.prefix();
         let start = self.start(&prefix, options).await?;
         let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);

@@ -45,6 +45,7 @@ impl Pipeline {
         let mut written = match (request_verb, target.subresource.as_str()) {
             (Verb::Create, "") => self.create(user, &target, request).await,
             (Verb::Create, "binding") if target.is_pod() => self.bind(user, &target, request).await,
+            (Verb::Create, "eviction") if target.is_pod() => self.evict(user, &target, request).await,
             (Verb::Update, "scale") => self.update_scale(user, &target, request).await,
             (Verb::Patch, "scale") => self.patch_scale(user, &target, request).await,
             (Verb::Update, _) => self.update(user, &target, request).await,

@@ -24,6 +24,7 @@ pub(super) fn descriptor() -> ResourceDescriptor {
         .subresource("attach", Some(("", "PodAttachOptions")), CONNECT)
         .subresource("binding", Some(("", "Binding")), &[Verb::Create])
         .subresource("ephemeralcontainers", None, &[Verb::Get, Verb::Patch, Verb::Update])
+        .subresource("eviction", Some(("policy", "Eviction")), &[Verb::Create])
         .subresource("exec", Some(("", "PodExecOptions")), CONNECT)
         .subresource("log", None, &[Verb::Get])
         .subresource("portforward", Some(("", "PodPortForwardOptions")), CONNECT)

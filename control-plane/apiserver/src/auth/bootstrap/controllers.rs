@@ -118,6 +118,16 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
+            "disruption-controller",
+            vec![
+                rule("get list watch", "policy", "poddisruptionbudgets"),
+                rule("update", "policy", "poddisruptionbudgets/status"),
+                // The scale of whatever keeps the pods, custom kinds too.
+                rule("get", "*", "*"),
+                events(),
+            ],
+        ),
+        (
             "endpoint-controller",
             vec![
                 rule("get list watch", "core", "services pods"),
