@@ -20,6 +20,8 @@ pub(crate) const BY_OWNER: &str = "owner";
 /// Index of pods: the node's name.
 pub(crate) const BY_NODE: &str = "node";
 
+/// Index of services: their address.
+pub(crate) const BY_ADDRESS: &str = "address";
 /// Index of slices: their service and who keeps them.
 pub(crate) const BY_SERVICE: &str = "service";
 
@@ -46,6 +48,7 @@ impl Caches {
             nodes: WatchCache::objects(spec(gvr::<Node>())).start(client_for("node-controller"), cancel.clone()),
             namespaces: WatchCache::objects(spec(gvr::<Namespace>())).start(client_for("namespace-controller"), cancel.clone()),
             services: WatchCache::projected(spec(gvr::<Service>()), ServiceView::of)
+                .index(BY_ADDRESS, |service: &ServiceView| service.address().into_iter().map(str::to_owned).collect())
                 .start(client_for("endpointslice-controller"), cancel.clone()),
             slices: WatchCache::objects(spec(gvr::<EndpointSlice>()))
                 .index(BY_SERVICE, endpoints::slice_owner)

@@ -35,6 +35,33 @@ async fn the_service_kubernetes_leads_to_the_api_server_and_is_put_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_record_of_an_address_is_put_back_and_removed_as_services_have_it() {
+    let world = World::start().await;
+    let service = world.create("", "services", "default", json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]}})).await;
+    let address = service["spec"]["clusterIP"].as_str().expect("an address").to_owned();
+    let record = |name: String| {
+        let world = &world;
+        async move { world.get(RANGES.0, "ipaddresses", "", &name).await }
+    };
+    let first = record(address.clone()).await.expect("came with the service");
+    world.delete(RANGES.0, "ipaddresses", "", &address, None).await;
+    let again = || async { record(address.clone()).await.filter(|again| again["metadata"]["uid"] != first["metadata"]["uid"]) };
+    let again = world.until("another record", again).await;
+    assert_eq!((&again["spec"], &again["metadata"]["labels"]), (&first["spec"], &first["metadata"]["labels"]));
+    world.delete("", "services", "default", "a", None).await;
+    assert!(record(address.clone()).await.is_none(), "goes with the service");
+
+    // One that no service has goes; one that somebody made by hand is somebody's.
+    let parent = json!({"parentRef": {"resource": "services", "namespace": "default", "name": "gone"}});
+    let own = json!({"metadata": {"name": "10.96.7.7"}, "spec": parent});
+    world.create(RANGES.0, "ipaddresses", "", own).await;
+    let labels = json!({"ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"});
+    world.create(RANGES.0, "ipaddresses", "", json!({"metadata": {"name": "10.96.7.8", "labels": labels}, "spec": parent})).await;
+    world.until("the orphan is gone", || async { record("10.96.7.8".to_owned()).await.is_none().then_some(()) }).await;
+    assert!(record("10.96.7.7".to_owned()).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_range_stays_until_no_address_needs_it() {
     let world = World::start().await;
     let range = |name: &'static str| world.get(RANGES.0, RANGES.1, "", name);

@@ -50,6 +50,11 @@ impl ServiceView {
         })
     }
 
+    /// Its IPv4 address of the cluster, if it has one.
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.spec.cluster_ip.as_deref().filter(|address| address.parse::<std::net::Ipv4Addr>().is_ok())
+    }
+
     pub(crate) fn is_headless(&self) -> bool {
         self.spec.cluster_ip.as_deref() == Some("None")
     }

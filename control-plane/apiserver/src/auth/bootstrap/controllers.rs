@@ -32,7 +32,8 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
             vec![
                 rule("get list watch patch update", "networking.k8s.io", "servicecidrs"),
                 rule("patch update", "networking.k8s.io", "servicecidrs/finalizers servicecidrs/status"),
-                rule("get list watch", "networking.k8s.io", "ipaddresses"),
+                rule("create delete get list watch", "networking.k8s.io", "ipaddresses"),
+                rule("get list watch", "core", "services"),
                 events(),
             ],
         ),

@@ -1,5 +1,7 @@
 //! ServiceCIDR: a range is Ready until it is deleted, and stays as long as addresses are in no other range (KEP-1880).
 
+mod repair;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -21,12 +23,13 @@ pub(crate) fn start(context: &Context) {
     let client = context.client(NAME);
     let queue = Queue::default();
     let ranges = WatchCache::objects(WatchSpec::all(typed::gvr::<ServiceCIDR>())).start(client.clone(), context.cancel.clone());
-    let addresses = WatchCache::projected(WatchSpec::all(typed::gvr::<IPAddress>()), |_| Some(()))
+    let addresses = WatchCache::objects(WatchSpec::all(typed::gvr::<IPAddress>()))
         .start(client.clone(), context.cancel.clone());
     ranges.enqueue(&queue);
     // What goes, or another range that comes, lets those go that wait for it.
     wake_waiting(&addresses, &ranges, &queue);
     wake_waiting(&ranges, &ranges, &queue);
+    repair::start(context, addresses);
     context.run(Controller::new(NAME, queue, Arc::new(ServiceCidrs { client, clock: context.clock.clone() })));
 }
 
