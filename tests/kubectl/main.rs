@@ -11,6 +11,7 @@ mod demo;
 mod objects;
 mod pods;
 mod rollouts;
+mod services;
 mod spdy;
 mod streams;
 mod wasm;

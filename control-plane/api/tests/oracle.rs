@@ -282,10 +282,7 @@ const NOT_SERVED: &[&str] = &[
     "apiregistration.k8s.io/v1 apiservices",
     "apiregistration.k8s.io/v1 apiservices/status",
     "v1 bindings",
-    "v1 nodes/proxy",
-    "v1 pods/proxy",
     "v1 pods/resize",
-    "v1 services/proxy",
 ];
 
 type Key = (String, String);

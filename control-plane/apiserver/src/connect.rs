@@ -1,4 +1,4 @@
-//! Subresources that open a stream to a node: `pods/log`, `exec`, `attach`, `portforward`.
+//! Subresources that open a stream to a node: `pods/log`, `exec`, `attach`, `portforward`, and `nodes/proxy`.
 
 use std::sync::Arc;
 
@@ -23,4 +23,8 @@ pub trait Connect: Send + Sync + 'static {
         subresource: &str,
         request: axum::http::Request<Body>,
     ) -> Response;
+
+    /// Answers a request to a node's own API: what is below `nodes/proxy`. The request is authorized and the node exists
+    /// when it is called.
+    async fn node(&self, node: &str, path: &str, request: axum::http::Request<Body>) -> Response;
 }

@@ -17,6 +17,7 @@ pub mod node_proxy;
 mod openapi;
 mod pipeline;
 mod protobuf;
+mod proxy;
 mod scan;
 pub mod server;
 mod streams;

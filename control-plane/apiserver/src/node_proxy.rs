@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::auth::Identity;
 use crate::connect::Connect;
+use crate::proxy::splice;
 use crate::streams::{self, Place};
 
 /// How long a node may take to accept a connection.
@@ -217,19 +218,6 @@ fn outgoing(address: &str, path: &str, request: Request<Body>) -> Result<Request
     Ok(outgoing)
 }
 
-/// Copies both ways until either side ends.
-async fn splice(client: hyper::upgrade::OnUpgrade, node: hyper::upgrade::OnUpgrade) {
-    match tokio::try_join!(client, node) {
-        Ok((client, node)) => {
-            let copied = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(node)).await;
-            if let Err(error) = copied {
-                tracing::debug!(%error, "stream to a node ended");
-            }
-        }
-        Err(error) => tracing::info!(%error, "connection was not upgraded"),
-    }
-}
-
 /// Which container is meant, when the query does not say.
 fn container(pod: &PodView, query: Option<&str>) -> Result<String, Status> {
     let asked = query.into_iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("container="));
@@ -268,6 +256,11 @@ fn node_path(pod: &PodView, subresource: &str, query: Option<&str>) -> Result<St
     })
 }
 
+fn failure(status: Status) -> Response {
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (code, axum::Json(status.to_json())).into_response()
+}
+
 #[async_trait]
 impl Connect for NodeProxy {
     async fn connect(&self, _: Arc<Identity>, pod: Arc<Object>, subresource: &str, request: Request<Body>) -> Response {
@@ -293,9 +286,13 @@ impl Connect for NodeProxy {
                 }
             }
         };
-        answer.await.unwrap_or_else(|status| {
-            let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            (code, axum::Json(status.to_json())).into_response()
+        answer.await.unwrap_or_else(failure)
+    }
+
+    async fn node(&self, node: &str, path: &str, request: Request<Body>) -> Response {
+        self.forward(node, path, request).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "node not reached");
+            failure(error.status())
         })
     }
 }

@@ -37,7 +37,8 @@ async fn the_service_kubernetes_leads_to_the_api_server_and_is_put_back() {
 #[tokio::test(start_paused = true)]
 async fn the_record_of_an_address_is_put_back_and_removed_as_services_have_it() {
     let world = World::start().await;
-    let service = world.create("", "services", "default", json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]}})).await;
+    let service =
+        world.create("", "services", "default", json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]}})).await;
     let address = service["spec"]["clusterIP"].as_str().expect("an address").to_owned();
     let record = |name: String| {
         let world = &world;

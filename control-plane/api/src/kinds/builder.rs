@@ -7,6 +7,7 @@ use crate::descriptor::{ResourceDescriptor, ScalePaths, Scope, Strategy, Subreso
 
 const ALL: &[Verb] =
     &[Verb::Create, Verb::Delete, Verb::DeleteCollection, Verb::Get, Verb::List, Verb::Patch, Verb::Update, Verb::Watch];
+const PROXY: &[Verb] = &[Verb::Create, Verb::Delete, Verb::Get, Verb::Patch, Verb::Update];
 const STATUS: &[Verb] = &[Verb::Get, Verb::Patch, Verb::Update];
 
 /// A resource of `v1` with all verbs, its singular the kind in lower case.
@@ -40,6 +41,7 @@ pub(super) trait Describe: Sized {
     fn short(self, name: &str) -> Self;
     fn in_all(self) -> Self;
     fn subresource(self, name: &'static str, kind: Option<(&str, &str)>, verbs: &'static [Verb]) -> Self;
+    fn proxy(self, options: &str) -> Self;
     fn status(self) -> Self;
     fn scale(self) -> Self;
     fn answers_only(self) -> Self;
@@ -62,6 +64,11 @@ impl Describe for ResourceDescriptor {
         let kind = kind.map(|(group, kind)| GroupVersionKind::new(group, "v1", kind));
         self.subresources.push(Subresource { name, kind, verbs });
         self
+    }
+
+    /// Requests below it go on to what the object is; `options` is the kind of its parameters.
+    fn proxy(self, options: &str) -> Self {
+        self.subresource("proxy", Some(("", options)), PROXY)
     }
 
     fn status(self) -> Self {

@@ -13,7 +13,7 @@ use crate::validate::{Path, forbidden};
 struct Node;
 
 pub(super) fn descriptor() -> ResourceDescriptor {
-    resource("", "Node", "nodes", Scope::Cluster, Node).short("no").status()
+    resource("", "Node", "nodes", Scope::Cluster, Node).short("no").proxy("NodeProxyOptions").status()
 }
 
 const COLUMNS: &[Column] = &[

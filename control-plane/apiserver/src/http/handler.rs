@@ -24,6 +24,7 @@ use crate::fairness::{self, Class, Fairness, Seat, Speaker};
 use crate::metrics::{Asked, Metrics};
 use crate::openapi::OpenApi;
 use crate::pipeline::Pipeline;
+use crate::proxy;
 
 pub(crate) struct Handler {
     pub(crate) pipeline: Arc<Pipeline>,
@@ -109,7 +110,7 @@ impl Handler {
         let apply =
             || request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/apply"));
         let verb = match *request.method() {
-            _ if is_connect(path) => "CONNECT",
+            _ if is_connect(path) || is_proxy(path) => "CONNECT",
             Method::GET | Method::HEAD if watch() && path.subresource.is_empty() => "WATCH",
             Method::GET | Method::HEAD if collection => "LIST",
             Method::DELETE if collection => "DELETECOLLECTION",
@@ -184,6 +185,9 @@ impl Handler {
         let gvr = GroupVersionResource::new(path.group.as_str(), path.version.as_str(), path.resource.as_str());
         if is_connect(path) {
             return self.connect(user, &gvr, path, request).await;
+        }
+        if is_proxy(path) {
+            return self.proxy(&user, path, request).await;
         }
         self.fits_scope(path)?;
         let watch = path.watch || params.flag("watch")?.unwrap_or(false);
@@ -261,6 +265,22 @@ impl Handler {
             .registry
             .by_resource(&gvr.group, &gvr.version, &gvr.resource)
             .is_none_or(|descriptor| descriptor.custom.is_none() && crate::protobuf::is_encodable(&descriptor.schema))
+    }
+
+    async fn proxy(&self, user: &Identity, path: &ResourcePath, request: Request<Body>) -> Result<Response, Status> {
+        self.fits_scope(path)?;
+        let verb = proxy::verb(request.method()).ok_or_else(errors::method_not_allowed)?;
+        let action = Action::Resource {
+            verb,
+            group: "",
+            resource: &path.resource,
+            subresource: "proxy",
+            namespace: &path.namespace,
+            name: &path.name,
+        };
+        self.pipeline.authorize(user, &action)?;
+        let place = proxy::Place { resource: &path.resource, namespace: &path.namespace, id: &path.name };
+        proxy::answer(&*self.pipeline.store, self.connector.as_ref(), place, request).await
     }
 
     async fn connect(
@@ -375,6 +395,13 @@ fn deprecation(path: &ResourcePath) -> Option<&'static str> {
         ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
         _ => None,
     }
+}
+
+fn is_proxy(path: &ResourcePath) -> bool {
+    path.group.is_empty()
+        && path.version == "v1"
+        && path.subresource == "proxy"
+        && proxy::RESOURCES.contains(&path.resource.as_str())
 }
 
 fn is_connect(path: &ResourcePath) -> bool {

@@ -5,6 +5,7 @@ mod encodings;
 mod fairness;
 mod limits;
 mod operation;
+mod proxies;
 mod quota;
 mod reads;
 mod served;

@@ -23,8 +23,7 @@ pub(crate) fn start(context: &Context) {
     let client = context.client(NAME);
     let queue = Queue::default();
     let ranges = WatchCache::objects(WatchSpec::all(typed::gvr::<ServiceCIDR>())).start(client.clone(), context.cancel.clone());
-    let addresses = WatchCache::objects(WatchSpec::all(typed::gvr::<IPAddress>()))
-        .start(client.clone(), context.cancel.clone());
+    let addresses = WatchCache::objects(WatchSpec::all(typed::gvr::<IPAddress>())).start(client.clone(), context.cancel.clone());
     ranges.enqueue(&queue);
     // What goes, or another range that comes, lets those go that wait for it.
     wake_waiting(&addresses, &ranges, &queue);

@@ -28,6 +28,7 @@ pub(super) fn descriptor() -> ResourceDescriptor {
         .subresource("exec", Some(("", "PodExecOptions")), CONNECT)
         .subresource("log", None, &[Verb::Get])
         .subresource("portforward", Some(("", "PodPortForwardOptions")), CONNECT)
+        .proxy("PodProxyOptions")
         .status()
 }
 

@@ -15,7 +15,7 @@ use crate::validate::NameRule;
 struct Service;
 
 pub(super) fn descriptor() -> ResourceDescriptor {
-    resource("", "Service", "services", Scope::Namespaced, Service).short("svc").in_all().status()
+    resource("", "Service", "services", Scope::Namespaced, Service).short("svc").in_all().proxy("ServiceProxyOptions").status()
 }
 
 impl Strategy for Service {
