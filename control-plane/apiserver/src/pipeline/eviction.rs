@@ -59,6 +59,7 @@ impl Pipeline {
             authorizer: &self.authorizer,
             custom: &self.custom,
             warnings: &admission_warnings,
+            now: (self.clock)(),
         };
         self.admission.mutate(&attributes, &mut eviction).await?;
         self.admission.validate(&attributes, Some(&eviction)).await?;
