@@ -32,11 +32,15 @@ pub struct Subject {
 
 impl Subject {
     /// # Errors
-    /// When a name is in a form that holds no text: who cannot be read must not be taken for somebody else.
+    /// When there are two common names, or a name is in a form that holds no text: who cannot be read must not be taken for somebody else.
     pub fn of(name: &X509Name<'_>) -> Result<Self, X509Error> {
         let text = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| {
             attribute.as_str().map(str::to_owned).map_err(|error| failed(format!("a name that is no text: {error}")))
         };
+        if name.iter_common_name().count() > 1 {
+            // One reader takes the first and another the last.
+            return Err(failed("more than one common name"));
+        }
         Ok(Self {
             common_name: name.iter_common_name().next().map(text).transpose()?.unwrap_or_default(),
             organizations: name.iter_organization().map(text).collect::<Result<_, _>>()?,

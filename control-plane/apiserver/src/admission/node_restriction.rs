@@ -169,6 +169,9 @@ impl Restricted<'_> {
             Operation::Update => {
                 let taints = part(object, "/spec/taints") == part(old, "/spec/taints");
                 self.allow(taints, &format!("node {node:?} is not allowed to modify taints"))?;
+                // An owner that does not exist would have the node collected, to come back as it likes.
+                let owners = part(object, "/metadata/ownerReferences") == part(old, "/metadata/ownerReferences");
+                self.allow(owners, &format!("node {node:?} is not allowed to modify ownerReferences"))?;
                 self.allow(changed.is_empty(), &format!("is not allowed to modify labels: {}", changed.join(", ")))
             }
             _ => Ok(()),

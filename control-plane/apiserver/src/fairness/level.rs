@@ -83,15 +83,21 @@ impl Drop for Permit {
 
 /// Takes a request out of its queue when nobody waits for it any more.
 struct Waiting<'a> {
-    level: &'a Level,
+    level: &'a Arc<Level>,
     place: Place,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut queues = self.level.queues.lock();
-        if queues.remove(self.place) {
+        let removed = queues.remove(self.place);
+        if removed {
             self.level.waiting.store(queues.waiting() as u64, Ordering::SeqCst);
+        }
+        drop(queues);
+        if removed {
+            // It may have been all that others waited for: they may need fewer seats.
+            self.level.dispatch();
         }
     }
 }
@@ -193,10 +199,9 @@ impl Level {
                 if !self.take(seats) {
                     return;
                 }
-                let permit = self.permit(seats, Some(index));
                 let Some(sender) = queues.pop(index) else { return };
                 self.waiting.store(queues.waiting() as u64, Ordering::SeqCst);
-                (sender, permit)
+                (sender, self.permit(seats, Some(index)))
             };
             // Who went away gives the seats back by being dropped here, with the queues unlocked.
             drop(sender.send(permit));
@@ -332,6 +337,18 @@ mod tests {
         assert!(futures::poll!(&mut next).is_pending());
         drop(wide);
         assert!(next.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_needs_less_runs_when_the_first_in_the_queue_goes_away() {
+        let level = level(Shape::Queue { queues: 1, hand: 1, length: 3 }, 4);
+        let held = level.begin(3, || 0).await.expect("seats");
+        let mut wide = Box::pin(level.begin(4, || 0));
+        let mut small = Box::pin(level.begin(1, || 0));
+        assert!(futures::poll!(&mut wide).is_pending() && futures::poll!(&mut small).is_pending());
+        drop(wide);
+        assert!(small.await.is_ok());
+        drop(held);
     }
 
     /// Not a test of speed: what it prints is for `docs/decisions/0020`.

@@ -72,8 +72,8 @@ impl<T> Queues<T> {
         let now = self.now;
         let queue = self.queues.get_mut(index).filter(|queue| queue.waiting.len() < self.length_limit)?;
         if queue.waiting.is_empty() {
-            // Who had nothing to do saves nothing up.
-            queue.start = queue.start.max(now);
+            // Who had nothing to do saves nothing up, and owes nothing any more.
+            queue.start = if queue.running_seats == 0 { now } else { queue.start.max(now) };
         }
         let ticket = self.tickets;
         self.tickets += 1;
@@ -181,6 +181,19 @@ mod tests {
         let served: Vec<&str> = (0..100).map(|_| serve(&mut queues, 3)).collect();
         let small = served.iter().filter(|item| **item == "small").count();
         assert!((78..=82).contains(&small), "four for one: {small} of 100");
+    }
+
+    #[test]
+    fn what_a_flow_took_before_it_had_nothing_to_do_is_forgotten() {
+        let mut queues = Queues::new(2, 1000);
+        queues.push(&[0], 10, "once").expect("has room");
+        serve(&mut queues, 60_000);
+        for _ in 0..50 {
+            queues.push(&[1], 1, "busy").expect("has room");
+        }
+        queues.push(&[0], 1, "back").expect("has room");
+        let served: Vec<&str> = (0..2).map(|_| serve(&mut queues, 3)).collect();
+        assert!(served.contains(&"back"), "{served:?}");
     }
 
     #[test]

@@ -15,8 +15,8 @@ use super::limits::Bounds;
 
 /// Turns for each thread: one that runs and some that are about to.
 const A_THREAD: usize = 2;
-/// Everybody gets a turn, sooner or later: seats bound how many wait.
-const SHAPE: Shape = Shape::Queue { queues: 128, hand: 6, length: usize::MAX };
+/// Who finds the queue full runs without a turn: refusing is for the levels.
+const SHAPE: Shape = Shape::Queue { queues: 128, hand: 6, length: 1024 };
 
 /// What is known of who speaks on a connection.
 #[derive(Default)]

@@ -1,5 +1,7 @@
 //! Request bodies: limits and content types.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -11,10 +13,15 @@ use mizzen_client::PatchKind;
 use crate::pipeline::body::MAX_BYTES;
 use crate::protobuf;
 
+/// What a request may take, as in Kubernetes: it has a seat meanwhile, which others wait for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// # Errors
-/// 413 for more than [`MAX_BYTES`], `BadRequest` when the connection breaks.
+/// 413 for more than [`MAX_BYTES`], 504 when it does not end in time, `BadRequest` when the connection breaks.
 pub(super) async fn read(body: Body) -> Result<Bytes, Status> {
-    match Limited::new(body, MAX_BYTES).collect().await {
+    let read = tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BYTES).collect());
+    let read = read.await.map_err(|_| Status::new(Reason::Timeout, "the request's body did not end within 60 s"))?;
+    match read {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             Err(Status::new(Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {MAX_BYTES}")))

@@ -154,10 +154,14 @@ impl Handler {
             match self.fairness.begin(&user, &action, seats).await {
                 Ok(seat) => {
                     let class = seat.class();
-                    class.names(speaker, &user, &action);
+                    // A look at a path, which anybody may take and some for nothing, says little of who speaks.
+                    if matches!(path, Path::Resource(_)) {
+                        class.names(speaker, &user, &action);
+                    }
                     *held = Held { class: Some(class), seat: Some(seat) };
                 }
                 Err(refused) => {
+                    refused.class.names(speaker, &user, &action);
                     held.class = Some(refused.class);
                     return Ok(respond::too_many_requests());
                 }

@@ -65,8 +65,9 @@ impl Pipeline {
         self.admission.validate(&attributes, Some(&eviction)).await?;
 
         let pod = Target { subresource: String::new(), ..target.clone() };
+        let mut charged_for = None;
         for _ in 0..ATTEMPTS {
-            if self.evicted(user, &pod, &options).await? {
+            if self.evicted(user, &pod, &options, &mut charged_for).await? {
                 let success = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
                 let warnings = warnings.into_iter().chain(admission_warnings.take()).collect();
                 return Ok(Written { code: 201, object: Arc::new(unstored(&success)?), warnings, deleted: false });
@@ -77,14 +78,22 @@ impl Pipeline {
         Err(status)
     }
 
-    /// `false` when pod or budget changed meanwhile: then what is there now decides.
-    async fn evicted(&self, user: &Arc<Identity>, target: &Target, options: &DeleteOptions) -> Result<bool, Status> {
+    /// `false` when pod or budget changed meanwhile: then what is there now decides. `charged_for` is the uid of the pod that
+    /// a budget has been charged for, which is done once.
+    async fn evicted(
+        &self,
+        user: &Arc<Identity>,
+        target: &Target,
+        options: &DeleteOptions,
+        charged_for: &mut Option<String>,
+    ) -> Result<bool, Status> {
         let current = self.current(target)?;
         let failed = |why: String| Status::conflict(&target.group_resource(), &target.name, &why);
         super::delete::check_preconditions(&current, options).map_err(failed)?;
         let pod = decoded(&current)?;
         let as_is = match ignores_budgets(&pod) {
             Some(as_is) => as_is,
+            None if charged_for.as_deref() == Some(metadata::text(&pod, "uid")) => false,
             None => {
                 let budget = self.budget_of(target, &pod)?;
                 let charge = budget.as_ref().map(|(_, stored)| decoded(stored)).transpose()?;
@@ -97,6 +106,7 @@ impl Pipeline {
                         if self.put(&key, stored.revision(), charged).await?.is_none() {
                             return Ok(false);
                         }
+                        *charged_for = Some(metadata::text(&pod, "uid").to_owned());
                         false
                     }
                 }
@@ -110,7 +120,7 @@ impl Pipeline {
             options.resource_version = Some(current.head().resource_version.clone());
         }
         match self.delete(user, target, &options).await {
-            Err(status) if status.is(Reason::Conflict) && !pinned && options.uid.is_none() => Ok(false),
+            Err(status) if status.is(Reason::Conflict) && !pinned => Ok(false),
             done => done.map(|_| true),
         }
     }

@@ -121,9 +121,12 @@ impl Links {
             }
         }
         let after = if matches!(name.as_str(), "script" | "style") {
-            let closing = format!("</{name}");
-            let lower = text[at..].to_ascii_lowercase();
-            at + memchr::memmem::find(&lower, closing.as_bytes()).unwrap_or(lower.len())
+            let named = |tag: &usize| {
+                let tag = text.get(tag + 2..tag + 2 + name.len());
+                tag.is_some_and(|tag| tag.eq_ignore_ascii_case(name.as_bytes()))
+            };
+            let mut closing = memchr::memmem::find_iter(&text[at..], b"</").map(|tag| at + tag);
+            closing.find(named).unwrap_or(text.len())
         } else {
             at
         };

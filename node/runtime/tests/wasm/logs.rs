@@ -35,7 +35,10 @@ async fn no_more_files_are_kept_than_are_wanted() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     node.runtime.remove("counts").await.unwrap();
-    assert_eq!(logs::rotated(&spec.log_path).unwrap().len(), 2);
+    // Between a rotation and the removal of what is too old there is one more.
+    while logs::rotated(&spec.log_path).unwrap().len() > 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 async fn until_rotated(log: &std::path::Path, files: usize) {

@@ -30,8 +30,7 @@ struct Index {
 
 impl Index {
     /// Takes in the present state of one pod; `pod` is its namespace and name, as in its key.
-    fn set(&mut self, pod: &str, object: Option<&Object>) {
-        let bound = object.and_then(read);
+    fn set(&mut self, pod: &str, bound: Option<(Box<str>, References)>) {
         if let Some(node) = self.pods.remove(pod)
             && let Some(pods) = self.nodes.get_mut(&node)
         {
@@ -87,7 +86,7 @@ impl Graph {
         let range = self.store.range(&self.prefix, &RangeOptions::default())?;
         let mut index = Index::default();
         for (key, object) in &range.items {
-            index.set(self.pod(key), Some(object));
+            index.set(self.pod(key), read(object));
         }
         *self.index.write() = index;
         Ok(range.revision)
@@ -118,9 +117,11 @@ impl Graph {
         let mut watch = self.store.watch(&self.prefix, *from)?;
         loop {
             let changes = watch.next().await?;
+            // Decoded before the lock: requests of nodes look at the index meanwhile.
+            let bound: Vec<_> = changes.iter().map(|change| change.object.as_deref().and_then(read)).collect();
             let mut index = self.index.write();
-            for change in &changes {
-                index.set(self.pod(&change.key), change.object.as_deref());
+            for (change, bound) in changes.iter().zip(bound) {
+                index.set(self.pod(&change.key), bound);
                 *from = (*from).max(change.revision);
             }
         }

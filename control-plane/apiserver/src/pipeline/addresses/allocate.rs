@@ -98,7 +98,13 @@ impl<'a> Allocation<'a> {
 
     fn address(&self, service: &mut Value) -> Result<(), Refused> {
         let address = match text(service, "/spec/clusterIP") {
-            "" => self.pick_address()?.to_string(),
+            "" => match service
+                .pointer("/spec/clusterIPs")
+                .filter(|asked| asked.as_array().is_some_and(|asked| !asked.is_empty()))
+            {
+                Some(asked) => return Err(refuse("spec.clusterIPs", asked, "must be empty when `clusterIP` is not specified")),
+                None => self.pick_address()?.to_string(),
+            },
             asked => {
                 // What is no address at all is told by the kind's own checks.
                 if let Ok(address) = asked.parse() {
