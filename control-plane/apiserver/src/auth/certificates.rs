@@ -9,6 +9,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
     date_time_ymd,
 };
+use sha2::{Digest as _, Sha256};
 
 use super::Identity;
 use crate::authenticate::Certified;
@@ -180,7 +181,10 @@ pub(super) fn certified(certificate: &[u8]) -> Result<Certified, String> {
     let groups: Vec<&str> = organizations.iter().map(String::as_str).collect();
     let not_after = parsed.validity().not_after.timestamp();
     let not_after = jiff::Timestamp::from_second(not_after).map_err(|error| error.to_string())?;
-    Ok(Certified { identity: Arc::new(Identity::component(&common_name, &groups)), not_after })
+    let mut identity = Identity::component(&common_name, &groups);
+    let digest = hex::encode(Sha256::digest(certificate));
+    identity.extra.insert("authentication.kubernetes.io/credential-id".to_owned(), vec![format!("X509SHA256={digest}")]);
+    Ok(Certified { identity: Arc::new(identity), not_after })
 }
 
 #[cfg(test)]
@@ -198,5 +202,7 @@ mod tests {
         let identity = identity_of(&der).expect("has a name");
         assert_eq!(identity.username, "alice");
         assert_eq!(identity.groups, ["devs", "system:authenticated"]);
+        let credential = &identity.extra["authentication.kubernetes.io/credential-id"][0];
+        assert_eq!(credential.strip_prefix("X509SHA256=").map(str::len), Some(64), "{credential}");
     }
 }

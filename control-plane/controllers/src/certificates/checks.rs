@@ -106,7 +106,7 @@ mod tests {
         let own = usages("digital signature, key encipherment, client auth");
         let node = |organizations: &[&str], name: &str, dns: &[&str]| kubelet_client(&request(organizations, name, dns), &own);
         assert_eq!(node(&["system:nodes"], "system:node:a", &[]), Ok(()));
-        assert_eq!(kubelet_client(&request(&["system:nodes"], "system:node:a", &[]), &own[..1]).is_err(), true);
+        assert!(kubelet_client(&request(&["system:nodes"], "system:node:a", &[]), &own[..1]).is_err());
         for (refused, why) in [
             (node(&["system:nodes", "system:masters"], "system:node:a", &[]), "subject organization is not system:nodes"),
             (node(&["system:nodes"], "a", &[]), "subject common name does not begin with system:node:"),
