@@ -5,11 +5,13 @@
 mod agent;
 mod bad_images;
 mod bad_objects;
+mod conformance;
 mod demo;
 mod kube_rs;
 mod leftovers;
 mod lifecycle;
 mod nginx;
+mod node;
 mod node_disk;
 mod own_client;
 mod port_forward;

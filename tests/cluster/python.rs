@@ -1,4 +1,4 @@
-//! PyPI's `kubernetes`, as people's scripts use it.
+//! PyPI's `kubernetes`, as people's scripts use it, and an operator on `kopf`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,15 +18,28 @@ fn the_python_client_creates_watches_executes_and_deletes() {
     assert!(ran.stdout.ends_with("all right\n"), "{}{}", ran.stdout, ran.stderr);
 }
 
-/// A Python with the client, installed from PyPI on first use.
-fn python() -> PathBuf {
+#[test]
+fn a_kopf_operator_handles_creation_updates_and_deletion() {
+    let cluster = Cluster::server();
+    let mut user = Command::new(python());
+    let clients = repository().join("tests/clients");
+    user.arg(clients.join("kopf_user.py")).arg(cluster.kubeconfig()).arg(clients.join("kopf_operator.py"));
+    let ran = run(&mut user);
+    assert!(ran.stdout.ends_with("all right\n"), "{}{}", ran.stdout, ran.stderr);
+}
+
+/// A Python with the clients, installed from PyPI on first use.
+pub(crate) fn python() -> PathBuf {
     let venv = path("mizzen").ancestors().nth(2).unwrap().join("python-venv");
     let python = venv.join("bin/python");
-    let has_client = || python.exists() && run(Command::new(&python).args(["-c", "import kubernetes"])).code == Some(0);
-    if !has_client() {
+    let has_clients = || python.exists() && run(Command::new(&python).args(["-c", "import kubernetes, kopf"])).code == Some(0);
+    // Tests run side by side, in processes of their own.
+    let lock = std::fs::File::create(venv.with_extension("lock")).unwrap();
+    lock.lock().unwrap();
+    if !has_clients() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv)).ok();
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "kubernetes>=30"]))
-            .ok();
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "kubernetes>=30", "kopf>=1.37"];
+        run(Command::new(&python).args(pip)).ok();
     }
     python
 }

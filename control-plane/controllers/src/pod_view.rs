@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Toleration;
+use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorTerm, Toleration};
 use mizzen_api::{Object, ObjectRef, OwnerReference};
 use serde::Deserialize;
 
@@ -23,6 +23,8 @@ pub(crate) struct PodView {
     pub(crate) ready_since: Option<Timestamp>,
     pub(crate) terminating: bool,
     pub(crate) node: String,
+    /// The only node that its affinity allows, by name: where a daemon is meant to run.
+    pub(crate) intended_node: String,
     pub(crate) created: Option<Timestamp>,
     /// The most restarts of one of its containers.
     pub(crate) restarts: i32,
@@ -58,6 +60,7 @@ impl PodView {
             ready: ready.is_some_and(|condition| condition.status == "True"),
             ready_since: ready.and_then(|condition| condition.last_transition_time),
             terminating: head.is_terminating(),
+            intended_node: document.spec.affinity.as_ref().and_then(Affinity::only_node).unwrap_or_default(),
             node: document.spec.node_name,
             created: head.creation_timestamp.as_deref().and_then(|text| text.parse().ok()),
             restarts: document.status.container_statuses.iter().map(|status| status.restart_count).max().unwrap_or(0),
@@ -68,6 +71,11 @@ impl PodView {
             hostname: document.spec.hostname,
             subdomain: document.spec.subdomain,
         })
+    }
+
+    /// The node that the pod is on or meant for; empty when it may be any.
+    pub(crate) fn place(&self) -> &str {
+        if self.node.is_empty() { &self.intended_node } else { &self.node }
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -108,11 +116,39 @@ struct Metadata {
 #[serde(default, rename_all = "camelCase")]
 struct Spec {
     node_name: String,
+    affinity: Option<Affinity>,
     tolerations: Vec<Toleration>,
     hostname: String,
     subdomain: String,
     containers: Vec<Container>,
     init_containers: Vec<Container>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Affinity {
+    node_affinity: Option<NodeAffinity>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct NodeAffinity {
+    required_during_scheduling_ignored_during_execution: Option<NodeSelector>,
+}
+
+impl Affinity {
+    /// The node's name, where the affinity allows no other by name.
+    fn only_node(&self) -> Option<String> {
+        let selector = self.node_affinity.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref()?;
+        let [NodeSelectorTerm { match_fields: Some(fields), .. }] = selector.node_selector_terms.as_slice() else { return None };
+        match fields.as_slice() {
+            [field] if field.key == "metadata.name" && field.operator == "In" => match field.values.as_deref() {
+                Some([name]) => Some(name.clone()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 impl Spec {

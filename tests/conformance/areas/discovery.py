@@ -73,12 +73,14 @@ def custom_kinds_are_discovered(world):
 
 @behaviour("[sig-api-machinery] Discovery should locate the groupVersion and a resource within each APIGroup")
 def every_version_has_resources(world):
-    for group in world.api.call("GET", "/apis")["groups"]:
+    groups = world.api.call("GET", "/apis")["groups"]
+    for group in groups:
+        if group["name"].endswith(".example.com"):
+            continue  # another behaviour's, which comes and goes
         for version in group["versions"]:
             listed = world.api.call("GET", f"/apis/{version['groupVersion']}")
             equal(listed["groupVersion"], version["groupVersion"])
-            if not group["name"].endswith("example.com"):
-                assert listed["resources"], version
+            assert listed["resources"], version
 
 
 @behaviour("[sig-api-machinery] Discovery should validate PreferredVersion for each APIGroup")

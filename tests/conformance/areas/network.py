@@ -31,7 +31,7 @@ def endpoints_of_the_server(world):
         equal([port["port"] for port in part["ports"]], [port["port"] for port in endpoints["subsets"][0]["ports"]])
 
 
-@behaviour("[sig-network] Services should provide secure master service")
+@behaviour("[sig-network] API Server should provide secure master service")
 def master_service(world):
     world.resource("v1", "services", "default").get("kubernetes")
 

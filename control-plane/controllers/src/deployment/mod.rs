@@ -3,12 +3,10 @@
 mod conditions;
 mod decide;
 mod effects;
-mod hash;
 mod new_set;
 mod progress;
 mod rolling;
 mod scale;
-mod template;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::decide::Command;
-use super::hash::template_hash;
-use super::template::HASH_LABEL;
 use super::world::{self, DESIRED, MAX, REVISION, REVISION_HISTORY, World};
+use crate::hash::template_hash;
+use crate::template::HASH_LABEL;
 
 /// Annotations of a Deployment that are not its ReplicaSets'.
 const NOT_COPIED: [&str; 6] = [
@@ -94,5 +94,5 @@ fn next_revision(world: &World<'_>) -> i64 {
 pub(super) fn is_same(document: &Value, owner_uid: &str, world: &World<'_>) -> bool {
     let owners = document.pointer("/metadata/ownerReferences").and_then(Value::as_array);
     let mine = owners.into_iter().flatten().any(|owner| owner["controller"] == true && owner["uid"] == owner_uid);
-    mine && document.pointer("/spec/template").is_some_and(|t| super::template::normalized(t) == world.template)
+    mine && document.pointer("/spec/template").is_some_and(|t| crate::template::normalized(t) == world.template)
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::template::normalized;
 use super::view::DeploymentView;
 use crate::replicaset::RsView;
+use crate::template::normalized;
 
 /// Which revision of the Deployment a ReplicaSet is, or which one is rolled out.
 pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";

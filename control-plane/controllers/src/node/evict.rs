@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+/// Whether the toleration covers the taint (`core/v1.Toleration`).
+pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
     let exists = toleration.operator.as_deref() == Some("Exists");
     let (key, effect) = (text(&toleration.key), text(&toleration.effect));

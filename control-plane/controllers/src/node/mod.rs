@@ -23,6 +23,7 @@ use crate::context::Context;
 use crate::pod_view::PodView;
 use crate::time::whole_seconds;
 use decide::Health;
+pub(crate) use evict::tolerates;
 
 const NAME: &str = "node-controller";
 /// How often a node is looked at, changes aside.

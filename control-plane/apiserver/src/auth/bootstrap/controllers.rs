@@ -57,6 +57,17 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
                 events(),
             ],
         ),
+        (
+            "daemon-set-controller",
+            vec![
+                rule("get list watch", "apps", "daemonsets"),
+                rule("update", "apps", "daemonsets/status daemonsets/finalizers"),
+                rule("create delete get list patch update watch", "apps", "controllerrevisions"),
+                rule("create delete get list patch watch", "core", "pods"),
+                rule("get list watch", "core", "nodes"),
+                events(),
+            ],
+        ),
         ("generic-garbage-collector", vec![rule("get list watch patch update delete", "*", "*"), events()]),
         (
             "namespace-controller",

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value};
 
-pub(super) const HASH_LABEL: &str = "pod-template-hash";
+pub(crate) const HASH_LABEL: &str = "pod-template-hash";
 
 /// The template in a form in which writers agree: without the hash label, nulls and empty containers (clients write
 /// `creationTimestamp: null` or `resources: {}` or leave them out).
-pub(super) fn normalized(template: &Value) -> Value {
+pub(crate) fn normalized(template: &Value) -> Value {
     let mut template = template.clone();
     if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove(HASH_LABEL);

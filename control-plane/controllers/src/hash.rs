@@ -6,7 +6,7 @@ use serde_json::Value;
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// The hash of a normalized template; `collisions` tells apart templates that happened to hash alike.
-pub(super) fn template_hash(template: &Value, collisions: i32) -> String {
+pub(crate) fn template_hash(template: &Value, collisions: i32) -> String {
     let mut hash = Fnv(0x811c_9dc5);
     hash.value(template);
     if collisions > 0 {

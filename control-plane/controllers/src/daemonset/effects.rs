@@ -1,0 +1,133 @@
+//! What is done to the pods of a DaemonSet.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use mizzen_api::Reason;
+use mizzen_client::{ApiRequest, DeleteOptions, PatchKind};
+use mizzen_reconcile::{Error, typed};
+use serde_json::{Value, json};
+
+use super::DaemonSets;
+use super::decide::{HASH_LABEL, Plan};
+use super::nodes::tolerations;
+use super::view::DsView;
+use crate::claim::{self, Claim};
+use crate::namespaces::is_terminating_error;
+use crate::pod_view::PodView;
+
+impl DaemonSets {
+    /// The set's pods, after adopting and releasing.
+    pub(super) async fn claimed(&self, set: &DsView) -> Result<Vec<Arc<PodView>>, Error> {
+        let mut mine = Vec::new();
+        for pod in self.pods.in_namespace(&set.key.namespace) {
+            match claim::claim(&set.uid, set.terminating, &set.selector, &pod.labels, pod.owner.as_ref(), pod.terminating) {
+                Claim::NotMine => {}
+                Claim::Mine => mine.push(pod),
+                Claim::Release => self.patch_owner(&pod, claim::release(&set.uid, &pod.uid)).await?,
+                // The cache may not know yet that the set is gone: an adopted pod would be collected with it.
+                Claim::Adopt if self.is_live(set).await? => {
+                    self.patch_owner(&pod, claim::adoption(&owner_of_pods(set), &pod.uid)).await?;
+                    mine.push(pod);
+                }
+                Claim::Adopt => {}
+            }
+        }
+        Ok(mine)
+    }
+
+    async fn is_live(&self, set: &DsView) -> Result<bool, Error> {
+        let live = typed::get_object::<DaemonSet>(self.client.as_ref(), &set.key.namespace, &set.key.name).await?;
+        Ok(live.is_some_and(|live| live.head().uid == set.uid && !live.head().is_terminating()))
+    }
+
+    async fn patch_owner(&self, pod: &PodView, patch: Value) -> Result<(), Error> {
+        let (namespace, name) = (&pod.key.namespace, &pod.key.name);
+        match typed::patch::<Pod>(self.client.as_ref(), namespace, name, "", PatchKind::Strategic, patch).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is(Reason::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn carry_out(&self, set: &DsView, hash: &str, plan: &Plan) -> Result<(), Error> {
+        self.expectations.expect_creations(&set.key, plan.create.len());
+        self.expectations.expect_deletions(&set.key, plan.delete.iter().map(|pod| pod.uid.clone()));
+        let created = join_all(plan.create.iter().map(|node| self.create(set, hash, node))).await;
+        let deleted = join_all(plan.delete.iter().map(|pod| self.delete(set, pod))).await;
+        created.into_iter().chain(deleted).find(Result::is_err).unwrap_or(Ok(()))
+    }
+
+    async fn create(&self, set: &DsView, hash: &str, node: &str) -> Result<(), Error> {
+        let request = ApiRequest::create(&typed::gvr::<Pod>(), &set.key.namespace, pod_for(set, hash, node));
+        match self.client.write(request).await {
+            Ok(response) => {
+                let name = &response.object.head().name;
+                self.recorder.normal(&reference(set), "SuccessfulCreate", format!("Created pod: {name}"));
+                Ok(())
+            }
+            Err(status) => {
+                self.expectations.creations_settled(&set.key, 1);
+                // A namespace on its way out takes no more pods, and nobody need hear of it.
+                if is_terminating_error(&status) {
+                    return Ok(());
+                }
+                self.recorder.warning(&reference(set), "FailedCreate", format!("Error creating: {status}"));
+                Err(Error::api(format!("create pods {}/{}-", set.key.namespace, set.key.name), status))
+            }
+        }
+    }
+
+    async fn delete(&self, set: &DsView, pod: &PodView) -> Result<(), Error> {
+        let options = DeleteOptions { uid: Some(pod.uid.clone()), ..DeleteOptions::default() };
+        let (namespace, name) = (&pod.key.namespace, &pod.key.name);
+        let deleted = typed::delete::<Pod>(self.client.as_ref(), namespace, name, options).await;
+        if !matches!(deleted, Ok(true)) {
+            self.expectations.deletion_settled(&set.key, &pod.uid);
+        }
+        match deleted {
+            Ok(true) => self.recorder.normal(&reference(set), "SuccessfulDelete", format!("Deleted pod: {name}")),
+            Ok(false) => {}
+            Err(error) => {
+                self.recorder.warning(&reference(set), "FailedDelete", format!("Error deleting: {error}"));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn owner_of_pods(set: &DsView) -> Value {
+    claim::controller_reference("apps/v1", "DaemonSet", &set.key.name, &set.uid)
+}
+
+fn reference(set: &DsView) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("apps/v1".to_owned()),
+        kind: Some("DaemonSet".to_owned()),
+        name: Some(set.key.name.clone()),
+        namespace: Some(set.key.namespace.clone()),
+        uid: Some(set.uid.clone()),
+        resource_version: Some(set.object.head().resource_version.clone()),
+        field_path: None,
+    }
+}
+
+/// A pod of the set's template that no other node will do for: the scheduler binds it, when there is room.
+fn pod_for(set: &DsView, hash: &str, node: &str) -> Value {
+    let mut metadata = json!({"generateName": format!("{}-", set.key.name), "ownerReferences": [owner_of_pods(set)]});
+    for field in ["labels", "annotations", "finalizers"] {
+        if let Some(value) = set.template.pointer(&format!("/metadata/{field}")).filter(|value| !value.is_null()) {
+            metadata[field] = value.clone();
+        }
+    }
+    metadata["labels"][HASH_LABEL] = json!(hash);
+    let mut spec = set.template.get("spec").cloned().unwrap_or_else(|| json!({}));
+    spec["tolerations"] = Value::Array(tolerations(&set.template));
+    let here = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]});
+    // Whether the node meets the template's own terms was seen before.
+    spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] = json!({"nodeSelectorTerms": [here]});
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+}

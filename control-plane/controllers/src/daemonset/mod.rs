@@ -1,0 +1,171 @@
+//! DaemonSet: keeps one pod of a template on every node that fits.
+
+mod decide;
+mod effects;
+mod nodes;
+mod revisions;
+mod view;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus};
+use k8s_openapi::api::core::v1::Node;
+use mizzen_api::ObjectRef;
+use mizzen_client::Client;
+use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, Recorder, WatchCache, WatchSpec, typed};
+
+use crate::context::Context;
+use crate::expectations::Expectations;
+use crate::pod_view::PodView;
+use decide::{HASH_LABEL, Nodes, Situation};
+use nodes::Demands;
+use revisions::Revision;
+use view::DsView;
+
+const NAME: &str = "daemon-set-controller";
+/// Index of revisions: the uid of the controller.
+const BY_OWNER: &str = "owner";
+
+pub(crate) fn start(context: &Context) {
+    let client = context.client(NAME);
+    let sets = WatchCache::projected(WatchSpec::all(typed::gvr::<DaemonSet>()), DsView::of)
+        .start(client.clone(), context.cancel.clone());
+    let revisions = WatchCache::projected(WatchSpec::all(typed::gvr::<ControllerRevision>()), Revision::of)
+        .index(BY_OWNER, |revision: &Revision| revision.owner.iter().cloned().collect())
+        .start(client.clone(), context.cancel.clone());
+    let (queue, expectations) = (Queue::default(), Arc::new(Expectations::default()));
+    sets.enqueue(&queue);
+    wake_by_pods(&context.caches.pods, &sets, &queue, &expectations);
+    wake_by_nodes(&context.caches.nodes, &sets, &queue);
+    wake_by_revisions(&revisions, &sets, &queue);
+    let reconciler = DaemonSets {
+        recorder: Recorder::start(client.clone(), context.clock.clone(), NAME, ""),
+        clock: context.clock.clone(),
+        client,
+        sets,
+        revisions,
+        pods: context.caches.pods.clone(),
+        nodes: context.caches.nodes.clone(),
+        expectations,
+    };
+    context.run(Controller::new(NAME, queue, Arc::new(reconciler)).workers(2));
+}
+
+fn wake_by_pods(pods: &WatchCache<PodView>, sets: &Arc<WatchCache<DsView>>, queue: &Queue, expectations: &Arc<Expectations>) {
+    let (sets, queue, expectations) = (sets.clone(), queue.clone(), expectations.clone());
+    pods.on_change(move |change| {
+        let namespace = change.key.namespace.as_str();
+        let owner = |pod: &PodView| {
+            let owner = pod.owner.as_ref().filter(|owner| owner.kind == "DaemonSet")?;
+            Some(ObjectRef::new(namespace, owner.name.clone()))
+        };
+        if let Some(pod) = change.new
+            && change.old.is_none_or(|old| old.uid != pod.uid)
+            && let Some(owner) = owner(pod)
+        {
+            expectations.creations_settled(&owner, 1);
+        }
+        if let Some(old) = change.old
+            && change.new.is_none_or(|new| new.uid != old.uid || new.terminating)
+            && let Some(owner) = owner(old)
+        {
+            expectations.deletion_settled(&owner, &old.uid);
+        }
+        for pod in change.old.into_iter().chain(change.new) {
+            match owner(pod) {
+                Some(owner) => queue.add(owner),
+                None if pod.owner.is_none() => sets
+                    .in_namespace(namespace)
+                    .iter()
+                    .filter(|set| set.selector.matches(&pod.labels))
+                    .for_each(|set| queue.add(set.key.clone())),
+                None => {}
+            }
+        }
+    });
+}
+
+/// Whether a set has a pod on a node depends on the node's labels and taints.
+fn wake_by_nodes(nodes: &WatchCache, sets: &Arc<WatchCache<DsView>>, queue: &Queue) {
+    let (sets, queue) = (sets.clone(), queue.clone());
+    nodes.on_change(move |change| {
+        let taints = |node: &Node| node.spec.as_ref().and_then(|spec| spec.taints.clone());
+        let same = change.old.zip(change.new).is_some_and(|(old, new)| {
+            old.head().labels == new.head().labels
+                && typed::view::<Node>(old).ok().map(|node| taints(&node))
+                    == typed::view::<Node>(new).ok().map(|node| taints(&node))
+        });
+        if !same {
+            sets.keys().into_iter().for_each(|set| queue.add(set));
+        }
+    });
+}
+
+fn wake_by_revisions(revisions: &WatchCache<Revision>, sets: &Arc<WatchCache<DsView>>, queue: &Queue) {
+    let (sets, queue) = (sets.clone(), queue.clone());
+    revisions.on_change(move |change| {
+        let owners: Vec<_> = change.old.into_iter().chain(change.new).filter_map(|revision| revision.owner.as_deref()).collect();
+        let concerned = sets.in_namespace(&change.key.namespace);
+        concerned.iter().filter(|set| owners.contains(&set.uid.as_str())).for_each(|set| queue.add(set.key.clone()));
+    });
+}
+
+struct DaemonSets {
+    client: Arc<dyn Client>,
+    clock: Arc<dyn Clock>,
+    recorder: Recorder,
+    sets: Arc<WatchCache<DsView>>,
+    revisions: Arc<WatchCache<Revision>>,
+    pods: Arc<WatchCache<PodView>>,
+    nodes: Arc<WatchCache>,
+    expectations: Arc<Expectations>,
+}
+
+#[async_trait]
+impl Reconciler for DaemonSets {
+    async fn reconcile(&self, key: ObjectRef) -> Result<Action, Error> {
+        // Before the revisions are known, each template would seem new.
+        self.revisions.synced().await;
+        let Some(set) = self.sets.get(&key) else {
+            self.expectations.forget(&key);
+            return Ok(Action::Done);
+        };
+        if set.terminating {
+            return Ok(Action::Done);
+        }
+        // Before the pods: what was asked for and is met must be among them.
+        let met = self.expectations.are_met(&key);
+        let pods = self.claimed(&set).await?;
+        let Some(hash) = self.present_revision(&set).await? else { return Ok(Action::Done) };
+        let (nodes, now) = (self.fits(&set)?, self.clock.now());
+        let situation = Situation::new(&set, &nodes, &pods, &hash, now);
+        let plan = situation.plan();
+        let done = if met { self.carry_out(&set, &hash, &plan).await } else { Ok(()) };
+        let status = situation.status(set.status.collision_count);
+        if status != set.status {
+            update_status(self.client.as_ref(), &set, &status).await?;
+        }
+        done?;
+        let used: BTreeSet<_> = pods.iter().filter_map(|pod| pod.labels.get(HASH_LABEL)).map(String::as_str).collect();
+        self.forget_old(&set, &hash, &used).await?;
+        Ok(match plan.again.into_iter().chain(situation.next_available()).min() {
+            Some(wait) => Action::RequeueAfter(wait.max(Duration::from_millis(100))),
+            None => Action::Done,
+        })
+    }
+}
+
+impl DaemonSets {
+    fn fits(&self, set: &DsView) -> Result<Nodes, Error> {
+        let demands = Demands::of(&set.template);
+        let fit = |node: &Arc<mizzen_api::Object>| Ok((node.head().name.clone(), demands.fit(&*typed::view::<Node>(node)?)));
+        self.nodes.list().iter().map(fit).collect()
+    }
+}
+
+async fn update_status(client: &dyn Client, set: &DsView, status: &DaemonSetStatus) -> Result<(), Error> {
+    typed::update_status::<DaemonSet>(client, &set.object, status).await.map(drop)
+}
