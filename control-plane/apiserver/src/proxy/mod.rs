@@ -104,9 +104,8 @@ fn decoded(object: &Object) -> Result<Value, Status> {
 fn split(path: &str) -> (&str, &str) {
     let namespaced = path.trim_start_matches('/').split('/').nth(2) == Some("namespaces");
     let segments = if namespaced { 7 } else { 5 };
-    let ends = path.match_indices('/').map(|(at, _)| at);
     // The slash before the first segment is one more.
-    let end = ends.skip(segments).next().unwrap_or(path.len());
+    let end = path.match_indices('/').nth(segments).map_or(path.len(), |(at, _)| at);
     path.split_at(end)
 }
 
