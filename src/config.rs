@@ -1,6 +1,7 @@
 //! The cluster's configuration: one YAML file, with flags that go before it (docs/configuration.md).
 
 pub mod agent;
+mod audit;
 mod eviction;
 
 use std::net::{IpAddr, SocketAddr};
@@ -10,6 +11,8 @@ use mizzen_agent::{EvictionHard, LogLimits, Thresholds};
 use mizzen_api::ServiceAddresses;
 use mizzen_api::quantity::Quantity;
 use serde::Deserialize;
+
+pub use audit::Audit;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -57,9 +60,14 @@ pub struct File {
     pub max_image_layer_size: Option<String>,
     /// Where the node's own API listens, `IP:PORT`.
     pub node_api_address: Option<SocketAddr>,
-    /// As the flag of kube-apiserver.
+    /// As the flags of kube-apiserver, down to the last field.
+    pub audit_policy_file: Option<PathBuf>,
+    pub audit_log_path: Option<PathBuf>,
+    /// Mebibytes.
+    pub audit_log_max_size: Option<u64>,
+    pub audit_log_max_backups: Option<usize>,
+    pub encryption_provider_config: Option<PathBuf>,
     pub max_requests_inflight: Option<u32>,
-    /// As the flag of kube-apiserver.
     pub max_mutating_requests_inflight: Option<u32>,
     /// Where the addresses of services come from.
     #[serde(rename = "serviceCIDR")]
@@ -104,6 +112,9 @@ pub struct Config {
     pub node: NodeLimits,
     /// Requests that the API server runs at once, of all priority levels together.
     pub concurrency: u32,
+    pub audit: Option<Audit>,
+    /// The file that says what is encrypted at rest.
+    pub encryption: Option<PathBuf>,
     pub services: ServiceAddresses,
 }
 
@@ -137,6 +148,7 @@ impl Config {
 
     fn resolve(flags: Flags, file: File, host_name: impl FnOnce() -> Option<String>) -> Result<Self, ConfigError> {
         let (node, services) = (NodeLimits::resolve(&file)?, services(&file)?);
+        let audit = audit::resolve(&file)?;
         let data_dir = data_dir(flags.data_dir.or(file.data_dir))?;
         let node_name = flags.node_name.or(file.node_name).or_else(host_name).unwrap_or_else(|| "localhost".to_owned());
         let node_name = node_name.to_ascii_lowercase();
@@ -147,6 +159,8 @@ impl Config {
         }
         Ok(Self {
             node,
+            audit,
+            encryption: file.encryption_provider_config,
             concurrency: concurrency(file.max_requests_inflight, file.max_mutating_requests_inflight)?,
             services,
             api_server_names: file.api_server_names,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mizzen_api::{Registry, ServiceAddresses};
+use mizzen_apiserver::audit::{Audit, Policy};
 use mizzen_apiserver::auth::authenticator::Authenticator;
 use mizzen_apiserver::auth::node::NodeAuthorizer;
 use mizzen_apiserver::auth::rbac::Rbac;
@@ -20,6 +21,8 @@ use mizzen_controllers::ControllersConfig;
 use mizzen_raft::{RaftConfig, RaftStore};
 use mizzen_reconcile::{Clock, SystemClock};
 use mizzen_scheduler::{Scheduler, SchedulerConfig};
+use mizzen_store::encryption::Encryption;
+use mizzen_store::seal::{Seal, Unsealed};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -59,9 +62,11 @@ impl ControlPlane {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let now = clock.now();
         let pki = Pki::open(&data.pki(), now)?;
-        let store = RaftStore::open(RaftConfig::new(data.server(), 1)).await.context("open the store")?;
+        let raft = RaftConfig { seal: seal(config)?, ..RaftConfig::new(data.server(), 1) };
+        let store = RaftStore::open(raft).await.context("open the store")?;
         let registry = Registry::builtin();
-        let settings = Settings { concurrency: config.concurrency, services: config.services };
+        let audit = audit(config, &clock)?;
+        let settings = Settings { concurrency: config.concurrency, audit, services: config.services };
         let server = api_server(&pki, &store, &registry, &clock, settings, cancel.clone())?;
 
         let mut tasks = JoinSet::new();
@@ -193,6 +198,24 @@ fn api_server(
         connect: Some(Arc::new(NodeProxy::new(store.clone(), pki.node_client(time())?))),
     };
     Ok(ApiServer::with(config, settings))
+}
+
+/// How objects are written to disk.
+fn seal(config: &Config) -> anyhow::Result<Arc<dyn Seal>> {
+    let Some(path) = &config.encryption else { return Ok(Unsealed::shared()) };
+    let file = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("encryptionProviderConfig: read {file}"))?;
+    Ok(Arc::new(Encryption::parse(&text).with_context(|| format!("encryptionProviderConfig: {file}"))?))
+}
+
+/// The audit log, if one is wanted.
+fn audit(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<Audit>>> {
+    let Some(wanted) = &config.audit else { return Ok(None) };
+    let file = wanted.policy_file.display();
+    let text = std::fs::read_to_string(&wanted.policy_file).with_context(|| format!("auditPolicyFile: read {file}"))?;
+    let policy = Policy::parse(&text).with_context(|| format!("auditPolicyFile: {file}"))?;
+    let clock = clock.clone();
+    Ok(Some(Audit::open(policy, wanted.log.clone(), Arc::new(move || clock.now()))?))
 }
 
 fn start_controllers(

@@ -54,6 +54,12 @@ impl Config {
         if !file.api_server_names.is_empty() {
             return Err(invalid("apiServerNames", "an agent serves no API"));
         }
+        if file.encryption_provider_config.is_some() {
+            return Err(invalid("encryptionProviderConfig", "an agent stores no objects"));
+        }
+        if super::audit::resolve(&file)?.is_some() {
+            return Err(invalid("auditPolicyFile", "an agent serves no API"));
+        }
         if file.max_requests_inflight.is_some() || file.max_mutating_requests_inflight.is_some() {
             return Err(invalid("maxRequestsInflight", "an agent serves no API"));
         }

@@ -1,5 +1,6 @@
 //! The API for components of the same process: the pipeline without sockets, TLS or encoding.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,43 +9,105 @@ use mizzen_api::{GroupVersionResource, Object, Status};
 use mizzen_client::{ApiRequest, ApiResponse, Client, ListOptions, ObjectList, WatchOptions, WatchStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{About, Audit, Trail};
 use crate::auth::{Action, Identity};
-use crate::fairness::{Fairness, Seat};
+use crate::fairness::Fairness;
 use crate::pipeline::Pipeline;
 
 pub(crate) struct InProcess {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) fairness: Arc<Fairness>,
+    pub(crate) audit: Option<Arc<Audit>>,
     /// Ends all watches.
     pub(crate) shutdown: CancellationToken,
 }
 
+/// What a component asks for, as policies see it.
+struct Asks<'a> {
+    verb: &'a str,
+    resource: &'a GroupVersionResource,
+    /// Namespace, name and subresource.
+    place: (&'a str, &'a str, &'a str),
+    seats: u32,
+}
+
 impl InProcess {
-    /// Components take their turn like everybody.
-    async fn turn(
+    /// Components take their turn and are noted like everybody.
+    async fn run<T>(
         &self,
-        verb: &str,
-        GroupVersionResource { group, resource, .. }: &GroupVersionResource,
-        (namespace, name, subresource): (&str, &str, &str),
-        seats: u32,
-    ) -> Result<Seat, Status> {
-        let action = Action::Resource { verb, group, resource, subresource, namespace, name };
-        Ok(self.fairness.begin(&self.identity, &action, seats).await?)
+        Asks { verb, resource, place: (namespace, name, subresource), seats }: Asks<'_>,
+        body: Option<&mizzen_client::Body>,
+        request: impl Future<Output = Result<T, Status>>,
+        shown: impl FnOnce(&T) -> (u16, Option<&Object>),
+    ) -> Result<T, Status> {
+        let (group, kinds) = (&*resource.group, &*resource.resource);
+        let action = Action::Resource { verb, group, resource: kinds, subresource, namespace, name };
+        let Some(trail) = self.trail(&action, &resource.version, body) else {
+            let _seat = self.fairness.begin(&self.identity, &action, seats).await?;
+            return request.await;
+        };
+        let answered = match self.fairness.begin(&self.identity, &action, seats).await {
+            Ok(_seat) => Box::pin(trail.over(request)).await,
+            Err(refused) => Err(refused.into()),
+        };
+        match &answered {
+            Ok(answer) => {
+                let (code, object) = shown(answer);
+                trail.ended(code, None, object);
+            }
+            Err(status) => trail.ended(status.code, Some(status), None),
+        }
+        answered
     }
+
+    fn trail(&self, action: &Action<'_>, version: &str, body: Option<&mizzen_client::Body>) -> Option<Trail> {
+        let audit = self.audit.as_ref()?;
+        let about = About {
+            audit_id: &uuid::Uuid::new_v4().to_string(),
+            uri: &path(action, version),
+            action,
+            version,
+            user_agent: "mizzen",
+            sources: Vec::new(),
+            is_stream: false,
+        };
+        let trail = audit.begin(&self.identity, &about)?;
+        if let Some(body) = body {
+            trail.sends(body);
+        }
+        Some(trail)
+    }
+}
+
+/// Where the same request would go over HTTPS.
+fn path(action: &Action<'_>, version: &str) -> String {
+    let Action::Resource { group, resource, subresource, namespace, name, .. } = action else { return String::new() };
+    let mut path = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+    if !namespace.is_empty() {
+        path.push_str("/namespaces/");
+        path.push_str(namespace);
+    }
+    for part in [resource, name, subresource].into_iter().filter(|part| !part.is_empty()) {
+        path.push('/');
+        path.push_str(part);
+    }
+    path
 }
 
 #[async_trait]
 impl Client for InProcess {
     async fn get(&self, resource: &GroupVersionResource, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
-        let _seat = self.turn("get", resource, (namespace, name, ""), 1).await?;
-        self.pipeline.get(&self.identity, resource, namespace, name, "", "").await
+        let asks = Asks { verb: "get", resource, place: (namespace, name, ""), seats: 1 };
+        let got = self.pipeline.get(&self.identity, resource, namespace, name, "", "");
+        self.run(asks, None, got, |object| (200, Some(object))).await
     }
 
     async fn list(&self, resource: &GroupVersionResource, namespace: &str, options: &ListOptions) -> Result<ObjectList, Status> {
         let seats = self.fairness.seats_of_list(&resource.resource, options.limit);
-        let _seat = self.turn("list", resource, (namespace, "", ""), seats).await?;
-        let listed = self.pipeline.list(&self.identity, resource, namespace, options).await?;
+        let asks = Asks { verb: "list", resource, place: (namespace, "", ""), seats };
+        let listed = self.pipeline.list(&self.identity, resource, namespace, options);
+        let listed = self.run(asks, None, listed, |_| (200, None)).await?;
         Ok(ObjectList {
             items: listed.items,
             revision: listed.revision,
@@ -59,8 +122,9 @@ impl Client for InProcess {
         namespace: &str,
         options: &WatchOptions,
     ) -> Result<WatchStream, Status> {
-        let _until_begun = self.turn("watch", resource, (namespace, "", ""), 1).await?;
-        let watching = self.pipeline.watch(&self.identity, resource, namespace, options).await?;
+        let asks = Asks { verb: "watch", resource, place: (namespace, "", ""), seats: 1 };
+        let watching = self.pipeline.watch(&self.identity, resource, namespace, options);
+        let watching = self.run(asks, None, watching, |_| (200, None)).await?;
         let batches = watching.stream(self.shutdown.clone());
         Ok(batches
             .flat_map(|batch| match batch {
@@ -74,9 +138,12 @@ impl Client for InProcess {
         if request.write.field_manager.is_empty() {
             request.write.field_manager.clone_from(&self.identity.username);
         }
-        let target = (request.namespace.as_str(), request.name.as_str(), request.subresource.as_str());
-        let _seat = self.turn(request.verb.as_str(), &request.resource, target, 1).await?;
-        let written = self.pipeline.write(&self.identity, request).await?;
+        let (resource, verb) = (request.resource.clone(), request.verb);
+        let (namespace, name, subresource) = (request.namespace.clone(), request.name.clone(), request.subresource.clone());
+        let body = self.audit.is_some().then(|| request.body.clone());
+        let asks = Asks { verb: verb.as_str(), resource: &resource, place: (&namespace, &name, &subresource), seats: 1 };
+        let written = self.pipeline.write(&self.identity, request);
+        let written = self.run(asks, body.as_ref(), written, |written| (written.code, Some(&*written.object))).await?;
         Ok(ApiResponse { code: written.code, object: written.object, warnings: written.warnings })
     }
 }

@@ -1,6 +1,7 @@
 //! The API server: one generic pipeline over resource descriptors, served over TLS and in process.
 
 pub mod admission;
+pub mod audit;
 pub mod auth;
 pub mod authenticate;
 pub mod connect;
@@ -9,6 +10,7 @@ mod discovery;
 mod errors;
 pub mod fairness;
 mod follow;
+mod held;
 mod http;
 mod in_process;
 mod lookup;

@@ -17,13 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Chain, Dynamic};
+use crate::audit::Audit;
 use crate::auth::{Authorizer, Clock, Identity};
 use crate::authenticate::{Authenticate, Peer};
 use crate::connect::Connect;
 use crate::custom::CustomKinds;
 use crate::discovery::Discovery;
 use crate::fairness::{Fairness, Speaker, upkeep};
-use crate::http::Handler;
+use crate::http::{Connection, Handler};
 use crate::in_process::InProcess;
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
@@ -52,6 +53,8 @@ pub struct ServerConfig {
 pub struct Settings {
     /// Requests that run at once, of all priority levels together.
     pub concurrency: u32,
+    /// Without one, requests are not noted.
+    pub audit: Option<Arc<Audit>>,
     /// What services get unless they ask for something.
     pub services: ServiceAddresses,
 }
@@ -59,7 +62,7 @@ pub struct Settings {
 impl Default for Settings {
     /// What Kubernetes lets read (400) and write (200) at once.
     fn default() -> Self {
-        Self { concurrency: 600, services: ServiceAddresses::default() }
+        Self { concurrency: 600, audit: None, services: ServiceAddresses::default() }
     }
 }
 
@@ -95,6 +98,7 @@ impl ApiServer {
             openapi: OpenApi::new(config.registry),
             metrics: Metrics::default(),
             fairness,
+            audit: settings.audit,
             shutdown,
         };
         Arc::new(Self { handler: Arc::new(handler) })
@@ -111,6 +115,7 @@ impl ApiServer {
             pipeline: self.handler.pipeline.clone(),
             identity: Arc::new(identity),
             fairness: self.handler.fairness.clone(),
+            audit: self.handler.audit.clone(),
             shutdown: self.handler.shutdown.clone(),
         })
     }
@@ -162,6 +167,7 @@ impl ApiServer {
         acceptor: TlsAcceptor,
         shutdown: CancellationToken,
     ) -> Result<(), String> {
+        let address = stream.peer_addr().map(|peer| peer.ip().to_canonical()).ok();
         stream.set_nodelay(true).map_err(|error| format!("set TCP_NODELAY: {error}"))?;
         let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
@@ -170,14 +176,11 @@ impl ApiServer {
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let peer = certificate.map(|first| Peer::new(first.clone().into_owned()));
-        let connection = Arc::new((peer, Speaker::default()));
+        let connection = Arc::new(Connection { peer, speaker: Speaker::default(), address });
         let handler = self.handler.clone();
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let (handler, connection) = (handler.clone(), connection.clone());
-            async move {
-                let (peer, speaker) = &*connection;
-                Ok::<_, Infallible>(handler.handle(peer.as_ref(), speaker, request.map(Body::new)).await)
-            }
+            async move { Ok::<_, Infallible>(handler.handle(&connection, request.map(Body::new)).await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new());

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use mizzen_store::persist::Persister;
+use mizzen_store::seal::{Seal, SealError};
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
-use openraft::{AnyError, LogId, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote};
+use openraft::{AnyError, EntryPayload, LogId, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote};
 use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase};
 use serde::Serialize;
@@ -19,7 +20,7 @@ use tokio::sync::Notify;
 use crate::RaftError;
 use crate::log_file::LogFile;
 use crate::log_writer::{COMMITTED, FIRST_RESERVED, LOG, LogWriter, Op, PURGED, VOTE};
-use crate::types::{Entry, TypeConfig};
+use crate::types::{Batch, Entry, TypeConfig};
 
 /// Entries kept in memory after they are on disk, for applying and for followers that are nearly up to date.
 const CACHE_BYTES: usize = 2 << 20;
@@ -41,6 +42,7 @@ struct Inner {
     /// Who makes the state durable before the log that led to it is purged.
     persister: OnceLock<Arc<Persister>>,
     growth: Mutex<Growth>,
+    seal: Arc<dyn Seal>,
 }
 
 /// Tells when so many bytes were appended.
@@ -83,22 +85,22 @@ impl Head {
 
 impl LogStore {
     /// Opens or creates the file.
-    pub(crate) fn open(path: &Path) -> Result<Self, RaftError> {
+    pub(crate) fn open(path: &Path, seal: Arc<dyn Seal>) -> Result<Self, RaftError> {
         let failed = |source| RaftError::File { operation: "open", file: path.to_owned(), source };
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
         let file = LogFile::new(file).map_err(database("open", path))?;
         let db = Database::builder().set_cache_size(PAGE_BYTES).create_with_backend(file).map_err(database("open", path))?;
-        Self::over(db, path)
+        Self::over(db, path, seal)
     }
 
     /// As [`LogStore::open`], over any storage.
     #[cfg(test)]
     pub(crate) fn with_backend(backend: impl redb::StorageBackend, path: &Path) -> Result<Self, RaftError> {
         let db = Database::builder().create_with_backend(backend).map_err(database("open", path))?;
-        Self::over(db, path)
+        Self::over(db, path, mizzen_store::seal::Unsealed::shared())
     }
 
-    fn over(db: Database, path: &Path) -> Result<Self, RaftError> {
+    fn over(db: Database, path: &Path, seal: Arc<dyn Seal>) -> Result<Self, RaftError> {
         let head = read_head(&db).map_err(|error| database("read", path)(error))?;
         let db = Arc::new(db);
         let writer = LogWriter::start(db.clone(), head.last.map_or(0, |last| last.index)).map_err(|source| RaftError::File {
@@ -114,6 +116,7 @@ impl LogStore {
                 head: Mutex::new(head),
                 persister: OnceLock::new(),
                 growth: Mutex::default(),
+                seal,
             }),
         })
     }
@@ -177,10 +180,12 @@ impl LogStore {
         let mut entries = Vec::new();
         for entry in log.range(start..end.min(FIRST_RESERVED)).map_err(|e| fail(e.into()))? {
             let (index, bytes) = entry.map_err(|e| fail(e.into()))?;
-            entries.push(decode(bytes.value()).map_err(|why| RaftError::Raft {
+            let failed = |why: String| RaftError::Raft {
                 operation: "decoding a log entry",
                 why: format!("entry {} in {}: {why}", index.value(), self.inner.path.display()),
-            })?);
+            };
+            let entry = decode(bytes.value()).map_err(|error| failed(error.to_string()))?;
+            entries.push(opened(entry, &*self.inner.seal).map_err(|error| failed(error.to_string()))?);
         }
         Ok(entries)
     }
@@ -205,6 +210,33 @@ fn reserved<T: DeserializeOwned>(log: &redb::ReadOnlyTable<u64, &'static [u8]>, 
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, redb::Error> {
     postcard::from_bytes(bytes).map_err(|error| redb::Error::Corrupted(error.to_string()))
+}
+
+/// An entry as it is written, where that differs from what it is.
+fn sealed(entry: &Entry, seal: &dyn Seal) -> Result<Option<Entry>, SealError> {
+    let EntryPayload::Normal(batch) = &entry.payload else { return Ok(None) };
+    let mut written: Option<Batch> = None;
+    for (at, txn) in batch.txns.iter().enumerate() {
+        for (place, (key, document)) in txn.puts.iter().enumerate() {
+            if let Some(bytes) = seal.seal(key, &document.bytes)? {
+                written.get_or_insert_with(|| (**batch).clone()).txns[at].puts[place].1.bytes = bytes.into();
+            }
+        }
+    }
+    let entry_of = |batch: Batch| Entry { log_id: entry.log_id, payload: EntryPayload::Normal(Arc::new(batch)) };
+    Ok(written.map(entry_of))
+}
+
+/// An entry as it is, of what was written.
+fn opened(mut entry: Entry, seal: &dyn Seal) -> Result<Entry, SealError> {
+    if let EntryPayload::Normal(batch) = &mut entry.payload {
+        for (key, document) in Arc::make_mut(batch).txns.iter_mut().flat_map(|txn| &mut txn.puts) {
+            if let Some(bytes) = seal.open(key, &document.bytes)? {
+                document.bytes = bytes.into();
+            }
+        }
+    }
+    Ok(entry)
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, AnyError> {
@@ -295,7 +327,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let committed = {
             let mut head = self.inner.head.lock();
             for entry in entries {
-                let bytes = encode(&entry).map_err(|error| StorageIOError::write_log_entry(entry.log_id, error))?;
+                let failed = |error: AnyError| StorageIOError::write_log_entry(entry.log_id, error);
+                let sealed = sealed(&entry, &*self.inner.seal).map_err(|error| failed(AnyError::new(&error)))?;
+                let bytes = encode(sealed.as_ref().unwrap_or(&entry)).map_err(failed)?;
                 encoded.push((entry.log_id.index, bytes));
                 let size = encoded.last().map_or(0, |(_, bytes)| bytes.len());
                 head.push(entry, size);

@@ -1,6 +1,6 @@
 //! [`RaftStore`]: the store as this server serves it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use mizzen_api::Object;
 use mizzen_store::archive::Archive;
 use mizzen_store::persist::Persister;
 use mizzen_store::redb_state::RedbState;
+use mizzen_store::seal::{Seal, Unsealed};
 use mizzen_store::served::Served;
 use mizzen_store::{HISTORY_BYTES, Range, RangeOptions, Store, StoreError, Txn, TxnOutcome, Watch};
 use openraft::{BasicNode, SnapshotPolicy};
@@ -48,6 +49,8 @@ pub struct RaftConfig {
     pub voters: Vec<u64>,
     /// How to reach the other servers.
     pub router: Router,
+    /// How documents are written to this server's disk.
+    pub seal: Arc<dyn Seal>,
 }
 
 impl RaftConfig {
@@ -63,6 +66,7 @@ impl RaftConfig {
             timeout: Duration::from_secs(10),
             voters: vec![node_id],
             router: Router::new(),
+            seal: Unsealed::shared(),
         }
     }
 }
@@ -77,6 +81,8 @@ pub struct RaftStore {
     state: Arc<RedbState>,
     links: Links,
     timeout: Duration,
+    /// As they were when the state was opened: what is written later is written as it should be.
+    stale: HashMap<Arc<str>, u64>,
     proposals: Mutex<Option<mpsc::Sender<Proposal>>>,
     proposer: Mutex<Option<tokio::task::JoinHandle<()>>>,
     purger: tokio::task::AbortHandle,
@@ -91,8 +97,8 @@ impl RaftStore {
     /// otherwise what failed.
     pub async fn open(config: RaftConfig) -> Result<Arc<Self>, RaftError> {
         dir::prepare(&config.dir, config.node_id)?;
-        let log = LogStore::open(&config.dir.join("log.redb"))?;
-        let state = RedbState::open(&config.dir.join("state.redb"), config.state_cache_bytes)?;
+        let log = LogStore::open(&config.dir.join("log.redb"), config.seal.clone())?;
+        let state = RedbState::open(&config.dir.join("state.redb"), config.state_cache_bytes)?.sealed(config.seal.clone());
         dir::sync(&config.dir)?;
         Self::start(config, log, state).await
     }
@@ -136,6 +142,7 @@ impl RaftStore {
             state,
             links,
             timeout: config.timeout,
+            stale: loaded.stale,
             proposals: Mutex::new(Some(proposals)),
             proposer: Mutex::new(Some(proposer)),
             purger,
@@ -277,6 +284,10 @@ impl Store for RaftStore {
 
     fn watch(&self, prefix: &str, after: u64) -> Result<Box<dyn Watch>, StoreError> {
         self.served.watch(prefix, after)
+    }
+
+    fn is_stale(&self, key: &str, revision: u64) -> bool {
+        self.stale.get(key) == Some(&revision)
     }
 
     fn revision(&self) -> u64 {

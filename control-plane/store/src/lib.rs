@@ -1,12 +1,14 @@
 //! Multi-version documents: transactions, reads at a revision, and a watch log that resumes.
 
 pub mod archive;
+pub mod encryption;
 pub mod frozen;
 mod memory;
 pub mod model;
 pub mod persist;
 pub mod redb_state;
 pub mod retention;
+pub mod seal;
 pub mod served;
 pub mod state;
 pub mod testing;
@@ -53,6 +55,12 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Compacted`] when changes after `after` are no longer all kept.
     fn watch(&self, prefix: &str, after: u64) -> Result<Box<dyn Watch>, StoreError>;
+
+    /// Whether this version of a key is written to disk in another way than it would be now: then writing it again is no
+    /// empty change.
+    fn is_stale(&self, _key: &str, _revision: u64) -> bool {
+        false
+    }
 
     /// The revision of the newest applied transaction.
     fn revision(&self) -> u64;

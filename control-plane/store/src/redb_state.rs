@@ -10,6 +10,7 @@ use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
 use crate::archive::Archive;
+use crate::seal::{Seal, SealError, Unsealed};
 use crate::state::{Changes, Saved, page, weight};
 use crate::{Event, Range, RangeOptions, StoreError};
 
@@ -32,12 +33,15 @@ pub enum Step {
 pub struct RedbState {
     db: RwLock<Option<Database>>,
     pub(crate) path: PathBuf,
+    seal: Arc<dyn Seal>,
 }
 
 /// A state as it is on disk, with its owner's note.
 pub struct Loaded {
     pub saved: Saved,
     pub note: Vec<u8>,
+    /// Present documents, with their revisions, that would be written differently now: under another key, say.
+    pub stale: HashMap<Arc<str>, u64>,
 }
 
 impl RedbState {
@@ -66,7 +70,13 @@ impl RedbState {
         txn.open_table(NUMBERS).map_err(io("create tables", path))?;
         txn.open_table(OWNER).map_err(io("create tables", path))?;
         txn.commit().map_err(io("create tables", path))?;
-        Ok(Self { db: RwLock::new(Some(db)), path: path.to_owned() })
+        Ok(Self { db: RwLock::new(Some(db)), path: path.to_owned(), seal: Unsealed::shared() })
+    }
+
+    /// Documents are written by `seal` from now on.
+    #[must_use]
+    pub fn sealed(self, seal: Arc<dyn Seal>) -> Self {
+        Self { seal, ..self }
     }
 
     /// Closes the file, whoever still holds this. Waits for reads under way.
@@ -102,6 +112,11 @@ impl RedbState {
                         for (place, event) in (0u32..).zip(batch.iter()) {
                             let previous = event.previous.as_ref().map_or(0, |object| object.revision());
                             let document = event.object.as_ref().map_or(&[][..], |object| object.bytes());
+                            let sealed = match document.is_empty() {
+                                true => None,
+                                false => self.seal.seal(&event.key, document).map_err(sealing)?,
+                            };
+                            let document = sealed.as_deref().unwrap_or(document);
                             versions.insert((&*event.key, event.revision), document)?;
                             changes.insert((event.revision, place), (&*event.key, previous))?;
                             revision = Some(event.revision);
@@ -136,6 +151,7 @@ impl RedbState {
         let number = |name| numbers.get(name).map(|value| value.map_or(0, |value| value.value()));
         let (revision, compacted) = (number("revision")?, number("compacted")?);
         let mut present: Vec<(Arc<str>, Arc<Object>)> = Vec::new();
+        let mut stale: HashMap<Arc<str>, u64> = HashMap::new();
         for entry in versions.iter()? {
             let (key, document) = entry?;
             let ((key, revision), document) = (key.value(), document.value());
@@ -144,10 +160,16 @@ impl RedbState {
             // A deletion must not hide that the key's older versions are replaced: they are older, so none follows it
             // but a new creation.
             if !document.is_empty() {
-                present.push((last.unwrap_or_else(|| key.into()), object(document, revision)));
+                let object = object(&*self.seal, key, document, revision)?;
+                let is_current = self.seal.is_current(key, document);
+                let key = last.unwrap_or_else(|| key.into());
+                if !is_current {
+                    stale.insert(key.clone(), revision);
+                }
+                present.push((key, object));
             }
         }
-        let mut loader = Versions { read: HashMap::new(), present: &present };
+        let mut loader = Versions { read: HashMap::new(), present: &present, seal: &*self.seal };
         let mut history: Vec<Changes> = Vec::new();
         let (mut bytes, mut floor) = (0, compacted);
         let mut newest = changes.range((compacted + 1, 0)..)?.rev().peekable();
@@ -172,7 +194,7 @@ impl RedbState {
         history.reverse();
         drop(loader);
         let note = txn.open_table(OWNER)?.get("note")?.map(|note| note.value().to_vec()).unwrap_or_default();
-        Ok(Loaded { saved: Saved { present, revision, compacted, history, floor }, note })
+        Ok(Loaded { saved: Saved { present, revision, compacted, history, floor }, note, stale })
     }
 }
 
@@ -208,6 +230,7 @@ type ReadVersions<'a> = redb::ReadOnlyTable<(&'static str, u64), &'static [u8]>;
 struct Versions<'a> {
     read: HashMap<(Arc<str>, u64), Arc<Object>>,
     present: &'a [(Arc<str>, Arc<Object>)],
+    seal: &'a dyn Seal,
 }
 
 impl Versions<'_> {
@@ -226,7 +249,7 @@ impl Versions<'_> {
             }
             let read = versions.get((&*key, revision))?;
             let Some(read) = read.filter(|document| !document.value().is_empty()) else { return Ok(None) };
-            let object = object(read.value(), revision);
+            let object = object(self.seal, &key, read.value(), revision)?;
             self.read.insert((key.clone(), revision), object.clone());
             Ok(Some(object))
         };
@@ -277,7 +300,8 @@ impl RedbState {
             }
             let last = if items.last().is_some_and(|(last, _)| &**last == key) { items.pop() } else { None };
             if !document.is_empty() {
-                items.push((last.map_or_else(|| key.into(), |(key, _)| key), object(document, version)));
+                let object = object(&*self.seal, key, document, version)?;
+                items.push((last.map_or_else(|| key.into(), |(key, _)| key), object));
             }
         }
         Ok((oldest, items))
@@ -288,7 +312,7 @@ impl RedbState {
         let txn = self.db()?.begin_read()?;
         let oldest = txn.open_table(NUMBERS)?.get("compacted")?.map_or(0, |value| value.value());
         let (versions, changes) = (txn.open_table(VERSIONS)?, txn.open_table(CHANGES)?);
-        let mut loader = Versions { read: HashMap::new(), present: &[] };
+        let mut loader = Versions { read: HashMap::new(), present: &[], seal: &*self.seal };
         let (mut batches, mut batch, mut count): (Vec<Changes>, Vec<Event>, usize) = Default::default();
         for entry in changes.range((after + 1, 0)..=(until, u32::MAX))? {
             let (place, change) = entry?;
@@ -311,8 +335,13 @@ impl RedbState {
     }
 }
 
-fn object(document: &[u8], revision: u64) -> Arc<Object> {
-    Arc::new(Object::new(Bytes::copy_from_slice(document), revision))
+fn object(seal: &dyn Seal, key: &str, document: &[u8], revision: u64) -> Result<Arc<Object>, redb::Error> {
+    let bytes = seal.open(key, document).map_err(sealing)?.map_or_else(|| Bytes::copy_from_slice(document), Bytes::from);
+    Ok(Arc::new(Object::new(bytes, revision)))
+}
+
+fn sealing(error: SealError) -> redb::Error {
+    redb::Error::Io(std::io::Error::other(error))
 }
 
 /// Names the operation and the file in an error of redb's.

@@ -1,11 +1,12 @@
 //! One HTTP request: who asks, what for, and the answer in the form that is asked.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request, Uri};
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body as _;
 use mizzen_api::{GroupVersionResource, ResourceDescriptor, Scope, Status, Verb};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,7 @@ use super::accept::{self, Format};
 use super::params::Params;
 use super::path::{self, Path, ResourcePath};
 use super::{gzip, health, respond};
+use crate::audit::{About, Audit, Trail};
 use crate::auth::{Action, Identity};
 use crate::authenticate::{Authenticate, Peer, anonymous};
 use crate::connect::{self, Connect};
@@ -34,6 +36,7 @@ pub(crate) struct Handler {
     pub(crate) openapi: OpenApi,
     pub(crate) metrics: Metrics,
     pub(crate) fairness: Arc<Fairness>,
+    pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -47,11 +50,11 @@ pub(super) struct Place<'a> {
 
 impl Handler {
     /// Answers one request; failures are answered too.
-    pub(crate) async fn handle(&self, peer: Option<&Peer>, speaker: &Speaker, request: Request<Body>) -> Response {
-        self.fairness.in_turn(speaker, self.answer(peer, speaker, request)).await
+    pub(crate) async fn handle(&self, connection: &Connection, request: Request<Body>) -> Response {
+        self.fairness.in_turn(&connection.speaker, self.answer(connection, request)).await
     }
 
-    async fn answer(&self, peer: Option<&Peer>, speaker: &Speaker, request: Request<Body>) -> Response {
+    async fn answer(&self, connection: &Connection, request: Request<Body>) -> Response {
         let audit_id = request.headers().get("audit-id").cloned().or_else(|| uuid::Uuid::new_v4().to_string().parse().ok());
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let started = std::time::Instant::now();
@@ -62,20 +65,37 @@ impl Handler {
         let counted = (!stream).then(|| self.metrics.in_flight(!reads));
         let compress = reads && gzip::is_accepted(request.headers());
         let format = failure_format(request.headers());
-        let who = self
-            .authenticator
-            .authenticate(peer, request.headers())
-            .map(|user| user.unwrap_or_else(|| Arc::new(anonymous())))
-            .and_then(|user| super::impersonate::acting_as(&self.pipeline, user, request.headers()));
+        let verb = method.as_str().to_ascii_lowercase();
+        let action = action(&path, &asked, &uri, &verb);
+        let came = self.authenticator.authenticate(connection.peer.as_ref(), request.headers());
+        let came = came.map(|user| user.unwrap_or_else(|| Arc::new(anonymous())));
+        let mut trail = self.trail(came.as_deref().ok(), (&path, &action, stream), connection, &request, audit_id.as_ref());
+        let who = came.and_then(|user| {
+            let acting = super::impersonate::acting_as(&self.pipeline, user.clone(), request.headers())?;
+            if let Some(trail) = trail.as_mut().filter(|_| !Arc::ptr_eq(&user, &acting)) {
+                trail.impersonates(&acting);
+            }
+            Ok(acting)
+        });
         let mut held = Held::default();
         let answered = match who {
             Ok(user) => {
                 let span = tracing::debug_span!("request", audit_id = ?audit_id, user = user.username);
-                self.seated(user, &path, asked, request, (speaker, &mut held)).instrument(span).await
+                let seated = self.seated(user, (&path, &action), asked, request, (&connection.speaker, &mut held));
+                match &trail {
+                    None => seated.instrument(span).await,
+                    Some(trail) => Box::pin(trail.over(seated)).instrument(span).await,
+                }
             }
             Err(status) => Err(status),
         };
-        let mut response = answered.unwrap_or_else(|status| respond::status(&status, format));
+        let (mut response, failure) = match answered {
+            Ok(response) => (response, None),
+            Err(status) => (respond::status(&status, format), Some(status)),
+        };
+        if let Some(trail) = trail {
+            response = trail.answered(response, failure.as_ref()).await;
+        }
         if compress {
             response = gzip::compressed(response);
         }
@@ -94,6 +114,31 @@ impl Handler {
             response.headers_mut().insert("audit-id", audit_id);
         }
         response
+    }
+
+    /// Begins to note a request, if that is wanted. Without a user its credentials are wrong.
+    fn trail(
+        &self,
+        user: Option<&Identity>,
+        (path, action, is_stream): (&Path, &Action<'_>, bool),
+        connection: &Connection,
+        request: &Request<Body>,
+        audit_id: Option<&HeaderValue>,
+    ) -> Option<Trail> {
+        let audit = self.audit.as_ref()?;
+        let text = |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let forwarded = text(request.headers().get("x-forwarded-for"));
+        let forwarded = forwarded.split(',').map(|address| address.trim().to_owned()).filter(|address| !address.is_empty());
+        let about = About {
+            audit_id: &text(audit_id),
+            uri: request.uri().path_and_query().map_or_else(|| request.uri().path(), |uri| uri.as_str()),
+            action,
+            version: if let Path::Resource(path) = path { &path.version } else { "" },
+            user_agent: &text(request.headers().get(USER_AGENT)),
+            sources: forwarded.chain(connection.address.map(|address| address.to_string())).collect(),
+            is_stream,
+        };
+        audit.begin(user.unwrap_or(&Identity::default()), &about)
     }
 
     /// What the metrics say of a request.
@@ -138,25 +183,22 @@ impl Handler {
     async fn seated(
         &self,
         user: Arc<Identity>,
-        path: &Path,
+        (path, action): (&Path, &Action<'_>),
         asked: Asked<'_>,
         request: Request<Body>,
         (speaker, held): (&Speaker, &mut Held),
     ) -> Result<Response, Status> {
         if asked.verb != "CONNECT" {
-            let method = request.method().as_str().to_ascii_lowercase();
-            let uri = request.uri().clone();
-            let action = action(path, &asked, &uri, &method);
             let seats = match (path, asked.verb) {
-                (Path::Resource(path), "LIST") => self.fairness.seats_of_list(&path.resource, limit(&uri)),
+                (Path::Resource(path), "LIST") => self.fairness.seats_of_list(&path.resource, limit(request.uri())),
                 _ => 1,
             };
-            match self.fairness.begin(&user, &action, seats).await {
+            match self.fairness.begin(&user, action, seats).await {
                 Ok(seat) => {
                     let class = seat.class();
                     // A look at a path, which anybody may take and some for nothing, says little of who speaks.
                     if matches!(path, Path::Resource(_)) {
-                        class.names(speaker, &user, &action);
+                        class.names(speaker, &user, action);
                     }
                     *held = Held { class: Some(class), seat: Some(seat) };
                 }
@@ -326,6 +368,13 @@ impl Handler {
             .ok_or_else(|| Status::not_found(&descriptor.group_resource(), &path.name))?;
         Ok(connector.connect(user, pod, &path.subresource, request).await)
     }
+}
+
+/// What is known of who is at the other end.
+pub(crate) struct Connection {
+    pub(crate) peer: Option<Peer>,
+    pub(crate) speaker: Speaker,
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// What a request has of the server while it is answered.

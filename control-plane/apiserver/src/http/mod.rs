@@ -15,4 +15,4 @@ mod respond;
 mod watch_body;
 mod writes;
 
-pub(crate) use handler::Handler;
+pub(crate) use handler::{Connection, Handler};

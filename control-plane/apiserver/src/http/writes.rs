@@ -34,6 +34,7 @@ impl Handler {
         let endpoint = if self.is_review(gvr) { Endpoint::Review { protobuf } } else { Endpoint::Answer { protobuf } };
         let accepted = accept::negotiate(&parts.headers, endpoint)?;
         let bytes = body::read(incoming).await?;
+        crate::audit::note_request(&parts.headers, &bytes);
         let mut api = ApiRequest::new(verb, gvr, &path.namespace, &path.name).subresource(&path.subresource);
         let user_agent = parts.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let kind = match verb {

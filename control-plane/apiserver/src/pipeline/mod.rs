@@ -37,11 +37,16 @@ pub(crate) use target::Target;
 pub(crate) use watch::WatchItem;
 
 use crate::admission::Chain;
+use crate::audit;
 use crate::auth::{Action, Authorizer, Clock, Decision, Identity};
 use crate::custom::CustomKinds;
 use crate::errors;
 use crate::virtuals::Virtuals;
 use select::Selection;
+
+/// Audit annotations.
+const DECISION: &str = "authorization.k8s.io/decision";
+const REASON: &str = "authorization.k8s.io/reason";
 
 /// What every request works with. Shared by all of them.
 pub(crate) struct Pipeline {
@@ -70,8 +75,16 @@ impl Pipeline {
     /// `Forbidden` when no rule allows it.
     pub(crate) fn authorize(&self, user: &Identity, action: &Action<'_>) -> Result<(), Status> {
         match self.authorizer.authorize(user, action) {
-            Decision::Allow { .. } => Ok(()),
-            Decision::NoOpinion { reason } => Err(errors::forbidden(user, action, &reason)),
+            Decision::Allow { reason } => {
+                audit::annotate(DECISION, || "allow".to_owned());
+                audit::annotate(REASON, || reason);
+                Ok(())
+            }
+            Decision::NoOpinion { reason } => {
+                audit::annotate(DECISION, || "forbid".to_owned());
+                audit::annotate(REASON, || reason.clone());
+                Err(errors::forbidden(user, action, &reason))
+            }
         }
     }
 

@@ -128,7 +128,9 @@ impl Pipeline {
         let warnings = admission_warnings.take();
 
         let Versions { stored: current, shown } = current;
-        if same(&new, old) && !CustomKinds::is_stale(&target.descriptor, current) {
+        let is_stale =
+            || CustomKinds::is_stale(&target.descriptor, current) || self.store.is_stale(&target.key(), current.revision());
+        if same(&new, old) && !is_stale() {
             return Ok(Some(Written { code: 200, object: shown.clone(), warnings, deleted: false }));
         }
         let demand = Demand::of(&attributes, &new)?;

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use mizzen_api::{GroupVersionResource, Registry, Status};
 use mizzen_apiserver::auth::{Action, Authorizer, Decision, Identity};
 use mizzen_apiserver::virtuals::Virtuals;
-use mizzen_apiserver::{ApiServer, Authenticate, Peer, ServerConfig};
+use mizzen_apiserver::{ApiServer, Authenticate, Peer, ServerConfig, Settings};
 use mizzen_client::{ApiRequest, Client};
 use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
 use serde_json::{Value, json};
@@ -46,7 +46,11 @@ pub(crate) fn now() -> jiff::Timestamp {
 }
 
 pub(crate) fn server_over(store: Arc<dyn Store>) -> Arc<ApiServer> {
-    ApiServer::new(ServerConfig {
+    ApiServer::new(config(store))
+}
+
+fn config(store: Arc<dyn Store>) -> ServerConfig {
+    ServerConfig {
         store,
         registry: Arc::new(Registry::builtin()),
         authorizer: Arc::new(Permissive),
@@ -54,7 +58,7 @@ pub(crate) fn server_over(store: Arc<dyn Store>) -> Arc<ApiServer> {
         clock: Arc::new(now),
         virtuals: Virtuals::default(),
         connect: None,
-    })
+    }
 }
 
 /// A server with the namespace `default` and its service account.
@@ -63,7 +67,11 @@ pub(crate) async fn server() -> (Arc<ApiServer>, Arc<dyn Client>) {
 }
 
 pub(crate) async fn server_with(store: Arc<dyn Store>) -> (Arc<ApiServer>, Arc<dyn Client>) {
-    let server = server_over(store);
+    server_set(store, Settings::default()).await
+}
+
+pub(crate) async fn server_set(store: Arc<dyn Store>, settings: Settings) -> (Arc<ApiServer>, Arc<dyn Client>) {
+    let server = ApiServer::with(config(store), settings);
     let client = server.client(admin());
     for (resource, namespace, object) in [
         (gvr("", "v1", "namespaces"), "", json!({"metadata": {"name": "default"}})),

@@ -1,5 +1,6 @@
 //! `ValidatingAdmissionPolicy` and `MutatingAdmissionPolicy`: compiled once, asked for every request that they match.
 
+mod annotation;
 mod check;
 mod conditions;
 mod mutation;
@@ -8,6 +9,7 @@ mod validation;
 
 use serde_json::Value;
 
+pub use annotation::AuditAnnotation;
 pub use check::check;
 pub use conditions::{Conditions, Met};
 pub use mutation::{Mutation, Patch};
@@ -38,6 +40,7 @@ pub struct Policy {
     pub conditions: Conditions,
     variables: Vec<(String, Program)>,
     pub validations: Vec<Validation>,
+    pub audit_annotations: Vec<AuditAnnotation>,
     pub mutations: Vec<Mutation>,
     /// `reinvocationPolicy: IfNeeded`.
     pub is_reinvoked: bool,
@@ -63,6 +66,7 @@ impl Policy {
             conditions: Conditions::parse(spec),
             variables: variables.collect(),
             validations: items(spec, "validations").map(Validation::parse).collect(),
+            audit_annotations: items(spec, "auditAnnotations").map(AuditAnnotation::parse).collect(),
             mutations: items(spec, "mutations").filter_map(Mutation::parse).collect(),
             is_reinvoked: spec["reinvocationPolicy"] == "IfNeeded",
         }
@@ -79,7 +83,9 @@ impl Policy {
 
     /// What the validations object to.
     pub fn denials(&self, scope: &mut Scope) -> Vec<Denial> {
-        self.validations.iter().filter_map(|validation| validation.denial(scope, self.ignores_failures)).collect()
+        let validations = self.validations.iter().enumerate();
+        let denial = |(index, validation): (usize, &Validation)| Some((index, validation.denial(scope, self.ignores_failures)?));
+        validations.filter_map(denial).map(|(index, denial)| Denial { index, ..denial }).collect()
     }
 }
 

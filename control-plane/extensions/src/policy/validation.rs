@@ -22,11 +22,13 @@ pub struct Denial {
     pub message: String,
     /// The reason of the answer, if the validation gives one.
     pub reason: Option<String>,
+    /// Which of the validations it is.
+    pub index: usize,
 }
 
 impl Denial {
     pub fn because(message: String) -> Self {
-        Self { message, reason: None }
+        Self { message, reason: None, index: 0 }
     }
 }
 
@@ -44,7 +46,7 @@ impl Validation {
     pub(super) fn denial(&self, scope: &mut Scope, ignores_failures: bool) -> Option<Denial> {
         match self.program.compiled().and_then(|program| scope.holds(program)) {
             Ok(true) => None,
-            Ok(false) => Some(Denial { message: self.text(scope), reason: self.reason.clone() }),
+            Ok(false) => Some(Denial { message: self.text(scope), reason: self.reason.clone(), index: 0 }),
             Err(_) if ignores_failures => None,
             Err(error) => Some(Denial::because(format!("expression '{}' resulted in error: {error}", self.program.source))),
         }

@@ -55,6 +55,12 @@ impl Binding {
         }
     }
 
+    /// `spec.validationActions`.
+    pub(super) fn actions(&self) -> Vec<&'static str> {
+        let all = [("Deny", self.denies), ("Warn", self.warns), ("Audit", self.audits)];
+        all.into_iter().filter(|(_, acts)| *acts).map(|(name, _)| name).collect()
+    }
+
     /// The parameters that the policy is asked with, one after the other; `None` stands for `null`.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::request::Request;
 use super::review;
+use crate::audit;
 
 pub(super) struct Hook {
     pub(super) name: String,
@@ -76,6 +77,11 @@ impl Hook {
         };
         for warning in response["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             request.attributes.warnings.add(warning.to_owned());
+        }
+        for (key, value) in response["auditAnnotations"].as_object().into_iter().flatten() {
+            if let Some(value) = value.as_str() {
+                audit::annotate(&format!("{}/{key}", self.name), || value.to_owned());
+            }
         }
         match response["allowed"].as_bool() {
             Some(true) => Ok(Some(response)),

@@ -1,5 +1,6 @@
 //! Asking policies.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mizzen_api::status::Cause;
@@ -13,9 +14,14 @@ use super::bindings::Binding;
 use super::request::Request;
 use super::snapshot::Bound;
 use crate::admission::Attributes;
+use crate::audit;
+
+/// The audit annotation of validations that failed where a binding only notes it.
+const FAILURES: &str = "validation.policy.admission.k8s.io/validation_failure";
 
 pub(super) async fn validate(policies: &[Arc<Bound>], request: &Request<'_>) -> Result<(), Status> {
     let mut denied = None;
+    let (mut failures, mut annotations) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
     for Bound { policy, bindings } in policies.iter().map(AsRef::as_ref) {
         let Some(version) = request.matched(&policy.matching) else { continue };
         let mut documents = None;
@@ -24,7 +30,14 @@ pub(super) async fn validate(policies: &[Arc<Bound>], request: &Request<'_>) -> 
                 documents = Some(request.documents(&version).await?);
             }
             let Some(documents) = &documents else { continue };
-            for denial in denials(policy, binding, request, documents) {
+            let Asked { denials, noted } = ask(policy, binding, request, documents);
+            for (key, value) in noted {
+                let values = annotations.entry(format!("{}/{key}", policy.name)).or_default();
+                if !values.contains(&value) {
+                    values.push(value);
+                }
+            }
+            for denial in denials {
                 if binding.warns {
                     let (policy, binding) = (&policy.name, &binding.name);
                     request.attributes.warnings.add(format!(
@@ -33,7 +46,8 @@ pub(super) async fn validate(policies: &[Arc<Bound>], request: &Request<'_>) -> 
                     ));
                 }
                 if binding.audits {
-                    tracing::info!(policy = policy.name, binding = binding.name, message = denial.message, "validation failed");
+                    failures.push(json!({"message": denial.message, "policy": policy.name, "binding": binding.name,
+                        "expressionIndex": denial.index, "validationActions": binding.actions()}));
                 }
                 if binding.denies && denied.is_none() {
                     denied = Some(refusal(request.attributes, "ValidatingAdmissionPolicy", policy, binding, &denial));
@@ -41,17 +55,32 @@ pub(super) async fn validate(policies: &[Arc<Bound>], request: &Request<'_>) -> 
             }
         }
     }
+    if !failures.is_empty() {
+        audit::annotate(FAILURES, || Value::Array(failures).to_string());
+    }
+    for (key, values) in annotations {
+        audit::annotate(&key, || values.join(", "));
+    }
     denied.map_or(Ok(()), Err)
 }
 
-fn denials(policy: &Policy, binding: &Binding, request: &Request<'_>, documents: &Scope) -> Vec<Denial> {
+/// What a policy has to say about a request.
+#[derive(Default)]
+struct Asked {
+    denials: Vec<Denial>,
+    /// Keys and values of audit annotations.
+    noted: Vec<(String, String)>,
+}
+
+fn ask(policy: &Policy, binding: &Binding, request: &Request<'_>, documents: &Scope) -> Asked {
     let failed = |error: String| match policy.ignores_failures {
         true => Vec::new(),
         false => vec![Denial::because(error)],
     };
+    let mut noted = Vec::new();
     let parameters = match binding.parameters(policy.param_kind.as_ref(), request) {
         Ok(parameters) => parameters,
-        Err(error) => return failed(error),
+        Err(error) => return Asked { denials: failed(error), noted },
     };
     let mut denials = Vec::new();
     for parameter in parameters {
@@ -61,12 +90,19 @@ fn denials(policy: &Policy, binding: &Binding, request: &Request<'_>, documents:
             Met::Yes => {
                 policy.define_variables(&mut scope);
                 denials.extend(policy.denials(&mut scope));
+                for annotation in &policy.audit_annotations {
+                    match annotation.value(&mut scope) {
+                        Ok(Some(value)) => noted.push((annotation.key.clone(), value)),
+                        Ok(None) => {}
+                        Err(error) => denials.extend(failed(error)),
+                    }
+                }
             }
             Met::No => {}
             Met::Failed(error) => denials.extend(failed(error)),
         }
     }
-    denials
+    Asked { denials, noted }
 }
 
 fn refusal(attributes: &Attributes<'_>, kind: &str, policy: &Policy, binding: &Binding, denial: &Denial) -> Status {
