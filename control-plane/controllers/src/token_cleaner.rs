@@ -45,8 +45,9 @@ impl Reconciler for TokenCleaner {
     }
 }
 
-/// `None` for a token without an end, or one that nobody can read.
+/// `None` for a token without an end; one that nobody can read has passed.
 fn expiration(secret: &Secret) -> Option<Timestamp> {
     let text = secret.data.as_ref()?.get("expiration")?;
-    std::str::from_utf8(&text.0).ok()?.parse().ok()
+    let read = std::str::from_utf8(&text.0).ok().and_then(|text| text.parse().ok());
+    Some(read.unwrap_or(Timestamp::MIN))
 }

@@ -101,6 +101,9 @@ fn outgoing(upstream: &Upstream, path: &str, links: &Links, request: Request<Bod
         headers.insert(header::UPGRADE, upgrade);
     }
     headers.remove(header::AUTHORIZATION);
+    // Whom the client speaks for here is nobody there.
+    let impersonation: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
+    impersonation.iter().for_each(|name| drop(headers.remove(name)));
     // What comes compressed has links that nobody could rewrite.
     headers.remove(header::ACCEPT_ENCODING);
     let host = if links.host.is_empty() { &upstream.authority } else { &links.host };

@@ -43,7 +43,7 @@ fn of_whole(amount: &Value, whole: i64) -> i64 {
     match amount {
         Value::String(text) => {
             let percent: i64 = text.trim_end_matches('%').parse().unwrap_or(0);
-            (whole * percent + 99).div_euclid(100)
+            whole.saturating_mul(percent).saturating_add(99).div_euclid(100)
         }
         number => number.as_i64().unwrap_or(0),
     }
