@@ -61,7 +61,7 @@ class HollowNodes:
             version = pods.list()["metadata"]["resourceVersion"]
             for pod in pods.list()["items"]:
                 self.tend(pod)
-            watch = Watch(pods, {"resourceVersion": version})
+            watch = Watch(pods, {"resourceVersion": version, "timeoutSeconds": 3600})
             try:
                 while not self.stop.is_set():
                     event = watch.next(3600)
