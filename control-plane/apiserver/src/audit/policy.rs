@@ -90,7 +90,8 @@ impl Policy {
             return why("it has no rules".to_owned());
         }
         for rule in &policy.rules {
-            if !rule.non_resource_urls.is_empty() && !(rule.resources.is_empty() && rule.namespaces.is_empty()) {
+            let of_resources = !rule.resources.is_empty() || !rule.namespaces.is_empty();
+            if of_resources && !rule.non_resource_urls.is_empty() {
                 return why("a rule cannot have nonResourceURLs beside resources or namespaces".to_owned());
             }
         }

@@ -203,7 +203,7 @@ impl Handler {
                     *held = Held { class: Some(class), seat: Some(seat) };
                 }
                 Err(refused) => {
-                    refused.class.names(speaker, &user, &action);
+                    refused.class.names(speaker, &user, action);
                     held.class = Some(refused.class);
                     return Ok(respond::too_many_requests());
                 }
