@@ -74,18 +74,7 @@ impl Pipeline {
     /// # Errors
     /// `Forbidden` when no rule allows it.
     pub(crate) fn authorize(&self, user: &Identity, action: &Action<'_>) -> Result<(), Status> {
-        match self.authorizer.authorize(user, action) {
-            Decision::Allow { reason } => {
-                audit::annotate(DECISION, || "allow".to_owned());
-                audit::annotate(REASON, || reason);
-                Ok(())
-            }
-            Decision::NoOpinion { reason } => {
-                audit::annotate(DECISION, || "forbid".to_owned());
-                audit::annotate(REASON, || reason.clone());
-                Err(errors::forbidden(user, action, &reason))
-            }
-        }
+        decided(user, action, self.authorizer.authorize(user, action))
     }
 
     /// Whether a collection may be listed or watched; one narrowed to a name counts as that name.
@@ -104,10 +93,7 @@ impl Pipeline {
             namespace: &target.namespace,
             name: selection.name().unwrap_or_default(),
         };
-        match self.authorizer.authorize_selected(user, &action, selection.fields()) {
-            Decision::Allow { .. } => Ok(()),
-            Decision::NoOpinion { reason } => Err(errors::forbidden(user, &action, &reason)),
-        }
+        decided(user, &action, self.authorizer.authorize_selected(user, &action, selection.fields()))
     }
 
     /// Finds what a request is about. Who may not ask for it does not learn whether it is served.
@@ -144,5 +130,21 @@ impl Pipeline {
                 name: &target.name,
             },
         )
+    }
+}
+
+/// What an authorizer's decision means for the request, and says in the audit log.
+fn decided(user: &Identity, action: &Action<'_>, decision: Decision) -> Result<(), Status> {
+    match decision {
+        Decision::Allow { reason } => {
+            audit::annotate(DECISION, || "allow".to_owned());
+            audit::annotate(REASON, || reason);
+            Ok(())
+        }
+        Decision::NoOpinion { reason } => {
+            audit::annotate(DECISION, || "forbid".to_owned());
+            audit::annotate(REASON, || reason.clone());
+            Err(errors::forbidden(user, action, &reason))
+        }
     }
 }
