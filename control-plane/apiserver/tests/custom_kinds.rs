@@ -150,6 +150,8 @@ async fn a_definition_is_served_once_it_is_established_and_gone_with_it() {
     let (_, groups) = served.get("/apis").await;
     assert!(groups["groups"].as_array().is_some_and(|groups| groups.iter().any(|group| group["name"] == "example.com")));
     let (_, document) = served.get("/openapi/v3/apis/example.com/v1").await;
+    assert!(document.to_string().contains("application/merge-patch+json"));
+    assert!(!document.to_string().contains("strategic-merge-patch"), "kubectl takes any path's word for the whole kind");
     let schema = &document["components"]["schemas"]["com.example.v1.Widget"];
     assert_eq!(schema["x-kubernetes-group-version-kind"], json!([{"group": "example.com", "version": "v1", "kind": "Widget"}]));
     assert_eq!(schema["properties"]["spec"]["properties"]["color"]["enum"], json!(["red", "blue"]));

@@ -121,7 +121,7 @@ mod tests {
     fn a_full_file_is_set_aside_and_the_oldest_go() {
         let folder = std::env::temp_dir().join(format!("mizzen-audit-{}", uuid::Uuid::new_v4()));
         let path = folder.join("audit.log");
-        let log = Log::open(LogConfig { path: path.clone(), max_bytes: 25, max_backups: 2 }).expect("opens");
+        let log = Log::open(LogConfig { path: path.clone(), max_bytes: 26, max_backups: 2 }).expect("opens");
         std::fs::write(folder.join("audit-other.log"), "kept").expect("is written");
         for number in 0..7 {
             let now = jiff::Timestamp::from_second(number).expect("a time");
@@ -136,7 +136,7 @@ mod tests {
         assert!(folder.join("audit-other.log").exists());
         // It goes on where it was.
         drop(log);
-        let log = Log::open(LogConfig { path: path.clone(), max_bytes: 25, max_backups: 2 }).expect("opens");
+        let log = Log::open(LogConfig { path: path.clone(), max_bytes: 26, max_backups: 2 }).expect("opens");
         log.write(&json!({"number": 7}), jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(lines(&path).len(), 2);
         std::fs::remove_dir_all(folder).expect("is removed");

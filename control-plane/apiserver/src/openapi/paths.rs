@@ -41,11 +41,9 @@ pub(super) fn add(paths: &mut Map<String, Value>, descriptor: &ResourceDescripto
         let everywhere = json!({"get": operation(Verb::List, "list", &own, schema)});
         paths.insert(format!("{base}/{}", descriptor.resource), everywhere);
     }
-    if descriptor.custom.is_some()
-        && let Some(types) = item.get_mut("patch").and_then(|patch| patch.pointer_mut("/requestBody/content")?.as_object_mut())
-    {
-        // A custom kind has no merge keys.
-        types.remove(STRATEGIC);
+    let custom = descriptor.custom.is_some();
+    if custom {
+        leave_out_strategic(&mut item);
     }
     insert(paths, collection.clone(), many, namespaced, false);
     insert(paths, format!("{collection}/{{name}}"), item, namespaced, true);
@@ -64,7 +62,18 @@ pub(super) fn add(paths: &mut Map<String, Value>, descriptor: &ResourceDescripto
             };
             operations.insert(method.to_owned(), operation(*verb, action, kind, schema));
         }
+        if custom {
+            leave_out_strategic(&mut operations);
+        }
         insert(paths, format!("{collection}/{{name}}/{}", subresource.name), operations, namespaced, true);
+    }
+}
+
+/// A custom kind has no merge keys. Clients look at any path of the kind to learn it.
+fn leave_out_strategic(operations: &mut Map<String, Value>) {
+    let content = operations.get_mut("patch").and_then(|patch| patch.pointer_mut("/requestBody/content")?.as_object_mut());
+    if let Some(types) = content {
+        types.remove(STRATEGIC);
     }
 }
 
