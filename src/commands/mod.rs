@@ -58,13 +58,9 @@ enum Command {
     Delete(delete::Args),
 }
 
-/// Tasks that a thread runs between two looks at what became readable. Of tokio's 61, a request that comes while others
-/// flood the server would wait for most.
-const EVENTS_EVERY: u32 = 4;
-
 /// Runs the command; an error is one line on stderr.
 pub fn run(cli: Cli) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(EVENTS_EVERY).build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("start the async runtime")),
     };
