@@ -19,6 +19,7 @@ mod kubernetes_service;
 mod namespace;
 mod namespaces;
 mod node;
+mod observe_pods;
 mod pod_gc;
 mod pod_view;
 mod quota;

@@ -87,17 +87,6 @@ fn time(now: jiff::Timestamp) -> Value {
     Value::String(now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())
 }
 
-fn user_info(user: &Identity) -> Value {
-    let mut info = json!({"username": user.username, "groups": user.groups});
-    if !user.uid.is_empty() {
-        info["uid"] = json!(user.uid);
-    }
-    if !user.extra.is_empty() {
-        info["extra"] = json!(user.extra);
-    }
-    info
-}
-
 /// `ObjectReference`; empty fields are left out.
 fn reference(action: &Action<'_>, version: &str) -> Option<Value> {
     let Action::Resource { group, resource, subresource, namespace, name, .. } = action else { return None };
@@ -125,7 +114,7 @@ impl Trail {
         };
         let event = json!({
             "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": level, "auditID": about.audit_id, "stage": "",
-            "requestURI": about.uri, "verb": verb, "user": user_info(user), "sourceIPs": about.sources,
+            "requestURI": about.uri, "verb": verb, "user": user.user_info(), "sourceIPs": about.sources,
             "userAgent": about.user_agent, "requestReceivedTimestamp": time((audit.clock)()),
         });
         let mut event = match event {
@@ -144,7 +133,7 @@ impl Trail {
 
     /// The request acts as somebody else.
     pub(crate) fn impersonates(&mut self, user: &Identity) {
-        self.event.insert("impersonatedUser".to_owned(), user_info(user));
+        self.event.insert("impersonatedUser".to_owned(), user.user_info());
     }
 
     /// Answers the request; what happens meanwhile can be noted.

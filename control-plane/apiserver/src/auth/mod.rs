@@ -16,6 +16,7 @@ pub mod wiring;
 use std::collections::BTreeMap;
 
 use mizzen_api::FieldSelector;
+use serde_json::{Value, json};
 
 /// Tells the time; injected, so that tests and the simulation own it.
 pub type Clock = std::sync::Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
@@ -35,6 +36,18 @@ impl Identity {
         let mut groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
         groups.push("system:authenticated".to_owned());
         Self { username: username.to_owned(), groups, ..Self::default() }
+    }
+
+    /// `UserInfo` as reviews and audit events have it.
+    pub(crate) fn user_info(&self) -> Value {
+        let mut info = json!({"username": self.username, "groups": self.groups});
+        if !self.uid.is_empty() {
+            info["uid"] = json!(self.uid);
+        }
+        if !self.extra.is_empty() {
+            info["extra"] = json!(self.extra);
+        }
+        info
     }
 }
 

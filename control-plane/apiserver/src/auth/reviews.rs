@@ -97,7 +97,7 @@ impl Reviews {
 
     /// SelfSubjectReview (`kubectl auth whoami`).
     pub fn who_am_i(user: &Identity, mut review: Value) -> Value {
-        review["status"] = json!({"userInfo": user_info(user)});
+        review["status"] = json!({"userInfo": user.user_info()});
         review
     }
 
@@ -110,22 +110,11 @@ impl Reviews {
         }
         let asked: Vec<&str> = audiences.iter().map(String::as_str).collect();
         review["status"] = match self.authenticator.bearer(text(spec, "token"), &asked) {
-            Ok((identity, meant)) => json!({"authenticated": true, "user": user_info(&identity), "audiences": meant}),
+            Ok((identity, meant)) => json!({"authenticated": true, "user": identity.user_info(), "audiences": meant}),
             Err(why) => json!({"authenticated": false, "user": {}, "error": why}),
         };
         review
     }
-}
-
-fn user_info(user: &Identity) -> Value {
-    let mut info = json!({"username": user.username, "groups": user.groups});
-    if !user.uid.is_empty() {
-        info["uid"] = json!(user.uid);
-    }
-    if !user.extra.is_empty() {
-        info["extra"] = json!(user.extra);
-    }
-    info
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {

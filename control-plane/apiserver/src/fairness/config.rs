@@ -262,16 +262,4 @@ mod tests {
         assert!(Arc::ptr_eq(&find(&before, "system"), &find(&after, "system")));
         assert_eq!(find(&after, "system").bounds().nominal, 37);
     }
-
-    /// Not a test of speed: what it prints is for `docs/decisions/0020`.
-    #[test]
-    fn a_request_is_classified_quickly() {
-        let config = config(Vec::new());
-        let user = Identity::component("eve", &["developers"]);
-        let began = std::time::Instant::now();
-        for _ in 0..100_000 {
-            assert!(config.classify(&user, &get("", "pods", "", "default")).is_some());
-        }
-        println!("{} ns to classify", began.elapsed().as_nanos() / 100_000);
-    }
 }

@@ -350,16 +350,4 @@ mod tests {
         assert!(small.await.is_ok());
         drop(held);
     }
-
-    /// Not a test of speed: what it prints is for `docs/decisions/0020`.
-    #[tokio::test]
-    async fn a_seat_without_contention_costs_little() {
-        let level = level(QUEUES, 10);
-        let began = std::time::Instant::now();
-        for _ in 0..100_000 {
-            drop(level.begin(1, || 0).await.expect("a seat"));
-        }
-        println!("{} ns for a seat", began.elapsed().as_nanos() / 100_000);
-        assert_eq!(level.snapshot().running_seats, 0);
-    }
 }

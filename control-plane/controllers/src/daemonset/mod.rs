@@ -19,6 +19,7 @@ use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, Reco
 
 use crate::context::Context;
 use crate::expectations::Expectations;
+use crate::observe_pods::observe_pods;
 use crate::pod_view::PodView;
 use decide::{HASH_LABEL, Nodes, Situation};
 use nodes::Demands;
@@ -38,7 +39,7 @@ pub(crate) fn start(context: &Context) {
         .start(client.clone(), context.cancel.clone());
     let (queue, expectations) = (Queue::default(), Arc::new(Expectations::default()));
     sets.enqueue(&queue);
-    wake_by_pods(&context.caches.pods, &sets, &queue, &expectations);
+    observe_pods("DaemonSet", &context.caches.pods, &sets, &queue, &expectations);
     wake_by_nodes(&context.caches.nodes, &sets, &queue);
     wake_by_revisions(&revisions, &sets, &queue);
     let reconciler = DaemonSets {
@@ -52,40 +53,6 @@ pub(crate) fn start(context: &Context) {
         expectations,
     };
     context.run(Controller::new(NAME, queue, Arc::new(reconciler)).workers(2));
-}
-
-fn wake_by_pods(pods: &WatchCache<PodView>, sets: &Arc<WatchCache<DsView>>, queue: &Queue, expectations: &Arc<Expectations>) {
-    let (sets, queue, expectations) = (sets.clone(), queue.clone(), expectations.clone());
-    pods.on_change(move |change| {
-        let namespace = change.key.namespace.as_str();
-        let owner = |pod: &PodView| {
-            let owner = pod.owner.as_ref().filter(|owner| owner.kind == "DaemonSet")?;
-            Some(ObjectRef::new(namespace, owner.name.clone()))
-        };
-        if let Some(pod) = change.new
-            && change.old.is_none_or(|old| old.uid != pod.uid)
-            && let Some(owner) = owner(pod)
-        {
-            expectations.creations_settled(&owner, 1);
-        }
-        if let Some(old) = change.old
-            && change.new.is_none_or(|new| new.uid != old.uid || new.terminating)
-            && let Some(owner) = owner(old)
-        {
-            expectations.deletion_settled(&owner, &old.uid);
-        }
-        for pod in change.old.into_iter().chain(change.new) {
-            match owner(pod) {
-                Some(owner) => queue.add(owner),
-                None if pod.owner.is_none() => sets
-                    .in_namespace(namespace)
-                    .iter()
-                    .filter(|set| set.selector.matches(&pod.labels))
-                    .for_each(|set| queue.add(set.key.clone())),
-                None => {}
-            }
-        }
-    });
 }
 
 /// Whether a set has a pod on a node depends on the node's labels and taints.

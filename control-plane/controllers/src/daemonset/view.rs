@@ -8,6 +8,8 @@ use mizzen_api::selector::LabelSelector;
 use mizzen_api::{Object, ObjectRef};
 use serde_json::Value;
 
+use crate::observe_pods::Selects;
+
 /// How pods of a former template are replaced (`apps/v1.DaemonSetUpdateStrategy`).
 #[derive(Clone, Debug)]
 pub(super) enum Update {
@@ -30,6 +32,16 @@ pub(super) struct DsView {
     /// How many former revisions are kept.
     pub(super) history: usize,
     pub(super) status: DaemonSetStatus,
+}
+
+impl Selects for DsView {
+    fn key(&self) -> &ObjectRef {
+        &self.key
+    }
+
+    fn selector(&self) -> &LabelSelector {
+        &self.selector
+    }
 }
 
 impl DsView {

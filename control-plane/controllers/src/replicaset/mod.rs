@@ -19,6 +19,7 @@ use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, Reco
 
 use crate::context::Context;
 use crate::expectations::Expectations;
+use crate::observe_pods::observe_pods;
 use crate::pod_view::PodView;
 pub(crate) use view::RsView;
 
@@ -35,7 +36,7 @@ pub(crate) fn start_for<K: Kind>(context: &Context, name: &'static str, sets: Ar
     let queue = Queue::default();
     let expectations = Arc::new(Expectations::default());
     sets.enqueue(&queue);
-    observe_pods::<K>(&pods, &sets, &queue, &expectations);
+    observe_pods(K::KIND, &pods, &sets, &queue, &expectations);
     let reconciler = Replicas::<K> {
         recorder: Recorder::start(client.clone(), context.clock.clone(), name, ""),
         clock: context.clock.clone(),
@@ -46,46 +47,6 @@ pub(crate) fn start_for<K: Kind>(context: &Context, name: &'static str, sets: Ar
         kind: PhantomData,
     };
     context.run(Controller::new(name, queue, Arc::new(reconciler)).workers(5));
-}
-
-/// Settles expectations by what the pod cache sees, and wakes those concerned.
-fn observe_pods<K: Kind>(
-    pods: &WatchCache<PodView>,
-    sets: &Arc<WatchCache<RsView>>,
-    queue: &Queue,
-    expectations: &Arc<Expectations>,
-) {
-    let (sets, queue, expectations) = (sets.clone(), queue.clone(), expectations.clone());
-    pods.on_change(move |change| {
-        let namespace = change.key.namespace.as_str();
-        let owner = |pod: &PodView| {
-            let owner = pod.owner.as_ref().filter(|owner| owner.kind == K::KIND)?;
-            Some(ObjectRef::new(namespace, owner.name.clone()))
-        };
-        if let Some(pod) = change.new
-            && change.old.is_none_or(|old| old.uid != pod.uid)
-            && let Some(owner) = owner(pod)
-        {
-            expectations.creations_settled(&owner, 1);
-        }
-        if let Some(old) = change.old {
-            let leaves = change.new.is_none_or(|new| new.uid != old.uid || new.terminating);
-            if let Some(owner) = owner(old).filter(|_| leaves) {
-                expectations.deletion_settled(&owner, &old.uid);
-            }
-        }
-        for pod in change.old.into_iter().chain(change.new) {
-            match owner(pod) {
-                Some(owner) => queue.add(owner),
-                None if pod.owner.is_none() => sets
-                    .in_namespace(namespace)
-                    .iter()
-                    .filter(|set| set.selector.matches(&pod.labels))
-                    .for_each(|set| queue.add(set.key.clone())),
-                None => {}
-            }
-        }
-    });
 }
 
 struct Replicas<K> {

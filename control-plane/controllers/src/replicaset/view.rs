@@ -9,6 +9,8 @@ use mizzen_api::selector::LabelSelector;
 use mizzen_api::{Object, ObjectRef, OwnerReference};
 use serde_json::{Value, json};
 
+use crate::observe_pods::Selects;
+
 #[derive(Clone)]
 pub(crate) struct RsView {
     pub(crate) object: Arc<Object>,
@@ -26,6 +28,16 @@ pub(crate) struct RsView {
     /// As stored, so that fields this build does not know reach the pods.
     pub(crate) template: Value,
     pub(crate) status: ReplicaSetStatus,
+}
+
+impl Selects for RsView {
+    fn key(&self) -> &ObjectRef {
+        &self.key
+    }
+
+    fn selector(&self) -> &LabelSelector {
+        &self.selector
+    }
 }
 
 impl RsView {
