@@ -5,21 +5,22 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::header::{ACCEPT, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body::Body as _;
 use mizzen_api::{GroupVersionResource, ResourceDescriptor, Scope, Status, Verb};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::accept::{self, Format};
+use super::asked::{action, asked, is_connect, is_proxy, limit};
 use super::params::Params;
 use super::path::{self, Path, ResourcePath};
 use super::{gzip, health, respond};
 use crate::audit::{About, Audit, Trail};
 use crate::auth::{Action, Identity};
 use crate::authenticate::{Authenticate, Peer, anonymous};
-use crate::connect::{self, Connect};
+use crate::connect::Connect;
 use crate::discovery::Discovery;
 use crate::errors;
 use crate::fairness::{self, Class, Fairness, Seat, Speaker};
@@ -59,7 +60,7 @@ impl Handler {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let started = std::time::Instant::now();
         let path = path::parse(uri.path());
-        let asked = self.asked(&path, &request);
+        let asked = asked(&self.pipeline.registry, &path, &request);
         let stream = matches!(asked.verb, "WATCH" | "CONNECT");
         let reads = matches!(method, Method::GET | Method::HEAD);
         let counted = (!stream).then(|| self.metrics.in_flight(!reads));
@@ -139,44 +140,6 @@ impl Handler {
             is_stream,
         };
         audit.begin(user.unwrap_or(&Identity::default()), &about)
-    }
-
-    /// What the metrics say of a request.
-    fn asked<'a>(&self, path: &'a Path, request: &Request<Body>) -> Asked<'a> {
-        let query = request.uri().query().unwrap_or_default();
-        let Path::Resource(path) = path else {
-            return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
-        };
-        if self.pipeline.registry.by_resource(&path.group, &path.version, &path.resource).is_none() {
-            return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
-        }
-        let collection = path.name.is_empty();
-        let watch = || path.watch || query.split('&').any(|pair| matches!(pair, "watch" | "watch=true" | "watch=1"));
-        let apply =
-            || request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/apply"));
-        let verb = match *request.method() {
-            _ if is_connect(path) || is_proxy(path) => "CONNECT",
-            Method::GET | Method::HEAD if watch() && path.subresource.is_empty() => "WATCH",
-            Method::GET | Method::HEAD if collection => "LIST",
-            Method::DELETE if collection => "DELETECOLLECTION",
-            Method::PATCH if apply() => "APPLY",
-            ref method => verb_of_method(method),
-        };
-        let scope = match (collection, path.namespace.is_empty()) {
-            (false, _) => "resource",
-            (true, false) => "namespace",
-            (true, true) => "cluster",
-        };
-        Asked {
-            verb,
-            group: &path.group,
-            version: &path.version,
-            resource: &path.resource,
-            // Whatever a client writes there must not become a series of its own.
-            subresource: KNOWN_SUBRESOURCES.iter().find(|known| **known == path.subresource).copied().unwrap_or_default(),
-            scope,
-            dry_run: query.contains("dryRun=All"),
-        }
     }
 
     /// Answers when the request has a seat. Streams take none, save for what a watch does until it has begun.
@@ -384,37 +347,6 @@ struct Held {
     class: Option<Class>,
 }
 
-/// What a request is, as flow schemas see it. `method` is in lower case.
-fn action<'a>(path: &'a Path, asked: &Asked<'_>, uri: &'a Uri, method: &'a str) -> Action<'a> {
-    let Path::Resource(path) = path else {
-        return Action::Path { verb: method, path: uri.path() };
-    };
-    let collection = path.name.is_empty();
-    let verb = match method {
-        "get" | "head" if asked.verb == "WATCH" => "watch",
-        "get" | "head" if collection => "list",
-        "get" | "head" => "get",
-        "post" => "create",
-        "put" => "update",
-        "delete" if collection => "deletecollection",
-        other => other,
-    };
-    Action::Resource {
-        verb,
-        group: &path.group,
-        resource: &path.resource,
-        subresource: &path.subresource,
-        namespace: &path.namespace,
-        name: &path.name,
-    }
-}
-
-/// How many objects a list may have; 0 for all.
-fn limit(uri: &Uri) -> u64 {
-    let pairs = uri.query().unwrap_or_default().split('&');
-    pairs.filter_map(|pair| pair.strip_prefix("limit=")).find_map(|limit| limit.parse().ok()).unwrap_or_default()
-}
-
 /// Worth holding a seat for until it is sent.
 fn is_large(response: &Response) -> bool {
     response.body().size_hint().exact().is_none_or(|bytes| bytes > LARGE)
@@ -423,52 +355,12 @@ fn is_large(response: &Response) -> bool {
 /// Bytes.
 const LARGE: u64 = 256 * 1024;
 
-/// Those that get a series of their own.
-const KNOWN_SUBRESOURCES: &[&str] = &[
-    "approval",
-    "attach",
-    "binding",
-    "ephemeralcontainers",
-    "eviction",
-    "exec",
-    "finalize",
-    "log",
-    "portforward",
-    "proxy",
-    "resize",
-    "scale",
-    "status",
-    "token",
-];
-
 /// What clients are told that still use a resource which others took over from.
 fn deprecation(path: &ResourcePath) -> Option<&'static str> {
     match (path.group.as_str(), path.resource.as_str()) {
         ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
         ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
         _ => None,
-    }
-}
-
-fn is_proxy(path: &ResourcePath) -> bool {
-    path.group.is_empty()
-        && path.version == "v1"
-        && path.subresource == "proxy"
-        && proxy::RESOURCES.contains(&path.resource.as_str())
-}
-
-fn is_connect(path: &ResourcePath) -> bool {
-    path.group.is_empty() && path.resource == "pods" && connect::SUBRESOURCES.contains(&path.subresource.as_str())
-}
-
-fn verb_of_method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET | Method::HEAD => "GET",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        _ => "other",
     }
 }
 

@@ -1,6 +1,7 @@
 //! HTTP around the pipeline: paths, parameters, bodies and encodings.
 
 mod accept;
+mod asked;
 mod body;
 mod documents;
 mod gzip;

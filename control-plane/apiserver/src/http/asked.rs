@@ -1,0 +1,120 @@
+//! What a request asks for: as metrics count it, as authorization and flow schemas see it.
+
+use axum::body::Body;
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Uri};
+use mizzen_api::Registry;
+
+use super::path::{Path, ResourcePath};
+use crate::auth::Action;
+use crate::connect;
+use crate::metrics::Asked;
+use crate::proxy;
+
+/// What the metrics say of a request.
+pub(super) fn asked<'a>(registry: &Registry, path: &'a Path, request: &Request<Body>) -> Asked<'a> {
+    let query = request.uri().query().unwrap_or_default();
+    let Path::Resource(path) = path else {
+        return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
+    };
+    if registry.by_resource(&path.group, &path.version, &path.resource).is_none() {
+        return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
+    }
+    let collection = path.name.is_empty();
+    let watch = || path.watch || query.split('&').any(|pair| matches!(pair, "watch" | "watch=true" | "watch=1"));
+    let apply = || request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/apply"));
+    let verb = match *request.method() {
+        _ if is_connect(path) || is_proxy(path) => "CONNECT",
+        Method::GET | Method::HEAD if watch() && path.subresource.is_empty() => "WATCH",
+        Method::GET | Method::HEAD if collection => "LIST",
+        Method::DELETE if collection => "DELETECOLLECTION",
+        Method::PATCH if apply() => "APPLY",
+        ref method => verb_of_method(method),
+    };
+    let scope = match (collection, path.namespace.is_empty()) {
+        (false, _) => "resource",
+        (true, false) => "namespace",
+        (true, true) => "cluster",
+    };
+    Asked {
+        verb,
+        group: &path.group,
+        version: &path.version,
+        resource: &path.resource,
+        // Whatever a client writes there must not become a series of its own.
+        subresource: KNOWN_SUBRESOURCES.iter().find(|known| **known == path.subresource).copied().unwrap_or_default(),
+        scope,
+        dry_run: query.contains("dryRun=All"),
+    }
+}
+
+/// What a request is, as flow schemas see it. `method` is in lower case.
+pub(super) fn action<'a>(path: &'a Path, asked: &Asked<'_>, uri: &'a Uri, method: &'a str) -> Action<'a> {
+    let Path::Resource(path) = path else {
+        return Action::Path { verb: method, path: uri.path() };
+    };
+    let collection = path.name.is_empty();
+    let verb = match method {
+        "get" | "head" if asked.verb == "WATCH" => "watch",
+        "get" | "head" if collection => "list",
+        "get" | "head" => "get",
+        "post" => "create",
+        "put" => "update",
+        "delete" if collection => "deletecollection",
+        other => other,
+    };
+    Action::Resource {
+        verb,
+        group: &path.group,
+        resource: &path.resource,
+        subresource: &path.subresource,
+        namespace: &path.namespace,
+        name: &path.name,
+    }
+}
+
+/// How many objects a list may have; 0 for all.
+pub(super) fn limit(uri: &Uri) -> u64 {
+    let pairs = uri.query().unwrap_or_default().split('&');
+    pairs.filter_map(|pair| pair.strip_prefix("limit=")).find_map(|limit| limit.parse().ok()).unwrap_or_default()
+}
+
+pub(super) fn is_proxy(path: &ResourcePath) -> bool {
+    path.group.is_empty()
+        && path.version == "v1"
+        && path.subresource == "proxy"
+        && proxy::RESOURCES.contains(&path.resource.as_str())
+}
+
+pub(super) fn is_connect(path: &ResourcePath) -> bool {
+    path.group.is_empty() && path.resource == "pods" && connect::SUBRESOURCES.contains(&path.subresource.as_str())
+}
+
+fn verb_of_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET | Method::HEAD => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
+
+/// Those that get a series of their own.
+const KNOWN_SUBRESOURCES: &[&str] = &[
+    "approval",
+    "attach",
+    "binding",
+    "ephemeralcontainers",
+    "eviction",
+    "exec",
+    "finalize",
+    "log",
+    "portforward",
+    "proxy",
+    "resize",
+    "scale",
+    "status",
+    "token",
+];
