@@ -43,7 +43,7 @@ impl Published {
 
 /// Fetches everything whenever APIServices change, and every minute, until `shutdown`.
 pub(super) async fn run(aggregation: Arc<Aggregation>, shutdown: CancellationToken) {
-    let mut failures = 0;
+    let mut failures: u32 = 0;
     loop {
         let fetched = tokio::select! {
             () = shutdown.cancelled() => return,

@@ -24,9 +24,9 @@ const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
 /// Tells of every APIService whether it is available, as `client` (a member of `system:masters`), until `shutdown`.
 pub(crate) async fn run(aggregation: Arc<Aggregation>, client: Arc<dyn Client>, clock: Clock, shutdown: CancellationToken) {
-    let changed = Notify::new();
+    let (changed, own) = (Notify::new(), prefix());
     let keeping = async {
-        let mut failures = 0;
+        let mut failures: u32 = 0;
         loop {
             let is_well = round(&aggregation, &*client, &clock).await;
             failures = if is_well { 0 } else { failures + 1 };
@@ -40,7 +40,7 @@ pub(crate) async fn run(aggregation: Arc<Aggregation>, client: Arc<dyn Client>, 
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = keeping => {}
-        () = watch(&aggregation, &prefix(), |_| true, &changed) => {}
+        () = watch(&aggregation, &own, |_| true, &changed) => {}
         () = watch(&aggregation, SERVICES, |event| is_service_of_one(&aggregation, event), &changed) => {}
         () = watch(&aggregation, SLICES, |event| is_slice_of_one(&aggregation, event), &changed) => {}
     }

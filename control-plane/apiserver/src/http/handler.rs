@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, UPGRADE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body as _;
 use mizzen_api::{GroupVersionResource, ResourceDescriptor, Scope, Status, Verb};
@@ -16,6 +16,7 @@ use super::accept::{self, Format};
 use super::params::Params;
 use super::path::{self, Path, ResourcePath};
 use super::{gzip, health, respond};
+use crate::aggregation::{Aggregation, Remote};
 use crate::audit::{About, Audit, Trail};
 use crate::auth::{Action, Identity};
 use crate::authenticate::{Authenticate, Peer, anonymous};
@@ -32,6 +33,7 @@ pub(crate) struct Handler {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) authenticator: Arc<dyn Authenticate>,
     pub(crate) connector: Option<Arc<dyn Connect>>,
+    pub(crate) aggregation: Arc<Aggregation>,
     pub(crate) discovery: Discovery,
     pub(crate) openapi: OpenApi,
     pub(crate) metrics: Metrics,
@@ -147,7 +149,8 @@ impl Handler {
         let Path::Resource(path) = path else {
             return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
         };
-        if self.pipeline.registry.by_resource(&path.group, &path.version, &path.resource).is_none() {
+        let remote = self.aggregation.remote(&path.group, &path.version);
+        if remote.is_none() && self.pipeline.registry.by_resource(&path.group, &path.version, &path.resource).is_none() {
             return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
         }
         let collection = path.name.is_empty();
@@ -157,6 +160,8 @@ impl Handler {
         let verb = match *request.method() {
             _ if is_connect(path) || is_proxy(path) => "CONNECT",
             Method::GET | Method::HEAD if watch() && path.subresource.is_empty() => "WATCH",
+            // What another server makes of it lasts as long as both sides like.
+            _ if remote.is_some() && request.headers().contains_key(UPGRADE) => "CONNECT",
             Method::GET | Method::HEAD if collection => "LIST",
             Method::DELETE if collection => "DELETECOLLECTION",
             Method::PATCH if apply() => "APPLY",
@@ -171,7 +176,8 @@ impl Handler {
             verb,
             group: &path.group,
             version: &path.version,
-            resource: &path.resource,
+            // What another server has is not known here.
+            resource: if remote.is_some() { "" } else { &path.resource },
             // Whatever a client writes there must not become a series of its own.
             subresource: KNOWN_SUBRESOURCES.iter().find(|known| **known == path.subresource).copied().unwrap_or_default(),
             scope,
@@ -209,7 +215,25 @@ impl Handler {
                 }
             }
         }
+        if let Some(remote) = self.remote(path, request.uri()) {
+            self.pipeline.authorize(&user, action)?;
+            return Ok(self.aggregation.relay(&remote, &user, request).await);
+        }
         self.route(user, path, asked, request).await
+    }
+
+    /// Who answers for a path, where it is not this server.
+    fn remote(&self, path: &Path, uri: &Uri) -> Option<Arc<Remote>> {
+        match path {
+            Path::Resource(path) => self.aggregation.remote(&path.group, &path.version),
+            Path::GroupVersion(group, version) => self.aggregation.remote(group, version),
+            // Its part of OpenAPI is fetched when somebody asks for it.
+            Path::Other => match path::parse(uri.path().strip_prefix("/openapi/v3")?) {
+                Path::GroupVersion(group, version) => self.aggregation.remote(&group, &version),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     async fn route(
