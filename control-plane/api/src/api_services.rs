@@ -150,7 +150,10 @@ mod tests {
         Availability::missing("ServiceNotFound", "a".to_owned()).write(&mut service, "2026-01-01T00:00:00Z");
         Availability::missing("MissingEndpoints", "b".to_owned()).write(&mut service, "2026-01-01T00:00:01Z");
         let condition = available(&service).expect("is there").clone();
-        assert_eq!((&condition["reason"], &condition["lastTransitionTime"]), (&json!("MissingEndpoints"), &json!("2026-01-01T00:00:00Z")));
+        assert_eq!(
+            (&condition["reason"], &condition["lastTransitionTime"]),
+            (&json!("MissingEndpoints"), &json!("2026-01-01T00:00:00Z"))
+        );
         Availability::passed().write(&mut service, "2026-01-01T00:00:02Z");
         let condition = available(&service).expect("is there");
         assert_eq!((&condition["status"], &condition["lastTransitionTime"]), (&json!("True"), &json!("2026-01-01T00:00:02Z")));

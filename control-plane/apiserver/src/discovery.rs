@@ -282,7 +282,8 @@ mod tests {
         };
         let own = names(&Published::default());
         assert_eq!(own[..4], ["apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io"]);
-        let versions = vec![remote("first.example.com", "v1", (17_900, 1), false), remote("last.example.com", "v1", (1, 1), false)];
+        let versions =
+            vec![remote("first.example.com", "v1", (17_900, 1), false), remote("last.example.com", "v1", (1, 1), false)];
         let all = names(&Published { versions });
         assert_eq!((all[1].as_str(), all.last().map(String::as_str)), ("first.example.com", Some("last.example.com")));
     }

@@ -78,7 +78,11 @@ impl Reconciler for Publisher {
             None => {
                 let map = json!({"metadata": {"name": NAME, "namespace": NAMESPACE}, "data": self.wanted});
                 let request = ApiRequest::create(&typed::gvr::<ConfigMap>(), NAMESPACE, map);
-                self.client.write(request).await.map(drop).map_err(|status| Error::api(format!("create configmap {NAME}"), status))
+                self.client
+                    .write(request)
+                    .await
+                    .map(drop)
+                    .map_err(|status| Error::api(format!("create configmap {NAME}"), status))
             }
             Some(present) => {
                 let value = present.value();

@@ -174,7 +174,8 @@ mod tests {
         if let (Some(into), Value::Object(spec)) = (all.as_object_mut(), spec) {
             into.extend(spec);
         }
-        let mut object = json!({"metadata": {"name": "v1.a.example.com", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": all});
+        let mut object =
+            json!({"metadata": {"name": "v1.a.example.com", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": all});
         ApiService.default(&mut object);
         object
     }
@@ -206,7 +207,10 @@ mod tests {
             (json!({"version": "v2"}), &["metadata.name"][..]),
             (json!({"group": ""}), &["metadata.name"]),
             (json!({"group": "", "version": "v2"}), &["metadata.name", "spec.group"]),
-            (json!({"groupPriorityMinimum": 20_001, "versionPriority": 0}), &["spec.groupPriorityMinimum", "spec.versionPriority"]),
+            (
+                json!({"groupPriorityMinimum": 20_001, "versionPriority": 0}),
+                &["spec.groupPriorityMinimum", "spec.versionPriority"],
+            ),
             (json!({"service": {"port": 0}}), &["spec.service.namespace", "spec.service.name", "spec.service.port"]),
             (json!({"insecureSkipTLSVerify": true, "caBundle": "YQ=="}), &["spec.insecureSkipTLSVerify"]),
             (

@@ -203,10 +203,13 @@ mod tests {
                 "kind": "Scale", "verbs": ["get"]},
         ]});
         let resources = of_plain(&list);
-        assert_eq!(resources[0], json!({"resource": "flunders", "scope": "Namespaced", "singularResource": "flunder",
+        assert_eq!(
+            resources[0],
+            json!({"resource": "flunders", "scope": "Namespaced", "singularResource": "flunder",
             "verbs": ["get", "list"], "shortNames": ["fl"], "responseKind": {"group": "", "version": "", "kind": "Flunder"},
             "subresources": [{"subresource": "status", "verbs": ["get"],
-                "responseKind": {"group": "", "version": "", "kind": "Flunder"}}]}));
+                "responseKind": {"group": "", "version": "", "kind": "Flunder"}}]})
+        );
         assert_eq!((&resources[1]["resource"], &resources[1]["scope"]), (&json!("lone"), &json!("Cluster")));
         assert_eq!(resources[1]["subresources"][0]["responseKind"]["group"], "autoscaling");
     }

@@ -67,10 +67,8 @@ pub(super) async fn get(remote: &Remote, authority: &str, path: &str, accept: &'
     let mut headers = HeaderMap::new();
     relay::name_user(&mut headers, &aggregator()).map_err(|error| failed(error.to_string()))?;
     headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-    let mut request = Request::get(path)
-        .header(header::HOST, authority)
-        .body(Body::empty())
-        .map_err(|error| failed(error.to_string()))?;
+    let mut request =
+        Request::get(path).header(header::HOST, authority).body(Body::empty()).map_err(|error| failed(error.to_string()))?;
     request.headers_mut().extend(headers);
     let answering = async {
         let response = proxy::exchange(authority, Some(tls), request, None).await.map_err(|status| failed(status.message))?;
@@ -83,9 +81,5 @@ pub(super) async fn get(remote: &Remote, authority: &str, path: &str, accept: &'
 }
 
 fn aggregator() -> Identity {
-    Identity {
-        username: "system:kube-aggregator".to_owned(),
-        groups: vec!["system:masters".to_owned()],
-        ..Identity::default()
-    }
+    Identity { username: "system:kube-aggregator".to_owned(), groups: vec!["system:masters".to_owned()], ..Identity::default() }
 }

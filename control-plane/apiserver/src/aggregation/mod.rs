@@ -98,6 +98,10 @@ impl Aggregation {
     }
 }
 
+/// Marks an answer that another server gave: it has no bound, and need not come whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Foreign;
+
 fn prefix() -> String {
     format!("/registry/{}/{}/", api_services::GROUP, api_services::RESOURCE)
 }

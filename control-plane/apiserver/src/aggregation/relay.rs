@@ -7,7 +7,7 @@ use http::{Request, StatusCode, Uri};
 use mizzen_api::Status;
 
 use super::resolve::Found;
-use super::{Aggregation, Remote};
+use super::{Aggregation, Foreign, Remote};
 use crate::auth::Identity;
 use crate::proxy;
 
@@ -38,6 +38,7 @@ impl Aggregation {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => response,
             Ok(mut response) => {
                 proxy::strip(response.headers_mut());
+                response.extensions_mut().insert(Foreign);
                 response
             }
             Err(status) => {
@@ -134,9 +135,8 @@ mod tests {
             .body(Body::empty())
             .expect("a request");
         let sent = outgoing("10.0.0.1:8443", &user, request).expect("can be sent");
-        let all = |name: &str| -> Vec<&str> {
-            sent.headers().get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
-        };
+        let all =
+            |name: &str| -> Vec<&str> { sent.headers().get_all(name).iter().filter_map(|value| value.to_str().ok()).collect() };
         assert_eq!(sent.uri(), "/apis/a.example.com/v1/things?watch=true");
         assert_eq!((all("x-remote-user"), all("x-remote-uid")), (vec!["jane"], vec!["7"]));
         assert_eq!(all("x-remote-group"), ["devs", "system:authenticated"]);

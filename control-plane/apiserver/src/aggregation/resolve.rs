@@ -78,12 +78,10 @@ impl Found {
             let why = format!("cannot find endpointslices for service/{name} in {namespace:?}");
             return Some(Availability::missing("EndpointsNotFound", why));
         }
-        let usable =
-            |slice: &Value| list(slice, "/endpoints").iter().any(is_ready) && port_of(slice, port_name).is_some();
+        let usable = |slice: &Value| list(slice, "/endpoints").iter().any(is_ready) && port_of(slice, port_name).is_some();
         if !self.slices.iter().any(usable) {
-            let why = format!(
-                "endpointslices for service/{name} in {namespace:?} have no addresses with port name {port_name:?}"
-            );
+            let why =
+                format!("endpointslices for service/{name} in {namespace:?} have no addresses with port name {port_name:?}");
             return Some(Availability::missing("MissingEndpoints", why));
         }
         None

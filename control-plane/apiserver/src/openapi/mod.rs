@@ -76,7 +76,8 @@ impl OpenApi {
     /// `/openapi/v3`, and its hash; with the documents that other servers have, at their addresses here.
     pub(crate) fn index(&self, published: &Published) -> (Bytes, String) {
         let made = self.made();
-        let foreign: Vec<_> = published.versions.iter().filter_map(|version| Some((version, version.openapi.as_ref()?))).collect();
+        let foreign: Vec<_> =
+            published.versions.iter().filter_map(|version| Some((version, version.openapi.as_ref()?))).collect();
         if foreign.is_empty() {
             return made.index.with_hash();
         }

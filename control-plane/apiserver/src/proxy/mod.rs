@@ -18,8 +18,8 @@ use crate::connect::Connect;
 use crate::lookup;
 pub(crate) use address::authority;
 pub(crate) use forward::{Tls, exchange, keep_what_goes_on, splice, strip};
-pub(crate) use trust::{Shown, anybody, roots};
 use links::Links;
+pub(crate) use trust::{Shown, anybody, roots};
 
 /// The resources that have a proxy.
 pub(crate) const RESOURCES: &[&str] = &["nodes", "pods", "services"];

@@ -227,7 +227,8 @@ async fn requests_go_on_with_the_user_and_without_their_credentials() {
     let refused = served.request(Method::GET, THINGS).header("authorization", "Bearer nobody").send().await.expect("an answer");
     let (code, status) = answer(refused).await;
     assert_eq!(code.as_u16(), 403);
-    let why = "User \"nobody\" cannot list resource \"flunders\" in API group \"wardle.example.com\" in the namespace \"default\"";
+    let why =
+        "User \"nobody\" cannot list resource \"flunders\" in API group \"wardle.example.com\" in the namespace \"default\"";
     assert!(status["message"].as_str().is_some_and(|message| message.contains(why)), "{status}");
 }
 
@@ -265,7 +266,8 @@ async fn what_the_other_server_serves_stands_in_discovery_and_openapi() {
     let document = until_answered(&served, "/apis", AGGREGATED, is_current).await;
     assert_eq!(version_of(&document).map(|version| version["resources"][0]["resource"].clone()), Some(json!("flunders")));
     let (_, groups) = served.get("/apis").await;
-    let names: Vec<&str> = groups["groups"].as_array().expect("groups").iter().filter_map(|group| group["name"].as_str()).collect();
+    let names: Vec<&str> =
+        groups["groups"].as_array().expect("groups").iter().filter_map(|group| group["name"].as_str()).collect();
     assert_eq!((names.first(), names.last()), (Some(&"apiregistration.k8s.io"), Some(&GROUP)));
     let (code, group) = served.get(&format!("/apis/{GROUP}")).await;
     assert_eq!((code.as_u16(), &group["preferredVersion"]["groupVersion"]), (200, &json!("wardle.example.com/v1")));

@@ -46,8 +46,8 @@ pub(crate) fn start(context: &Context) {
     let client = context.client(ACCOUNT);
     let queue = Queue::default();
     let present = WatchCache::objects(WatchSpec::all(api_services::resource())).start(client.clone(), context.cancel.clone());
-    let definitions = WatchCache::projected(WatchSpec::all(definitions()), Served::of)
-        .start(client.clone(), context.cancel.clone());
+    let definitions =
+        WatchCache::projected(WatchSpec::all(definitions()), Served::of).start(client.clone(), context.cancel.clone());
     present.enqueue(&queue);
     definitions.enqueue_mapped(&queue, Served::keys);
     for (group, version, _) in api_services::builtin() {
@@ -81,7 +81,9 @@ impl Reconciler for Registration {
         let wanted = self.wanted(&key.name);
         let done = match step(present, wanted.as_ref(), was_settled) {
             Step::Nothing => Ok(()),
-            Step::Create(object) => self.write(ApiRequest::create(&api_services::resource(), "", object), "create", &key.name).await,
+            Step::Create(object) => {
+                self.write(ApiRequest::create(&api_services::resource(), "", object), "create", &key.name).await
+            }
             Step::Update(spec) => {
                 let mut document = value.clone().unwrap_or_default();
                 document["spec"] = spec;
@@ -111,7 +113,12 @@ impl Registration {
         if let Some((group, version, priority)) =
             api_services::builtin().find(|(group, version, _)| api_services::name(group, version) == name)
         {
-            return Some(Wanted { group: group.to_owned(), version: version.to_owned(), priority, managed: api_services::ON_START });
+            return Some(Wanted {
+                group: group.to_owned(),
+                version: version.to_owned(),
+                priority,
+                managed: api_services::ON_START,
+            });
         }
         let (version, group) = name.split_once('.')?;
         let serves = |served: &Arc<Served>| served.group == group && served.versions.iter().any(|known| known == version);
@@ -125,7 +132,8 @@ impl Registration {
 
     /// What others did meanwhile is looked at when the cache tells of it.
     async fn write(&self, request: ApiRequest, verb: &str, name: &str) -> Result<(), Error> {
-        let passed = |status: &Status| [Reason::AlreadyExists, Reason::NotFound, Reason::Conflict].iter().any(|why| status.is(*why));
+        let passed =
+            |status: &Status| [Reason::AlreadyExists, Reason::NotFound, Reason::Conflict].iter().any(|why| status.is(*why));
         match self.client.write(request).await {
             Ok(_) => Ok(()),
             Err(status) if passed(&status) => Ok(()),

@@ -211,10 +211,8 @@ pub(super) fn namespaced() -> Vec<(Value, Value)> {
     let token_cleaner =
         vec![rule("get list watch delete", "core", "secrets"), rule("create patch update", "core events.k8s.io", "events")];
     let authentication = "extension-apiserver-authentication";
-    let publisher = vec![
-        rule("create", "core", "configmaps"),
-        named(rule("get list update watch", "core", "configmaps"), &[authentication]),
-    ];
+    let publisher =
+        vec![rule("create", "core", "configmaps"), named(rule("get list update watch", "core", "configmaps"), &[authentication])];
     let reader = vec![named(rule("get list watch", "core", "configmaps"), &[authentication])];
     let account = |name: &str| json!([{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}]);
     vec![
