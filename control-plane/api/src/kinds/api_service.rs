@@ -205,17 +205,17 @@ mod tests {
     fn wrong_fields_are_named() {
         for (spec, fields) in [
             (json!({"version": "v2"}), &["metadata.name"][..]),
-            (json!({"group": ""}), &["metadata.name"]),
-            (json!({"group": "", "version": "v2"}), &["metadata.name", "spec.group"]),
+            (json!({"group": ""}), &["metadata.name"][..]),
+            (json!({"group": "", "version": "v2"}), &["metadata.name", "spec.group"][..]),
             (
                 json!({"groupPriorityMinimum": 20_001, "versionPriority": 0}),
-                &["spec.groupPriorityMinimum", "spec.versionPriority"],
+                &["spec.groupPriorityMinimum", "spec.versionPriority"][..],
             ),
-            (json!({"service": {"port": 0}}), &["spec.service.namespace", "spec.service.name", "spec.service.port"]),
-            (json!({"insecureSkipTLSVerify": true, "caBundle": "YQ=="}), &["spec.insecureSkipTLSVerify"]),
+            (json!({"service": {"port": 0}}), &["spec.service.namespace", "spec.service.name", "spec.service.port"][..]),
+            (json!({"insecureSkipTLSVerify": true, "caBundle": "YQ=="}), &["spec.insecureSkipTLSVerify"][..]),
             (
                 json!({"service": null, "insecureSkipTLSVerify": true, "caBundle": "YQ=="}),
-                &["spec.caBundle", "spec.insecureSkipTLSVerify"],
+                &["spec.caBundle", "spec.insecureSkipTLSVerify"][..],
             ),
         ] {
             let causes = ApiService.validate(&service(spec.clone()));

@@ -75,7 +75,7 @@ pub(super) async fn get(remote: &Remote, authority: &str, path: &str, accept: &'
         let (code, content_type) = (response.status().as_u16(), response.headers().get(header::CONTENT_TYPE).cloned());
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| failed(error.to_string()))?;
         let content_type = content_type.and_then(|kind| kind.to_str().map(str::to_owned).ok()).unwrap_or_default();
-        Ok(Answer { url: url.clone(), code, content_type, body: body.to_bytes() })
+        Ok::<_, FetchError>(Answer { url: url.clone(), code, content_type, body: body.to_bytes() })
     };
     tokio::time::timeout(TIMEOUT, answering).await.unwrap_or_else(|_| Err(FetchError::Timeout { url: url.clone() }))
 }
