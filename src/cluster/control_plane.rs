@@ -17,7 +17,7 @@ use mizzen_apiserver::auth::{Authorizer, Identity, authenticator, bootstrap, wir
 use mizzen_apiserver::node_proxy::NodeProxy;
 use mizzen_apiserver::{ApiServer, ServerConfig, Settings, fairness};
 use mizzen_client::Client;
-use mizzen_controllers::ControllersConfig;
+use mizzen_controllers::{ControllersConfig, FrontProxyTrust};
 use mizzen_raft::{RaftConfig, RaftStore};
 use mizzen_reconcile::{Clock, SystemClock};
 use mizzen_scheduler::{Scheduler, SchedulerConfig};
@@ -32,7 +32,7 @@ use super::data_dir::{DataDir, write_private};
 use super::end::End;
 use super::kubeconfig::{self, Login};
 use super::machine;
-use super::pki::Pki;
+use super::pki::{FRONT_PROXY, Pki};
 use crate::config::Config;
 
 /// How long open requests get when the server stops.
@@ -66,7 +66,8 @@ impl ControlPlane {
         let store = RaftStore::open(raft).await.context("open the store")?;
         let registry = Registry::builtin();
         let audit = audit(config, &clock)?;
-        let settings = Settings { concurrency: config.concurrency, audit, services: config.services };
+        let front_proxy = Some(pki.front_proxy_client(now)?);
+        let settings = Settings { concurrency: config.concurrency, audit, services: config.services, front_proxy };
         let server = api_server(&pki, &store, &registry, &clock, settings, cancel.clone())?;
 
         let mut tasks = JoinSet::new();
@@ -83,6 +84,8 @@ impl ControlPlane {
         fairness::bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
         let keeper = server.clone();
         tasks.spawn(async move { keeper.keep_flow_control().await });
+        let keeper = server.clone();
+        tasks.spawn(async move { keeper.keep_api_services().await });
         let serving = server.clone();
         let serving_cancel = cancel.clone();
         // With port 0 the kernel chose one.
@@ -234,6 +237,7 @@ fn start_controllers(
         clock: clock.clone(),
         registry,
         root_ca_pem: pki.root().to_owned(),
+        front_proxy: Some(FrontProxyTrust { root_pem: pki.front_proxy_root().to_owned(), name: FRONT_PROXY.to_owned() }),
         services,
         api_server,
         sign_certificate: Arc::new(move |request, usages, lifetime, now| {

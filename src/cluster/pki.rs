@@ -32,8 +32,13 @@ pub enum PkiError {
 pub const API_SERVER_NAMES: [&str; 5] =
     ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
 
+/// The common name by which API servers behind an APIService know this one.
+pub const FRONT_PROXY: &str = "front-proxy-client";
+
 pub struct Pki {
     pub authority: Arc<Authority>,
+    /// Signs nothing but the certificate of [`FRONT_PROXY`]: who has that one may name any user.
+    front_proxy: Authority,
     pub tokens: Arc<Tokens>,
 }
 
@@ -42,16 +47,9 @@ impl Pki {
     /// When keys cannot be made, written or read back.
     pub fn open(dir: &Path, now: jiff::Timestamp) -> Result<Self, PkiError> {
         std::fs::create_dir_all(dir).map_err(|source| PkiError::Read { path: dir.to_owned(), source })?;
-        let (certificate, key, signing) = (dir.join("ca.crt"), dir.join("ca.key"), dir.join("sa.key"));
-        let authority = if certificate.exists() {
-            Self::authority(dir)?
-        } else {
-            let authority = Authority::generate("mizzen", now)?;
-            // The key first: a certificate says that both are there.
-            write_private(&key, authority.pem().key.as_bytes())?;
-            write_private(&certificate, authority.pem().certificate.as_bytes())?;
-            authority
-        };
+        let authority = open_authority(dir, "ca", "mizzen", now)?;
+        let front_proxy = open_authority(dir, "front-proxy-ca", "mizzen-front-proxy", now)?;
+        let signing = dir.join("sa.key");
         let tokens = if signing.exists() {
             Tokens::load(&read(&signing)?)?
         } else {
@@ -59,7 +57,7 @@ impl Pki {
             write_private(&signing, tokens.pem().as_bytes())?;
             tokens
         };
-        Ok(Self { authority: Arc::new(authority), tokens: Arc::new(tokens) })
+        Ok(Self { authority: Arc::new(authority), front_proxy, tokens: Arc::new(tokens) })
     }
 
     /// The authority alone, of a cluster that was started before.
@@ -67,7 +65,20 @@ impl Pki {
     /// # Errors
     /// When it is not there or cannot be read.
     pub fn authority(dir: &Path) -> Result<Authority, PkiError> {
-        Ok(Authority::load(PemPair { certificate: read(&dir.join("ca.crt"))?, key: read(&dir.join("ca.key"))? })?)
+        load_authority(dir, "ca")
+    }
+
+    /// What the API server presents to API servers behind an APIService.
+    ///
+    /// # Errors
+    /// When the certificate cannot be made.
+    pub fn front_proxy_client(&self, now: jiff::Timestamp) -> Result<PemPair, PkiError> {
+        Ok(self.front_proxy.lone_client(FRONT_PROXY, now)?)
+    }
+
+    /// The root certificate of [`Pki::front_proxy_client`], PEM.
+    pub fn front_proxy_root(&self) -> &str {
+        &self.front_proxy.pem().certificate
     }
 
     /// The API server's side, under these addresses, and these DNS names beside [`API_SERVER_NAMES`].
@@ -107,6 +118,24 @@ impl Pki {
     pub fn root(&self) -> &str {
         &self.authority.pem().certificate
     }
+}
+
+fn load_authority(dir: &Path, file: &str) -> Result<Authority, PkiError> {
+    let [certificate, key] = ["crt", "key"].map(|end| read(&dir.join(format!("{file}.{end}"))));
+    Ok(Authority::load(PemPair { certificate: certificate?, key: key? })?)
+}
+
+/// Read where it is, and made where it is not.
+fn open_authority(dir: &Path, file: &str, name: &str, now: jiff::Timestamp) -> Result<Authority, PkiError> {
+    let certificate = dir.join(format!("{file}.crt"));
+    if certificate.exists() {
+        return load_authority(dir, file);
+    }
+    let authority = Authority::generate(name, now)?;
+    // The key first: a certificate says that both are there.
+    write_private(&dir.join(format!("{file}.key")), authority.pem().key.as_bytes())?;
+    write_private(&certificate, authority.pem().certificate.as_bytes())?;
+    Ok(authority)
 }
 
 fn read(path: &Path) -> Result<String, PkiError> {

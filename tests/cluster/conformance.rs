@@ -8,13 +8,8 @@ use mizzen_tests::executables::repository;
 
 use crate::python::python;
 
-/// What cannot hold yet, and what takes minutes.
-const LEFT_OUT: &[&str] = &[
-    "[Slow]",
-    // No APIService is served.
-    "AggregatedDiscovery should support aggregated discovery interface",
-    "AggregatedDiscovery should support raw aggregated discovery endpoint Accept headers",
-];
+/// What takes minutes.
+const LEFT_OUT: &[&str] = &["[Slow]"];
 
 #[test]
 fn the_behaviours_of_a_conformant_cluster_hold() {

@@ -3,6 +3,7 @@
 //! Everything that differs between kinds is data in a [`descriptor::ResourceDescriptor`]; everything that is the
 //! same for all kinds works on [`object::Object`] documents and [`schema::SchemaSet`]s.
 
+pub mod api_services;
 pub mod descriptor;
 pub mod forms;
 mod kinds;

@@ -279,8 +279,6 @@ fn every_resource_is_discovered_as_kubernetes_serves_it() {
 const NOT_SERVED: &[&str] = &[
     "apiextensions.k8s.io/v1 customresourcedefinitions",
     "apiextensions.k8s.io/v1 customresourcedefinitions/status",
-    "apiregistration.k8s.io/v1 apiservices",
-    "apiregistration.k8s.io/v1 apiservices/status",
     "v1 bindings",
     "v1 pods/resize",
 ];

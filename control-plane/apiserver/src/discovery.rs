@@ -3,21 +3,27 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use mizzen_api::api_services::{self, Priority};
 use mizzen_api::registry::Snapshot;
 use mizzen_api::{Registry, ResourceDescriptor, Scope, Verb};
+use mizzen_extensions::versions::by_priority;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha512};
 
-/// The aggregated documents of one state of the registry, made when they are first asked for.
+use crate::aggregation::{Aggregation, Published, RemoteVersion};
+
+/// The aggregated documents of one state of the registry and of other servers, made when they are first asked for.
 pub(crate) struct Discovery {
     registry: Arc<Registry>,
+    aggregation: Arc<Aggregation>,
     made: Mutex<Option<Made>>,
 }
 
 struct Made {
-    /// Of which registry.
+    /// Of which registry, and of what other servers serve.
     snapshot: Arc<Snapshot>,
+    published: Arc<Published>,
     documents: Vec<Document>,
 }
 
@@ -29,22 +35,22 @@ struct Document {
 }
 
 impl Discovery {
-    pub(crate) fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, made: Mutex::new(None) }
+    pub(crate) fn new(registry: Arc<Registry>, aggregation: Arc<Aggregation>) -> Self {
+        Self { registry, aggregation, made: Mutex::new(None) }
     }
 
     /// The document for `/api` (`core`) or `/apis` in a version of `apidiscovery.k8s.io`, and its hash.
     pub(crate) fn aggregated(&self, core: bool, version: &'static str) -> (Bytes, String) {
-        let snapshot = self.registry.snapshot();
+        let (snapshot, published) = (self.registry.snapshot(), self.aggregation.published());
         let mut made = self.made.lock();
         let made = match &mut *made {
-            Some(made) if Arc::ptr_eq(&made.snapshot, &snapshot) => made,
-            stale => stale.insert(Made { snapshot, documents: Vec::new() }),
+            Some(made) if Arc::ptr_eq(&made.snapshot, &snapshot) && Arc::ptr_eq(&made.published, &published) => made,
+            stale => stale.insert(Made { snapshot, published, documents: Vec::new() }),
         };
         if let Some(known) = made.documents.iter().find(|known| known.core == core && known.version == version) {
             return (known.json.clone(), known.hash.clone());
         }
-        let json = Bytes::from(aggregated(&self.registry, core, version).to_string());
+        let json = Bytes::from(aggregated(&self.registry, &made.published, core, version).to_string());
         let hash = hex::encode_upper(Sha512::digest(&json));
         made.documents.push(Document { core, version, json: json.clone(), hash: hash.clone() });
         (json, hash)
@@ -56,40 +62,75 @@ pub(crate) fn core_versions() -> Value {
     json!({"kind": "APIVersions", "apiVersion": "v1", "versions": ["v1"], "serverAddressByClientCIDRs": []})
 }
 
-/// Groups and their versions in the order of the registry, the core group left out.
-fn group_versions(registry: &Registry) -> Vec<(String, Vec<String>)> {
-    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
-    for descriptor in registry.iter().filter(|descriptor| !descriptor.group.is_empty()) {
-        let index = groups.iter().position(|(group, _)| **group == *descriptor.group).unwrap_or_else(|| {
-            groups.push((descriptor.group.to_string(), Vec::new()));
+/// A group that somebody serves.
+struct Group {
+    name: String,
+    /// The preferred one first.
+    versions: Vec<Version>,
+}
+
+struct Version {
+    name: String,
+    priority: Priority,
+    /// Another server answers for it.
+    is_remote: bool,
+}
+
+impl Group {
+    fn priority(&self) -> i64 {
+        self.versions.iter().map(|version| version.priority.group).max().unwrap_or_default()
+    }
+}
+
+/// All groups but the core in the order of their priority. A version that another server claims is that server's.
+fn groups_of(registry: &Registry, published: &Published) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut add = |group: &str, version: &str, priority: Priority, is_remote: bool| {
+        let index = groups.iter().position(|known| known.name == group).unwrap_or_else(|| {
+            groups.push(Group { name: group.to_owned(), versions: Vec::new() });
             groups.len() - 1
         });
+        let versions = &mut groups[index].versions;
+        if !versions.iter().any(|known| known.name == version) {
+            versions.push(Version { name: version.to_owned(), priority, is_remote });
+        }
+    };
+    for remote in published.versions.iter().filter(|remote| !remote.group.is_empty()) {
+        add(&remote.group, &remote.version, remote.priority, true);
+    }
+    for descriptor in registry.iter().filter(|descriptor| !descriptor.group.is_empty()) {
         for version in &descriptor.versions {
-            let versions = &mut groups[index].1;
-            if !versions.iter().any(|known| **known == **version) {
-                versions.push(version.to_string());
-            }
+            add(&descriptor.group, version, api_services::priority(&descriptor.group, version), false);
         }
     }
+    for group in &mut groups {
+        group.versions.sort_by(|left, right| {
+            right.priority.version.cmp(&left.priority.version).then_with(|| by_priority(&left.name, &right.name))
+        });
+    }
+    groups.sort_by(|left, right| right.priority().cmp(&left.priority()).then_with(|| left.name.cmp(&right.name)));
     groups
 }
 
-fn group_value(group: &str, versions: &[String]) -> Value {
-    let named: Vec<Value> =
-        versions.iter().map(|version| json!({"groupVersion": format!("{group}/{version}"), "version": version})).collect();
-    json!({"name": group, "versions": named, "preferredVersion": named.first()})
+fn group_value(group: &Group) -> Value {
+    let named: Vec<Value> = group
+        .versions
+        .iter()
+        .map(|version| json!({"groupVersion": format!("{}/{}", group.name, version.name), "version": version.name}))
+        .collect();
+    json!({"name": group.name, "versions": named, "preferredVersion": named.first()})
 }
 
 /// `/apis`.
-pub(crate) fn groups(registry: &Registry) -> Value {
-    let groups: Vec<Value> = group_versions(registry).iter().map(|(group, versions)| group_value(group, versions)).collect();
+pub(crate) fn groups(registry: &Registry, published: &Published) -> Value {
+    let groups: Vec<Value> = groups_of(registry, published).iter().map(group_value).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
 /// `/apis/G`.
-pub(crate) fn group(registry: &Registry, group: &str) -> Option<Value> {
-    let (name, versions) = group_versions(registry).into_iter().find(|(name, _)| name == group)?;
-    let mut value = group_value(&name, &versions);
+pub(crate) fn group(registry: &Registry, published: &Published, group: &str) -> Option<Value> {
+    let found = groups_of(registry, published).into_iter().find(|known| known.name == group)?;
+    let mut value = group_value(&found);
     value["kind"] = json!("APIGroup");
     value["apiVersion"] = json!("v1");
     Some(value)
@@ -146,27 +187,46 @@ pub(crate) fn resources(registry: &Registry, group: &str, version: &str) -> Opti
 }
 
 /// `apidiscovery.k8s.io` APIGroupDiscoveryList: all of the above in one document; both versions have the same fields.
-fn aggregated(registry: &Registry, core: bool, version: &str) -> Value {
-    let groups = if core { vec![(String::new(), vec!["v1".to_owned()])] } else { group_versions(registry) };
+fn aggregated(registry: &Registry, published: &Published, core: bool, version: &str) -> Value {
+    let groups = match core {
+        true => {
+            let version = Version { name: "v1".to_owned(), priority: api_services::priority("", "v1"), is_remote: false };
+            vec![Group { name: String::new(), versions: vec![version] }]
+        }
+        false => groups_of(registry, published),
+    };
     let items: Vec<Value> = groups
         .iter()
-        .map(|(group, versions)| {
-            let versions: Vec<Value> = versions
+        .map(|group| {
+            let versions: Vec<Value> = group
+                .versions
                 .iter()
-                .map(|version| {
-                    let resources: Vec<Value> = in_version(registry, group, version)
-                        .iter()
-                        .map(|descriptor| aggregated_resource(descriptor, version))
-                        .collect();
-                    json!({"version": version, "freshness": "Current", "resources": resources})
+                .map(|version| match published.version(&group.name, &version.name).filter(|_| version.is_remote) {
+                    Some(remote) => aggregated_remote(remote),
+                    None => aggregated_own(registry, &group.name, &version.name),
                 })
                 .collect();
-            let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+            let metadata = if group.name.is_empty() { json!({}) } else { json!({"name": group.name}) };
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();
     let api_version = format!("apidiscovery.k8s.io/{version}");
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": api_version, "metadata": {}, "items": items})
+}
+
+fn aggregated_own(registry: &Registry, group: &str, version: &str) -> Value {
+    let resources: Vec<Value> =
+        in_version(registry, group, version).iter().map(|descriptor| aggregated_resource(descriptor, version)).collect();
+    json!({"version": version, "freshness": "Current", "resources": resources})
+}
+
+fn aggregated_remote(remote: &RemoteVersion) -> Value {
+    let freshness = if remote.is_stale { "Stale" } else { "Current" };
+    let mut value = json!({"version": remote.version, "freshness": freshness});
+    if !remote.resources.is_empty() {
+        value["resources"] = json!(remote.resources);
+    }
+    value
 }
 
 fn aggregated_resource(descriptor: &ResourceDescriptor, version: &str) -> Value {
@@ -198,4 +258,53 @@ fn aggregated_resource(descriptor: &ResourceDescriptor, version: &str) -> Value 
         resource["subresources"] = json!(subresources);
     }
     resource
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remote(group: &str, version: &str, priority: (i64, i64), is_stale: bool) -> RemoteVersion {
+        RemoteVersion {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            priority: Priority { group: priority.0, version: priority.1 },
+            resources: vec![json!({"resource": "things"})],
+            is_stale,
+            openapi: None,
+        }
+    }
+
+    #[test]
+    fn groups_come_in_the_order_of_their_priority() {
+        let names = |published: &Published| -> Vec<String> {
+            groups_of(&Registry::builtin(), published).into_iter().map(|group| group.name).collect()
+        };
+        let own = names(&Published::default());
+        assert_eq!(own[..4], ["apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io"]);
+        let versions =
+            vec![remote("first.example.com", "v1", (17_900, 1), false), remote("last.example.com", "v1", (1, 1), false)];
+        let all = names(&Published { versions });
+        assert_eq!((all[1].as_str(), all.last().map(String::as_str)), ("first.example.com", Some("last.example.com")));
+    }
+
+    #[test]
+    fn what_another_server_claims_is_listed_as_it_says_and_marked_when_it_is_silent() {
+        let versions = vec![
+            remote("a.example.com", "v1beta1", (1000, 10), true),
+            remote("a.example.com", "v1", (1000, 10), false),
+            remote("a.example.com", "v2alpha1", (1000, 20), false),
+        ];
+        let document = aggregated(&Registry::builtin(), &Published { versions }, false, "v2");
+        let items = document["items"].as_array().expect("items");
+        let group = items.iter().find(|item| item["metadata"]["name"] == "a.example.com").expect("is there");
+        let shown: Vec<(&str, &str)> = group["versions"]
+            .as_array()
+            .expect("versions")
+            .iter()
+            .filter_map(|version| Some((version["version"].as_str()?, version["freshness"].as_str()?)))
+            .collect();
+        assert_eq!(shown, [("v2alpha1", "Current"), ("v1", "Current"), ("v1beta1", "Stale")]);
+        assert_eq!(group["versions"][2]["resources"][0]["resource"], "things");
+    }
 }

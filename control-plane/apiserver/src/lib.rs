@@ -1,6 +1,7 @@
 //! The API server: one generic pipeline over resource descriptors, served over TLS and in process.
 
 pub mod admission;
+mod aggregation;
 pub mod audit;
 pub mod auth;
 pub mod authenticate;

@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Chain, Dynamic};
+use crate::aggregation::{self, Aggregation};
 use crate::audit::Audit;
+use crate::auth::certificates::PemPair;
 use crate::auth::{Authorizer, Clock, Identity};
 use crate::authenticate::{Authenticate, Peer};
 use crate::connect::Connect;
@@ -57,12 +59,14 @@ pub struct Settings {
     pub audit: Option<Arc<Audit>>,
     /// What services get unless they ask for something.
     pub services: ServiceAddresses,
+    /// What proves to API servers behind an APIService that a request comes from this one; without it they are shown nothing.
+    pub front_proxy: Option<PemPair>,
 }
 
 impl Default for Settings {
     /// What Kubernetes lets read (400) and write (200) at once.
     fn default() -> Self {
-        Self { concurrency: 600, audit: None, services: ServiceAddresses::default() }
+        Self { concurrency: 600, audit: None, services: ServiceAddresses::default(), front_proxy: None }
     }
 }
 
@@ -79,6 +83,7 @@ impl ApiServer {
         let shutdown = CancellationToken::new();
         let fairness = Fairness::start(config.store.clone(), settings.concurrency, shutdown.clone());
         let custom = CustomKinds::start(config.store.clone(), config.registry.clone(), shutdown.clone());
+        let aggregation = Aggregation::start(config.store.clone(), settings.front_proxy.as_ref(), shutdown.clone());
         let dynamic = Dynamic::start(config.store.clone(), shutdown.clone());
         let pipeline = Arc::new(Pipeline {
             store: config.store,
@@ -94,7 +99,8 @@ impl ApiServer {
             pipeline,
             authenticator: config.authenticator,
             connector: config.connect,
-            discovery: Discovery::new(config.registry.clone()),
+            discovery: Discovery::new(config.registry.clone(), aggregation.clone()),
+            aggregation,
             openapi: OpenApi::new(config.registry),
             metrics: Metrics::default(),
             fairness,
@@ -126,6 +132,13 @@ impl ApiServer {
         let Handler { fairness, pipeline, shutdown, .. } = &*self.handler;
         let client = self.client(Identity::component("system:apiserver", &["system:masters"]));
         upkeep::run(fairness.clone(), client, pipeline.clock.clone(), shutdown.clone()).await;
+    }
+
+    /// Tells of every APIService whether who is behind it answers, until the server ends.
+    pub async fn keep_api_services(&self) {
+        let Handler { aggregation, pipeline, shutdown, .. } = &*self.handler;
+        let client = self.client(Identity::component("system:kube-aggregator", &["system:masters"]));
+        aggregation::keep(aggregation.clone(), client, pipeline.clock.clone(), shutdown.clone()).await;
     }
 
     /// Serves HTTP/1.1 and HTTP/2 over TLS until `shutdown` is cancelled; then watches end, in process too, and

@@ -14,12 +14,14 @@ use tokio_util::sync::CancellationToken;
 use crate::ClientFor;
 use crate::caches::Caches;
 use crate::certificates::SignCertificate;
+use crate::cluster_authentication::FrontProxyTrust;
 
 pub(crate) struct Context {
     pub(crate) client_for: ClientFor,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registry: Registry,
     pub(crate) root_ca_pem: String,
+    pub(crate) front_proxy: Option<FrontProxyTrust>,
     pub(crate) services: ServiceAddresses,
     pub(crate) api_server: Option<SocketAddr>,
     pub(crate) sign_certificate: SignCertificate,

@@ -2,9 +2,11 @@
 //!
 //! A controller is a module with a `start` function and one line in [`start_all`].
 
+mod api_services;
 mod caches;
 mod certificates;
 mod claim;
+mod cluster_authentication;
 mod cluster_roles;
 mod context;
 mod daemonset;
@@ -44,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 use caches::Caches;
 pub use certificates::SignCertificate;
+pub use cluster_authentication::FrontProxyTrust;
 use context::Context;
 
 /// Gives the API as seen by a service account of `kube-system`.
@@ -57,6 +60,8 @@ pub struct ControllersConfig {
     pub registry: Registry,
     /// What the ConfigMap `kube-root-ca.crt` of every namespace holds.
     pub root_ca_pem: String,
+    /// By what API servers behind an APIService know this one; `None` when it shows them no certificate.
+    pub front_proxy: Option<FrontProxyTrust>,
     /// Where services get their addresses: the service `kubernetes` has the first.
     pub services: ServiceAddresses,
     /// Where pods reach the API server; `None` when it listens where they do not.
@@ -79,6 +84,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
             clock: config.clock,
             registry: config.registry,
             root_ca_pem: config.root_ca_pem,
+            front_proxy: config.front_proxy,
             services: config.services,
             api_server: config.api_server,
             sign_certificate: config.sign_certificate,
@@ -104,6 +110,8 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
         quota::start(&context);
         certificates::start(&context);
         cluster_roles::start(&context);
+        api_services::start(&context);
+        cluster_authentication::start(&context);
         token_cleaner::start(&context);
         let mut tasks = context.tasks.into_inner();
         while tasks.join_next().await.is_some() {}

@@ -2,6 +2,7 @@
 
 mod access_review;
 mod admission_registration;
+mod api_service;
 mod autoscaler;
 mod builder;
 mod certificate_signing_request;
@@ -48,6 +49,8 @@ use crate::descriptor::ResourceDescriptor;
 /// Adding a kind is one file, and one line here.
 pub(crate) fn builtin() -> Vec<ResourceDescriptor> {
     let mut all = vec![
+        // Its group comes first in discovery.
+        api_service::descriptor(),
         component_status::descriptor(),
         config_map::descriptor(),
         endpoints::descriptor(),

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::Audit;
 use super::policy::{Decision, Level, Stage};
+use crate::aggregation::Foreign;
 use crate::auth::{Action, Identity};
 use crate::held::HeldBody;
 use crate::protobuf;
@@ -149,7 +150,8 @@ impl Trail {
             let last = Last { trail: self, status };
             return response.map(|body| Body::new(HeldBody::new(body, last)));
         }
-        if self.decision.level < Level::RequestResponse {
+        // What another server answers is for its own audit log to say.
+        if self.decision.level < Level::RequestResponse || response.extensions().get::<Foreign>().is_some() {
             self.write(Stage::ResponseComplete, Some(&status), None);
             return response;
         }

@@ -120,6 +120,16 @@ impl Authority {
         self.sign(user, params)
     }
 
+    /// A client certificate for `user` in no group.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn lone_client(&self, user: &str, now: jiff::Timestamp) -> Result<PemPair, CertificateError> {
+        let mut params = params(user, None, LEAF_YEARS, now);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(user, params)
+    }
+
     /// A node's certificate: its client certificate for the API and the server certificate of its own API in one.
     ///
     /// # Errors

@@ -1,23 +1,30 @@
 //! What a request asks for: as metrics count it, as authorization and flow schemas see it.
 
 use axum::body::Body;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, UPGRADE};
 use http::{Method, Request, Uri};
 use mizzen_api::Registry;
 
 use super::path::{Path, ResourcePath};
+use crate::aggregation::Aggregation;
 use crate::auth::Action;
 use crate::connect;
 use crate::metrics::Asked;
 use crate::proxy;
 
 /// What the metrics say of a request.
-pub(super) fn asked<'a>(registry: &Registry, path: &'a Path, request: &Request<Body>) -> Asked<'a> {
+pub(super) fn asked<'a>(
+    registry: &Registry,
+    aggregation: &Aggregation,
+    path: &'a Path,
+    request: &Request<Body>,
+) -> Asked<'a> {
     let query = request.uri().query().unwrap_or_default();
     let Path::Resource(path) = path else {
         return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
     };
-    if registry.by_resource(&path.group, &path.version, &path.resource).is_none() {
+    let remote = aggregation.remote(&path.group, &path.version);
+    if remote.is_none() && registry.by_resource(&path.group, &path.version, &path.resource).is_none() {
         return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
     }
     let collection = path.name.is_empty();
@@ -26,6 +33,8 @@ pub(super) fn asked<'a>(registry: &Registry, path: &'a Path, request: &Request<B
     let verb = match *request.method() {
         _ if is_connect(path) || is_proxy(path) => "CONNECT",
         Method::GET | Method::HEAD if watch() && path.subresource.is_empty() => "WATCH",
+        // What another server makes of it lasts as long as both sides like.
+        _ if remote.is_some() && request.headers().contains_key(UPGRADE) => "CONNECT",
         Method::GET | Method::HEAD if collection => "LIST",
         Method::DELETE if collection => "DELETECOLLECTION",
         Method::PATCH if apply() => "APPLY",
@@ -40,7 +49,8 @@ pub(super) fn asked<'a>(registry: &Registry, path: &'a Path, request: &Request<B
         verb,
         group: &path.group,
         version: &path.version,
-        resource: &path.resource,
+        // What another server has is not known here.
+        resource: if remote.is_some() { "" } else { &path.resource },
         // Whatever a client writes there must not become a series of its own.
         subresource: KNOWN_SUBRESOURCES.iter().find(|known| **known == path.subresource).copied().unwrap_or_default(),
         scope,

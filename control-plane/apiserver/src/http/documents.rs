@@ -34,14 +34,14 @@ impl Handler {
     pub(super) fn document(&self, path: &Path, request: &Request<Body>) -> Result<Response, Status> {
         let text = request.uri().path();
         let headers = request.headers();
-        let registry = &self.pipeline.registry;
+        let (registry, published) = (&self.pipeline.registry, self.aggregation.published());
         let value = match path {
             Path::CoreVersions | Path::Groups => match accept::aggregated_discovery(headers) {
                 Some(version) => return Ok(self.aggregated(*path == Path::CoreVersions, version, headers)),
                 None if *path == Path::CoreVersions => discovery::core_versions(),
-                None => discovery::groups(registry),
+                None => discovery::groups(registry, &published),
             },
-            Path::Group(group) => discovery::group(registry, group).ok_or_else(errors::no_such_path)?,
+            Path::Group(group) => discovery::group(registry, &published, group).ok_or_else(errors::no_such_path)?,
             Path::GroupVersion(group, version) => {
                 discovery::resources(registry, group, version).ok_or_else(errors::no_such_path)?
             }
@@ -105,7 +105,7 @@ impl Handler {
                 Ok(tagged(content_type, body, &hash, headers))
             }
             "v3" => {
-                let (json, hash) = self.openapi.index();
+                let (json, hash) = self.openapi.index(&self.aggregation.published());
                 Ok(tagged("application/json", json, &hash, headers))
             }
             path => {
@@ -130,6 +130,10 @@ impl Handler {
         for descriptor in self.pipeline.registry.iter().filter(|descriptor| !descriptor.group.is_empty()) {
             paths.push(format!("/apis/{}", descriptor.group));
             paths.extend(descriptor.versions.iter().map(|version| format!("/apis/{}/{version}", descriptor.group)));
+        }
+        for version in self.aggregation.published().versions.iter().filter(|version| !version.group.is_empty()) {
+            paths.push(format!("/apis/{}", version.group));
+            paths.push(format!("/apis/{}/{}", version.group, version.version));
         }
         paths.sort_unstable();
         paths.dedup();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{ACCEPT, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body as _;
 use mizzen_api::{GroupVersionResource, ResourceDescriptor, Scope, Status, Verb};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use super::asked::{action, asked, is_connect, is_proxy, limit};
 use super::params::Params;
 use super::path::{self, Path, ResourcePath};
 use super::{gzip, health, respond};
+use crate::aggregation::{Aggregation, Remote};
 use crate::audit::{About, Audit, Trail};
 use crate::auth::{Action, Identity};
 use crate::authenticate::{Authenticate, Peer, anonymous};
@@ -33,6 +34,7 @@ pub(crate) struct Handler {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) authenticator: Arc<dyn Authenticate>,
     pub(crate) connector: Option<Arc<dyn Connect>>,
+    pub(crate) aggregation: Arc<Aggregation>,
     pub(crate) discovery: Discovery,
     pub(crate) openapi: OpenApi,
     pub(crate) metrics: Metrics,
@@ -60,7 +62,7 @@ impl Handler {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let started = std::time::Instant::now();
         let path = path::parse(uri.path());
-        let asked = asked(&self.pipeline.registry, &path, &request);
+        let asked = asked(&self.pipeline.registry, &self.aggregation, &path, &request);
         let stream = matches!(asked.verb, "WATCH" | "CONNECT");
         let reads = matches!(method, Method::GET | Method::HEAD);
         let counted = (!stream).then(|| self.metrics.in_flight(!reads));
@@ -172,7 +174,25 @@ impl Handler {
                 }
             }
         }
+        if let Some(remote) = self.remote(path, request.uri()) {
+            self.pipeline.authorize(&user, action)?;
+            return Ok(self.aggregation.relay(&remote, &user, request).await);
+        }
         self.route(user, path, asked, request).await
+    }
+
+    /// Who answers for a path, where it is not this server.
+    fn remote(&self, path: &Path, uri: &Uri) -> Option<Arc<Remote>> {
+        match path {
+            Path::Resource(path) => self.aggregation.remote(&path.group, &path.version),
+            Path::GroupVersion(group, version) => self.aggregation.remote(group, version),
+            // Its part of OpenAPI is fetched when somebody asks for it.
+            Path::Other => match path::parse(uri.path().strip_prefix("/openapi/v3")?) {
+                Path::GroupVersion(group, version) => self.aggregation.remote(&group, &version),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     async fn route(

@@ -14,6 +14,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::aggregation::Published;
+
 /// The documents of one state of the registry, made when first asked for.
 pub(crate) struct OpenApi {
     registry: Arc<Registry>,
@@ -49,14 +51,12 @@ impl Document {
 impl Made {
     fn new(snapshot: Arc<mizzen_api::registry::Snapshot>) -> Self {
         let documents = make(&snapshot);
-        let paths: serde_json::Map<String, Value> = documents
-            .iter()
-            .map(|(path, document)| {
-                (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={}", document.hash)}))
-            })
-            .collect();
-        let index = Document::new(json!({"paths": paths}).to_string());
+        let index = Document::new(json!({"paths": paths(&documents)}).to_string());
         Self { snapshot, documents, index, v2: OnceLock::new() }
+    }
+
+    fn paths(&self) -> serde_json::Map<String, Value> {
+        paths(&self.documents)
     }
 
     fn v2(&self) -> &[Document; 2] {
@@ -73,9 +73,19 @@ impl OpenApi {
         Self { registry, made: Mutex::new(None) }
     }
 
-    /// `/openapi/v3`, and its hash.
-    pub(crate) fn index(&self) -> (Bytes, String) {
-        self.made().index.with_hash()
+    /// `/openapi/v3`, and its hash; with the documents that other servers have, at their addresses here.
+    pub(crate) fn index(&self, published: &Published) -> (Bytes, String) {
+        let made = self.made();
+        let foreign: Vec<_> =
+            published.versions.iter().filter_map(|version| Some((version, version.openapi.as_ref()?))).collect();
+        if foreign.is_empty() {
+            return made.index.with_hash();
+        }
+        let mut paths = made.paths();
+        for (version, url) in foreign {
+            paths.insert(path_of(&version.group, &version.version), json!({"serverRelativeURL": url}));
+        }
+        Document::new(json!({"paths": paths}).to_string()).with_hash()
     }
 
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/G/V` and its hash; `path` is what follows `/openapi/v3/`.
@@ -102,6 +112,20 @@ impl OpenApi {
     }
 }
 
+/// Where each document is.
+fn paths(documents: &BTreeMap<String, Document>) -> serde_json::Map<String, Value> {
+    let url = |path: &str, document: &Document| format!("/openapi/v3/{path}?hash={}", document.hash);
+    documents.iter().map(|(path, document)| (path.clone(), json!({"serverRelativeURL": url(path, document)}))).collect()
+}
+
+/// The name of a group version's document.
+fn path_of(group: &str, version: &str) -> String {
+    match group {
+        "" => format!("api/{version}"),
+        group => format!("apis/{group}/{version}"),
+    }
+}
+
 /// A resource in one of its versions.
 type Served = (Arc<mizzen_api::ResourceDescriptor>, Arc<str>);
 
@@ -109,11 +133,7 @@ fn make(snapshot: &mizzen_api::registry::Snapshot) -> BTreeMap<String, Document>
     let mut versions: BTreeMap<String, Vec<Served>> = BTreeMap::new();
     for descriptor in snapshot.iter() {
         for version in &descriptor.versions {
-            let path = match &*descriptor.group {
-                "" => format!("api/{version}"),
-                group => format!("apis/{group}/{version}"),
-            };
-            versions.entry(path).or_default().push((descriptor.clone(), version.clone()));
+            versions.entry(path_of(&descriptor.group, version)).or_default().push((descriptor.clone(), version.clone()));
         }
     }
     versions

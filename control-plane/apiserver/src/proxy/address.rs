@@ -51,7 +51,7 @@ fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
 
 /// # Errors
 /// `BadRequest` for addresses of the server's own machine, or none at all.
-pub(super) fn authority(address: &str, port: &str, https: bool) -> Result<String, Status> {
+pub(crate) fn authority(address: &str, port: &str, https: bool) -> Result<String, Status> {
     let refused = || Status::bad_request("address not allowed");
     let ip: IpAddr = address.parse().map_err(|_| refused())?;
     let link_local = match ip {

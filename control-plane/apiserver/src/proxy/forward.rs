@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -11,15 +11,14 @@ use http::{Request, StatusCode, Uri};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use mizzen_api::{Reason, Status};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::address::Upstream;
 use super::links::Links;
+use super::trust;
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
@@ -56,8 +55,38 @@ pub(super) async fn forward(
 ) -> Result<Response, Status> {
     let client_side = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
     let outgoing = outgoing(upstream, path, links, request).map_err(|error| Status::bad_request(error.to_string()))?;
-    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, connect(upstream));
-    let wire = connecting.await.map_err(|_| unreachable(format!("dial tcp {}: i/o timeout", upstream.authority)))??;
+    // TLS to pods and services, which have no certificates that anybody here could check: as Kubernetes does.
+    let tls = match upstream.https {
+        true => Some(Tls { config: trust::anybody(None).map_err(unreachable)?, name: None }),
+        false => None,
+    };
+    let response = exchange(&upstream.authority, tls.as_ref(), outgoing, client_side).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(response);
+    }
+    incoming(response, links).await
+}
+
+/// How a server is spoken to over TLS.
+pub(crate) struct Tls {
+    pub(crate) config: Arc<rustls::ClientConfig>,
+    /// The name that its certificate is for; without one, the address that was connected to.
+    pub(crate) name: Option<ServerName<'static>>,
+}
+
+/// Sends one request over a connection of its own to `authority` (`HOST:PORT`). When the server switches protocols, what
+/// follows goes both ways between it and `client_side`.
+///
+/// # Errors
+/// `ServiceUnavailable` when the server is not reached or does not answer.
+pub(crate) async fn exchange(
+    authority: &str,
+    tls: Option<&Tls>,
+    outgoing: Request<Body>,
+    client_side: Option<hyper::upgrade::OnUpgrade>,
+) -> Result<Response, Status> {
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, connect(authority, tls));
+    let wire = connecting.await.map_err(|_| unreachable(format!("dial tcp {authority}: i/o timeout")))??;
     let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await.map_err(unreachable)?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
@@ -65,27 +94,25 @@ pub(super) async fn forward(
         }
     });
     let mut response = sender.send_request(outgoing).await.map_err(unreachable)?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        if let Some(client_side) = client_side {
-            let server_side = hyper::upgrade::on(&mut response);
-            tokio::spawn(splice(client_side, server_side));
-        }
-        return Ok(response.map(Body::new).into_response());
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(client_side) = client_side
+    {
+        let server_side = hyper::upgrade::on(&mut response);
+        tokio::spawn(splice(client_side, server_side));
     }
-    incoming(response.map(Body::new), links).await
+    Ok(response.map(Body::new))
 }
 
-async fn connect(upstream: &Upstream) -> Result<Box<dyn Wire>, Status> {
-    let authority = &upstream.authority;
+async fn connect(authority: &str, tls: Option<&Tls>) -> Result<Box<dyn Wire>, Status> {
     let failed = |error: std::io::Error| unreachable(format!("dial tcp {authority}: {error}"));
     let stream = TcpStream::connect(authority).await.map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
-    if !upstream.https {
-        return Ok(Box::new(stream));
-    }
-    let ip = stream.peer_addr().map_err(failed)?.ip();
-    let connector = TlsConnector::from(unverified().map_err(unreachable)?);
-    Ok(Box::new(connector.connect(ServerName::from(ip), stream).await.map_err(failed)?))
+    let Some(tls) = tls else { return Ok(Box::new(stream)) };
+    let name = match &tls.name {
+        Some(name) => name.clone(),
+        None => ServerName::from(stream.peer_addr().map_err(failed)?.ip()),
+    };
+    Ok(Box::new(TlsConnector::from(tls.config.clone()).connect(name, stream).await.map_err(failed)?))
 }
 
 /// The request without what is of the client's connection, or lets it in here.
@@ -93,17 +120,8 @@ fn outgoing(upstream: &Upstream, path: &str, links: &Links, request: Request<Bod
     let (mut parts, body) = request.into_parts();
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let uri: Uri = format!("{path}{query}").parse()?;
-    let upgrade = parts.headers.get(header::UPGRADE).cloned();
     let headers = &mut parts.headers;
-    strip(headers);
-    if let Some(upgrade) = upgrade {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, upgrade);
-    }
-    headers.remove(header::AUTHORIZATION);
-    // Whom the client speaks for here is nobody there.
-    let impersonation: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
-    impersonation.iter().for_each(|name| drop(headers.remove(name)));
+    keep_what_goes_on(headers);
     // What comes compressed has links that nobody could rewrite.
     headers.remove(header::ACCEPT_ENCODING);
     let host = if links.host.is_empty() { &upstream.authority } else { &links.host };
@@ -116,7 +134,22 @@ fn outgoing(upstream: &Upstream, path: &str, links: &Links, request: Request<Bod
     Ok(outgoing)
 }
 
-fn strip(headers: &mut HeaderMap) {
+/// Takes off what is of the client's connection, or lets it in here. That it wants another protocol goes on.
+pub(crate) fn keep_what_goes_on(headers: &mut HeaderMap) {
+    let upgrade = headers.get(header::UPGRADE).cloned();
+    strip(headers);
+    if let Some(upgrade) = upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, upgrade);
+    }
+    headers.remove(header::AUTHORIZATION);
+    // Whom the client speaks for here is nobody there.
+    let impersonation: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
+    impersonation.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// Takes off what is of one connection only.
+pub(crate) fn strip(headers: &mut HeaderMap) {
     let listed: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -168,55 +201,6 @@ pub(crate) async fn splice(client: hyper::upgrade::OnUpgrade, server: hyper::upg
             }
         }
         Err(error) => tracing::info!(%error, "connection was not upgraded"),
-    }
-}
-
-/// TLS to pods and services, which have no certificates that anybody here could check: as Kubernetes does.
-fn unverified() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -3,6 +3,7 @@
 mod address;
 mod forward;
 mod links;
+mod trust;
 
 use std::sync::Arc;
 
@@ -15,8 +16,10 @@ use serde_json::Value;
 
 use crate::connect::Connect;
 use crate::lookup;
-pub(crate) use forward::splice;
+pub(crate) use address::authority;
+pub(crate) use forward::{Tls, exchange, keep_what_goes_on, splice, strip};
 use links::Links;
+pub(crate) use trust::{Shown, anybody, roots};
 
 /// The resources that have a proxy.
 pub(crate) const RESOURCES: &[&str] = &["nodes", "pods", "services"];

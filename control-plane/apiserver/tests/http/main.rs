@@ -1,5 +1,6 @@
 //! The API over TLS, as clients see it.
 
+mod aggregation;
 mod audit;
 mod basics;
 mod encodings;

@@ -15,6 +15,8 @@ use crate::support;
 pub(crate) struct Served {
     pub(crate) base: String,
     pub(crate) client: Client,
+    /// Whom the client trusts.
+    pub(crate) roots: rustls::RootCertStore,
     pub(crate) shutdown: CancellationToken,
     pub(crate) serving: tokio::task::JoinHandle<()>,
     /// The same server, in process, as its administrator.
@@ -42,10 +44,10 @@ pub(crate) async fn served_with(store: Arc<dyn Store>, settings: mizzen_apiserve
     let config = rustls::ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("TLS versions")
-        .with_root_certificates(roots)
+        .with_root_certificates(roots.clone())
         .with_no_client_auth();
     let client = Client::builder().tls_backend_preconfigured(config).timeout(Duration::from_secs(30)).build().expect("a client");
-    Served { base, client, shutdown, serving, admin, server }
+    Served { base, client, roots, shutdown, serving, admin, server }
 }
 
 impl Served {

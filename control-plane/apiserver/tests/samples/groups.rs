@@ -310,6 +310,14 @@ fn others() -> Vec<Sample> {
             json!({"value": 2}),
         ),
         sample(
+            "apiregistration.k8s.io",
+            "apiservices",
+            json!({"metadata": {"name": "v1.sample.example.com"}, "spec": {"group": "sample.example.com", "version": "v1",
+                "groupPriorityMinimum": 1000, "versionPriority": 15, "service": {"namespace": "default", "name": "none"}}}),
+            (json!({"spec": {"versionPriority": 0}}), "spec.versionPriority"),
+            json!({"spec": {"group": "other.example.com"}}),
+        ),
+        sample(
             "node.k8s.io",
             "runtimeclasses",
             json!({"handler": "wasm"}),

@@ -25,7 +25,7 @@ use mizzen_apiserver::{ApiServer, Authenticate, Peer, ServerConfig};
 use mizzen_client::{
     ApiRequest, ApiResponse, Client, DeleteOptions, ListOptions, ObjectList, PatchKind, Propagation, WatchOptions, WatchStream,
 };
-use mizzen_controllers::{ControllersConfig, start_all};
+use mizzen_controllers::{ControllersConfig, FrontProxyTrust, start_all};
 use mizzen_reconcile::Clock;
 use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
 use parking_lot::Mutex;
@@ -134,6 +134,10 @@ impl World {
             clock: self.clock.clone(),
             registry: Registry::clone(self.server.registry()),
             root_ca_pem: "the root".to_owned(),
+            front_proxy: Some(FrontProxyTrust {
+                root_pem: "the front proxy's root".to_owned(),
+                name: "front-proxy-client".to_owned(),
+            }),
             services: mizzen_api::ServiceAddresses::default(),
             api_server: Some(([192, 0, 2, 1], 6443).into()),
             sign_certificate: Arc::new(move |request, usages, lifetime, now| {

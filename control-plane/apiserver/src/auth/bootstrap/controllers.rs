@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{SIGNERS, cluster_binding, cluster_role, named, rule};
+use super::{SIGNERS, cluster_binding, cluster_role, named, rule, user};
 
 const NAMESPACE: &str = "kube-system";
 
@@ -183,6 +183,13 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
             "clusterrole-aggregation-controller",
             vec![rule("escalate get list patch update watch", "rbac.authorization.k8s.io", "clusterroles")],
         ),
+        (
+            "api-service-registration-controller",
+            vec![
+                rule("create delete get list update watch", "apiregistration.k8s.io", "apiservices"),
+                rule("get list watch", "apiextensions.k8s.io", "customresourcedefinitions"),
+            ],
+        ),
     ]
 }
 
@@ -199,19 +206,41 @@ pub(super) fn bindings() -> Vec<Value> {
     table().iter().map(|(controller, _)| cluster_binding(&name(controller), &name(controller), account(controller))).collect()
 }
 
-/// What controllers may do in `kube-system` only: role and binding.
+/// What controllers, and API servers behind an APIService, may do in `kube-system` only: role and binding.
 pub(super) fn namespaced() -> Vec<(Value, Value)> {
-    let mut role = cluster_role(
-        &name("token-cleaner"),
-        vec![rule("get list watch delete", "core", "secrets"), rule("create patch update", "core events.k8s.io", "events")],
-    );
-    role["kind"] = json!("Role");
-    let subjects = json!([{"kind": "ServiceAccount", "name": "token-cleaner", "namespace": NAMESPACE}]);
-    let mut binding = cluster_binding(&name("token-cleaner"), &name("token-cleaner"), subjects);
+    let token_cleaner =
+        vec![rule("get list watch delete", "core", "secrets"), rule("create patch update", "core events.k8s.io", "events")];
+    let authentication = "extension-apiserver-authentication";
+    let publisher =
+        vec![rule("create", "core", "configmaps"), named(rule("get list update watch", "core", "configmaps"), &[authentication])];
+    let reader = vec![named(rule("get list watch", "core", "configmaps"), &[authentication])];
+    let account = |name: &str| json!([{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}]);
+    vec![
+        in_namespace(&name("token-cleaner"), &name("token-cleaner"), token_cleaner, account("token-cleaner")),
+        in_namespace(
+            &name("cluster-authentication-publisher"),
+            &name("cluster-authentication-publisher"),
+            publisher,
+            account("cluster-authentication-publisher"),
+        ),
+        // Whoever runs an API server of their own binds it to the role.
+        in_namespace(
+            "extension-apiserver-authentication-reader",
+            "system::extension-apiserver-authentication-reader",
+            reader,
+            json!([user("system:kube-controller-manager"), user("system:kube-scheduler")]),
+        ),
+    ]
+}
+
+fn in_namespace(role: &str, binding: &str, rules: Vec<Value>, subjects: Value) -> (Value, Value) {
+    let mut role_object = cluster_role(role, rules);
+    role_object["kind"] = json!("Role");
+    let mut binding = cluster_binding(binding, role, subjects);
     binding["kind"] = json!("RoleBinding");
     binding["roleRef"]["kind"] = json!("Role");
-    for object in [&mut role, &mut binding] {
+    for object in [&mut role_object, &mut binding] {
         object["metadata"]["namespace"] = json!(NAMESPACE);
     }
-    vec![(role, binding)]
+    (role_object, binding)
 }
