@@ -66,7 +66,7 @@ impl ControlPlane {
         let store = RaftStore::open(raft).await.context("open the store")?;
         let registry = Registry::builtin();
         let audit = audit(config, &clock)?;
-        let settings = Settings { concurrency: config.concurrency, audit, services: config.services };
+        let settings = Settings { concurrency: config.concurrency, audit, services: config.services, ..Settings::default() };
         let server = api_server(&pki, &store, &registry, &clock, settings, cancel.clone())?;
 
         let mut tasks = JoinSet::new();

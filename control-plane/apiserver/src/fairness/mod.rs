@@ -28,7 +28,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use config::{Config, Schema};
+use config::{Config, Schema, Seats};
 use level::Permit;
 use sizes::Sizes;
 use stats::Wait;
@@ -38,6 +38,7 @@ use crate::auth::{Action, Identity};
 use crate::follow;
 
 pub(crate) use held::until_sent;
+pub(crate) use level::PATIENCE;
 pub(crate) use turns::Speaker;
 
 /// Between two looks at who could lend seats to whom, while seats are scarce.
@@ -51,8 +52,7 @@ const LEVEL_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-priorityl
 
 pub(crate) struct Fairness {
     store: Arc<dyn Store>,
-    /// Seats of all levels together.
-    seats: u32,
+    seats: Seats,
     config: ArcSwap<Config>,
     /// Held while the configuration is replaced.
     loading: Mutex<()>,
@@ -115,11 +115,12 @@ impl From<Refused> for Status {
 }
 
 impl Fairness {
-    /// Takes over what the store has, and follows it until `shutdown`. `seats` are those of all levels together.
-    pub(crate) fn start(store: Arc<dyn Store>, seats: u32, shutdown: CancellationToken) -> Arc<Self> {
+    /// Takes over what the store has, and follows it until `shutdown`. All levels together have `count` seats, for which a
+    /// request waits no longer than `patience`.
+    pub(crate) fn start(store: Arc<dyn Store>, (count, patience): (u32, Duration), shutdown: CancellationToken) -> Arc<Self> {
         let fairness = Arc::new(Self {
             store: store.clone(),
-            seats,
+            seats: Seats { count, patience },
             config: ArcSwap::default(),
             loading: Mutex::default(),
             scarce: Arc::default(),
