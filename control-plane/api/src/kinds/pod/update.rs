@@ -202,7 +202,8 @@ mod tests {
             (&mirror, &plain, Some(changed)),
         ] {
             let wanted: Vec<String> = why.iter().map(|why| format!("Forbidden: {why}")).collect();
-            for causes in [validate_update(object, old), validate_status(object, old), validate_ephemeral_containers(object, old)] {
+            for causes in [validate_update(object, old), validate_status(object, old), validate_ephemeral_containers(object, old)]
+            {
                 let told: Vec<&Cause> = causes.iter().filter(|cause| cause.field.starts_with("metadata")).collect();
                 assert!(told.iter().all(|cause| cause.field == "metadata.annotations[kubernetes.io/config.mirror]"), "{told:?}");
                 assert_eq!(told.iter().map(|cause| cause.message.clone()).collect::<Vec<_>>(), wanted);

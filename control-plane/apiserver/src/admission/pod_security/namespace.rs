@@ -65,7 +65,8 @@ fn tell(namespace: &str, standard: Standard, pods: &[Arc<Object>], until: Instan
     }
     let mut warnings = Vec::new();
     if looked_at < total {
-        let checked = format!("new PodSecurity enforce level only checked against the first {looked_at} of {total} existing pods");
+        let checked =
+            format!("new PodSecurity enforce level only checked against the first {looked_at} of {total} existing pods");
         warnings.push(checked);
     }
     if !found.is_empty() {
