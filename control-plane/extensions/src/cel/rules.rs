@@ -330,6 +330,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_looked_at_in_place_and_what_loops_collect_costs_as_much_as_it_is() {
+        let list: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
+        let many: serde_json::Map<String, Value> = (0..1000).map(|number| (format!("k{number}"), json!("x"))).collect();
+        let spec = json!({"list": list, "name": "a".repeat(100_000), "labels": many});
+        for rule in [
+            "self.list.all(x, self.labels.k7 == 'x' && self.labels['k8'] == 'x' && has(self.labels.k9))",
+            "self.list.map(x, x).size() == 20000",
+            "self.list.filter(x, x != '7').map(x, [x]).size() == 19999",
+            "self.labels.all(k, v, v == 'x' && k in self.labels)",
+            "self.labels.transformList(k, v, v).size() == 1000",
+            "self.list[19999] == '19999' && self.list[?20000].orValue('none') == 'none'",
+            "[1, 2].map(x, [3, 4].map(y, x * y)) == [[3, 4], [6, 8]]",
+        ] {
+            assert_eq!(holds(rule, spec.clone()), [""; 0], "{rule}");
+        }
+    }
+
+    #[test]
     fn no_rule_runs_for_ever_or_grows_without_bounds() {
         let list: Vec<String> = (0..2000).map(|number| number.to_string()).collect();
         let spec = json!({"list": list, "name": "a".repeat(100_000)});
@@ -341,6 +359,14 @@ mod tests {
             "self.list.join(self.name).size() > 0",
             "lists.range(1000000000).size() > 0",
             "[self.list, self.list].all(x, self.list.map(y, self.list).size() > 0)",
+            "self.list.all(x, x in self.list)",
+            "self.list.all(x, self.list == self.list)",
+            "self.list.all(x, !(self.list != self.list))",
+            "self.list.all(x, self.name <= self.name)",
+            "self.list.all(x, self.list.size() > 0)",
+            "self.list.all(x, cel.bind(all, self, true))",
+            "self.list.all(x, self.?list.hasValue())",
+            "cel.bind(all, self.list, self.list.all(x, all.all(y, true)))",
         ] {
             let told = holds(rule, spec.clone());
             assert_eq!(told.len(), 1, "{rule}");
