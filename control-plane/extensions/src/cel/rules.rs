@@ -1,5 +1,6 @@
 //! The rules of a schema on a document.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kube_cel::cel::objects::OptionalValue;
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use super::budget::{PER_CALL, PER_OBJECT, with_limit};
 use super::functions::with_functions;
-use super::parse::Compiled;
+use super::parse::{Compiled, STACK_BYTES};
 use super::value::to_cel;
 use crate::schema::{Correlated, ListType, Rule, Structural};
 
@@ -19,14 +20,29 @@ const OUT_OF_BUDGET: &str = "validation failed due to running out of cost budget
 const MAX_MESSAGE: usize = 5 * 1024;
 
 /// Every rule that the document breaks. Rules that look at the old value run where there is one that it can be compared
-/// with; others do not run again on what has not changed (CRD validation ratcheting).
+/// with; others do not run again on what has not changed (CRD validation ratcheting). Waits for them: to be called where
+/// waiting holds up nobody.
 pub fn validate_rules(schema: &Structural, value: &Value, old: Option<&Value>) -> Vec<Cause> {
     if !schema.has_rules() {
         return Vec::new();
     }
-    let mut walk = Walk { path: String::new(), causes: Vec::new(), left: PER_OBJECT };
-    walk.value(schema, value, old, true);
-    walk.causes
+    let walk = || {
+        let mut walk = Walk { path: String::new(), causes: Vec::new(), left: PER_OBJECT };
+        walk.value(schema, value, old, true);
+        walk.causes
+    };
+    // What cannot be checked is not let in.
+    on_known_stack(walk)
+        .unwrap_or_else(|error| vec![invalid_text("<nil>", schema.type_name(), format!("rules cannot be evaluated: {error}"))])
+}
+
+/// Evaluating recurses as deep as expression and document nest; the caller's stack may be any.
+fn on_known_stack<T: Send>(evaluate: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("cel-rules".to_owned()).stack_size(STACK_BYTES);
+        let evaluating = thread.spawn_scoped(scope, evaluate)?;
+        evaluating.join().map_err(|_panic| io::Error::other("internal error"))
+    })
 }
 
 struct Walk {
