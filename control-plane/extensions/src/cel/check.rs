@@ -3,7 +3,7 @@
 use kube_cel::cel::common::ast::{Expr, IdedExpr, operators};
 
 use super::access::GET;
-use super::functions::{KEYS, OPTIONAL_SELECT, RANGE};
+use super::functions::{KEEP, KEYS, OPTIONAL_SELECT, RANGE};
 use super::names::escape;
 use super::parse::Compiled;
 use super::rewrite::children;
@@ -82,7 +82,7 @@ impl<'a> Walk<'a> {
                     operands.push(known);
                 }
                 let known = match (call.func_name.as_str(), operands.as_slice()) {
-                    (GET | RANGE, [found, ..]) => *found,
+                    (GET | KEEP | RANGE, [found, ..]) => *found,
                     (KEYS, [Known::Of(schema, _), ..]) => Known::KeyOf(schema),
                     (operators::INDEX | operators::OPT_INDEX, [Known::Of(schema, _), ..]) => {
                         let element = schema.items.as_deref().or(schema.additional.as_deref());

@@ -121,11 +121,12 @@ fn unsupported(what: &str) -> String {
 
 /// Literals are as large as the expression that holds them, and what is fetched is paid for.
 fn keep(expression: IdedExpr) -> IdedExpr {
-    match expression.expr {
-        Expr::Literal(_) => expression,
-        Expr::Call(ref called) if called.func_name == GET => expression,
-        _ => call(KEEP, vec![expression]),
-    }
+    let is_paid = match &expression.expr {
+        Expr::Literal(_) => true,
+        Expr::Call(called) => called.func_name == GET,
+        _ => false,
+    };
+    if is_paid { expression } else { call(KEEP, vec![expression]) }
 }
 
 fn rewrite_select(select: SelectExpr) -> Result<IdedExpr, String> {
@@ -198,9 +199,10 @@ fn rewrite_call(called: CallExpr) -> Result<IdedExpr, String> {
             let [operand, place] = two(args)?;
             Ok(item(rewrite(operand)?, rewrite(place)?))
         }
-        (operator, None, 2) if let Some(function) = compared(operator) => Ok(call(function, rewrite_all(args)?)),
         (_, target, _) => {
             let args = rewrite_all(args)?;
+            let paying = compared(&func_name).filter(|_| target.is_none() && args.len() == 2);
+            let func_name = paying.map_or(func_name, str::to_owned);
             Ok(node(Expr::Call(CallExpr { func_name, target: target.map(Box::new), args })))
         }
     }
