@@ -67,7 +67,8 @@ impl ControlPlane {
         let registry = Registry::builtin();
         let audit = audit(config, &clock)?;
         let front_proxy = Some(pki.front_proxy_client(now)?);
-        let settings = Settings { concurrency: config.concurrency, audit, services: config.services, front_proxy };
+        let settings =
+            Settings { concurrency: config.concurrency, audit, services: config.services, front_proxy, ..Settings::default() };
         let server = api_server(&pki, &store, &registry, &clock, settings, cancel.clone())?;
 
         let mut tasks = JoinSet::new();

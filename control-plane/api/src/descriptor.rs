@@ -101,6 +101,11 @@ pub trait Strategy: Send + Sync + 'static {
         }
     }
 
+    /// Whether checking a document runs what users wrote (rules of schemas), which may take some 100 ms.
+    fn runs_rules(&self) -> bool {
+        false
+    }
+
     /// Every wrong field of a document that is to be stored.
     fn validate(&self, _object: &Value) -> Vec<Cause> {
         Vec::new()

@@ -27,6 +27,6 @@ pub use names::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupV
 pub use object::{Head, Object, ObjectRef, OwnerReference};
 pub use quantity::Quantity;
 pub use registry::Registry;
-pub use selector::{FieldSelector, LabelSelector};
+pub use selector::{FieldRequirement, FieldSelector, LabelSelector};
 pub use service_addresses::{PortRange, ServiceAddresses, ServiceRange};
 pub use status::{Reason, Status};

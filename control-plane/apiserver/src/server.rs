@@ -25,7 +25,7 @@ use crate::authenticate::{Authenticate, Peer};
 use crate::connect::Connect;
 use crate::custom::CustomKinds;
 use crate::discovery::Discovery;
-use crate::fairness::{Fairness, Speaker, upkeep};
+use crate::fairness::{Fairness, PATIENCE, Speaker, upkeep};
 use crate::http::{Connection, Handler};
 use crate::in_process::InProcess;
 use crate::metrics::Metrics;
@@ -55,6 +55,8 @@ pub struct ServerConfig {
 pub struct Settings {
     /// Requests that run at once, of all priority levels together.
     pub concurrency: u32,
+    /// How long a request waits at most for its turn to run.
+    pub patience: Duration,
     /// Without one, requests are not noted.
     pub audit: Option<Arc<Audit>>,
     /// What services get unless they ask for something.
@@ -66,7 +68,13 @@ pub struct Settings {
 impl Default for Settings {
     /// What Kubernetes lets read (400) and write (200) at once.
     fn default() -> Self {
-        Self { concurrency: 600, audit: None, services: ServiceAddresses::default(), front_proxy: None }
+        Self {
+            concurrency: 600,
+            patience: PATIENCE,
+            audit: None,
+            services: ServiceAddresses::default(),
+            front_proxy: None,
+        }
     }
 }
 
@@ -81,7 +89,7 @@ impl ApiServer {
 
     pub fn with(config: ServerConfig, settings: Settings) -> Arc<Self> {
         let shutdown = CancellationToken::new();
-        let fairness = Fairness::start(config.store.clone(), settings.concurrency, shutdown.clone());
+        let fairness = Fairness::start(config.store.clone(), (settings.concurrency, settings.patience), shutdown.clone());
         let custom = CustomKinds::start(config.store.clone(), config.registry.clone(), shutdown.clone());
         let aggregation = Aggregation::start(config.store.clone(), settings.front_proxy.as_ref(), shutdown.clone());
         let dynamic = Dynamic::start(config.store.clone(), shutdown.clone());

@@ -218,3 +218,46 @@ async fn a_node_gets_tokens_for_pods_that_run_on_it_only() {
     let bound = json!({"apiVersion": "v1", "kind": "Pod", "name": "q", "uid": other["metadata"]["uid"]});
     refused(token(&world.n1, "robot", bound).await, "bound to a pod scheduled on a different node");
 }
+
+#[tokio::test]
+async fn a_node_gets_tokens_for_whom_its_pod_wants_one() {
+    let world = world().await;
+    let mut pod = support::pod("wants");
+    pod["spec"]["nodeName"] = json!("n1");
+    pod["spec"]["serviceAccountName"] = json!("robot");
+    pod["spec"]["volumes"] = json!([
+        {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"audience": "vault", "path": "token"}}]}},
+        {"name": "c", "csi": {"driver": "disks.example.com"}},
+    ]);
+    let uid = world.create("pods", "default", pod).await["metadata"]["uid"].clone();
+    let driver = json!({"metadata": {"name": "disks.example.com"}, "spec": {"tokenRequests": [{"audience": "disks"}]}});
+    let drivers = gvr("storage.k8s.io", "v1", "csidrivers");
+    world.admin.write(ApiRequest::create(&drivers, "", driver)).await.expect("is stored");
+    let token = |audiences: Value| {
+        let bound = json!({"apiVersion": "v1", "kind": "Pod", "name": "wants", "uid": uid});
+        let body = json!({"spec": {"audiences": audiences, "boundObjectRef": bound}});
+        let mut request = ApiRequest::create(&gvr("", "v1", "serviceaccounts"), "default", body).subresource("token");
+        "robot".clone_into(&mut request.name);
+        let client = world.n1.clone();
+        async move { client.write(request).await.map(drop) }
+    };
+    for audience in ["vault", "disks", mizzen_apiserver::auth::tokens::ISSUER] {
+        token(json!([audience])).await.unwrap_or_else(|status| panic!("{audience}: {status}"));
+    }
+    let why = "audience \"mail\" not found in pod spec volume, system:node:n1 is not authorized to request tokens for this \
+               audience";
+    refused(token(json!(["mail"])).await, why);
+    refused(token(json!(["vault", "disks"])).await, "node may only request 0 or 1 audiences");
+
+    let rbac = |resource: &str| gvr("rbac.authorization.k8s.io", "v1", resource);
+    let verbs = json!(["request-serviceaccounts-token-audience"]);
+    let role = json!({"metadata": {"name": "mail"}, "rules": [{"apiGroups": [""], "resources": ["mail"], "verbs": verbs}]});
+    let binding = json!({"metadata": {"name": "mail"}, "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User",
+        "name": "system:node:n1"}], "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "mail"}});
+    world.admin.write(ApiRequest::create(&rbac("clusterroles"), "", role)).await.expect("is stored");
+    world.admin.write(ApiRequest::create(&rbac("clusterrolebindings"), "", binding)).await.expect("is stored");
+    // The roles are followed, not asked.
+    while token(json!(["mail"])).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}

@@ -83,6 +83,19 @@ pub fn advance(path: &Path) -> io::Result<()> {
     fs::rename(aside(path), path)
 }
 
+/// Puts the file of [`open_next`] in the log's place if it has been written to: who opened it ended before [`advance`].
+/// Says whether it had been.
+///
+/// # Errors
+/// As for [`advance`].
+pub fn settle(path: &Path) -> io::Result<bool> {
+    match fs::metadata(aside(path)) {
+        Ok(next) if next.len() > 0 => advance(path).map(|()| true),
+        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
+        Ok(_) | Err(_) => Ok(false),
+    }
+}
+
 /// Removes the oldest files beyond `keep`, of which the log itself is one.
 ///
 /// # Errors
@@ -103,6 +116,22 @@ pub fn remove_oldest(path: &Path, keep: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_aside_becomes_the_log_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("0.log");
+        fs::write(&log, "first\n").unwrap();
+        assert!(!settle(&log).unwrap());
+        open_next(&log).unwrap();
+        assert!(!settle(&log).unwrap(), "nobody wrote to it");
+        fs::write(dir.path().join("0.log.new"), "second\n").unwrap();
+        assert!(settle(&log).unwrap());
+        assert!(!settle(&log).unwrap());
+        assert_eq!(fs::read_to_string(&log).unwrap(), "second\n");
+        assert_eq!(rotated(&log).unwrap(), [(1, numbered(&log, 1))]);
+        assert_eq!(fs::read_to_string(numbered(&log, 1)).unwrap(), "first\n");
+    }
 
     #[test]
     fn rotated_files_are_found_in_the_order_of_their_numbers() {

@@ -129,13 +129,21 @@ impl Attributes<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub(crate) fn list(&self, group: &str, resource: &str, namespace: &str) -> Result<Vec<Value>, Status> {
+        self.stored(group, resource, namespace)?.iter().map(|object| decoded(object)).collect()
+    }
+
+    /// The same as they are stored.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) fn stored(&self, group: &str, resource: &str, namespace: &str) -> Result<Vec<Arc<Object>>, Status> {
         let Some(descriptor) = self.registry.by_group_resource(group, resource) else { return Ok(Vec::new()) };
         let prefix = match namespace {
             "" => descriptor.prefix(),
             namespace => format!("{}{namespace}/", descriptor.prefix()),
         };
         let range = self.store.range(&prefix, &RangeOptions::default()).map_err(crate::errors::store)?;
-        range.items.iter().map(|(_, object)| decoded(object)).collect()
+        Ok(range.items.into_iter().map(|(_, object)| object).collect())
     }
 }
 

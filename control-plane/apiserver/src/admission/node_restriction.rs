@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 
 use super::{Attributes, Operation, Plugin};
 use crate::auth::node::node_of;
+use crate::auth::tokens::ISSUER;
+use crate::auth::{Action, Decision};
 
 pub(super) struct NodeRestriction;
 
@@ -72,6 +74,10 @@ struct Restricted<'a> {
 
 fn text<'a>(value: Option<&'a Value>, pointer: &str) -> &'a str {
     value.and_then(|value| value.pointer(pointer)).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn items<'a>(value: Option<&'a Value>, pointer: &str) -> &'a [Value] {
+    value.and_then(|value| value.pointer(pointer)).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 impl Restricted<'_> {
@@ -204,14 +210,85 @@ impl Restricted<'_> {
         let to_pod = bound("apiVersion") == "v1" && bound("kind") == "Pod" && !name.is_empty();
         self.allow(to_pod, "node requested token not bound to a pod")?;
         self.allow(!uid.is_empty(), "node requested token with a pod binding without a uid")?;
-        let pod = Some(self.stored_pod(name)?);
+        let pod = self.stored_pod(name)?;
+        let of_pod = |pointer: &str| text(Some(&pod), pointer);
         let why = format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted \
              and then recreated"
         );
-        self.allow(text(pod.as_ref(), "/metadata/uid") == uid, &why)?;
-        let here = text(pod.as_ref(), "/spec/nodeName") == self.node;
-        self.allow(here, "node requested token bound to a pod scheduled on a different node")
+        self.allow(of_pod("/metadata/uid") == uid, &why)?;
+        let here = of_pod("/spec/nodeName") == self.node;
+        self.allow(here, "node requested token bound to a pod scheduled on a different node")?;
+        self.audience(request, &pod)
+    }
+
+    /// A token is for whom the pod's volumes want one, or for the API itself (`ServiceAccountNodeAudienceRestriction`).
+    fn audience(&self, request: Option<&Value>, pod: &Value) -> Result<(), Status> {
+        let audience = match items(request, "/spec/audiences") {
+            [] => return Ok(()),
+            [one] => one.as_str().unwrap_or_default(),
+            _ => return self.forbid("node may only request 0 or 1 audiences"),
+        };
+        if audience.is_empty() || audience == ISSUER || self.wants_audience(pod, audience)? {
+            return Ok(());
+        }
+        let (attributes, user) = (self.attributes, self.attributes.identity);
+        let action = Action::Resource {
+            verb: "request-serviceaccounts-token-audience",
+            group: "",
+            resource: audience,
+            subresource: "",
+            namespace: attributes.namespace(),
+            name: attributes.name(),
+        };
+        let granted = matches!(attributes.authorizer.authorize(user, &action), Decision::Allow { .. });
+        let why = format!(
+            "audience {audience:?} not found in pod spec volume, {} is not authorized to request tokens for this audience",
+            user.username
+        );
+        self.allow(granted, &why)
+    }
+
+    /// Whether a projected token, or the driver of a volume, is for the audience.
+    fn wants_audience(&self, pod: &Value, audience: &str) -> Result<bool, Status> {
+        for volume in items(Some(pod), "/spec/volumes") {
+            let is_projected = |source: &Value| {
+                source.get("serviceAccountToken").is_some() && text(Some(source), "/serviceAccountToken/audience") == audience
+            };
+            if items(Some(volume), "/projected/sources").iter().any(is_projected) {
+                return Ok(true);
+            }
+            if let Some(driver) = self.driver(pod, volume)?
+                && let Some(driver) = self.attributes.find("storage.k8s.io", "csidrivers", "", &driver)?
+                && items(Some(&driver), "/spec/tokenRequests").iter().any(|asked| text(Some(asked), "/audience") == audience)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The driver of a volume, which may be behind a claim.
+    fn driver(&self, pod: &Value, volume: &Value) -> Result<Option<String>, Status> {
+        let of_volume = |pointer: &str| text(Some(volume), pointer);
+        let inline = of_volume("/csi/driver");
+        if !inline.is_empty() {
+            return Ok(Some(inline.to_owned()));
+        }
+        let claim = match of_volume("/persistentVolumeClaim/claimName") {
+            "" if volume.get("ephemeral").is_some_and(Value::is_object) => {
+                format!("{}-{}", text(Some(pod), "/metadata/name"), of_volume("/name"))
+            }
+            "" => return Ok(None),
+            claim => claim.to_owned(),
+        };
+        let claim = self.attributes.find("", "persistentvolumeclaims", self.attributes.namespace(), &claim)?;
+        let persistent = match text(claim.as_ref(), "/spec/volumeName") {
+            "" => None,
+            name => self.attributes.find("", "persistentvolumes", "", name)?,
+        };
+        let driver = text(persistent.as_ref(), "/spec/csi/driver");
+        Ok((!driver.is_empty()).then(|| driver.to_owned()))
     }
 
     fn slice(&self, object: Option<&Value>) -> Result<(), Status> {

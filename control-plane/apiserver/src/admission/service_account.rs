@@ -20,6 +20,8 @@ const VOLUME_PREFIX: &str = "kube-api-access-";
 const TOKEN_SECONDS: i64 = 3607;
 /// A namespace's default account is made by a controller just after the namespace: so long a pod waits for it.
 const WAIT_FOR_ACCOUNT: Duration = Duration::from_secs(1);
+/// Controllers try again by themselves: they do not wait in the seat that the one who makes the account may need.
+const CONTROLLERS: &str = "system:serviceaccount:kube-system:";
 
 #[async_trait]
 impl Plugin for ServiceAccount {
@@ -62,6 +64,9 @@ async fn find(attributes: &Attributes<'_>, name: &str) -> Result<Arc<Object>, St
     let missing = || {
         attributes.forbid(&format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found"))
     };
+    if attributes.identity.username.starts_with(CONTROLLERS) {
+        return Err(missing());
+    }
     let descriptor = attributes.registry.by_group_resource("", "serviceaccounts").ok_or_else(missing)?;
     let key = descriptor.key(namespace, name);
     let mut changes = attributes.store.watch(&key, attributes.store.revision()).map_err(errors::store)?;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use mizzen_api::Status;
 use mizzen_api::status::{Cause, Reason};
+use mizzen_api::{FieldRequirement, FieldSelector, Status};
 use serde_json::{Value, json};
 
 use super::authenticator::Authenticator;
@@ -67,7 +67,12 @@ impl Reviews {
                 return Err(invalid("spec.resourceAttributes", why));
             }
         };
-        Ok(match self.authorizer.authorize(user, &action) {
+        let fields = selected(&spec["resourceAttributes"])?;
+        let decision = match &fields {
+            Some(fields) => self.authorizer.authorize_selected(user, &action, fields),
+            None => self.authorizer.authorize(user, &action),
+        };
+        Ok(match decision {
             Decision::Allow { reason } => json!({"allowed": true, "reason": reason}),
             Decision::NoOpinion { reason } => json!({"allowed": false, "reason": reason}),
         })
@@ -117,6 +122,42 @@ impl Reviews {
     }
 }
 
+/// By which fields the question is narrowed. Labels decide nothing here: what names them is held to its form only.
+fn selected(asked: &Value) -> Result<Option<FieldSelector>, Status> {
+    for kind in ["fieldSelector", "labelSelector"] {
+        let Some(selector) = asked.get(kind).filter(|selector| !selector.is_null()) else { continue };
+        let at = format!("spec.resourceAttributes.{kind}");
+        let has_requirements = selector["requirements"].as_array().is_some_and(|all| !all.is_empty());
+        match (text(selector, "rawSelector"), has_requirements) {
+            ("", false) => {
+                let why = format!("Required value: when {at} is specified, requirements or rawSelector is required");
+                return Err(invalid(&format!("{at}.requirements"), &why));
+            }
+            (raw, true) if !raw.is_empty() => {
+                let why = format!("Invalid value: {raw:?}: may not specified at the same time as requirements");
+                return Err(invalid(&format!("{at}.rawSelector"), &why));
+            }
+            _ => {}
+        }
+    }
+    let Some(selector) = asked.get("fieldSelector").filter(|selector| !selector.is_null()) else { return Ok(None) };
+    let raw = text(selector, "rawSelector");
+    if !raw.is_empty() {
+        // One that cannot be read narrows nothing, as in Kubernetes.
+        return Ok(FieldSelector::parse(raw).ok());
+    }
+    let requirement = |asked: &Value| {
+        let negated = match text(asked, "operator") {
+            "In" => false,
+            "NotIn" => true,
+            _ => return None,
+        };
+        let [value]: [String; 1] = strings(&asked["values"]).try_into().ok()?;
+        Some(FieldRequirement { path: text(asked, "key").to_owned(), negated, value })
+    };
+    Ok(Some(selector["requirements"].as_array().into_iter().flatten().filter_map(requirement).collect()))
+}
+
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
@@ -133,4 +174,29 @@ fn invalid(field: &str, message: &str) -> Status {
         field: field.to_owned(),
     });
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_narrowed_by_the_fields_that_it_names() {
+        let selector = |value: Value| selected(&json!({"fieldSelector": value})).map(|fields| fields.map(|all| all.to_string()));
+        let one = |operator: &str, values: Value| json!({"requirements": [{"key": "spec.nodeName", "operator": operator, "values": values}]});
+        let narrowed = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(selector(json!({"rawSelector": "spec.nodeName=n1,a!=b"})), narrowed("spec.nodeName=n1,a!=b"));
+        assert_eq!(selector(one("In", json!(["n1"]))), narrowed("spec.nodeName=n1"));
+        assert_eq!(selector(one("NotIn", json!(["n1"]))), narrowed("spec.nodeName!=n1"));
+        // What says less than one value narrows nothing.
+        assert_eq!(selector(one("In", json!(["n1", "n2"]))), narrowed(""));
+        assert_eq!(selector(one("Exists", json!([]))), narrowed(""));
+        assert_eq!(selector(Value::Null), Ok(None));
+        let status = selector(json!({})).expect_err("says nothing");
+        assert!(status.message.contains("requirements or rawSelector is required"), "{}", status.message);
+        let mut both = one("In", json!(["n1"]));
+        both["rawSelector"] = json!("a=b");
+        let status = selector(both).expect_err("says it twice");
+        assert!(status.message.contains("may not specified at the same time as requirements"), "{}", status.message);
+    }
 }

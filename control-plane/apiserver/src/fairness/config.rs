@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use mizzen_api::Object;
@@ -14,6 +15,14 @@ use super::limits::{Bounds, Shares};
 use super::rules::SchemaSpec;
 use super::stats::Stats;
 use crate::auth::{Action, Identity};
+
+/// What the server has for all levels together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seats {
+    pub(super) count: u32,
+    /// How long a request waits for one at most.
+    pub(super) patience: Duration,
+}
 
 /// What is left when no schema matches.
 const CATCH_ALL: &str = "catch-all";
@@ -137,7 +146,7 @@ impl Config {
     pub(super) fn build(
         before: &Self,
         (levels, schemas): (&[Arc<Object>], &[Arc<Object>]),
-        seats: u32,
+        seats: Seats,
         scarce: &Arc<Notify>,
     ) -> Self {
         let mut levels = decode::<LevelSpec>(levels);
@@ -152,8 +161,8 @@ impl Config {
                 let same =
                     |level: &&Arc<Level>| *level.name == **name && level.uid == uid.as_str() && level.shape == spec.shape();
                 let level = before.levels.iter().find(same).cloned();
-                let level = level.unwrap_or_else(|| Level::new(name, uid, spec.shape(), scarce.clone()));
-                level.set_bounds(Bounds::of(spec.shares(), sum, seats));
+                let level = level.unwrap_or_else(|| Level::new(name, uid, spec.shape(), seats.patience, scarce.clone()));
+                level.set_bounds(Bounds::of(spec.shares(), sum, seats.count));
                 level
             })
             .collect();
@@ -190,10 +199,14 @@ mod tests {
         values.into_iter().map(|value| Arc::new(Object::new(serde_json::to_vec(&value).expect("encodes"), 1))).collect()
     }
 
+    fn seats(count: u32) -> Seats {
+        Seats { count, patience: Duration::from_secs(1) }
+    }
+
     fn config(schemas: Vec<Value>) -> Config {
         let levels = [bootstrap::mandatory_levels(), bootstrap::suggested_levels()].concat();
         let schemas = [bootstrap::mandatory_schemas(), bootstrap::suggested_schemas(), schemas].concat();
-        Config::build(&Config::default(), (&stored(levels), &stored(schemas)), 600, &Arc::default())
+        Config::build(&Config::default(), (&stored(levels), &stored(schemas)), seats(600), &Arc::default())
     }
 
     fn get<'a>(group: &'a str, resource: &'a str, subresource: &'a str, namespace: &'a str) -> Action<'a> {
@@ -256,7 +269,7 @@ mod tests {
     fn what_stays_the_same_is_taken_over() {
         let before = config(Vec::new());
         let levels = stored(bootstrap::suggested_levels());
-        let after = Config::build(&before, (&levels, &stored(bootstrap::suggested_schemas())), 300, &Arc::default());
+        let after = Config::build(&before, (&levels, &stored(bootstrap::suggested_schemas())), seats(300), &Arc::default());
         let find =
             |config: &Config, name: &str| config.levels.iter().find(|level| &*level.name == name).cloned().expect("is there");
         assert!(Arc::ptr_eq(&find(&before, "system"), &find(&after, "system")));

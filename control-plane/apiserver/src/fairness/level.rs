@@ -13,8 +13,9 @@ use super::limits::Bounds;
 use super::queues::{Place, Queues, Standing};
 use super::shuffle;
 
-/// How long a request waits at most: a quarter of what requests may take, as in Kubernetes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a request waits at most unless the server is set to something else: a quarter of what requests may take, as in
+/// Kubernetes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What a level does with requests. A level whose object changes in this is replaced; limits change in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +42,8 @@ pub(super) struct Level {
     pub(super) name: Arc<str>,
     pub(super) uid: HeaderValue,
     pub(super) shape: Shape,
+    /// How long a request waits at most.
+    patience: Duration,
     /// Seats of the requests that run.
     running: AtomicU32,
     limit: AtomicU32,
@@ -112,7 +115,7 @@ pub(super) struct Snapshot {
 }
 
 impl Level {
-    pub(super) fn new(name: &str, uid: &str, shape: Shape, scarce: Arc<Notify>) -> Arc<Self> {
+    pub(super) fn new(name: &str, uid: &str, shape: Shape, patience: Duration, scarce: Arc<Notify>) -> Arc<Self> {
         let queues = match shape {
             Shape::Queue { queues, length, .. } => Queues::new(queues, length),
             Shape::Exempt | Shape::Reject => Queues::new(0, 0),
@@ -121,6 +124,7 @@ impl Level {
             name: name.into(),
             uid: HeaderValue::from_str(uid).unwrap_or_else(|_| HeaderValue::from_static("")),
             shape,
+            patience,
             running: AtomicU32::new(0),
             limit: AtomicU32::new(0),
             peak: AtomicU32::new(0),
@@ -156,7 +160,7 @@ impl Level {
             Waiting { level: self, place: place.ok_or(Refusal::QueueFull)? }
         };
         self.dispatch();
-        let answer = tokio::time::timeout(PATIENCE, receiver).await;
+        let answer = tokio::time::timeout(self.patience, receiver).await;
         drop(waiting);
         match answer {
             Ok(Ok(permit)) => Ok(permit),
@@ -252,7 +256,7 @@ mod tests {
     const QUEUES: Shape = Shape::Queue { queues: 8, hand: 2, length: 3 };
 
     fn level(shape: Shape, seats: u32) -> Arc<Level> {
-        let level = Level::new("l", "uid", shape, Arc::default());
+        let level = Level::new("l", "uid", shape, PATIENCE, Arc::default());
         level.set_bounds(Bounds { lower: seats, nominal: seats, upper: seats });
         level
     }

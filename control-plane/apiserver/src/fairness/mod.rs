@@ -11,11 +11,11 @@ mod queues;
 mod report;
 mod rules;
 mod shuffle;
+mod sizes;
 mod stats;
 mod turns;
 pub(crate) mod upkeep;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,13 +23,14 @@ use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName};
 use mizzen_api::{Object, Reason, Status};
 use mizzen_store::{RangeOptions, Store, StoreError};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use config::{Config, Schema};
+use config::{Config, Schema, Seats};
 use level::Permit;
+use sizes::Sizes;
 use stats::Wait;
 use turns::Turns;
 
@@ -37,6 +38,7 @@ use crate::auth::{Action, Identity};
 use crate::follow;
 
 pub(crate) use held::until_sent;
+pub(crate) use level::PATIENCE;
 pub(crate) use turns::Speaker;
 
 /// Between two looks at who could lend seats to whom, while seats are scarce.
@@ -50,15 +52,13 @@ const LEVEL_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-priorityl
 
 pub(crate) struct Fairness {
     store: Arc<dyn Store>,
-    /// Seats of all levels together.
-    seats: u32,
+    seats: Seats,
     config: ArcSwap<Config>,
     /// Held while the configuration is replaced.
     loading: Mutex<()>,
     scarce: Arc<Notify>,
     turns: Turns,
-    /// How many objects a list of each resource had last.
-    list_sizes: RwLock<HashMap<Box<str>, u64>>,
+    list_sizes: Sizes,
 }
 
 /// A request that runs. Its seats are given back when it is dropped.
@@ -115,16 +115,17 @@ impl From<Refused> for Status {
 }
 
 impl Fairness {
-    /// Takes over what the store has, and follows it until `shutdown`. `seats` are those of all levels together.
-    pub(crate) fn start(store: Arc<dyn Store>, seats: u32, shutdown: CancellationToken) -> Arc<Self> {
+    /// Takes over what the store has, and follows it until `shutdown`. All levels together have `count` seats, for which a
+    /// request waits no longer than `patience`.
+    pub(crate) fn start(store: Arc<dyn Store>, (count, patience): (u32, Duration), shutdown: CancellationToken) -> Arc<Self> {
         let fairness = Arc::new(Self {
             store: store.clone(),
-            seats,
+            seats: Seats { count, patience },
             config: ArcSwap::default(),
             loading: Mutex::default(),
             scarce: Arc::default(),
             turns: Turns::new(),
-            list_sizes: RwLock::default(),
+            list_sizes: Sizes::default(),
         });
         let revision = fairness.load();
         let follower = fairness.clone();
@@ -219,18 +220,16 @@ impl Fairness {
         self.turns.run(speaker, request).await
     }
 
-    /// The seats of a list, by how many objects it had last and at most `limit` (0: all).
+    /// The seats of a list, by how many objects such lists had of late and at most `limit` (0: all).
     pub(crate) fn seats_of_list(&self, resource: &str, limit: u64) -> u32 {
-        let known = self.list_sizes.read().get(resource).copied().unwrap_or_default();
+        let known = self.list_sizes.expected(resource, Instant::now());
         let objects = if limit > 0 { known.min(limit) } else { known };
         u32::try_from(objects.div_ceil(OBJECTS_A_SEAT).clamp(1, LIST_SEATS)).unwrap_or(1)
     }
 
     /// A list had so many objects, or would have had without a limit.
     pub(crate) fn listed(&self, resource: &str, objects: u64) {
-        if self.list_sizes.read().get(resource) != Some(&objects) {
-            self.list_sizes.write().insert(resource.into(), objects);
-        }
+        self.list_sizes.seen(resource, objects, Instant::now());
     }
 }
 

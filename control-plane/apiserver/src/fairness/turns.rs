@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
-use super::level::{Level, Shape};
+use super::level::{Level, PATIENCE, Shape};
 use super::limits::Bounds;
 
 /// Turns for each thread: one that runs and some that are about to.
@@ -39,7 +39,7 @@ impl Turns {
     pub(super) fn new() -> Self {
         let turns = tokio::runtime::Handle::current().metrics().num_workers() * A_THREAD;
         let turns = u32::try_from(turns).unwrap_or(u32::MAX);
-        let level = Level::new("turns", "", SHAPE, Arc::default());
+        let level = Level::new("turns", "", SHAPE, PATIENCE, Arc::default());
         level.set_bounds(Bounds { lower: turns, nominal: turns, upper: turns });
         Self(level)
     }

@@ -168,6 +168,8 @@ impl<'de> Visitor<'de> for Node<'_> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -197,5 +199,52 @@ mod tests {
     #[test]
     fn trailing_text_is_refused() {
         assert!(parse(Body::Json("{} {}".into())).is_err());
+    }
+
+    fn document() -> impl Strategy<Value = Value> {
+        let text = || "[ -~\n\u{e9}]{0,8}";
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            text().prop_map(Value::from),
+            prop::sample::select(vec!["yes", "null", "~", "0x1f", "1e3", "- a", "2026-01-01", "<<", "&a", "*a", "!!str"])
+                .prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 32, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+                prop::collection::vec((text(), inner), 0..4).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_document_is_read_as_it_was_written(document in document()) {
+            let json = Bytes::from(serde_json::to_vec(&document).expect("encodes"));
+            let yaml = Bytes::from(serde_yaml_ng::to_string(&document).expect("encodes"));
+            for body in [Body::Json(json.clone()), Body::Yaml(json), Body::Yaml(yaml)] {
+                let told = format!("{body:?}");
+                match parse(body) {
+                    Ok(parsed) => prop_assert_eq!((&parsed.value, parsed.duplicates), (&document, Vec::new()), "{}", told),
+                    Err(status) => return Err(TestCaseError::fail(format!("{told}: {}", status.message))),
+                }
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_reading_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..64),
+            text in "[a-c{}\\[\\]:,\"'&*!|>#?~ \n\t-]{0,64}",
+        ) {
+            for body in [bytes.clone(), text.clone().into_bytes()] {
+                let _ = parse(Body::Json(body.clone().into()));
+                let _ = parse(Body::Yaml(body.into()));
+            }
+        }
     }
 }

@@ -57,6 +57,8 @@ impl ContinueToken {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -64,5 +66,27 @@ mod tests {
         let token = ContinueToken::new(7, "default/a");
         assert_eq!(ContinueToken::decode(&token.encode()), Ok(token));
         assert_eq!(ContinueToken::decode("%%%").map_err(|status| status.code), Err(400));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_token_of_ours_comes_back_and_stays_in_its_collection(revision in any::<u64>(), after in "[a-z./-]{0,12}") {
+            let token = ContinueToken::new(revision, &after);
+            let leaves = after.starts_with('/') || after.split('/').any(|part| part == "..");
+            match ContinueToken::decode(&token.encode()) {
+                Ok(back) => prop_assert!(!leaves && back == token),
+                Err(status) => prop_assert!(leaves && status.code == 400),
+            }
+        }
+
+        #[test]
+        fn no_text_makes_decoding_panic(text in "\\PC{0,40}", json in "[{}\":,a-z0-9.-]{0,60}") {
+            let _ = ContinueToken::decode(&text);
+            if let Ok(token) = ContinueToken::decode(&URL_SAFE_NO_PAD.encode(json)) {
+                prop_assert_eq!(ContinueToken::decode(&token.encode()), Ok(token));
+            }
+        }
     }
 }

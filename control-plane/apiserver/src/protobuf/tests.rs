@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// Published samples of every generally available kind, each as JSON, YAML and protobuf; they are not part of this
@@ -148,4 +150,64 @@ fn kinds_that_are_not_built_in_are_refused() {
     assert!(matches!(encode(&other), Err(ProtobufError::NotEncodable { .. })));
     let partial = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "a"}});
     assert_eq!(decode(&encode(&partial).expect("encodes")), Ok(partial));
+}
+
+/// A pod with a little of everything: texts, numbers, maps, times, quantities, and messages in messages.
+fn pod() -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "a", "labels": {"x": "y"}, "creationTimestamp": "2026-01-02T03:04:05Z",
+            "managedFields": [{"manager": "m", "fieldsV1": {"f:spec": {}}}]},
+        "spec": {"activeDeadlineSeconds": 0, "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}],
+            "containers": [{"name": "c", "env": [{"name": "A", "value": "b"}], "stdin": true,
+                "resources": {"limits": {"cpu": "100m"}}, "livenessProbe": {"httpGet": {"port": "http"}, "periodSeconds": 3}}]},
+        "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-02T03:04:05Z"}]}})
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_make_decoding_panic(
+        kind in prop::sample::select(vec!["Pod", "Node", "Event", "ConfigMap", "Secret", "Service", "PersistentVolume"]),
+        bytes in prop::collection::vec(any::<u8>(), 0..96),
+    ) {
+        let _ = decode(&bytes);
+        let _ = decode(&[MAGIC, &bytes].concat());
+        let _ = decode(&wrapped("v1", kind, &bytes));
+    }
+
+    #[test]
+    fn a_body_that_was_damaged_is_an_error_or_another_document(
+        places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        end in any::<prop::sample::Index>(),
+    ) {
+        let mut body = encode(&pod()).expect("encodes").to_vec();
+        for (place, byte) in places {
+            let place = place.index(body.len());
+            body[place] = byte;
+        }
+        for body in [&body[..], &body[..end.index(body.len())]] {
+            if let Ok(document) = decode(body) {
+                let again = encode(&document).expect("what was decoded is of a known kind");
+                prop_assert!(decode(&again).is_ok(), "{}", document);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded(
+        name in "\\PC{1,8}",
+        labels in prop::collection::btree_map("\\PC{0,4}", "\\PC{0,4}", 1..4),
+        data in prop::collection::btree_map("\\PC{0,4}", "\\PC{0,200}", 1..4),
+        generation in 1..i64::MAX,
+    ) {
+        let document = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": data,
+            "metadata": {"name": name, "labels": labels, "generation": generation}});
+        let mut back = decode(&encode(&document).expect("encodes")).expect("decodes");
+        // A time that is not there is null.
+        if let Some(metadata) = back["metadata"].as_object_mut() {
+            metadata.remove("creationTimestamp");
+        }
+        prop_assert_eq!(back, document);
+    }
 }

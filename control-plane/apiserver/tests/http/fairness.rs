@@ -1,21 +1,32 @@
 //! Priority and fairness: who is let in, and what is kept of its objects.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use mizzen_apiserver::Settings;
 use mizzen_apiserver::fairness::bootstrap;
 use mizzen_client::ApiRequest;
+use mizzen_store::{HISTORY_BYTES, MemoryStore};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::served::{PODS, Served, served};
+use crate::served::{PODS, Served, served, served_with};
 use crate::support::gvr;
 
 const SCHEMAS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas";
 const LEVELS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations";
 
+/// A request whose turn comes late on a busy machine is not given up meanwhile.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
 async fn world() -> Served {
-    let served = served().await;
+    with_patience(PATIENCE).await
+}
+
+async fn with_patience(patience: Duration) -> Served {
+    let store = Arc::new(MemoryStore::new(HISTORY_BYTES));
+    let served = served_with(store, Settings { patience, ..Settings::default() }).await;
     bootstrap::ensure(&*served.admin).await.expect("the objects of the start are stored");
     served
 }
@@ -119,6 +130,19 @@ async fn who_may_wait_is_answered_when_it_is_its_turn() {
     end.send(()).expect("the request runs");
     assert_eq!(waiting.await.expect("ends").expect("an answer").status(), 200);
     assert_eq!(running.await.expect("is answered"), 422);
+}
+
+#[tokio::test]
+async fn who_waits_too_long_is_told_to_come_again() {
+    let served = with_patience(Duration::from_millis(1)).await;
+    served.narrow(json!({"type": "Queue", "queuing": {"queues": 1, "handSize": 1, "queueLengthLimit": 5}})).await;
+    let (end, running) = served.running().await;
+    assert_eq!(served.eve().await.status(), 429);
+    let labels = "flow_schema=\"eves\",priority_level=\"narrow\"";
+    served.until_says("/metrics", &format!("rejected_requests_total{{{labels},reason=\"time-out\"}} 1\n")).await;
+    end.send(()).expect("the request runs");
+    running.await.expect("is answered");
+    assert_eq!(served.eve().await.status(), 200);
 }
 
 #[tokio::test]

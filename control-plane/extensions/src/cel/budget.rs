@@ -2,7 +2,10 @@
 
 use std::cell::Cell;
 
+use kube_cel::cel::objects::OptionalValue;
 use kube_cel::cel::{ExecutionError, Value};
+
+use super::collect;
 
 /// What one evaluation of one rule may cost (`PerCallLimit` of Kubernetes).
 pub(super) const PER_CALL: i64 = 1_000_000;
@@ -18,6 +21,7 @@ thread_local! {
 pub(super) fn with_limit<T>(limit: i64, evaluate: impl FnOnce() -> T) -> (T, Option<i64>) {
     LEFT.set(limit);
     let outcome = evaluate();
+    collect::reset();
     let left = LEFT.replace(0);
     (outcome, (left >= 0).then_some(limit - left))
 }
@@ -40,10 +44,14 @@ pub(super) fn size(value: &Value) -> i64 {
         Value::Map(map) => 1 + map.map.values().map(|value| 1 + size(value)).sum::<i64>(),
         Value::String(text) => text_size(text.len()),
         Value::Bytes(bytes) => text_size(bytes.len()),
+        Value::Opaque(opaque) => match opaque.downcast_ref::<OptionalValue>() {
+            Some(optional) => 1 + optional.value().map_or(0, size),
+            None => 1,
+        },
         _ => 1,
     }
 }
 
-fn text_size(bytes: usize) -> i64 {
+pub(super) fn text_size(bytes: usize) -> i64 {
     1 + i64::try_from(bytes / 16).unwrap_or(i64::MAX)
 }

@@ -2,7 +2,8 @@
 
 use kube_cel::cel::common::ast::{Expr, IdedExpr, operators};
 
-use super::functions::{KEYS, OPTIONAL_SELECT, RANGE};
+use super::access::GET;
+use super::functions::{KEEP, KEYS, OPTIONAL_SELECT, RANGE};
 use super::names::escape;
 use super::parse::Compiled;
 use super::rewrite::children;
@@ -68,7 +69,7 @@ impl<'a> Walk<'a> {
                 (self.field(operand, &select.field), cost.saturating_add(1))
             }
             Expr::Call(call) => {
-                let mut cost = 1_u64;
+                let mut cost = u64::from(call.func_name != GET);
                 // The package of a function is no variable: `sets.contains`.
                 let package = match call.target.as_deref().map(|target| &target.expr) {
                     Some(Expr::Ident(name)) => !self.variables.iter().any(|(known, _)| known == name),
@@ -81,7 +82,7 @@ impl<'a> Walk<'a> {
                     operands.push(known);
                 }
                 let known = match (call.func_name.as_str(), operands.as_slice()) {
-                    (RANGE, [range, ..]) => *range,
+                    (GET | KEEP | RANGE, [found, ..]) => *found,
                     (KEYS, [Known::Of(schema, _), ..]) => Known::KeyOf(schema),
                     (operators::INDEX | operators::OPT_INDEX, [Known::Of(schema, _), ..]) => {
                         let element = schema.items.as_deref().or(schema.additional.as_deref());

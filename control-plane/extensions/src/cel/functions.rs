@@ -8,9 +8,9 @@ use kube_cel::cel::common::ast::{CallExpr, Expr, IdedExpr};
 use kube_cel::cel::objects::{Key, OptionalValue};
 use kube_cel::cel::{Context, ExecutionError, FunctionContext, Value};
 
-use super::authorizer;
 use super::budget::{size, spend};
 use super::build::{ident, node};
+use super::{access, authorizer, collect};
 
 pub(super) const SPEND: &str = "@spend";
 pub(super) const RANGE: &str = "@range";
@@ -59,6 +59,17 @@ const LINEAR: &[&str] = &[
     "url",
     "quantity",
     "jsonpatch.escapeKey",
+    "strings.quote",
+    "charAt",
+    "first",
+    "last",
+    "size",
+    "hasValue",
+    "value",
+    "or",
+    "orValue",
+    "optional.of",
+    "optional.ofNonZeroValue",
 ];
 
 thread_local! {
@@ -86,7 +97,7 @@ fn guarded() -> Context<'static> {
     context.add_function(SPEND, |cost: i64| spend(cost).map(|()| true));
     context.add_function(RANGE, |range: Value, weight: i64| -> Result<Value, ExecutionError> {
         let count = length(&range);
-        spend(count.saturating_mul(weight).saturating_add(count.saturating_mul(count) / 64))?;
+        spend(count.saturating_mul(weight).saturating_add(size(&range)))?;
         Ok(range)
     });
     context.add_function(KEEP, |value: Value| -> Result<Value, ExecutionError> {
@@ -99,6 +110,8 @@ fn guarded() -> Context<'static> {
         left + right
     });
     context.add_function(OPTIONAL_SELECT, optional_select);
+    access::add_functions(&mut context);
+    collect::add_functions(&mut context);
     authorizer::add_functions(&mut context);
     context.add_function("type", |value: Value| -> Result<Value, ExecutionError> {
         Ok(Value::String(Arc::new(format!("type:{}", type_of(&value)))))
@@ -132,7 +145,7 @@ fn length(value: &Value) -> i64 {
 
 /// The keys of a map, the places of a list.
 fn keys(value: Value) -> Result<Value, ExecutionError> {
-    spend(length(&value))?;
+    spend(size(&value))?;
     let keys = match value {
         Value::List(items) => (0..i64::try_from(items.len()).unwrap_or(i64::MAX)).map(Value::Int).collect(),
         Value::Map(map) => map
@@ -152,6 +165,7 @@ fn keys(value: Value) -> Result<Value, ExecutionError> {
 
 /// `operand.?field`.
 fn optional_select(operand: Value, field: Arc<String>) -> Result<Value, ExecutionError> {
+    spend(size(&operand))?;
     let selected = match &operand {
         Value::Map(map) => map.map.get(&Key::String(field)).cloned(),
         Value::Opaque(_) => match <&OptionalValue>::try_from(&operand)?.value() {

@@ -4,10 +4,12 @@
 //! Expressions come from users: they are parsed on a thread of their own with a known stack, may not nest deeply, and run
 //! on a budget, so that no rule can hold up or bring down the server.
 
+mod access;
 mod authorizer;
 mod budget;
 mod build;
 mod check;
+mod collect;
 mod functions;
 mod names;
 mod parse;

@@ -6,8 +6,8 @@ use super::rewrite;
 
 /// Longer expressions are refused, in bytes.
 const MAX_SOURCE: usize = 16 * 1024;
-/// The parser recurses as deep as the expression nests; so does dropping a tree.
-const STACK_BYTES: usize = 64 << 20;
+/// The parser recurses as deep as the expression nests; so does dropping a tree, and evaluating.
+pub(super) const STACK_BYTES: usize = 64 << 20;
 
 /// An expression, ready to be evaluated on a budget.
 #[derive(Debug)]

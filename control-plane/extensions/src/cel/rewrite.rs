@@ -6,8 +6,10 @@ use kube_cel::cel::common::ast::{
     StructExpr, operators,
 };
 
+use super::access::{GET, HAS, compared};
 use super::authorizer::REQUEST_RESOURCE;
 use super::build::{bind, bool, call, conditional, ident, int, method, node, text};
+use super::collect::{CLOSE, OPEN, PUSH};
 use super::functions::{ADD, KEEP, KEYS, OPTIONAL_SELECT, RANGE, SPEND};
 use super::names::unescape;
 
@@ -54,8 +56,13 @@ pub(super) fn children(expression: &IdedExpr) -> Vec<&IdedExpr> {
 
 /// What a run of an expression costs at least: the nodes that do something.
 pub(super) fn weight(expression: &IdedExpr) -> i64 {
-    let own = i64::from(matches!(expression.expr, Expr::Call(_) | Expr::Select(_) | Expr::Ident(_) | Expr::Comprehension(_)));
-    own + children(expression).into_iter().map(weight).sum::<i64>()
+    let own = match &expression.expr {
+        // Counted by what it is made of.
+        Expr::Call(call) => call.func_name != GET,
+        Expr::Select(_) | Expr::Ident(_) | Expr::Comprehension(_) => true,
+        _ => false,
+    };
+    i64::from(own) + children(expression).into_iter().map(weight).sum::<i64>()
 }
 
 /// # Errors
@@ -73,7 +80,7 @@ pub(super) fn rewrite(expression: IdedExpr) -> Result<IdedExpr, String> {
             for entry in &mut map.entries {
                 match &mut entry.expr {
                     EntryExpr::MapEntry(entry) => {
-                        entry.key = rewrite(std::mem::take(&mut entry.key))?;
+                        entry.key = keep(rewrite(std::mem::take(&mut entry.key))?);
                         entry.value = keep(rewrite(std::mem::take(&mut entry.value))?);
                     }
                     EntryExpr::StructField(_) => return Err(unsupported("messages")),
@@ -112,12 +119,14 @@ fn unsupported(what: &str) -> String {
     format!("ERROR: <input>: {what} cannot be evaluated")
 }
 
-/// Literals are as large as the expression that holds them.
+/// Literals are as large as the expression that holds them, and what is fetched is paid for.
 fn keep(expression: IdedExpr) -> IdedExpr {
-    match expression.expr {
-        Expr::Literal(_) => expression,
-        _ => call(KEEP, vec![expression]),
-    }
+    let is_paid = match &expression.expr {
+        Expr::Literal(_) => true,
+        Expr::Call(called) => called.func_name == GET,
+        _ => false,
+    };
+    if is_paid { expression } else { call(KEEP, vec![expression]) }
 }
 
 fn rewrite_select(select: SelectExpr) -> Result<IdedExpr, String> {
@@ -125,12 +134,36 @@ fn rewrite_select(select: SelectExpr) -> Result<IdedExpr, String> {
     if operand.expr == Expr::Ident("authorizer".to_owned()) && select.field == "requestResource" {
         return Ok(ident(REQUEST_RESOURCE));
     }
-    if !is_optional(&operand) {
-        return Ok(node(Expr::Select(SelectExpr { operand: Box::new(operand), ..select })));
+    if is_optional(&operand) {
+        // A field of an optional value is optional.
+        let selected = call(OPTIONAL_SELECT, vec![operand, text(&select.field)]);
+        return Ok(if select.test { method(selected, "hasValue", Vec::new()) } else { selected });
     }
-    // A field of an optional value is optional.
-    let selected = call(OPTIONAL_SELECT, vec![operand, text(&select.field)]);
-    Ok(if select.test { method(selected, "hasValue", Vec::new()) } else { selected })
+    Ok(match as_path(operand) {
+        Ok(operand) => {
+            let field = SelectExpr { operand: Box::new(operand), field: select.field, test: false };
+            call(if select.test { HAS } else { GET }, vec![node(Expr::Select(field))])
+        }
+        Err(operand) => node(Expr::Select(SelectExpr { operand: Box::new(operand), ..select })),
+    })
+}
+
+/// A variable, or what is fetched from one, as a path that can go on; else the expression as it was.
+fn as_path(expression: IdedExpr) -> Result<IdedExpr, IdedExpr> {
+    match expression {
+        IdedExpr { expr: Expr::Ident(_), .. } => Ok(expression),
+        IdedExpr { expr: Expr::Call(called), .. } if called.func_name == GET && called.args.len() == 1 => {
+            called.args.into_iter().next().ok_or_else(IdedExpr::default)
+        }
+        expression => Err(expression),
+    }
+}
+
+fn item(operand: IdedExpr, place: IdedExpr) -> IdedExpr {
+    match as_path(operand) {
+        Ok(operand) => call(GET, vec![call(operators::INDEX, vec![operand, place])]),
+        Err(operand) => call(operators::INDEX, vec![operand, place]),
+    }
 }
 
 fn is_optional(expression: &IdedExpr) -> bool {
@@ -142,7 +175,7 @@ fn rewrite_call(called: CallExpr) -> Result<IdedExpr, String> {
     let is_cel = matches!(&target, Some(target) if target.expr == Expr::Ident("cel".to_owned()));
     if is_cel && func_name == "bind" {
         let [name, value, body] = three(args)?;
-        return Ok(bind(&variable(&name)?, rewrite(value)?, rewrite(body)?));
+        return Ok(bind(&variable(&name)?, keep(rewrite(value)?), rewrite(body)?));
     }
     let target = target.map(|target| rewrite(*target)).transpose()?;
     match (func_name.as_str(), target, args.len()) {
@@ -152,7 +185,7 @@ fn rewrite_call(called: CallExpr) -> Result<IdedExpr, String> {
             let body = if func_name == "optMap" { method(ident("optional"), "of", vec![body]) } else { body };
             let none = method(ident("optional"), "none", Vec::new());
             let value = method(target.clone(), "value", Vec::new());
-            Ok(conditional(method(target, "hasValue", Vec::new()), bind(&variable(&name)?, value, body), none))
+            Ok(conditional(method(target, "hasValue", Vec::new()), bind(&variable(&name)?, keep(value), body), none))
         }
         ("all" | "exists" | "exists_one" | "existsOne" | "transformList", Some(target), 3 | 4) => {
             two_variables(&func_name, target, args)
@@ -162,8 +195,14 @@ fn rewrite_call(called: CallExpr) -> Result<IdedExpr, String> {
             Ok(call(OPTIONAL_SELECT, vec![rewrite(operand)?, field]))
         }
         (operators::ADD, None, 2) => Ok(call(ADD, rewrite_all(args)?)),
+        (operators::INDEX, None, 2) => {
+            let [operand, place] = two(args)?;
+            Ok(item(rewrite(operand)?, rewrite(place)?))
+        }
         (_, target, _) => {
             let args = rewrite_all(args)?;
+            let paying = compared(&func_name).filter(|_| target.is_none() && args.len() == 2);
+            let func_name = paying.map_or(func_name, str::to_owned);
             Ok(node(Expr::Call(CallExpr { func_name, target: target.map(Box::new), args })))
         }
     }
@@ -194,7 +233,7 @@ fn two_variables(name: &str, target: IdedExpr, mut args: Vec<IdedExpr>) -> Resul
     let filter = if args.len() == 3 { args.pop() } else { None };
     let [key, value] = two(args)?;
     let (key, value) = (variable(&key)?, variable(&value)?);
-    let item = call(operators::INDEX, vec![target.clone(), ident(&key)]);
+    let item = keep(item(target.clone(), ident(&key)));
     let body = |expression: IdedExpr| Ok::<_, String>(bind(&value, item.clone(), rewrite(expression)?));
     let accumulator = || ident(ACCUMULATOR);
     let (init, condition, step, result) = match name {
@@ -213,8 +252,7 @@ fn two_variables(name: &str, target: IdedExpr, mut args: Vec<IdedExpr>) -> Resul
             (int(0), bool(true), step, call(operators::EQUALS, vec![accumulator(), int(1)]))
         }
         _ => {
-            let list = node(Expr::List(ListExpr::new(vec![keep(body(last)?)])));
-            let mut step = call(operators::ADD, vec![accumulator(), list]);
+            let mut step = call(PUSH, vec![accumulator(), keep(body(last)?)]);
             if let Some(filter) = filter {
                 step = conditional(body(filter)?, step, accumulator());
             }
@@ -245,7 +283,7 @@ fn comprehension(it: ComprehensionExpr) -> Result<IdedExpr, String> {
     }))
 }
 
-/// The step of a loop that collects a list is `accumulator + [item]`: the loop pays for it as a whole.
+/// The step of a loop that collects a list is `accumulator + [item]`, of one that counts `accumulator + 1`.
 fn rewrite_step(step: IdedExpr, accumulator: &str) -> Result<IdedExpr, String> {
     match step.expr {
         Expr::Call(called) if called.func_name == operators::CONDITIONAL && called.args.len() == 3 => {
@@ -256,17 +294,26 @@ fn rewrite_step(step: IdedExpr, accumulator: &str) -> Result<IdedExpr, String> {
             if called.func_name == operators::ADD
                 && called.args.first().is_some_and(|first| first.expr == Expr::Ident(accumulator.to_owned())) =>
         {
-            Ok(call(operators::ADD, rewrite_all(called.args)?))
+            let [accumulated, more] = two(called.args)?;
+            match more.expr {
+                Expr::List(list) => {
+                    let [item] = <[IdedExpr; 1]>::try_from(list.elements).map_err(|_| unsupported("the loop"))?;
+                    Ok(call(PUSH, vec![accumulated, keep(rewrite(item)?)]))
+                }
+                _ => Ok(call(operators::ADD, vec![accumulated, rewrite(more)?])),
+            }
         }
         expr => rewrite(IdedExpr { id: step.id, expr }),
     }
 }
 
-/// A loop that pays for every round; one that collects a list pays before it starts, since each round copies the list.
+/// A loop that pays for every round; one that collects a list pays before it starts.
 fn paid(mut it: ComprehensionExpr) -> IdedExpr {
     let weight = weight(&it.loop_step).max(1);
     if matches!(it.accu_init.expr, Expr::List(_)) {
         it.iter_range = call(RANGE, vec![it.iter_range, int(weight)]);
+        it.accu_init = call(OPEN, Vec::new());
+        it.result = call(CLOSE, vec![it.result]);
     } else {
         it.loop_cond = conditional(call(SPEND, vec![int(weight)]), it.loop_cond, bool(false));
     }

@@ -1,5 +1,6 @@
 //! The rules of a schema on a document.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kube_cel::cel::objects::OptionalValue;
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use super::budget::{PER_CALL, PER_OBJECT, with_limit};
 use super::functions::with_functions;
-use super::parse::Compiled;
+use super::parse::{Compiled, STACK_BYTES};
 use super::value::to_cel;
 use crate::schema::{Correlated, ListType, Rule, Structural};
 
@@ -19,14 +20,29 @@ const OUT_OF_BUDGET: &str = "validation failed due to running out of cost budget
 const MAX_MESSAGE: usize = 5 * 1024;
 
 /// Every rule that the document breaks. Rules that look at the old value run where there is one that it can be compared
-/// with; others do not run again on what has not changed (CRD validation ratcheting).
+/// with; others do not run again on what has not changed (CRD validation ratcheting). Waits for them: to be called where
+/// waiting holds up nobody.
 pub fn validate_rules(schema: &Structural, value: &Value, old: Option<&Value>) -> Vec<Cause> {
     if !schema.has_rules() {
         return Vec::new();
     }
-    let mut walk = Walk { path: String::new(), causes: Vec::new(), left: PER_OBJECT };
-    walk.value(schema, value, old, true);
-    walk.causes
+    let walk = || {
+        let mut walk = Walk { path: String::new(), causes: Vec::new(), left: PER_OBJECT };
+        walk.value(schema, value, old, true);
+        walk.causes
+    };
+    // What cannot be checked is not let in.
+    on_known_stack(walk)
+        .unwrap_or_else(|error| vec![invalid_text("<nil>", schema.type_name(), format!("rules cannot be evaluated: {error}"))])
+}
+
+/// Evaluating recurses as deep as expression and document nest; the caller's stack may be any.
+fn on_known_stack<T: Send>(evaluate: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("cel-rules".to_owned()).stack_size(STACK_BYTES);
+        let evaluating = thread.spawn_scoped(scope, evaluate)?;
+        evaluating.join().map_err(|_panic| io::Error::other("internal error"))
+    })
 }
 
 struct Walk {
@@ -330,6 +346,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_looked_at_in_place_and_what_loops_collect_costs_as_much_as_it_is() {
+        let list: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
+        let many: serde_json::Map<String, Value> = (0..1000).map(|number| (format!("k{number}"), json!("x"))).collect();
+        let spec = json!({"list": list, "name": "a".repeat(100_000), "labels": many});
+        for rule in [
+            "self.list.all(x, self.labels.k7 == 'x' && self.labels['k8'] == 'x' && has(self.labels.k9))",
+            "self.list.map(x, x).size() == 20000",
+            "self.list.filter(x, x != '7').map(x, [x]).size() == 19999",
+            "self.labels.all(k, v, v == 'x' && k in self.labels)",
+            "self.labels.transformList(k, v, v).size() == 1000",
+            "self.list[19999] == '19999' && self.list[?20000].orValue('none') == 'none'",
+            "[1, 2].map(x, [3, 4].map(y, x * y)) == [[3, 4], [6, 8]]",
+        ] {
+            assert_eq!(holds(rule, spec.clone()), [""; 0], "{rule}");
+        }
+    }
+
+    #[test]
     fn no_rule_runs_for_ever_or_grows_without_bounds() {
         let list: Vec<String> = (0..2000).map(|number| number.to_string()).collect();
         let spec = json!({"list": list, "name": "a".repeat(100_000)});
@@ -341,6 +375,14 @@ mod tests {
             "self.list.join(self.name).size() > 0",
             "lists.range(1000000000).size() > 0",
             "[self.list, self.list].all(x, self.list.map(y, self.list).size() > 0)",
+            "self.list.all(x, x in self.list)",
+            "self.list.all(x, self.list == self.list)",
+            "self.list.all(x, !(self.list != self.list))",
+            "self.list.all(x, self.name <= self.name)",
+            "self.list.all(x, self.list.size() > 0)",
+            "self.list.all(x, cel.bind(all, self, true))",
+            "self.list.all(x, self.?list.hasValue())",
+            "cel.bind(all, self.list, self.list.all(x, all.all(y, true)))",
         ] {
             let told = holds(rule, spec.clone());
             assert_eq!(told.len(), 1, "{rule}");

@@ -73,6 +73,10 @@ impl Strategy for Kind {
         }
     }
 
+    fn runs_rules(&self) -> bool {
+        self.schema.has_rules()
+    }
+
     fn has_generation(&self, _object: &Value) -> bool {
         true
     }

@@ -70,6 +70,11 @@ struct Definition;
 const COLUMNS: &[Column] = &[Column::date("Created At", "When the definition was created.")];
 
 impl Strategy for Definition {
+    /// On the defaults of its schemas.
+    fn runs_rules(&self) -> bool {
+        true
+    }
+
     fn default(&self, object: &mut Value) {
         let kind = text(object, "/spec/names/kind").to_owned();
         let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };

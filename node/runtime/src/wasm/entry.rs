@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::bounds::Needs;
 use super::hosts::{Host, is_gone};
-use super::{state_of, views};
+use super::{rotation, state_of, views};
 use crate::status::{ContainerState, ContainerStatus, Exit};
 
 /// How long the news of an end may take.
@@ -137,7 +137,10 @@ impl Entry {
     /// Takes up what an earlier agent started.
     pub(super) fn adopt(self: &Arc<Self>) {
         match read(&self.directory.join(files::EXIT)) {
-            Ok(Some(exit)) => self.started(State::Exited(exit)),
+            Ok(Some(exit)) => {
+                rotation::settle(&self.id, &self.record.log_path);
+                self.started(State::Exited(exit));
+            }
             Ok(None) | Err(_) => drop(tokio::spawn(Arc::clone(self).observe())),
         }
     }

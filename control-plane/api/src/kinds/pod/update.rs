@@ -12,12 +12,26 @@ const MUTABLE: &str = "pod updates may not change fields other than \
     `spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` \
     (allow it to be set to 1 if it was previously negative)";
 
+/// Says that a node runs the pod without having been told by the API: a pod is made so, or never is.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// What no update changes of the metadata, whichever part of the pod it is about.
+fn check_annotations(object: &Value, old: &Value) -> Vec<Cause> {
+    let mirror = |pod: &Value| pod.pointer("/metadata/annotations").and_then(|all| all.get(MIRROR)).cloned();
+    let why = match (mirror(object), mirror(old)) {
+        (new, before) if new == before => return Vec::new(),
+        (_, Some(_)) => "may not remove or update mirror pod annotation",
+        (_, None) => "may not add mirror pod annotation",
+    };
+    vec![forbidden(Path::root("metadata").field("annotations").key(MIRROR), why)]
+}
+
 pub(super) fn validate_update(object: &Value, old: &Value) -> Vec<Cause> {
+    let mut causes = check_annotations(object, old);
     // Most updates are of the status.
     if object.get("spec") == old.get("spec") {
-        return Vec::new();
+        return causes;
     }
-    let mut causes = Vec::new();
     let spec = Path::root("spec");
     for field in ["containers", "initContainers"] {
         let pointer = format!("/spec/{field}");
@@ -110,7 +124,8 @@ fn check_gates(object: &Value, old: &Value, spec: &Path, causes: &mut Vec<Cause>
 
 pub(super) fn validate_ephemeral_containers(object: &Value, old: &Value) -> Vec<Cause> {
     let spec = Path::root("spec");
-    let mut causes = check_spec(object.get("spec").unwrap_or(&Value::Null), &spec, SpecContext::Pod);
+    let mut causes = check_annotations(object, old);
+    causes.extend(check_spec(object.get("spec").unwrap_or(&Value::Null), &spec, SpecContext::Pod));
     let at = spec.field("ephemeralContainers");
     let new = list(object, "/spec/ephemeralContainers");
     for kept in list(old, "/spec/ephemeralContainers") {
@@ -128,8 +143,9 @@ pub(super) fn validate_ephemeral_containers(object: &Value, old: &Value) -> Vec<
 
 pub(super) fn validate_status(object: &Value, old: &Value) -> Vec<Cause> {
     let (new, before) = (text(object, "/spec/nodeName"), text(old, "/spec/nodeName"));
-    let moved = (new != before).then(|| forbidden("status.nodeName", "may not be changed directly"));
-    moved.into_iter().collect()
+    let mut causes = check_annotations(object, old);
+    causes.extend((new != before).then(|| forbidden("status.nodeName", "may not be changed directly")));
+    causes
 }
 
 #[cfg(test)]
@@ -170,6 +186,28 @@ mod tests {
         ] {
             let causes = validate_update(&pod(&changes), &pod(&[]));
             assert_eq!(causes.first().map(|cause| cause.field.as_str()), field, "{changes:?}: {causes:?}");
+        }
+    }
+
+    #[test]
+    fn a_pod_stays_what_it_was_made_as_a_mirror_or_not() {
+        let pod = |annotations: Value| json!({"metadata": {"annotations": annotations}, "spec": {"containers": []}});
+        let (plain, mirror, other) = (pod(json!({})), pod(json!({MIRROR: "a"})), pod(json!({MIRROR: "b", "x": "y"})));
+        let (kept, changed) = ("may not remove or update mirror pod annotation", "may not add mirror pod annotation");
+        for (object, old, why) in [
+            (&mirror, &mirror, None),
+            (&pod(json!({"x": "y"})), &plain, None),
+            (&plain, &mirror, Some(kept)),
+            (&other, &mirror, Some(kept)),
+            (&mirror, &plain, Some(changed)),
+        ] {
+            let wanted: Vec<String> = why.iter().map(|why| format!("Forbidden: {why}")).collect();
+            for causes in [validate_update(object, old), validate_status(object, old), validate_ephemeral_containers(object, old)]
+            {
+                let told: Vec<&Cause> = causes.iter().filter(|cause| cause.field.starts_with("metadata")).collect();
+                assert!(told.iter().all(|cause| cause.field == "metadata.annotations[kubernetes.io/config.mirror]"), "{told:?}");
+                assert_eq!(told.iter().map(|cause| cause.message.clone()).collect::<Vec<_>>(), wanted);
+            }
         }
     }
 
