@@ -1,6 +1,5 @@
 //! One APIService that names a service.
 
-use std::sync::Arc;
 
 use mizzen_api::Object;
 use mizzen_api::api_services::{self, Priority};
