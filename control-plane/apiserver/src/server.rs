@@ -68,13 +68,7 @@ pub struct Settings {
 impl Default for Settings {
     /// What Kubernetes lets read (400) and write (200) at once.
     fn default() -> Self {
-        Self {
-            concurrency: 600,
-            patience: PATIENCE,
-            audit: None,
-            services: ServiceAddresses::default(),
-            front_proxy: None,
-        }
+        Self { concurrency: 600, patience: PATIENCE, audit: None, services: ServiceAddresses::default(), front_proxy: None }
     }
 }
 

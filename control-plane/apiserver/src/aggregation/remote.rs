@@ -1,6 +1,5 @@
 //! One APIService that names a service.
 
-
 use mizzen_api::Object;
 use mizzen_api::api_services::{self, Priority};
 use rustls_pki_types::pem::PemObject as _;

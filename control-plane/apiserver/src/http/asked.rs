@@ -13,12 +13,7 @@ use crate::metrics::Asked;
 use crate::proxy;
 
 /// What the metrics say of a request.
-pub(super) fn asked<'a>(
-    registry: &Registry,
-    aggregation: &Aggregation,
-    path: &'a Path,
-    request: &Request<Body>,
-) -> Asked<'a> {
+pub(super) fn asked<'a>(registry: &Registry, aggregation: &Aggregation, path: &'a Path, request: &Request<Body>) -> Asked<'a> {
     let query = request.uri().query().unwrap_or_default();
     let Path::Resource(path) = path else {
         return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
