@@ -1,6 +1,7 @@
 //! A kind as data. Routes, discovery, OpenAPI, validation, patching and printing all derive from descriptors.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -286,7 +287,7 @@ pub fn pointer_of(path: &str) -> String {
 
 /// What a resource that a CustomResourceDefinition made has besides: its descriptor is one of several, one for each served
 /// version.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Custom {
     /// The definition's name.
     pub definition: Arc<str>,
@@ -295,6 +296,8 @@ pub struct Custom {
     /// This descriptor's version is the one that clients should prefer.
     pub is_preferred: bool,
     pub conversion: Conversion,
+    /// Of every version, served or not: what is read from the store is defaulted in its own version before it is converted.
+    pub strategies: Arc<BTreeMap<Arc<str>, Arc<dyn Strategy>>>,
     /// Documents may look other than they are stored: pruned and defaulted by a schema that is newer than they are.
     pub is_rewritten: bool,
     /// What clients that use this version are warned of.

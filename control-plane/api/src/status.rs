@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// `Status.reason`, with the HTTP code each belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     BadRequest,
     Unauthorized,
@@ -23,6 +23,8 @@ pub enum Reason {
     InternalError,
     Expired,
     ServiceUnavailable,
+    /// `Status` has no `reason` then.
+    #[default]
     #[serde(other)]
     Unknown,
 }
@@ -82,6 +84,7 @@ pub struct Details {
 pub struct Status {
     #[serde(default)]
     pub message: String,
+    #[serde(default)]
     pub reason: Reason,
     #[serde(default)]
     pub details: Details,
@@ -160,9 +163,13 @@ impl Status {
         if let Some(token) = &self.continue_token {
             metadata.insert("continue".to_owned(), token.as_str().into());
         }
-        serde_json::json!({
+        let mut status = serde_json::json!({
             "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure",
-            "message": self.message, "reason": self.reason, "details": self.details, "code": self.code,
-        })
+            "message": self.message, "details": self.details, "code": self.code,
+        });
+        if self.reason != Reason::Unknown {
+            status["reason"] = serde_json::json!(self.reason);
+        }
+        status
     }
 }

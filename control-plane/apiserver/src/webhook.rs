@@ -1,9 +1,10 @@
-//! Asking webhooks over HTTPS: conversion and admission.
+//! Asking webhooks over HTTPS: conversion, admission and audit.
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{Method, Request, header};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -23,19 +24,18 @@ pub(crate) enum WebhookError {
     Config { what: &'static str },
     #[error("service {namespace}/{name} {why}")]
     Service { namespace: String, name: String, why: &'static str },
-    #[error("{operation} {address}: {source}")]
+    #[error("Post \"{url}\": {operation} {address}: {source}")]
     Connection {
+        url: String,
         operation: &'static str,
         address: String,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("Post {address}: context deadline exceeded")]
-    Timeout { address: String },
+    #[error("Post \"{url}\": context deadline exceeded")]
+    Timeout { url: String },
     #[error("the server answered {code}")]
     Answer { code: u16 },
-    #[error("{0}")]
-    Review(String),
 }
 
 /// Where a webhook is.
@@ -44,19 +44,44 @@ pub(crate) struct Place {
     pub(crate) address: String,
     /// The name that its certificate is for.
     pub(crate) name: String,
+    /// Host and port as people know it.
+    authority: String,
     pub(crate) path: String,
+}
+
+impl Place {
+    /// Tells the webhook how long it may take.
+    pub(crate) fn give(&mut self, seconds: u64) {
+        let separator = if self.path.contains('?') { '&' } else { '?' };
+        self.path = format!("{}{separator}timeout={seconds}s", self.path);
+    }
+
+    fn failed(&self, operation: &'static str) -> impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> WebhookError {
+        let (url, address) = (self.url(), self.address.clone());
+        move |source| WebhookError::Connection { url, operation, address, source }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://{}{}", self.authority, self.path)
+    }
+}
+
+/// Where a URL leads.
+pub(crate) fn place_of(url: &str) -> Result<Place, WebhookError> {
+    let uri: http::Uri = url.parse().map_err(|_| WebhookError::Config { what: "a URL" })?;
+    let host = uri.host().ok_or(WebhookError::Config { what: "a host" })?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    Ok(Place {
+        address: format!("{host}:{}", uri.port_u16().unwrap_or(443)),
+        name: host.trim_matches(['[', ']']).to_owned(),
+        authority: uri.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+        path,
+    })
 }
 
 pub(crate) fn place(store: &dyn Store, config: &Value) -> Result<Place, WebhookError> {
     if let Some(url) = config["url"].as_str() {
-        let uri: http::Uri = url.parse().map_err(|_| WebhookError::Config { what: "a URL" })?;
-        let host = uri.host().ok_or(WebhookError::Config { what: "a host" })?;
-        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        return Ok(Place {
-            address: format!("{host}:{}", uri.port_u16().unwrap_or(443)),
-            name: host.trim_matches(['[', ']']).to_owned(),
-            path,
-        });
+        return place_of(url);
     }
     let service = &config["service"];
     let text = |field: &str| service[field].as_str().unwrap_or_default();
@@ -69,14 +94,22 @@ pub(crate) fn place(store: &dyn Store, config: &Value) -> Result<Place, WebhookE
     let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
     let path = if text("path").is_empty() { "/" } else { text("path") };
     let port = service["port"].as_u64().unwrap_or(443);
-    Ok(Place { address: format!("{host}:{port}"), name: format!("{name}.{namespace}.svc"), path: path.to_owned() })
+    let name = format!("{name}.{namespace}.svc");
+    Ok(Place { address: format!("{host}:{port}"), authority: format!("{name}:{port}"), name, path: path.to_owned() })
 }
 
 fn trust(config: &Value) -> Result<Arc<rustls::ClientConfig>, WebhookError> {
     let bundle = config["caBundle"].as_str().unwrap_or_default();
     let pem = mizzen_api::validate::base64(bundle).map_err(|_| WebhookError::Config { what: "a readable caBundle" })?;
+    Ok(Arc::new(trusting(&pem)?.with_no_client_auth()))
+}
+
+/// TLS that trusts the certificates of a PEM bundle; who asks is left open.
+pub(crate) fn trusting(
+    pem: &[u8],
+) -> Result<rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert>, WebhookError> {
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem).flatten() {
+    for certificate in CertificateDer::pem_slice_iter(pem).flatten() {
         // A certificate that is no root is of no use; the handshake tells.
         let _ = roots.add(certificate);
     }
@@ -84,35 +117,56 @@ fn trust(config: &Value) -> Result<Arc<rustls::ClientConfig>, WebhookError> {
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|_| WebhookError::Config { what: "TLS" })?;
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    Ok(builder.with_root_certificates(roots))
 }
 
+/// Asks a webhook for its review.
 pub(crate) async fn ask(place: &Place, config: &Value, review: &Value) -> Result<Value, WebhookError> {
-    let failed = |operation: &'static str| {
-        let address = place.address.clone();
-        move |source: Box<dyn std::error::Error + Send + Sync>| WebhookError::Connection { operation, address, source }
-    };
-    let tls = TlsConnector::from(trust(config)?);
+    let (code, answer) = post(place, trust(config)?, None, review.to_string().into()).await?;
+    if code != 200 {
+        return Err(WebhookError::Answer { code });
+    }
+    serde_json::from_slice(&answer).map_err(|error| place.failed("decode the answer of")(error.into()))
+}
+
+/// Sends JSON on a connection of its own. Gives the status and the body of the answer.
+pub(crate) async fn post(
+    place: &Place,
+    tls: Arc<rustls::ClientConfig>,
+    authorization: Option<&HeaderValue>,
+    body: Bytes,
+) -> Result<(u16, Bytes), WebhookError> {
+    let failed = |operation: &'static str| place.failed(operation);
+    let tls = TlsConnector::from(tls);
     let stream = TcpStream::connect(&place.address).await.map_err(|error| failed("dial")(error.into()))?;
     let name = ServerName::try_from(place.name.clone()).map_err(|error| failed("name")(error.into()))?;
     let stream = tls.connect(name, stream).await.map_err(|error| failed("TLS handshake with")(error.into()))?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed("connect to")(error.into()))?;
-    let connection = tokio::spawn(connection);
-    let request = Request::builder()
+    let connection = Aborted(tokio::spawn(connection));
+    let mut request = Request::builder()
         .method(Method::POST)
         .uri(&place.path)
-        .header(header::HOST, &place.name)
+        .header(header::HOST, &place.authority)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::ACCEPT, "application/json")
-        .body(Body::from(review.to_string()))
+        .body(Body::from(body))
         .map_err(|error| failed("ask")(error.into()))?;
+    if let Some(value) = authorization {
+        request.headers_mut().insert(header::AUTHORIZATION, value.clone());
+    }
     let response = sender.send_request(request).await.map_err(|error| failed("Post")(error.into()))?;
     let code = response.status().as_u16();
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(failed("read the answer of"))?;
-    connection.abort();
-    if code != 200 {
-        return Err(WebhookError::Answer { code });
+    drop(connection);
+    Ok((code, body.to_bytes()))
+}
+
+/// A connection that ends with the request that it was made for, also one that nobody waits for any more.
+struct Aborted<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for Aborted<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
-    serde_json::from_slice(&body.to_bytes()).map_err(|error| failed("decode the answer of")(error.into()))
 }

@@ -5,11 +5,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use base64::Engine as _;
-use http_body_util::BodyExt as _;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use mizzen_client::{ApiRequest, Client, DeleteOptions};
 use serde_json::{Value, json};
 
@@ -117,37 +113,7 @@ async fn a_mutating_policy_merges_its_configuration_and_patches() {
     assert_eq!(object["metadata"]["labels"], json!({"example.com/by": "admin"}));
 }
 
-/// A webhook that refuses what has a key `bad`, adds `seen` and warns.
-async fn webhook() -> (String, String) {
-    let (certificate, tls) = support::tls();
-    let mut tls = rustls::ServerConfig::clone(&tls);
-    tls.alpn_protocols.clear();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("https://{}/admit", listener.local_addr().expect("an address"));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| async move {
-                    let body = request.into_body().collect().await?.to_bytes();
-                    let review: Value = serde_json::from_slice(&body).expect("a review");
-                    Ok::<_, hyper::Error>(hyper::Response::new(Body::from(answer(&review).to_string())))
-                });
-                // The server hangs up when it has its answer.
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-            });
-        }
-    });
-    (url, base64::engine::general_purpose::STANDARD.encode(pem(certificate.der())))
-}
-
-fn pem(der: &[u8]) -> String {
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
-}
-
+/// The webhook refuses what has a key `bad`, adds `seen` and warns.
 fn answer(review: &Value) -> Value {
     let request = &review["request"];
     let mut response = json!({"uid": request["uid"], "allowed": request["object"]["data"]["bad"].is_null()});
@@ -171,7 +137,7 @@ fn hook(name: &str, client: &Value, failure: &str) -> Value {
 #[tokio::test]
 async fn webhooks_patch_and_refuse() {
     let (_server, client) = support::server().await;
-    let (url, bundle) = webhook().await;
+    let (url, bundle) = support::webhook::serve("/admit", answer).await;
     store(&client, "mutatingwebhookconfigurations", hook("m", &json!({"url": url, "caBundle": bundle}), "Fail")).await;
     let changed = |outcome: &Result<Value, _>| outcome.as_ref().is_ok_and(|object: &Value| object["data"]["seen"] == "CREATE");
     until(&client, map("good", &json!({"a": "1"})), changed).await.expect("is stored");

@@ -36,7 +36,7 @@ impl CustomKinds {
                 let places: Vec<usize> = (0..documents.len()).filter(|place| differs(&documents[*place])).collect();
                 let mut documents = documents;
                 let sent: Vec<Value> = places.iter().map(|place| documents[*place].clone()).collect();
-                let converted = webhook::convert(self.store.as_ref(), config, &wanted, descriptor, &sent).await?;
+                let converted = webhook::convert(self.store.as_ref(), config, &wanted, &sent).await?;
                 for (place, document) in places.into_iter().zip(converted) {
                     documents[place] = document;
                 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mizzen_api::descriptor::Custom;
 use mizzen_api::{Object, ResourceDescriptor, Status};
 use mizzen_store::Event;
 use serde_json::Value;
@@ -24,7 +25,8 @@ impl CustomKinds {
         if !custom.is_rewritten && objects.iter().all(|object| is_of(descriptor, version, object)) {
             return Ok(objects);
         }
-        let documents = objects.iter().map(|object| decoded(object)).collect::<Result<Vec<_>, _>>()?;
+        let mut documents = objects.iter().map(|object| decoded(object)).collect::<Result<Vec<_>, _>>()?;
+        documents.iter_mut().for_each(|document| default_as_stored(descriptor, custom, document));
         let converted = self.convert(descriptor, custom, version, documents).await?;
         let shown = objects.iter().zip(converted).map(|(object, mut document)| {
             descriptor.strategy.default(&mut document);
@@ -77,6 +79,15 @@ fn is_of(descriptor: &ResourceDescriptor, version: &str, object: &Object) -> boo
     let rest = rest.and_then(|rest| rest.strip_prefix(descriptor.group.as_bytes()));
     let rest = rest.and_then(|rest| rest.strip_prefix(b"/"));
     rest.and_then(|rest| rest.strip_prefix(version.as_bytes())).is_some_and(|rest| rest.starts_with(b"\""))
+}
+
+/// Who converts a document may count on the defaults of the version that it is in.
+fn default_as_stored(descriptor: &ResourceDescriptor, custom: &Custom, document: &mut Value) {
+    let stored = document["apiVersion"].as_str().and_then(|text| text.strip_prefix(&*descriptor.group)?.strip_prefix('/'));
+    let stored = stored.filter(|version| **version != **descriptor.storage_version());
+    if let Some(strategy) = stored.and_then(|version| custom.strategies.get(version)).cloned() {
+        strategy.default(document);
+    }
 }
 
 fn decoded(object: &Object) -> Result<Value, Status> {

@@ -35,6 +35,9 @@ impl Pipeline {
             let current = self.current(target)?;
             check_preconditions(&current, options).map_err(|why| conflict(&why))?;
             let old = decoded(&current)?;
+            // Before anything is done: what cannot be shown is not deleted.
+            let shown = self.custom.shown_one(&target.descriptor, current.clone()).await?;
+            let seen = if Arc::ptr_eq(&shown, &current) { None } else { Some(decoded(&shown)?) };
             let admission_warnings = Warnings::default();
             let attributes = Attributes {
                 identity: user,
@@ -42,7 +45,7 @@ impl Pipeline {
                 target,
                 dry_run: options.dry_run,
                 now: (self.clock)(),
-                old: Some(&old),
+                old: Some(seen.as_ref().unwrap_or(&old)),
                 registry: &self.registry,
                 store: self.store.as_ref(),
                 authorizer: &self.authorizer,

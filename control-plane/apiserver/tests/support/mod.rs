@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each of the files that share this one uses a part of it")]
 
+pub(crate) mod webhook;
+
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -49,7 +51,7 @@ pub(crate) fn server_over(store: Arc<dyn Store>) -> Arc<ApiServer> {
     ApiServer::new(config(store))
 }
 
-fn config(store: Arc<dyn Store>) -> ServerConfig {
+pub(crate) fn config(store: Arc<dyn Store>) -> ServerConfig {
     ServerConfig {
         store,
         registry: Arc::new(Registry::builtin()),
@@ -71,7 +73,11 @@ pub(crate) async fn server_with(store: Arc<dyn Store>) -> (Arc<ApiServer>, Arc<d
 }
 
 pub(crate) async fn server_set(store: Arc<dyn Store>, settings: Settings) -> (Arc<ApiServer>, Arc<dyn Client>) {
-    let server = ApiServer::with(config(store), settings);
+    server_of(config(store), settings).await
+}
+
+pub(crate) async fn server_of(config: ServerConfig, settings: Settings) -> (Arc<ApiServer>, Arc<dyn Client>) {
+    let server = ApiServer::with(config, settings);
     let client = server.client(admin());
     for (resource, namespace, object) in [
         (gvr("", "v1", "namespaces"), "", json!({"metadata": {"name": "default"}})),

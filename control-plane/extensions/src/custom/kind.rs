@@ -28,6 +28,10 @@ impl Kind {
         Self { schema, has_status, columns, selectable }
     }
 
+    pub(super) fn schema(&self) -> &Structural {
+        &self.schema
+    }
+
     fn wrong(&self, object: &Value, old: Option<&Value>) -> Vec<Cause> {
         let mut causes = validate(&self.schema, object, old);
         // Rules rely on the types of what they look at.

@@ -4,9 +4,10 @@ mod columns;
 mod json_path;
 mod kind;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mizzen_api::descriptor::{Conversion, Custom, ResourceDescriptor, ScalePaths, Scope, Subresource, Verb};
+use mizzen_api::descriptor::{Conversion, Custom, ResourceDescriptor, ScalePaths, Scope, Strategy, Subresource, Verb};
 use mizzen_api::schema::{Schema, builtin};
 use mizzen_api::{GroupVersionKind, descriptor};
 use serde_json::Value;
@@ -45,22 +46,43 @@ pub fn served(definition: &Value) -> Served {
         versions.extend(all.iter().filter(|version| version["storage"] == true));
     }
     versions.sort_by(|left, right| by_priority(text(left, "/name"), text(right, "/name")));
+    let kinds: BTreeMap<Arc<str>, Arc<Kind>> =
+        all.iter().map(|version| (text(version, "/name").into(), Arc::new(kind(version)))).collect();
+    let strategies = kinds.iter().map(|(name, kind)| (name.clone(), kind.clone() as Arc<dyn Strategy>)).collect();
+    let all = All { definition, stored, kinds: &kinds, strategies: &Arc::new(strategies) };
     for (index, version) in versions.into_iter().enumerate() {
-        add(&mut served, definition, version, stored, index == 0);
+        add(&mut served, &all, version, index == 0);
     }
     served
 }
 
-fn add(served: &mut Served, definition: &Value, version: &Value, stored: &str, is_preferred: bool) {
+/// What the versions of a definition have in common.
+struct All<'a> {
+    definition: &'a Value,
+    stored: &'a str,
+    kinds: &'a BTreeMap<Arc<str>, Arc<Kind>>,
+    strategies: &'a Arc<BTreeMap<Arc<str>, Arc<dyn Strategy>>>,
+}
+
+fn kind(version: &Value) -> Kind {
+    let structural = Structural::parse(version.pointer("/schema/openAPIV3Schema").unwrap_or(&Value::Null));
+    let has_status = version.pointer("/subresources/status").is_some_and(Value::is_object);
+    let selectable = list(version, "/selectableFields").iter().map(|field| text(field, "/jsonPath").to_owned()).collect();
+    Kind::new(Arc::new(structural), has_status, Columns::of(version), selectable)
+}
+
+fn add(served: &mut Served, all: &All<'_>, version: &Value, is_preferred: bool) {
+    let All { definition, stored, kinds, strategies } = *all;
+    let Some(strategy) = kinds.get(text(version, "/name")) else { return };
     // The names that were accepted are served, whatever is asked for meanwhile.
     let name = |field: &str| text(definition, &format!("/status/acceptedNames/{field}"));
     let (group, version_name) = (text(definition, "/spec/group"), text(version, "/name"));
     let gvk = GroupVersionKind::new(group, version_name, name("kind"));
     let raw = version.pointer("/schema/openAPIV3Schema").unwrap_or(&Value::Null);
-    let structural = Arc::new(Structural::parse(raw));
+    let structural = strategy.schema();
     let schema_name: Arc<str> = schema_name(group, version_name, name("kind")).into();
     let list_name = schema_name_of_list(group, version_name, name("listKind"));
-    served.schemas.push((schema_name.clone(), schema::shape(&structural, gvk.clone())));
+    served.schemas.push((schema_name.clone(), schema::shape(structural, gvk.clone())));
     served.published.push((schema_name.clone(), schema::published(raw, &gvk)));
     served.published.push((list_name.into(), schema::published_list(&schema_name, &gvk, name("listKind"))));
 
@@ -77,7 +99,6 @@ fn add(served: &mut Served, definition: &Value, version: &Value, stored: &str, i
     let names = |field: &str| {
         list(definition, &format!("/status/acceptedNames/{field}")).iter().filter_map(Value::as_str).map(Arc::from).collect()
     };
-    let selectable = list(version, "/selectableFields").iter().map(|field| text(field, "/jsonPath").to_owned()).collect();
     served.descriptors.push(Arc::new(ResourceDescriptor {
         group: group.into(),
         versions: vec![version_name.into()],
@@ -99,12 +120,13 @@ fn add(served: &mut Served, definition: &Value, version: &Value, stored: &str, i
             stored_version: stored.into(),
             is_preferred,
             conversion: conversion(definition),
+            strategies: strategies.clone(),
             is_rewritten: !structural.keeps_everything(),
             deprecation: deprecation(version, &gvk),
             is_terminating: definition.pointer("/metadata/deletionTimestamp").is_some(),
             list_kind: name("listKind").into(),
         })),
-        strategy: Arc::new(Kind::new(structural, has_status, Columns::of(version), selectable)),
+        strategy: strategy.clone(),
     }));
 }
 

@@ -4,7 +4,7 @@ use mizzen_api::status::Cause;
 use mizzen_api::validate::{dns1123_subdomain, forbidden, immutable, invalid, invalid_text, not_supported, required};
 use serde_json::Value;
 
-use super::{is_true, list, names, text, versions};
+use super::{is_true, list, names, storage_version, text, versions};
 use crate::schema;
 
 /// Groups whose kinds are Kubernetes' own business, unless somebody approved them.
@@ -147,6 +147,10 @@ pub(super) fn stored_versions(object: &Value) -> Vec<Cause> {
         .collect();
     if stored.is_empty() {
         causes.push(invalid("status.storedVersions", &Value::Array(Vec::new()), "must have at least one stored version"));
+        return causes;
+    }
+    if let Some(version) = storage_version(object).filter(|version| !stored.iter().any(|stored| *stored == **version)) {
+        causes.push(invalid("status.storedVersions", &version.into(), format!("must have the storage version {version}")));
     }
     causes
 }

@@ -9,7 +9,7 @@ const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 /// The schema of the kind itself, from the definition's `openAPIV3Schema`.
 pub fn published(schema: &Value, kind: &GroupVersionKind) -> Value {
     let mut schema = if schema.is_object() { schema.clone() } else { json!({"type": "object"}) };
-    add_to_embedded(&mut schema);
+    unfold(&mut schema);
     if let Some(properties) = schema.as_object_mut().map(|schema| schema.entry("properties").or_insert_with(|| json!({})))
         && let Some(properties) = properties.as_object_mut()
     {
@@ -57,19 +57,31 @@ fn add_object_fields(properties: &mut Map<String, Value>) {
     properties.insert("metadata".to_owned(), metadata);
 }
 
-fn add_to_embedded(schema: &mut Value) {
+/// Says what a structural schema only implies: what an embedded object has, and what may be either.
+fn unfold(schema: &mut Value) {
     let Some(object) = schema.as_object_mut() else { return };
     for (key, value) in object.iter_mut() {
         match key.as_str() {
-            "properties" => value.as_object_mut().into_iter().flat_map(|map| map.values_mut()).for_each(add_to_embedded),
-            "items" | "additionalProperties" => add_to_embedded(value),
+            "properties" => value.as_object_mut().into_iter().flat_map(|map| map.values_mut()).for_each(unfold),
+            "items" | "additionalProperties" => unfold(value),
             _ => {}
         }
     }
-    if object.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true)) {
+    let is = |object: &Map<String, Value>, key: &str| object.get(key) == Some(&Value::Bool(true));
+    if is(object, "x-kubernetes-int-or-string") && !object.contains_key("anyOf") && !object.contains_key("allOf") {
+        object.insert("anyOf".to_owned(), json!([{"type": "integer"}, {"type": "string"}]));
+    }
+    if is(object, "x-kubernetes-embedded-resource") {
         let properties = object.entry("properties").or_insert_with(|| json!({}));
         if let Some(properties) = properties.as_object_mut() {
             add_object_fields(properties);
+        }
+        if let Some(required) = object.entry("required").or_insert_with(|| json!([])).as_array_mut() {
+            for name in ["kind", "apiVersion"] {
+                if !required.iter().any(|known| known == name) {
+                    required.push(name.into());
+                }
+            }
         }
     }
 }

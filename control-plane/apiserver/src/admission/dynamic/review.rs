@@ -22,10 +22,10 @@ pub(super) async fn ask(hook: &Hook, request: &Request<'_>, version: &str) -> Re
     let answered = async {
         let mut place = webhook::place(request.attributes.store, &hook.client)?;
         let seconds = hook.timeout_seconds;
-        place.path = format!("{}?timeout={seconds}s", place.path);
+        place.give(seconds);
         let asking = webhook::ask(&place, &hook.client, &review);
-        let address = format!("\"https://{}{}\"", place.name, place.path);
-        tokio::time::timeout(Duration::from_secs(seconds), asking).await.map_err(|_| WebhookError::Timeout { address })?
+        let late = |_| WebhookError::Timeout { url: place.url() };
+        tokio::time::timeout(Duration::from_secs(seconds), asking).await.map_err(late)?
     };
     Ok(match answered.await {
         Ok(answer) => accept(answer, &uid, hook.review_version),
