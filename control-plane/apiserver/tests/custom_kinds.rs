@@ -1,5 +1,7 @@
 //! Custom kinds over TLS, as clients see them.
 
+#[path = "custom_kinds/conversion.rs"]
+mod conversion;
 mod support;
 
 use std::time::Duration;
@@ -174,6 +176,53 @@ async fn a_definition_is_served_once_it_is_established_and_gone_with_it() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(served.get("/apis/example.com/v1").await.0, 404);
+}
+
+#[tokio::test]
+async fn older_clients_find_a_custom_kind_as_soon_as_it_is_established() {
+    let served = Served::start().await;
+    let mut definition = definition(widget_schema());
+    let free = json!({"type": "object", "nullable": true, "properties": {"a": {"type": "string"}}});
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["free"] = free;
+    served.define(&definition).await;
+    // The first look: nothing is waited for.
+    let (_, list) = served.get(WIDGETS).await;
+    assert_eq!(list["kind"], "WidgetList");
+    let (code, document) = served.get("/openapi/v2").await;
+    assert_eq!(code, 200);
+    let schema = &document["definitions"]["com.example.v1.Widget"];
+    assert_eq!(schema["x-kubernetes-group-version-kind"], json!([{"group": "example.com", "version": "v1", "kind": "Widget"}]));
+    assert_eq!(schema["properties"]["free"], json!({}), "what may be null has no type there");
+    assert_eq!(schema["properties"]["spec"]["properties"]["replicas"], json!({"type": "integer", "minimum": 0, "default": 1}));
+    assert_eq!(schema["properties"]["metadata"]["$ref"], "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+    assert_eq!(
+        document["definitions"]["com.example.v1.WidgetList"]["properties"]["items"]["items"],
+        json!({"$ref": "#/definitions/com.example.v1.Widget"})
+    );
+    let path = &document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets"];
+    assert_eq!(path["get"]["responses"]["200"]["schema"]["$ref"], "#/definitions/com.example.v1.WidgetList");
+    assert_eq!(path["post"]["produces"], json!(["application/json", "application/yaml"]));
+    let one = &document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"];
+    assert_eq!(one["get"]["x-kubernetes-group-version-kind"]["kind"], "Widget");
+    assert!(document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}/status"]["put"].is_object());
+}
+
+#[tokio::test]
+async fn a_custom_kind_has_no_messages() {
+    let served = Served::start().await;
+    served.define(&definition(widget_schema())).await;
+    const MESSAGE: &str = "application/vnd.kubernetes.protobuf";
+    let (code, told) = answer(served.send(Method::POST, WIDGETS, MESSAGE, "k8s\0".to_owned()).await).await;
+    assert_eq!(code, 415);
+    let why =
+        "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml";
+    assert!(told["message"].as_str().is_some_and(|message| message.starts_with(why)), "{told}");
+    let accepting = async |accept: &str| {
+        served.client.get(format!("{}{WIDGETS}", served.base)).header("accept", accept).send().await.expect("an answer")
+    };
+    assert_eq!(accepting(MESSAGE).await.status(), StatusCode::NOT_ACCEPTABLE);
+    let (code, list) = answer(accepting(&format!("{MESSAGE},application/json")).await).await;
+    assert_eq!((code, &list["kind"]), (StatusCode::OK, &json!("WidgetList")));
 }
 
 #[tokio::test]

@@ -30,8 +30,9 @@ pub(super) async fn read(body: Body) -> Result<Bytes, Status> {
     }
 }
 
-/// The body in the form that `Content-Type` names; JSON when it names none.
-pub(super) fn document(headers: &HeaderMap, bytes: Bytes) -> Result<mizzen_client::Body, Status> {
+/// The body in the form that `Content-Type` names; JSON when it names none. Custom kinds have no messages: for them a body in
+/// `protobuf` is of a type that is not known.
+pub(super) fn document(headers: &HeaderMap, bytes: Bytes, protobuf: bool) -> Result<mizzen_client::Body, Status> {
     if bytes.is_empty() {
         return Ok(mizzen_client::Body::None);
     }
@@ -39,10 +40,11 @@ pub(super) fn document(headers: &HeaderMap, bytes: Bytes) -> Result<mizzen_clien
         // What a client sends that did not think of it (curl -d).
         "" | "application/json" | "application/x-www-form-urlencoded" | "*/*" => Ok(mizzen_client::Body::Json(bytes)),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(mizzen_client::Body::Yaml(bytes)),
-        protobuf::MEDIA_TYPE => {
+        protobuf::MEDIA_TYPE if protobuf => {
             protobuf::decode(&bytes).map(mizzen_client::Body::Value).map_err(|error| Status::bad_request(error.to_string()))
         }
-        other => Err(unsupported(other, "application/json, application/yaml, application/vnd.kubernetes.protobuf")),
+        _ if protobuf => Err(unsupported("application/json, application/yaml, application/vnd.kubernetes.protobuf")),
+        _ => Err(unsupported("application/json, application/yaml")),
     }
 }
 
@@ -52,19 +54,16 @@ pub(super) fn patch_kind(headers: &HeaderMap) -> Result<PatchKind, Status> {
         "application/merge-patch+json" => Ok(PatchKind::Merge),
         "application/strategic-merge-patch+json" => Ok(PatchKind::Strategic),
         "application/apply-patch+yaml" => Ok(PatchKind::Apply),
-        other => Err(unsupported(
-            other,
+        _ => Err(unsupported(
             "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, \
              application/apply-patch+yaml",
         )),
     }
 }
 
-fn unsupported(given: &str, accepted: &str) -> Status {
-    Status::new(
-        Reason::UnsupportedMediaType,
-        format!("the body of the request was in an unknown format ({given}) - accepted media types include: {accepted}"),
-    )
+fn unsupported(accepted: &str) -> Status {
+    let why = format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+    Status::new(Reason::UnsupportedMediaType, why)
 }
 
 fn media_type(headers: &HeaderMap) -> String {

@@ -54,11 +54,11 @@ impl Handler {
                 api.patch = Some(kind);
             }
             Verb::Delete | Verb::DeleteCollection => {
-                let document = crate::pipeline::body::parse(body::document(&parts.headers, bytes)?)?;
+                let document = crate::pipeline::body::parse(body::document(&parts.headers, bytes, true)?)?;
                 api.delete = params.delete(&document.value)?;
                 api.list = params.list()?;
             }
-            _ => api.body = body::document(&parts.headers, bytes)?,
+            _ => api.body = body::document(&parts.headers, bytes, protobuf)?,
         }
         let written = self.pipeline.write(&user, api).await?;
         let mut response = if written.deleted && verb == Verb::Delete && !is_answered_with_object(path) {

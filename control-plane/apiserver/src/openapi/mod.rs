@@ -62,7 +62,7 @@ impl Made {
     fn v2(&self) -> &[Document; 2] {
         self.v2.get_or_init(|| {
             let parsed = self.documents.values().filter_map(|document| serde_json::from_slice(&document.bytes).ok());
-            let document = v2::document(parsed);
+            let document = v2::document(parsed, |name| self.snapshot.schemas().published(name).is_some());
             [Document::new(document.to_string()), Document::new(v2_message::document(&document))]
         })
     }
@@ -144,6 +144,7 @@ fn make(snapshot: &mizzen_api::registry::Snapshot) -> BTreeMap<String, Document>
             for (descriptor, version) in &resources {
                 paths::add(&mut all, descriptor, version, snapshot.schemas());
                 roots.push(descriptor.schema_of(version).clone());
+                roots.extend(paths::list_schema(descriptor, version, snapshot.schemas()));
                 roots.extend(
                     descriptor.subresources.iter().filter_map(|sub| snapshot.schemas().name_of(sub.kind.as_ref()?).cloned()),
                 );

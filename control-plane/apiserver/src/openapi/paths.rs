@@ -10,6 +10,13 @@ const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const PATCHES: &[&str] =
     &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", STRATEGIC];
 
+/// The name of the schema of the resource's lists, where they have one.
+pub(super) fn list_schema(descriptor: &ResourceDescriptor, version: &str, schemas: &SchemaSet) -> Option<Arc<str>> {
+    let (package, _) = descriptor.schema_of(version).rsplit_once('.')?;
+    let name = format!("{package}.{}", descriptor.list_kind());
+    (schemas.get(&name).is_some() || schemas.published(&name).is_some()).then(|| name.into())
+}
+
 pub(super) fn add(paths: &mut Map<String, Value>, descriptor: &ResourceDescriptor, version: &Arc<str>, schemas: &SchemaSet) {
     let base = match &*descriptor.group {
         "" => format!("/api/{version}"),
@@ -22,6 +29,8 @@ pub(super) fn add(paths: &mut Map<String, Value>, descriptor: &ResourceDescripto
         Scope::Namespaced => format!("{base}/namespaces/{{namespace}}/{}", descriptor.resource),
     };
     let schema = Some(descriptor.schema_of(version));
+    let list = list_schema(descriptor, version, schemas);
+    let list = list.as_ref().or(schema);
     let mut item = Map::new();
     let mut many = Map::new();
     for verb in descriptor.verbs {
@@ -35,10 +44,11 @@ pub(super) fn add(paths: &mut Map<String, Value>, descriptor: &ResourceDescripto
             Verb::DeleteCollection => (&mut many, "delete", "deletecollection"),
             Verb::Watch => continue,
         };
+        let schema = if *verb == Verb::List { list } else { schema };
         place.insert(method.to_owned(), operation(*verb, action, &own, schema));
     }
     if namespaced && many.contains_key("get") {
-        let everywhere = json!({"get": operation(Verb::List, "list", &own, schema)});
+        let everywhere = json!({"get": operation(Verb::List, "list", &own, list)});
         paths.insert(format!("{base}/{}", descriptor.resource), everywhere);
     }
     let custom = descriptor.custom.is_some();

@@ -1,16 +1,26 @@
 //! OpenAPI v2 ("Swagger"), which older clients read: one document over all groups, made out of those of v3.
 
+mod custom;
+
 use serde_json::{Map, Value, json};
 
-/// One document out of many; each has `paths` and `components.schemas`.
-pub(super) fn document(v3: impl Iterator<Item = Value>) -> Value {
+/// One document out of many; each has `paths` and `components.schemas`. `is_custom` tells the schemas of custom kinds.
+pub(super) fn document(v3: impl Iterator<Item = Value>, is_custom: impl Fn(&str) -> bool) -> Value {
     let (mut paths, mut definitions) = (Map::new(), Map::new());
     for mut document in v3 {
-        if let Some(Value::Object(found)) = document.get_mut("paths").map(Value::take) {
-            paths.extend(found.into_iter().map(|(path, item)| (path, path_item(item))));
+        let schemas = document.pointer_mut("/components/schemas").map(Value::take);
+        let mut formats = FORMATS;
+        if let Some(Value::Object(schemas)) = schemas {
+            if schemas.keys().any(|name| is_custom(name)) {
+                formats = CUSTOM_FORMATS;
+            }
+            definitions.extend(schemas.into_iter().map(|(name, value)| match is_custom(&name) {
+                true => (name, custom::root(value)),
+                false => (name, schema(value)),
+            }));
         }
-        if let Some(Value::Object(schemas)) = document.pointer_mut("/components/schemas").map(Value::take) {
-            definitions.extend(schemas.into_iter().map(|(name, value)| (name, schema(value))));
+        if let Some(Value::Object(found)) = document.get_mut("paths").map(Value::take) {
+            paths.extend(found.into_iter().map(|(path, item)| (path, path_item(item, formats))));
         }
     }
     json!({
@@ -19,11 +29,15 @@ pub(super) fn document(v3: impl Iterator<Item = Value>) -> Value {
     })
 }
 
-fn path_item(item: Value) -> Value {
+/// What answers come in.
+const FORMATS: &[&str] = &["application/json", "application/yaml", crate::protobuf::MEDIA_TYPE];
+const CUSTOM_FORMATS: &[&str] = &["application/json", "application/yaml"];
+
+fn path_item(item: Value, formats: &[&str]) -> Value {
     let Value::Object(item) = item else { return item };
     let converted = item.into_iter().map(|(key, value)| match key.as_str() {
         "parameters" => (key, parameters(value)),
-        _ => (key, operation(value)),
+        _ => (key, operation(value, formats)),
     });
     Value::Object(converted.collect())
 }
@@ -42,7 +56,7 @@ fn parameters(value: Value) -> Value {
         .collect()
 }
 
-fn operation(value: Value) -> Value {
+fn operation(value: Value, formats: &[&str]) -> Value {
     let Value::Object(mut operation) = value else { return value };
     let mut all = match operation.remove("parameters").map(parameters) {
         Some(Value::Array(list)) => list,
@@ -59,7 +73,7 @@ fn operation(value: Value) -> Value {
     if !all.is_empty() {
         operation.insert("parameters".to_owned(), Value::Array(all));
     }
-    operation.insert("produces".to_owned(), json!(["application/json", "application/yaml", crate::protobuf::MEDIA_TYPE]));
+    operation.insert("produces".to_owned(), json!(formats));
     operation.insert("schemes".to_owned(), json!(["https"]));
     if let Some(Value::Object(responses)) = operation.get_mut("responses") {
         for response in responses.values_mut().filter_map(Value::as_object_mut) {
@@ -82,22 +96,14 @@ fn content_schema(content: Value) -> Option<Value> {
 fn schema(value: Value) -> Value {
     let Value::Object(mut object) = value else { return value };
     let mut converted = Map::new();
-    if let Some(Value::Array(mut all)) = object.remove("allOf")
-        && let [one] = all.as_mut_slice()
-        && let Some(reference) = one.get_mut("$ref")
-    {
-        object.insert("$ref".to_owned(), reference.take());
-    }
+    name_reference(&mut object);
     if object.contains_key("oneOf") {
         // A quantity, or an int-or-string: both are text to v2.
         object.insert("type".to_owned(), json!("string"));
     }
     for (key, value) in object {
         let value = match key.as_str() {
-            "$ref" => match value.as_str().and_then(|text| text.rsplit('/').next()) {
-                Some(name) => json!(format!("#/definitions/{name}")),
-                None => continue,
-            },
+            "$ref" => reference(&value),
             "properties" => match value {
                 Value::Object(fields) => fields.into_iter().map(|(name, field)| (name, schema(field))).collect(),
                 other => other,
@@ -109,6 +115,21 @@ fn schema(value: Value) -> Value {
         converted.insert(key, value);
     }
     Value::Object(converted)
+}
+
+/// A reference beside other fields is the only one of `allOf` in v3.
+fn name_reference(object: &mut Map<String, Value>) {
+    if let Some(Value::Array(mut all)) = object.remove("allOf")
+        && let [one] = all.as_mut_slice()
+        && let Some(reference) = one.get_mut("$ref")
+    {
+        object.insert("$ref".to_owned(), reference.take());
+    }
+}
+
+fn reference(value: &Value) -> Value {
+    let name = value.as_str().and_then(|text| text.rsplit('/').next()).unwrap_or_default();
+    json!(format!("#/definitions/{name}"))
 }
 
 #[cfg(test)]
@@ -133,7 +154,7 @@ mod tests {
                 "spec": {"description": "s", "default": {}, "allOf": [{"$ref": "#/components/schemas/a.Spec"}]},
             }}}},
         });
-        let v2 = document(std::iter::once(v3));
+        let v2 = document(std::iter::once(v3), |_| false);
         let path = &v2["paths"]["/api/v1/pods/{name}"];
         assert_eq!(path["parameters"][0], json!({"name": "name", "in": "path", "required": true, "type": "string"}));
         let body = json!({"name": "body", "in": "body", "required": true, "schema": {"$ref": "#/definitions/a.Pod"}});

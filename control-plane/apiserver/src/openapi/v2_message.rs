@@ -132,6 +132,9 @@ fn schema(out: &mut Vec<u8>, object: &Map<String, Value>) {
     for (number, key) in [(1, "$ref"), (2, "format"), (3, "title"), (4, "description"), (13, "pattern")] {
         text(out, number, get(key));
     }
+    if let Some(value) = get("default") {
+        any(out, 5, value);
+    }
     for (number, key) in [(6, "multipleOf"), (7, "maximum"), (9, "minimum")] {
         if let Some(value) = get(key).and_then(Value::as_f64) {
             put_double(out, number, value);
