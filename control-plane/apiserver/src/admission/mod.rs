@@ -32,7 +32,7 @@ pub enum Operation {
     Create,
     Update,
     Delete,
-    /// `exec`, `attach` and `portforward`.
+    /// `exec`, `attach`, `portforward` and `proxy`.
     Connect,
 }
 
@@ -218,6 +218,14 @@ impl Chain {
             plugin.mutate(attributes, object).await?;
         }
         round.again(attributes, object).await
+    }
+
+    /// Looks at the options of a stream before it is opened. No built-in plugin has a word in it.
+    pub(crate) async fn connect(&self, attributes: &Attributes<'_>, options: &mut Value) -> Result<(), Status> {
+        if let Some(mut round) = self.dynamic.mutate(attributes, options).await? {
+            round.again(attributes, options).await?;
+        }
+        self.dynamic.validate(attributes, Some(options)).await
     }
 
     /// Looks at a request for a token, which is answered and not stored.

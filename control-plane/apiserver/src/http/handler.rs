@@ -296,7 +296,7 @@ impl Handler {
             .is_none_or(|descriptor| descriptor.custom.is_none() && crate::protobuf::is_encodable(&descriptor.schema))
     }
 
-    async fn proxy(&self, user: &Identity, path: &ResourcePath, request: Request<Body>) -> Result<Response, Status> {
+    async fn proxy(&self, user: &Arc<Identity>, path: &ResourcePath, request: Request<Body>) -> Result<Response, Status> {
         self.fits_scope(path)?;
         let verb = proxy::verb(request.method()).ok_or_else(errors::method_not_allowed)?;
         let action = Action::Resource {
@@ -308,8 +308,11 @@ impl Handler {
             name: &path.name,
         };
         self.pipeline.authorize(user, &action)?;
+        let (request, warnings) = self.admitted(user, path, request).await?;
         let place = proxy::Place { resource: &path.resource, namespace: &path.namespace, id: &path.name };
-        proxy::answer(&*self.pipeline.store, self.connector.as_ref(), place, request).await
+        let mut response = proxy::answer(&*self.pipeline.store, self.connector.as_ref(), place, request).await?;
+        respond::warn(&mut response, &warnings);
+        Ok(response)
     }
 
     async fn connect(
@@ -343,13 +346,16 @@ impl Handler {
             authorize("create")?;
         }
         let connector = self.connector.as_ref().ok_or_else(errors::no_such_path)?;
+        let (request, warnings) = self.admitted(&user, path, request).await?;
         let descriptor = self.descriptor(gvr)?;
         let pod = self
             .pipeline
             .store
             .get(&descriptor.key(&path.namespace, &path.name))
             .ok_or_else(|| Status::not_found(&descriptor.group_resource(), &path.name))?;
-        Ok(connector.connect(user, pod, &path.subresource, request).await)
+        let mut response = connector.connect(user, pod, &path.subresource, request).await;
+        respond::warn(&mut response, &warnings);
+        Ok(response)
     }
 }
 

@@ -3,6 +3,7 @@
 mod accept;
 mod asked;
 mod body;
+mod connect;
 mod documents;
 mod gzip;
 mod handler;

@@ -5,6 +5,7 @@ mod apply_patch;
 pub(crate) mod binding;
 pub(crate) mod body;
 mod components;
+mod connect;
 mod continue_token;
 mod create;
 mod delete;

@@ -104,7 +104,7 @@ fn decoded(object: &Object) -> Result<Value, Status> {
 }
 
 /// The path to the proxy itself, and what is below it, both as they were sent.
-fn split(path: &str) -> (&str, &str) {
+pub(crate) fn split(path: &str) -> (&str, &str) {
     let namespaced = path.trim_start_matches('/').split('/').nth(2) == Some("namespaces");
     let segments = if namespaced { 7 } else { 5 };
     // The slash before the first segment is one more.

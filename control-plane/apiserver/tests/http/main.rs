@@ -3,6 +3,7 @@
 mod aggregation;
 mod audit;
 mod basics;
+mod connect;
 mod encodings;
 mod fairness;
 mod limits;

@@ -33,7 +33,11 @@ pub(crate) async fn served_over(store: Arc<dyn Store>) -> Served {
 }
 
 pub(crate) async fn served_with(store: Arc<dyn Store>, settings: mizzen_apiserver::Settings) -> Served {
-    let (server, admin) = support::server_set(store, settings).await;
+    served_of(support::config(store), settings).await
+}
+
+pub(crate) async fn served_of(config: mizzen_apiserver::ServerConfig, settings: mizzen_apiserver::Settings) -> Served {
+    let (server, admin) = support::server_of(config, settings).await;
     let (certificate, tls) = support::tls();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let base = format!("https://{}", listener.local_addr().expect("an address"));

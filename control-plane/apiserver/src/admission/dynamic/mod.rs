@@ -67,7 +67,7 @@ impl Dynamic {
         }
         let Some(snapshot) = self.asked(attributes) else { return Ok(()) };
         let request = Request::new(attributes, object);
-        if matches!(attributes.operation, Operation::Delete | Operation::Connect) {
+        if attributes.operation == Operation::Delete {
             // There is no document to change; webhooks that change others may still refuse.
             for hook in &snapshot.mutating_hooks {
                 hooks::mutate(hook, &request).await?;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::bindings::Binding;
 use super::request::Request;
 use super::snapshot::Bound;
-use crate::admission::Attributes;
+use crate::admission::{Attributes, Operation};
 use crate::audit;
 
 /// The audit annotation of validations that failed where a binding only notes it.
@@ -184,6 +184,10 @@ fn apply(mutation: &Mutation, scope: &mut Scope, attributes: &Attributes<'_>, ob
         Patch::Json(patch) => json_patch::apply(object, &patch).map_err(|error| error.to_string()),
         Patch::Apply(mut configuration) => {
             let target = attributes.target;
+            if attributes.operation == Operation::Connect {
+                // Options have no owners of fields, and no schema to merge by.
+                return Err("an apply configuration cannot change the options of a stream".to_owned());
+            }
             if !configuration.is_object() {
                 return Err("an apply configuration must be an object".to_owned());
             }
