@@ -280,7 +280,6 @@ const NOT_SERVED: &[&str] = &[
     "apiextensions.k8s.io/v1 customresourcedefinitions",
     "apiextensions.k8s.io/v1 customresourcedefinitions/status",
     "v1 bindings",
-    "v1 pods/resize",
 ];
 
 type Key = (String, String);

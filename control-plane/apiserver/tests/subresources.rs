@@ -144,3 +144,36 @@ async fn a_job_leaves_its_pods_unless_told_otherwise() {
     let deleted = client.write(ApiRequest::delete(&jobs, "default", "j", DeleteOptions::default())).await.expect("deletes");
     assert_eq!(deleted.object.value().expect("JSON")["metadata"]["finalizers"], json!(["orphan"]));
 }
+
+#[tokio::test]
+async fn a_pod_is_resized_through_its_subresource_alone() {
+    let (_server, client) = server().await;
+    let pods = pods();
+    let mut asked = pod("p");
+    asked["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "1"}});
+    client.write(ApiRequest::create(&pods, "default", asked)).await.expect("creates");
+    let target = (&pods, "default", "p");
+    let amounts = |requests: Value| json!({"spec": {"containers": [{"name": "main", "resources": {"requests": requests}}]}});
+    let refused = patch(&client, target, "", amounts(json!({"cpu": "200m"}))).await.expect_err("not of the pod itself");
+    assert!(refused.message.contains("pod updates may not change fields other than"), "{refused}");
+
+    let mut bigger = amounts(json!({"cpu": "200m"}));
+    bigger["spec"]["containers"][0]["image"] = json!("example.com/other:1");
+    let resized = patch(&client, target, "resize", bigger).await.expect("resizes").object.value().expect("JSON");
+    let wanted = json!({"requests": {"cpu": "200m", "memory": "64Mi"}, "limits": {"cpu": "1"}});
+    assert_eq!(resized["spec"]["containers"][0]["resources"], wanted);
+    assert_eq!(resized["spec"]["containers"][0]["image"], "example.com/a:1", "only resources change");
+    assert_eq!(resized["metadata"]["generation"], 2);
+    let owners = resized["metadata"]["managedFields"].as_array().expect("owners");
+    assert!(owners.iter().any(|owner| owner["subresource"] == "resize"), "{owners:?}");
+
+    let refused = patch(&client, target, "resize", amounts(json!({"memory": null}))).await.expect_err("requests stay");
+    assert!(refused.message.contains("resource requests cannot be removed"), "{refused}");
+    let mut guaranteed = amounts(json!({"cpu": "1", "memory": "1Gi"}));
+    guaranteed["spec"]["containers"][0]["resources"]["limits"] = json!({"memory": "1Gi"});
+    let refused = patch(&client, target, "resize", guaranteed).await.expect_err("the class stays");
+    assert!(
+        refused.message.ends_with("spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing"),
+        "{refused}"
+    );
+}

@@ -1,6 +1,7 @@
 //! `Pod`.
 
 mod columns;
+mod resize;
 mod update;
 
 use serde_json::{Value, json};
@@ -29,6 +30,7 @@ pub(super) fn descriptor() -> ResourceDescriptor {
         .subresource("log", None, &[Verb::Get])
         .subresource("portforward", Some(("", "PodPortForwardOptions")), CONNECT)
         .proxy("PodProxyOptions")
+        .subresource("resize", None, &[Verb::Get, Verb::Patch, Verb::Update])
         .status()
 }
 
@@ -65,6 +67,7 @@ impl Strategy for Pod {
                     spec.insert("ephemeralContainers".to_owned(), containers);
                 }
             }
+            "resize" => resize::keep_all_but_resources(object, old),
             "status" => {
                 keep_all_but(&["metadata", "status"], object, old);
                 // The class is the API server's to say, whatever an agent reports.
@@ -81,6 +84,7 @@ impl Strategy for Pod {
     fn validate_subresource_update(&self, subresource: &str, object: &Value, old: &Value) -> Vec<Cause> {
         match subresource {
             "ephemeralcontainers" => update::validate_ephemeral_containers(object, old),
+            "resize" => resize::validate(object, old),
             "status" => update::validate_status(object, old),
             _ => Vec::new(),
         }
