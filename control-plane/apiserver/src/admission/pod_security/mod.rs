@@ -1,5 +1,5 @@
-//! PodSecurity: holds the pods of a namespace to the standards that its labels name, refusing or warning, and warns of
-//! workloads whose pods would violate them.
+//! PodSecurity: holds the pods of a namespace to the standards that its labels name, refusing, noting it in the audit log or
+//! warning; and notes and warns of workloads whose pods would violate them.
 
 mod checks;
 mod namespace;
@@ -9,13 +9,20 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use mizzen_api::Status;
+use mizzen_api::status::Cause;
 use serde_json::Value;
 
 use super::{Attributes, Operation, Plugin};
+use crate::audit;
 use checks::{Pod, in_detail, violations};
-use policy::{Level, Policy};
+use policy::{Level, Policy, Standard};
 
 pub(super) struct PodSecurity;
+
+/// Audit annotations.
+const ENFORCED: &str = "pod-security.kubernetes.io/enforce-policy";
+const VIOLATIONS: &str = "pod-security.kubernetes.io/audit-violations";
+const ERROR: &str = "pod-security.kubernetes.io/error";
 
 /// Subresources of a pod that leave what is checked as it is.
 const IGNORED: &[&str] = &["attach", "binding", "eviction", "exec", "log", "portforward", "proxy", "status"];
@@ -52,28 +59,37 @@ impl Plugin for PodSecurity {
         }
         let held = TEMPLATES.iter().find(|held| (held.0, held.1) == (attributes.group(), attributes.resource()));
         if let Some(template) = held.and_then(|(_, _, at)| object.pointer(at)).filter(|template| !template.is_null()) {
-            warn(attributes, &policy_of(attributes), template);
+            let (policy, wrong) = policy_of(attributes);
+            if policy.audit.level > Level::Privileged || policy.warn.level > Level::Privileged || !wrong.is_empty() {
+                note(&policy, &wrong, template);
+                warn(attributes, &policy, template);
+            }
         }
         Ok(())
     }
 }
 
-fn policy_of(attributes: &Attributes<'_>) -> Policy {
+/// What the namespace asks for, and what is wrong with how it says so.
+fn policy_of(attributes: &Attributes<'_>) -> (Policy, Vec<Cause>) {
     let namespace = attributes.lookup("namespaces", "", attributes.namespace());
     match namespace {
-        Some(namespace) => Policy::of(&namespace.head().labels).0,
-        None => Policy::of(&BTreeMap::new()).0,
+        Some(namespace) => Policy::of(&namespace.head().labels),
+        None => Policy::of(&BTreeMap::new()),
     }
 }
 
 fn pod(attributes: &Attributes<'_>, pod: &Value) -> Result<(), Status> {
-    let policy = policy_of(attributes);
-    if policy.enforce.level == Level::Privileged && policy.warn.level == Level::Privileged {
+    let (policy, wrong) = policy_of(attributes);
+    let enforced = || audit::annotate(ENFORCED, || policy.enforce.to_string());
+    if [policy.enforce, policy.audit, policy.warn].iter().all(|standard| standard.level == Level::Privileged) {
+        enforced();
         return Ok(());
     }
     if attributes.old.is_some_and(|old| !is_significant(pod, old)) {
         return Ok(());
     }
+    enforced();
+    note(&policy, &wrong, pod);
     let found = violations(policy.enforce, &Pod::of(pod));
     if !found.is_empty() {
         let standard = policy.enforce.to_string();
@@ -83,11 +99,29 @@ fn pod(attributes: &Attributes<'_>, pod: &Value) -> Result<(), Status> {
     Ok(())
 }
 
+/// Says in the audit log what the namespace wants noted.
+fn note(policy: &Policy, wrong: &[Cause], pod: &Value) {
+    audit::annotate_if(VIOLATIONS, || would_violate(policy.audit, pod));
+    audit::annotate_if(ERROR, || {
+        let mut wrong: Vec<String> = wrong.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let told = match wrong.len() {
+            0 => return None,
+            1 => wrong.remove(0),
+            _ => format!("[{}]", wrong.join(", ")),
+        };
+        Some(format!("Failed to parse policy: {told}"))
+    });
+}
+
+fn would_violate(standard: Standard, pod: &Value) -> Option<String> {
+    let found = violations(standard, &Pod::of(pod));
+    let standard = standard.to_string();
+    (!found.is_empty()).then(|| format!("would violate PodSecurity {standard:?}: {}", in_detail(&found)))
+}
+
 fn warn(attributes: &Attributes<'_>, policy: &Policy, pod: &Value) {
-    let found = violations(policy.warn, &Pod::of(pod));
-    if !found.is_empty() {
-        let standard = policy.warn.to_string();
-        attributes.warnings.add(format!("would violate PodSecurity {standard:?}: {}", in_detail(&found)));
+    if let Some(warning) = would_violate(policy.warn, pod) {
+        attributes.warnings.add(warning);
     }
 }
 
