@@ -66,6 +66,13 @@ pub struct File {
     /// Mebibytes.
     pub audit_log_max_size: Option<u64>,
     pub audit_log_max_backups: Option<usize>,
+    /// A kubeconfig.
+    pub audit_webhook_config_file: Option<PathBuf>,
+    pub audit_webhook_batch_buffer_size: Option<usize>,
+    pub audit_webhook_batch_max_size: Option<usize>,
+    /// Durations, such as `30s`.
+    pub audit_webhook_batch_max_wait: Option<String>,
+    pub audit_webhook_initial_backoff: Option<String>,
     pub encryption_provider_config: Option<PathBuf>,
     pub max_requests_inflight: Option<u32>,
     pub max_mutating_requests_inflight: Option<u32>,

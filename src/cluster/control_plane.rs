@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mizzen_api::{Registry, ServiceAddresses};
-use mizzen_apiserver::audit::{Audit, Policy};
+use mizzen_apiserver::audit::{Audit, Backends, Delivery, Policy, WebhookConfig};
 use mizzen_apiserver::auth::authenticator::Authenticator;
 use mizzen_apiserver::auth::node::NodeAuthorizer;
 use mizzen_apiserver::auth::rbac::Rbac;
@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::compaction;
 use super::data_dir::{DataDir, write_private};
 use super::end::End;
-use super::kubeconfig::{self, Login};
+use super::kubeconfig::{self, Login, Remote};
 use super::machine;
 use super::pki::{FRONT_PROXY, Pki};
 use crate::config::Config;
@@ -65,13 +65,16 @@ impl ControlPlane {
         let raft = RaftConfig { seal: seal(config)?, ..RaftConfig::new(data.server(), 1) };
         let store = RaftStore::open(raft).await.context("open the store")?;
         let registry = Registry::builtin();
-        let audit = audit(config, &clock)?;
+        let (audit, delivery) = audit(config, &clock)?.unzip();
         let front_proxy = Some(pki.front_proxy_client(now)?);
         let settings =
             Settings { concurrency: config.concurrency, audit, services: config.services, front_proxy, ..Settings::default() };
         let server = api_server(&pki, &store, &registry, &clock, settings, cancel.clone())?;
 
         let mut tasks = JoinSet::new();
+        if let Some(delivery) = delivery.flatten() {
+            tasks.spawn(delivery.run(cancel.clone()));
+        }
         let (host_name, own) = (certified_host_name(), &config.api_server_names);
         let mut addresses = addresses(config.api_address.ip(), node_address);
         // By which pods reach it, as the service `kubernetes`.
@@ -212,14 +215,24 @@ fn seal(config: &Config) -> anyhow::Result<Arc<dyn Seal>> {
     Ok(Arc::new(Encryption::parse(&text).with_context(|| format!("encryptionProviderConfig: {file}"))?))
 }
 
-/// The audit log, if one is wanted.
-fn audit(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<Audit>>> {
+/// Where events of requests go, if they are wanted, and what takes them to the webhook.
+fn audit(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<(Arc<Audit>, Option<Delivery>)>> {
     let Some(wanted) = &config.audit else { return Ok(None) };
     let file = wanted.policy_file.display();
     let text = std::fs::read_to_string(&wanted.policy_file).with_context(|| format!("auditPolicyFile: read {file}"))?;
     let policy = Policy::parse(&text).with_context(|| format!("auditPolicyFile: {file}"))?;
+    let webhook = wanted.webhook.as_ref().map(|webhook| {
+        let Remote { server, root, tls_server_name, pair, authorization } =
+            Remote::read(&webhook.file).context("auditWebhookConfigFile")?;
+        let root =
+            root.with_context(|| format!("auditWebhookConfigFile: {} has no certificate-authority", webhook.file.display()))?;
+        let pair = pair.map(|pair| (pair.certificate, pair.key));
+        let batches = webhook.batches;
+        anyhow::Ok(WebhookConfig { url: server, root, tls_server_name, pair, authorization, batches })
+    });
+    let backends = Backends { log: wanted.log.clone(), webhook: webhook.transpose()? };
     let clock = clock.clone();
-    Ok(Some(Audit::open(policy, wanted.log.clone(), Arc::new(move || clock.now()))?))
+    Ok(Some(Audit::open(policy, backends, Arc::new(move || clock.now()))?))
 }
 
 fn start_controllers(

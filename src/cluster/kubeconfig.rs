@@ -27,6 +27,8 @@ pub enum KubeconfigError {
     Lacks { path: PathBuf, what: String },
     #[error("the kubeconfig {}: {field} is not base64 of PEM text", path.display())]
     Encoding { path: PathBuf, field: &'static str },
+    #[error("the kubeconfig {}: {field} is not supported", path.display())]
+    Unsupported { path: PathBuf, field: &'static str },
     #[error("encode a kubeconfig: {0}")]
     Encode(#[source] serde_yaml_ng::Error),
 }
@@ -38,6 +40,19 @@ pub struct Login {
     /// The cluster's root certificate, PEM.
     pub root: String,
     pub pair: PemPair,
+}
+
+/// Any server of a kubeconfig, and as whom it is asked.
+pub struct Remote {
+    /// A URL, which may have a path.
+    pub server: String,
+    /// PEM.
+    pub root: Option<String>,
+    /// The name that the server's certificate is for, where it is not that of the URL.
+    pub tls_server_name: Option<String>,
+    pub pair: Option<PemPair>,
+    /// The value of the header `Authorization`.
+    pub authorization: Option<String>,
 }
 
 /// The URL of a server that listens there, for clients on this machine.
@@ -71,6 +86,20 @@ impl Login {
     /// # Errors
     /// When the file, or a file that it names, cannot be read, or something is missing.
     pub fn read(path: &Path) -> Result<Self, KubeconfigError> {
+        let Remote { server, root, pair, .. } = Remote::read(path)?;
+        let lacks = |what: &str| KubeconfigError::Lacks { path: path.to_owned(), what: format!("{what}-data") };
+        let root = root.ok_or_else(|| lacks("certificate-authority"))?;
+        Ok(Self { server, root, pair: pair.ok_or_else(|| lacks("client-certificate"))? })
+    }
+}
+
+impl Remote {
+    /// What the current context of a file says; files that it names are beside it.
+    ///
+    /// # Errors
+    /// When the file, or a file that it names, cannot be read, something is missing, or it asks for what is not supported:
+    /// plugins, and servers that are not verified.
+    pub fn read(path: &Path) -> Result<Self, KubeconfigError> {
         let text = read(path)?;
         let file: File =
             serde_yaml_ng::from_str(&text).map_err(|source| KubeconfigError::Parse { path: path.to_owned(), source })?;
@@ -81,20 +110,46 @@ impl Login {
         let cluster = cluster.ok_or_else(|| lacks(format!("cluster {:?}", context.cluster)))?.cluster;
         let user = file.users.into_iter().find(|user| user.name == context.user);
         let user = user.ok_or_else(|| lacks(format!("user {:?}", context.user)))?.user;
+        let unsupported = [
+            ("insecure-skip-tls-verify", cluster.insecure_skip_tls_verify),
+            ("exec", user.exec.is_some()),
+            ("auth-provider", user.auth_provider.is_some()),
+        ];
+        if let Some((field, _)) = unsupported.into_iter().find(|(_, is_asked)| *is_asked) {
+            return Err(KubeconfigError::Unsupported { path: path.to_owned(), field });
+        }
+        let beside = |named: &str| read(&path.parent().unwrap_or(path).join(named));
         let pem = |field: &'static str, data: &str, named: &str| match (data, named) {
-            ("", "") => Err(lacks(format!("{field}-data"))),
-            ("", named) => read(&path.parent().unwrap_or(path).join(named)),
+            ("", "") => Ok(None),
+            ("", named) => beside(named).map(Some),
             (data, _) => {
                 let decoded = STANDARD.decode(data).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-                decoded.ok_or(KubeconfigError::Encoding { path: path.to_owned(), field })
+                decoded.map(Some).ok_or(KubeconfigError::Encoding { path: path.to_owned(), field })
             }
         };
+        let root = pem("certificate-authority", &cluster.certificate_authority_data, &cluster.certificate_authority)?;
+        let certificate = pem("client-certificate", &user.client_certificate_data, &user.client_certificate)?;
+        let key = pem("client-key", &user.client_key_data, &user.client_key)?;
+        let pair = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some(PemPair { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) => return Err(lacks("client-key-data".to_owned())),
+            (None, Some(_)) => return Err(lacks("client-certificate-data".to_owned())),
+        };
+        let token = match (user.token.as_str(), user.token_file.as_str()) {
+            ("", "") => None,
+            ("", named) => Some(beside(named)?.trim().to_owned()),
+            (token, _) => Some(token.to_owned()),
+        };
+        let basic = || {
+            let login = format!("{}:{}", user.username, user.password);
+            (!user.username.is_empty()).then(|| format!("Basic {}", STANDARD.encode(login)))
+        };
         Ok(Self {
-            root: pem("certificate-authority", &cluster.certificate_authority_data, &cluster.certificate_authority)?,
-            pair: PemPair {
-                certificate: pem("client-certificate", &user.client_certificate_data, &user.client_certificate)?,
-                key: pem("client-key", &user.client_key_data, &user.client_key)?,
-            },
+            root,
+            tls_server_name: Some(cluster.tls_server_name).filter(|name| !name.is_empty()),
+            authorization: token.map(|token| format!("Bearer {token}")).or_else(basic),
+            pair,
             server: Some(cluster.server).filter(|server| !server.is_empty()).ok_or_else(|| lacks("server".to_owned()))?,
         })
     }
@@ -130,6 +185,8 @@ struct Cluster {
     server: String,
     certificate_authority: String,
     certificate_authority_data: String,
+    tls_server_name: String,
+    insecure_skip_tls_verify: bool,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +202,13 @@ struct User {
     client_certificate_data: String,
     client_key: String,
     client_key_data: String,
+    token: String,
+    #[serde(rename = "tokenFile")]
+    token_file: String,
+    username: String,
+    password: String,
+    exec: Option<serde::de::IgnoredAny>,
+    auth_provider: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]

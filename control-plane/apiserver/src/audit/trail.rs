@@ -34,11 +34,18 @@ tokio::task_local! {
 
 /// Annotates the event of the request that this task answers, if it is noted. What was said first stays.
 pub(crate) fn annotate(key: &str, value: impl FnOnce() -> String) {
+    annotate_if(key, || Some(value()));
+}
+
+/// The same for what there may be nothing to say of; to find out is left where nothing is noted.
+pub(crate) fn annotate_if(key: &str, value: impl FnOnce() -> Option<String>) {
     // Outside of a request that is noted there is nothing to annotate.
     let _ = NOTES.try_with(|notes| {
         let mut notes = notes.lock();
-        if !notes.annotations.contains_key(key) {
-            notes.annotations.insert(key.to_owned(), value());
+        if !notes.annotations.contains_key(key)
+            && let Some(value) = value()
+        {
+            notes.annotations.insert(key.to_owned(), value);
         }
     });
 }
@@ -208,7 +215,7 @@ impl Trail {
             self.trim(response);
             event.insert("responseObject".to_owned(), response.take());
         }
-        self.audit.log.write(&Value::Object(event), now);
+        self.audit.write(Value::Object(event), now);
     }
 
     /// Leaves the owners of fields out where they are not wanted.

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use base64::Engine as _;
 use mizzen_apiserver::Settings;
-use mizzen_apiserver::audit::{Audit, LogConfig, Policy};
+use mizzen_apiserver::audit::{Audit, Backends, Batches, LogConfig, Policy, WebhookConfig};
 use mizzen_store::{HISTORY_BYTES, MemoryStore};
+use parking_lot::Mutex;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -29,7 +32,8 @@ async fn world(rules: Value) -> World {
     let policy = json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": rules});
     let policy = Policy::parse(&policy.to_string()).expect("a policy");
     let log = LogConfig { path: folder.join("audit.log"), max_bytes: 1 << 20, max_backups: 0 };
-    let audit = Audit::open(policy, log, Arc::new(now)).expect("opens");
+    let backends = Backends { log: Some(log), webhook: None };
+    let (audit, _) = Audit::open(policy, backends, Arc::new(now)).expect("opens");
     let settings = Settings { audit: Some(audit), ..Settings::default() };
     World { served: served_with(Arc::new(MemoryStore::new(HISTORY_BYTES)), settings).await, folder }
 }
@@ -133,4 +137,91 @@ async fn components_of_the_process_are_noted_too() {
     assert_eq!((&events[0]["verb"], &events[0]["requestObject"]["type"]), (&json!("create"), &json!("Opaque")));
     assert_eq!(events[0]["requestURI"], "/api/v1/namespaces/default/secrets");
     assert_eq!((&events[1]["responseStatus"]["code"], &events[1]["objectRef"]["name"]), (&json!(404), &json!("none")));
+}
+
+#[tokio::test]
+async fn pod_security_says_what_it_held_a_pod_to_and_what_would_violate() {
+    let world = world(json!([{"level": "Metadata", "verbs": ["create"]}])).await;
+    let prefix = "pod-security.kubernetes.io";
+    let labels = json!({"metadata": {"name": "held", "labels": {
+        format!("{prefix}/enforce"): "baseline", format!("{prefix}/enforce-version"): "v1.30",
+        format!("{prefix}/audit"): "restricted"}}});
+    assert_eq!(world.served.create("/api/v1/namespaces", &labels).await.0, 201);
+    let account = json!({"metadata": {"name": "default"}});
+    assert_eq!(world.served.create("/api/v1/namespaces/held/serviceaccounts", &account).await.0, 201);
+    let said = |resource: &str| world.events(resource).last().expect("an event")["annotations"].clone();
+    assert_eq!(world.served.create("/api/v1/namespaces/held/pods", &pod("p")).await.0, 201);
+    assert_eq!(said("pods")[format!("{prefix}/enforce-policy")], "baseline:v1.30");
+    let violations = said("pods")[format!("{prefix}/audit-violations")].as_str().expect("is noted").to_owned();
+    assert!(
+        violations.starts_with("would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false"),
+        "{violations}"
+    );
+
+    let mut refused = pod("q");
+    refused["spec"]["hostPID"] = json!(true);
+    assert_eq!(world.served.create("/api/v1/namespaces/held/pods", &refused).await.0, 403);
+    assert!(said("pods")[format!("{prefix}/audit-violations")].as_str().is_some_and(|text| text.contains("hostPID=true")));
+
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod("x")["spec"]});
+    let set = json!({"metadata": {"name": "s"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    assert_eq!(world.served.create("/apis/apps/v1/namespaces/held/replicasets", &set).await.0, 201);
+    assert_eq!(said("replicasets")[format!("{prefix}/enforce-policy")], Value::Null, "a template is not refused");
+    assert!(said("replicasets")[format!("{prefix}/audit-violations")].is_string());
+
+    assert_eq!(world.served.create(PODS, &pod("free")).await.0, 201);
+    assert_eq!(said("pods")[format!("{prefix}/enforce-policy")], "privileged:latest");
+    assert_eq!(said("pods")[format!("{prefix}/audit-violations")], Value::Null);
+}
+
+#[tokio::test]
+async fn a_webhook_is_told_in_batches_and_of_what_waits_at_the_end() {
+    let lists = Arc::new(Mutex::new(Vec::new()));
+    let kept = lists.clone();
+    let (url, bundle) = crate::support::webhook::serve("/audit", move |list: &Value| {
+        kept.lock().push(list.clone());
+        Value::Null
+    })
+    .await;
+    let policy = json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata", "resources": [{"resources": ["configmaps"]}]}]});
+    let policy = Policy::parse(&policy.to_string()).expect("a policy");
+    let root = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(bundle).expect("base64")).expect("PEM");
+    let batches = Batches { size: 2, wait: Duration::from_millis(20), ..Batches::default() };
+    let webhook = WebhookConfig { url, root, tls_server_name: None, pair: None, authorization: None, batches };
+    let backends = Backends { log: None, webhook: Some(webhook) };
+    let (audit, delivery) = Audit::open(policy, backends, Arc::new(now)).expect("opens");
+    let settings = Settings { audit: Some(audit), ..Settings::default() };
+    let served = served_with(Arc::new(MemoryStore::new(HISTORY_BYTES)), settings).await;
+    for name in ["a", "b", "c"] {
+        let map = json!({"metadata": {"name": name}});
+        assert_eq!(served.create("/api/v1/namespaces/default/configmaps", &map).await.0, 201);
+    }
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let delivering = tokio::spawn(delivery.expect("there is a webhook").run(shutdown.clone()));
+    let names = || -> Vec<Vec<String>> {
+        let items = |list: &Value| list["items"].as_array().expect("items").clone();
+        let name = |event: Value| event["objectRef"]["name"].as_str().expect("a name").to_owned();
+        lists.lock().iter().map(|list| items(list).into_iter().map(name).collect()).collect()
+    };
+    let until = async |count: usize| {
+        let waiting = async {
+            while names().concat().len() < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("is told in time");
+    };
+    until(3).await;
+    assert_eq!(names(), [vec!["a", "b"], vec!["c"]]);
+    let first = lists.lock()[0].clone();
+    assert_eq!((&first["kind"], &first["apiVersion"]), (&json!("EventList"), &json!("audit.k8s.io/v1")));
+    assert_eq!((first["items"][0].get("kind"), &first["items"][0]["verb"]), (None, &json!("create")));
+
+    // What waits is told before the end.
+    let map = json!({"metadata": {"name": "d"}});
+    assert_eq!(served.create("/api/v1/namespaces/default/configmaps", &map).await.0, 201);
+    shutdown.cancel();
+    delivering.await.expect("ends");
+    assert_eq!(names().concat(), ["a", "b", "c", "d"]);
 }
