@@ -1,8 +1,10 @@
 //! The `mizzen` command: the only place where the parts are put together.
 
+mod client;
 mod cluster;
 mod commands;
 mod config;
+mod failure;
 
 use std::process::ExitCode;
 

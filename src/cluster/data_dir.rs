@@ -1,7 +1,7 @@
 //! The data folder: which cluster it is, and that only one process runs it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -39,6 +39,8 @@ struct Identity {
 pub struct DataDir {
     root: PathBuf,
     cluster: String,
+    /// The folders that were made for it, the innermost first, if it is new.
+    made: Option<Vec<PathBuf>>,
 }
 
 /// Held while a process runs the cluster.
@@ -54,6 +56,7 @@ impl DataDir {
     pub fn create(root: &Path) -> Result<Self, DataDirError> {
         use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
         let failed = |source| DataDirError::Io { operation: "create", path: root.to_owned(), source };
+        let made: Vec<PathBuf> = root.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
         // Somebody's folder is never taken for a cluster's, nor is an identity that cannot be read made anew: what runs
         // under the old one would be lost.
@@ -64,7 +67,9 @@ impl DataDir {
         let identity = Identity { format: FORMAT, cluster: format!("{:08x}", rand::random::<u32>()) };
         let text = serde_json::to_vec(&identity).map_err(|error| failed(error.into()))?;
         write_private(&root.join("cluster.json"), &text)?;
-        Self::open(root)
+        // By paths that hold wherever the process stands.
+        let made = made.iter().map(|folder| folder.canonicalize().map_err(failed)).collect::<Result<_, _>>()?;
+        Ok(Self { made: Some(made), ..Self::open(root)? })
     }
 
     /// Opens a folder that is a cluster's.
@@ -74,13 +79,18 @@ impl DataDir {
     pub fn open(root: &Path) -> Result<Self, DataDirError> {
         let not_a_cluster = |why: String| DataDirError::NotACluster { path: root.to_owned(), why };
         // The kernel's table of mounts has paths without links, and mounts are found again by their path.
-        let root = &root.canonicalize().map_err(|error| not_a_cluster(error.to_string()))?;
-        let text = std::fs::read(root.join("cluster.json")).map_err(|error| not_a_cluster(format!("cluster.json: {error}")))?;
+        let unreadable = |error: std::io::Error, what: &str| match error.kind() {
+            ErrorKind::PermissionDenied => DataDirError::Io { operation: "open", path: root.to_owned(), source: error },
+            _ => not_a_cluster(format!("{what}{error}")),
+        };
+        let real = root.canonicalize().map_err(|error| unreadable(error, ""))?;
+        let text = std::fs::read(real.join("cluster.json")).map_err(|error| unreadable(error, "cluster.json: "))?;
+        let root = &real;
         let identity: Identity = serde_json::from_slice(&text).map_err(|error| not_a_cluster(error.to_string()))?;
         if identity.format != FORMAT {
             return Err(DataDirError::Format { path: root.to_owned(), found: identity.format });
         }
-        Ok(Self { root: root.to_owned(), cluster: identity.cluster })
+        Ok(Self { root: root.to_owned(), cluster: identity.cluster, made: None })
     }
 
     /// Takes the folder for this process until the lock is dropped.
@@ -106,6 +116,28 @@ impl DataDir {
             }
             Err((_, errno)) => Err(failed(errno.into())),
         }
+    }
+
+    /// Whether [`DataDir::create`] made a new cluster of it.
+    pub fn is_new(&self) -> bool {
+        self.made.is_some()
+    }
+
+    /// Takes a new cluster's folder away again, or empties the folder if it was there before. Of one that is not new,
+    /// nothing is touched.
+    ///
+    /// # Errors
+    /// When something in it cannot be removed.
+    pub fn unmake(&self) -> Result<(), DataDirError> {
+        let Some(made) = &self.made else { return Ok(()) };
+        let failed = |source| DataDirError::Io { operation: "remove", path: self.root.clone(), source };
+        for entry in std::fs::read_dir(&self.root).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.map_err(failed)?;
+        }
+        // Never with what somebody else has put there by now.
+        made.iter().try_for_each(|folder| std::fs::remove_dir(folder).map_err(failed))
     }
 
     fn lock_path(&self) -> PathBuf {
@@ -199,6 +231,25 @@ mod tests {
         assert!(matches!(DataDir::create(root.path()), Err(DataDirError::NotACluster { .. })));
         std::fs::write(root.path().join("cluster.json"), r#"{"form"#).expect("writes");
         assert!(matches!(DataDir::create(root.path()), Err(DataDirError::NotACluster { .. })), "cut off, not made anew");
+    }
+
+    #[test]
+    fn a_new_folder_is_taken_away_again_and_one_that_was_there_is_only_emptied() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (outer, there) = (dir.path().join("a"), dir.path().join("there"));
+        let new = DataDir::create(&outer.join("b/c")).expect("creates");
+        std::fs::create_dir_all(new.server()).expect("makes");
+        let _lock = new.lock().expect("locks");
+        new.unmake().expect("removes");
+        assert!(!outer.exists());
+
+        std::fs::create_dir(&there).expect("makes");
+        DataDir::create(&there).expect("creates").unmake().expect("empties");
+        assert_eq!(std::fs::read_dir(&there).expect("is there").count(), 0);
+
+        DataDir::create(&there).expect("creates");
+        DataDir::create(&there).expect("opens").unmake().expect("does nothing");
+        assert!(there.join("cluster.json").exists(), "a cluster of an earlier start stays");
     }
 
     #[test]

@@ -1,19 +1,46 @@
 //! What the machine has to offer a cluster: rights, cgroups, addresses, a name.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
 
 use anyhow::bail;
+use nix::unistd::AccessFlags;
+
+use super::executables;
+
+/// # Errors
+/// When `command`, which does what `why` says, is not run by root.
+pub fn require_root(command: &str, why: &str) -> anyhow::Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("{command} must run as root: it {why} namespaces, mounts and cgroups");
+    }
+    Ok(())
+}
 
 /// # Errors
 /// When `command` cannot run a node here; the text says why.
 pub fn require_usable(command: &str) -> anyhow::Result<()> {
-    if !nix::unistd::geteuid().is_root() {
-        bail!("{command} must run as root: it makes namespaces, mounts and cgroups");
+    require_root(command, "makes")?;
+    require_cgroups(Path::new("/sys/fs/cgroup"))?;
+    for program in ["mizzen-shim", "mizzen-wasm"] {
+        executables::beside(program)?;
     }
-    let v1 = std::path::Path::new("/sys/fs/cgroup/memory/cgroup.procs").exists();
-    let v2 = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").is_ok_and(|controllers| controllers.contains("memory"));
-    if !v1 && !v2 {
-        bail!("no usable cgroups: neither /sys/fs/cgroup/memory (v1) nor the memory controller in /sys/fs/cgroup (v2) is there");
+    Ok(())
+}
+
+fn require_cgroups(root: &Path) -> anyhow::Result<()> {
+    let (v1, v2) = (root.join("memory"), root.to_owned());
+    let has_v1 = v1.join("cgroup.procs").exists();
+    let has_v2 = std::fs::read_to_string(v2.join("cgroup.controllers")).is_ok_and(|controllers| controllers.contains("memory"));
+    let used = match (has_v1, has_v2) {
+        (true, _) => v1,
+        (false, true) => v2,
+        (false, false) => {
+            bail!("no usable cgroups: neither {} (v1) nor the memory controller in {} (v2) is there", v1.display(), v2.display())
+        }
+    };
+    if let Err(error) = nix::unistd::access(&used, AccessFlags::W_OK) {
+        bail!("no usable cgroups: {} cannot be written: {}", used.display(), error.desc());
     }
     Ok(())
 }
@@ -45,6 +72,18 @@ pub fn address_towards(peer: SocketAddr) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cgroups_of_either_version_are_usable_and_their_lack_is_said() {
+        let root = tempfile::tempdir().expect("a folder");
+        let said = require_cgroups(root.path()).expect_err("there are none").to_string();
+        assert!(said.contains("neither") && said.contains("memory (v1)"), "{said}");
+        std::fs::write(root.path().join("cgroup.controllers"), "cpu memory pids\n").expect("writes");
+        require_cgroups(root.path()).expect("has v2");
+        std::fs::create_dir(root.path().join("memory")).expect("makes");
+        std::fs::write(root.path().join("memory/cgroup.procs"), "").expect("writes");
+        require_cgroups(root.path()).expect("has v1");
+    }
 
     #[test]
     fn a_server_on_the_machine_itself_tells_no_address() {

@@ -45,6 +45,22 @@ pub fn network_config(data: &DataDir) -> NetworkConfig {
     NetworkConfig { cluster: data.cluster().to_owned(), run_dir: data.network(), pod_cidr: None, node_address: None }
 }
 
+/// Takes away what was made for a new cluster that could not start. A cluster that was there before stays as it is.
+pub async fn unmake(data: &DataDir) {
+    if !data.is_new() {
+        return;
+    }
+    // There is a network if its folder is there.
+    if data.network().exists()
+        && let Err(error) = Network::teardown(&network_config(data)).await
+    {
+        tracing::warn!("remove the pod network of {}: {error}", data.root().display());
+    }
+    if let Err(error) = data.unmake() {
+        tracing::warn!("{error}");
+    }
+}
+
 /// # Errors
 /// When the shim is missing or the folder cannot be used.
 pub fn container_runtime(data: &DataDir) -> anyhow::Result<Arc<OciRuntime>> {

@@ -1,5 +1,6 @@
 //! `mizzen agent`: a node of a server that runs elsewhere, reached over HTTPS.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use mizzen_reconcile::{Clock, SystemClock};
 use super::signals;
 use crate::cluster::data_dir::DataDir;
 use crate::cluster::end::End;
-use crate::cluster::node::{Asked, Membership, Node, open_network};
+use crate::cluster::node::{self, Asked, Membership, Node, open_network};
 use crate::cluster::node_credentials::NodeCredentials;
 use crate::cluster::{join, machine};
 use crate::config::NodeLimits;
@@ -22,9 +23,17 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     let credentials = NodeCredentials::read(&config.kubeconfig, config.node_name.as_deref(), clock.now())?;
     let data = DataDir::create(&config.data_dir)?;
     let _lock = data.lock()?;
-    let asked = Asked::listen(config.node_api_address).await?;
     let end = End::default();
-    signals::until_signalled(&end, serve(credentials, &data, asked, config.node, clock, &end)).await
+    let joined = Cell::new(false);
+    let work = async {
+        let asked = Asked::listen(config.node_api_address).await?;
+        serve(credentials, &data, asked, config.node, clock, &end, &joined).await
+    };
+    let outcome = signals::until_signalled(&end, work).await;
+    if outcome.is_err() && !joined.get() {
+        node::unmake(&data).await;
+    }
+    outcome
 }
 
 async fn serve(
@@ -34,6 +43,7 @@ async fn serve(
     limits: NodeLimits,
     clock: Arc<dyn Clock>,
     end: &End,
+    joined: &Cell<bool>,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
     let client = credentials.client()?;
@@ -44,6 +54,7 @@ async fn serve(
     };
     let network = open_network(data, address).await?;
     let member = Membership::over_https(&credentials, client, clock)?;
+    joined.set(true);
     let mut node = Node::start(data, network, asked, member, limits, end.cancel.clone()).await?;
     node.ready().await?;
     println!(

@@ -1,103 +1,85 @@
 //! `mizzen apply`: server-side apply of YAML files.
 
-use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
-use serde_json::Value;
+use http::Method;
 
-use super::kube_client::Connection;
-use super::resources;
+use crate::client::failure::{self, print};
+use crate::client::manifests::{Files, Manifest};
+use crate::client::resources::Catalogue;
+use crate::client::session::{Connection, Session, with_query};
+use crate::client::targets::Target;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// File or folder of YAML or JSON; `-` is standard input
-    #[arg(short, long, required = true)]
-    filename: Vec<PathBuf>,
-    /// For objects that name none
-    #[arg(short, long, default_value = "default")]
-    namespace: String,
+    #[command(flatten)]
+    files: Files,
     /// Take over fields that others manage
     #[arg(long)]
     force_conflicts: bool,
+    /// `server`: let the server say what would happen, and change nothing
+    #[arg(long, value_parser = ["none", "server"], default_value = "none")]
+    dry_run: String,
     #[command(flatten)]
     connection: Connection,
 }
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
-    let client = args.connection.client().await?;
-    for object in args.filename.iter().map(|path| read(path)).collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten() {
-        let (api_version, kind, name) = identify(&object)?;
-        let resource = resources::of_kind(&client, api_version, kind).await?;
-        let namespace = object["metadata"]["namespace"].as_str().unwrap_or(&args.namespace);
-        let path = format!("{}/{name}?fieldManager=mizzen&force={}", resource.path(Some(namespace)), args.force_conflicts);
-        let request = http::Request::patch(path)
-            .header("Content-Type", "application/apply-patch+yaml")
-            .header("Accept", "application/json")
-            .body(serde_json::to_vec(&object)?)?;
-        client.request::<Value>(request).await.with_context(|| format!("apply {}/{name}", resource.qualified()))?;
-        println!("{}/{name} serverside-applied", resource.qualified());
-    }
-    Ok(())
+pub async fn run(args: Args) -> ExitCode {
+    args.connection.run(async |session| args.apply_all(session).await).await
 }
 
-/// What an object is called.
-///
-/// # Errors
-/// When it does not say.
-pub fn identify(object: &Value) -> anyhow::Result<(&str, &str, &str)> {
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
-    match (text("/apiVersion"), text("/kind"), text("/metadata/name")) {
-        (Some(api_version), Some(kind), Some(name)) => Ok((api_version, kind, name)),
-        _ => bail!("an object needs apiVersion, kind and metadata.name"),
-    }
-}
-
-/// The objects in a file or in the YAML and JSON files of a folder, in order of their names; lists are taken apart.
-///
-/// # Errors
-/// Names the file that cannot be read or parsed.
-pub fn read(path: &Path) -> anyhow::Result<Vec<Value>> {
-    if path.is_dir() {
-        let mut files: Vec<PathBuf> = std::fs::read_dir(path)
-            .with_context(|| format!("read {}", path.display()))?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()?;
-        files.retain(|file| {
-            file.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|wanted| extension == *wanted))
-        });
-        files.sort();
-        return Ok(files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?.concat());
-    }
-    let text = if path == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) }
-        .with_context(|| format!("read {}", path.display()))?;
-    parse(&text).with_context(|| format!("parse {}", path.display()))
-}
-
-fn parse(text: &str) -> anyhow::Result<Vec<Value>> {
-    let mut objects = Vec::new();
-    for document in serde_yaml_ng::Deserializer::from_str(text) {
-        match Value::deserialize(document)? {
-            Value::Null => {}
-            Value::Object(mut list) if list.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List")) => {
-                if let Some(Value::Array(items)) = list.remove("items") {
-                    objects.extend(items);
-                }
-            }
-            object => objects.push(object),
+impl Args {
+    async fn apply_all(&self, session: &Session) -> anyhow::Result<ExitCode> {
+        if !self.files.are_given() {
+            bail!("must specify -f FILE");
         }
+        let manifests = self.files.read()?;
+        if manifests.is_empty() {
+            bail!("no objects passed to apply");
+        }
+        let mut catalogue = Catalogue::discover(&session.client).await?;
+        let mut code = ExitCode::SUCCESS;
+        for manifest in &manifests {
+            // What one object is refused for is no reason to leave out the others.
+            match self.apply(session, &mut catalogue, manifest).await {
+                Ok(said) => print(said)?,
+                Err(error) => code = failure::say(&error, ""),
+            }
+        }
+        Ok(code)
     }
-    Ok(objects)
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn documents_and_lists_are_taken_apart() {
-        let objects = parse("---\nkind: A\n---\n# nothing\n---\nkind: List\nitems:\n- kind: B\n- kind: C\n").expect("parses");
-        let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
-        assert_eq!(kinds, ["A", "B", "C"]);
+    async fn apply(&self, session: &Session, catalogue: &mut Catalogue, manifest: &Manifest) -> anyhow::Result<String> {
+        let (api_version, kind, name) = manifest.identify()?;
+        if catalogue.of_kind(api_version, kind).is_none() {
+            // The definition of the kind may have come a moment ago.
+            *catalogue = Catalogue::discover(&session.client).await?;
+        }
+        let target = Target::of(manifest, catalogue)?;
+        if let Some(own) = target.namespace.as_deref().filter(|own| session.told_namespace && **own != session.namespace) {
+            bail!(
+                "the namespace from the provided object {own:?} does not match the namespace {:?}. You must pass '--namespace={own}' to perform this operation.",
+                session.namespace
+            );
+        }
+        let dry = self.dry_run == "server";
+        let force = self.force_conflicts.to_string();
+        let query = [
+            ("fieldManager", "mizzen"),
+            ("fieldValidation", "Strict"),
+            ("force", force.as_str()),
+            ("dryRun", if dry { "All" } else { "" }),
+        ];
+        let path = with_query(&target.path(session, false), &query);
+        session
+            .put(Method::PATCH, &path, "application/apply-patch+yaml", &manifest.object)
+            .await
+            .with_context(|| format!("error when applying {:?}", manifest.from))
+            .map_err(|error| match failure::refused(&error) {
+                Some(status) if status.reason == "Conflict" => error.context("(--force-conflicts takes the fields over)"),
+                _ => error,
+            })?;
+        Ok(format!("{}/{name} serverside-applied{}\n", target.resource.one(), if dry { " (server dry run)" } else { "" }))
     }
 }

@@ -1,5 +1,6 @@
 //! `mizzen down`: takes everything of a cluster off the machine, also after a crash.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cluster::data_dir::{DataDir, DataDirError, Lock};
-use crate::cluster::node;
+use crate::cluster::{machine, node};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -28,9 +29,16 @@ const STOP: Duration = Duration::from_secs(30);
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let data = match DataDir::open(&args.data_dir) {
-        Err(DataDirError::NotACluster { .. }) if !args.data_dir.exists() => return Ok(()),
+        Err(DataDirError::NotACluster { .. }) if matches!(args.data_dir.try_exists(), Ok(false)) => {
+            println!("{} does not exist: there is no cluster to take down", args.data_dir.display());
+            return Ok(());
+        }
+        Err(DataDirError::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
+            return Err(machine::require_root("mizzen down", "removes").err().unwrap_or(source.into()));
+        }
         opened => opened?,
     };
+    machine::require_root("mizzen down", "removes")?;
     let _lock = take_over(&data).await?;
     let wasm = node::wasm_runtime(&data)?;
     let runtimes: [Arc<dyn Runtime>; 2] = [node::container_runtime(&data)?, wasm.clone()];

@@ -1,20 +1,26 @@
-//! `mizzen get`: the server's table, or the objects themselves.
+//! `mizzen get`: the server's tables, or the objects themselves.
 
-use anyhow::{Context, bail};
-use clap::ValueEnum;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use futures::TryStreamExt;
+use kube::core::WatchEvent;
 use serde_json::Value;
 
-use super::kube_client::Connection;
-use super::resources::{self, Resource};
+use crate::client::failure::{self, print};
+use crate::client::manifests::Files;
+use crate::client::output::{Output, without_managed_fields};
+use crate::client::resources::Catalogue;
+use crate::client::session::{Connection, Session, with_query};
+use crate::client::table::{self, Columns, Printer};
+use crate::client::targets::{self, Target, objects};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Resource, such as `pods` or `deploy`
-    resource: String,
-    /// One object
-    name: Option<String>,
-    #[arg(short, long, default_value = "default")]
-    namespace: String,
+    /// Resources and names: `pods`, `pod web-1`, `deploy,svc`, `pod/web-1 svc/web`, `all`
+    what: Vec<String>,
+    #[command(flatten)]
+    files: Files,
     /// All namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
@@ -23,141 +29,203 @@ pub struct Args {
     selector: String,
     #[arg(long, default_value = "")]
     field_selector: String,
+    /// wide, yaml, json, name or jsonpath=TEMPLATE
+    #[arg(short, long, value_name = "FORMAT")]
+    output: Option<String>,
+    #[command(flatten)]
+    columns: Columns,
+    /// Go on with what changes
     #[arg(short, long)]
-    output: Option<Output>,
+    watch: bool,
+    /// Only what changes from now on
+    #[arg(long)]
+    watch_only: bool,
+    /// No failure where there is no object of a name
+    #[arg(long)]
+    ignore_not_found: bool,
+    /// With the field managers in JSON and YAML
+    #[arg(long)]
+    show_managed_fields: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Wide,
-    Json,
-    Yaml,
-    Name,
+pub async fn run(args: Args) -> ExitCode {
+    args.connection.run(async |session| args.get(session).await).await
 }
 
-const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+impl Args {
+    async fn get(&self, session: &Session) -> anyhow::Result<ExitCode> {
+        let output = match &self.output {
+            Some(format) => Output::parse(format).map_err(anyhow::Error::msg)?,
+            None => Output::Table,
+        };
+        let catalogue = Catalogue::discover(&session.client).await?;
+        let mut targets = targets::parse(&catalogue, &self.what)?;
+        if self.files.are_given() {
+            targets.extend(targets::in_files(&catalogue, &self.files)?);
+        }
+        let Some(first) = targets.first() else { bail!("You must specify the type of resource to get") };
+        let selects = !self.selector.is_empty() || !self.field_selector.is_empty();
+        if selects && targets.iter().any(|target| target.name.is_some()) {
+            bail!("name cannot be provided when a selector is specified");
+        }
+        if self.all_namespaces && targets.iter().any(|target| target.name.is_some() && target.namespace.is_none()) {
+            bail!("a resource cannot be retrieved by name across all namespaces");
+        }
+        let several = targets.iter().any(|target| target.resource != first.resource);
+        if self.watch || self.watch_only {
+            if targets.len() > 1 {
+                bail!("you may only specify a single resource to watch");
+            }
+            return self.follow(session, first, &output).await;
+        }
+        if output.is_table() {
+            self.tables(session, &targets, several, &output).await
+        } else {
+            self.objects(session, &targets, &output).await
+        }
+    }
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
-    let client = args.connection.client().await?;
-    let resource = resources::resolve(&client, &args.resource).await?;
-    let accept = match args.output {
-        None | Some(Output::Wide) => TABLE,
-        Some(_) => "application/json",
-    };
-    let request = http::Request::get(path(&args, &resource)).header("Accept", accept).body(Vec::new())?;
-    let answer: Value = client.request(request).await?;
-    let text = match args.output {
-        None => table(&answer, false, args.all_namespaces)?,
-        Some(Output::Wide) => table(&answer, true, args.all_namespaces)?,
-        Some(Output::Json) => format!("{}\n", serde_json::to_string_pretty(&answer)?),
-        Some(Output::Yaml) => serde_yaml_ng::to_string(&answer)?,
-        Some(Output::Name) => names(&answer, &resource),
-    };
-    print!("{text}");
-    Ok(())
-}
+    async fn ask(&self, session: &Session, target: &Target, output: &Output) -> anyhow::Result<Option<Value>> {
+        let selectors = [("labelSelector", self.selector.as_str()), ("fieldSelector", self.field_selector.as_str())];
+        let path = with_query(&target.path(session, self.all_namespaces), &selectors);
+        match session.send(request(&path, output)?).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if self.ignore_not_found && failure::is_not_found(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 
-fn path(args: &Args, resource: &Resource) -> String {
-    let collection = resource.path((!args.all_namespaces).then_some(args.namespace.as_str()));
-    match &args.name {
-        Some(name) => format!("{collection}/{name}"),
-        None => {
-            let query: Vec<String> = [("labelSelector", &args.selector), ("fieldSelector", &args.field_selector)]
-                .iter()
-                .filter(|(_, selector)| !selector.is_empty())
-                .map(|(key, selector)| format!("{key}={}", escape(selector)))
-                .collect();
-            format!("{collection}?{}", query.join("&"))
+    fn printer(&self, target: &Target, prefix: bool, output: &Output) -> Printer {
+        let columns = Columns {
+            wide: matches!(output, Output::Wide),
+            namespaces: self.all_namespaces && target.resource.namespaced,
+            ..self.columns.clone()
+        };
+        Printer::new(columns, prefix.then(|| target.resource.one()))
+    }
+
+    /// The tables of all, with a line between those of two resources.
+    async fn tables(&self, session: &Session, targets: &[Target], several: bool, output: &Output) -> anyhow::Result<ExitCode> {
+        let mut code = ExitCode::SUCCESS;
+        let mut said_anything = false;
+        for of_one in targets.chunk_by(|a, b| a.resource == b.resource) {
+            let mut all: Option<Value> = None;
+            for target in of_one {
+                match self.ask(session, target, output).await {
+                    Ok(answer) => all = merged(all, answer),
+                    Err(error) if targets.len() == 1 => return Err(error),
+                    Err(error) => code = failure::say(&error, ""),
+                }
+            }
+            let Some(table) = all.filter(|table| table["rows"].as_array().is_none_or(|rows| !rows.is_empty())) else { continue };
+            let gap = if said_anything { "\n" } else { "" };
+            print(format!("{gap}{}", self.printer(&of_one[0], several, output).print(&table)?))?;
+            said_anything = true;
+        }
+        if !said_anything && code == ExitCode::SUCCESS && !self.ignore_not_found {
+            let namespaced = targets.iter().any(|target| target.resource.namespaced) && !self.all_namespaces;
+            let place = if namespaced { format!(" in {} namespace.", session.namespace) } else { String::new() };
+            eprintln!("No resources found{place}");
+        }
+        Ok(code)
+    }
+
+    async fn objects(&self, session: &Session, targets: &[Target], output: &Output) -> anyhow::Result<ExitCode> {
+        let mut code = ExitCode::SUCCESS;
+        let mut found = Vec::new();
+        for target in targets {
+            match self.ask(session, target, output).await {
+                Ok(answer) => found.extend(answer.map(objects).unwrap_or_default().into_iter().map(|mut object| {
+                    if !self.show_managed_fields {
+                        without_managed_fields(&mut object);
+                    }
+                    (target.resource.clone(), object)
+                })),
+                Err(error) if targets.len() == 1 => return Err(error),
+                Err(error) => code = failure::say(&error, ""),
+            }
+        }
+        let alone = targets.len() == 1 && targets[0].name.is_some();
+        // Nothing of that name, and nobody minds.
+        if !(alone && found.is_empty()) {
+            print(output.print(found, alone)?)?;
+        }
+        Ok(code)
+    }
+
+    /// What there is, and then every change until it is interrupted.
+    async fn follow(&self, session: &Session, target: &Target, output: &Output) -> anyhow::Result<ExitCode> {
+        let mut fields = self.field_selector.clone();
+        if let Some(name) = &target.name {
+            // The refusal of a name that is not there is the server's.
+            session.get(&target.path(session, false)).await?;
+            fields = format!("metadata.name={name}");
+        }
+        let collection = Target { name: None, ..target.clone() };
+        let path = collection.path(session, self.all_namespaces);
+        let selectors = [("labelSelector", self.selector.as_str()), ("fieldSelector", fields.as_str())];
+        let mut printer = self.printer(target, false, output);
+        let mut show = |answer: Value| -> anyhow::Result<()> {
+            if output.is_table() {
+                return print(printer.print(&answer)?);
+            }
+            for mut object in objects(answer) {
+                if !self.show_managed_fields {
+                    without_managed_fields(&mut object);
+                }
+                print(output.print(vec![(target.resource.clone(), object)], true)?)?;
+            }
+            Ok(())
+        };
+        let first = session.send(request(&with_query(&path, &selectors), output)?).await?;
+        let mut version = version_of(&first).unwrap_or_default();
+        let is_empty = ["rows", "items"].iter().all(|list| first[list].as_array().is_none_or(Vec::is_empty));
+        if !self.watch_only && !is_empty {
+            show(first)?;
+        }
+        // A server ends a watch after a while; the next one goes on where it ended.
+        loop {
+            let mut query = vec![("watch", "1"), ("allowWatchBookmarks", "true"), ("resourceVersion", version.as_str())];
+            query.extend(selectors);
+            let request = request(&with_query(&path, &query), output)?;
+            let events = session.client.request_events::<Value>(request).await?;
+            let mut events = std::pin::pin!(events);
+            while let Some(event) = events.try_next().await? {
+                match event {
+                    WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => {
+                        version = version_of(&object).unwrap_or(version);
+                        show(object)?;
+                    }
+                    WatchEvent::Bookmark(bookmark) => version = bookmark.metadata.resource_version,
+                    WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
+                }
+            }
         }
     }
 }
 
-/// Percent-encodes everything that is not plain in a query (RFC 3986).
-fn escape(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
+fn request(path: &str, output: &Output) -> anyhow::Result<http::Request<Vec<u8>>> {
+    let accept = if output.is_table() { table::ACCEPT } else { "application/json" };
+    Ok(http::Request::get(path).header("Accept", accept).body(Vec::new())?)
 }
 
-fn names(answer: &Value, resource: &Resource) -> String {
-    let items = match answer.get("items").and_then(Value::as_array) {
-        Some(items) => items.iter().collect(),
-        None => vec![answer],
-    };
-    items
-        .iter()
-        .filter_map(|item| item["metadata"]["name"].as_str())
-        .map(|name| format!("{}/{name}\n", resource.qualified()))
-        .collect()
-}
-
-/// A `meta/v1.Table` in aligned columns.
-fn table(answer: &Value, wide: bool, namespaces: bool) -> anyhow::Result<String> {
-    if answer["kind"] != "Table" {
-        bail!("the server answered with {} instead of a table", answer["kind"]);
-    }
-    let columns = answer["columnDefinitions"].as_array().context("the table has no columns")?;
-    let shown: Vec<usize> =
-        (0..columns.len()).filter(|index| wide || columns[*index]["priority"].as_i64().unwrap_or(0) == 0).collect();
-    let rows = answer["rows"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if rows.is_empty() {
-        return Ok("No resources found\n".to_owned());
-    }
-    let mut lines = vec![shown.iter().map(|index| cell(&columns[*index]["name"]).to_uppercase()).collect::<Vec<_>>()];
-    lines.extend(rows.iter().map(|row| shown.iter().map(|index| cell(&row["cells"][*index])).collect()));
-    if namespaces && rows.iter().any(|row| row["object"]["metadata"]["namespace"].is_string()) {
-        lines[0].insert(0, "NAMESPACE".to_owned());
-        for (line, row) in lines[1..].iter_mut().zip(rows) {
-            line.insert(0, cell(&row["object"]["metadata"]["namespace"]));
+/// One table of two of the same resource.
+fn merged(all: Option<Value>, next: Option<Value>) -> Option<Value> {
+    match (all, next) {
+        (Some(mut all), Some(mut next)) => {
+            if let (Some(rows), Some(more)) = (all["rows"].as_array_mut(), next["rows"].as_array_mut()) {
+                rows.append(more);
+            }
+            Some(all)
         }
-    }
-    Ok(align(&lines))
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        (all, next) => all.or(next),
     }
 }
 
-fn align(lines: &[Vec<String>]) -> String {
-    let columns = lines.first().map_or(0, Vec::len);
-    let width =
-        |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let format = |line: &Vec<String>| {
-        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        format!("{}\n", cells.join("   ").trim_end())
-    };
-    lines.iter().map(format).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_table_is_aligned_and_hides_wide_columns() {
-        let answer = json!({"kind": "Table",
-            "columnDefinitions": [{"name": "Name"}, {"name": "Ready"}, {"name": "IP", "priority": 1}],
-            "rows": [{"cells": ["long-name", "1/1", "10.0.0.1"], "object": {"metadata": {"namespace": "a"}}},
-                     {"cells": ["b", 2, null], "object": {"metadata": {"namespace": "default"}}}]});
-        assert_eq!(table(&answer, false, false).expect("formats"), "NAME        READY\nlong-name   1/1\nb           2\n");
-        let wide = table(&answer, true, true).expect("formats");
-        assert!(wide.starts_with("NAMESPACE   NAME        READY   IP\na           long-name   1/1     10.0.0.1\n"), "{wide}");
-    }
-
-    #[test]
-    fn selectors_are_escaped_in_the_query() {
-        assert_eq!(escape("a in (b,c)"), "a%20in%20%28b%2Cc%29");
-    }
+/// The resource version of a list, a table or an object; of a table in a watch, its row's.
+fn version_of(answer: &Value) -> Option<String> {
+    let own = answer.pointer("/metadata/resourceVersion").and_then(Value::as_str).filter(|version| !version.is_empty());
+    own.or_else(|| answer.pointer("/rows/0/object/metadata/resourceVersion")?.as_str()).map(str::to_owned)
 }

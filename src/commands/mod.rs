@@ -6,13 +6,10 @@ mod delete;
 mod describe;
 mod down;
 mod exec;
-mod failure;
 mod get;
 mod image;
-mod kube_client;
 mod kubeconfig;
 mod logs;
-mod resources;
 mod serve;
 mod server;
 mod signals;
@@ -72,12 +69,12 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Down(args) => down::run(args).await,
             Command::Image(args) => image::run(args).await,
             Command::Kubeconfig(args) => kubeconfig::run(args),
-            Command::Get(args) => get::run(args).await,
-            Command::Apply(args) => apply::run(args).await,
-            Command::Describe(args) => describe::run(args).await,
-            Command::Logs(args) => logs::run(args).await,
-            Command::Exec(args) => return exec::run(args).await,
-            Command::Delete(args) => delete::run(args).await,
+            Command::Get(args) => return Ok(get::run(args).await),
+            Command::Apply(args) => return Ok(apply::run(args).await),
+            Command::Describe(args) => return Ok(describe::run(args).await),
+            Command::Logs(args) => return Ok(logs::run(args).await),
+            Command::Exec(args) => return Ok(exec::run(args).await),
+            Command::Delete(args) => return Ok(delete::run(args).await),
         }
         .map(|()| ExitCode::SUCCESS)
     });
@@ -87,6 +84,6 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("mizzen: {}", failure::line(error));
+    eprintln!("mizzen: {}", crate::failure::line(error));
     ExitCode::FAILURE
 }

@@ -9,6 +9,7 @@ use super::signals;
 use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::data_dir::DataDir;
 use crate::cluster::end::End;
+use crate::cluster::node;
 use crate::config::{Config, Flags};
 
 /// What a command that serves starts from.
@@ -24,6 +25,12 @@ pub struct Start {
 pub struct Running(Option<ControlPlane>);
 
 impl Start {
+    async fn listen(&mut self) -> anyhow::Result<()> {
+        let address = self.config.api_address;
+        self.listener = Some(TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))?);
+        Ok(())
+    }
+
     /// Brings the control plane up; `node_address` is where pods reach this machine.
     ///
     /// # Errors
@@ -39,7 +46,8 @@ impl Start {
     }
 }
 
-/// Runs `command` until it ends, or SIGTERM or SIGINT end it with success. Pods go on running.
+/// Runs `command` until it ends, or SIGTERM or SIGINT end it with success. Pods go on running. Of a new cluster that cannot
+/// start, nothing is left.
 ///
 /// # Errors
 /// What kept it from starting, or ended it.
@@ -51,13 +59,19 @@ pub async fn until_signalled(
     signals::log_to_stderr();
     let data = DataDir::create(&config.data_dir)?;
     let _lock = data.lock()?;
-    let listener = TcpListener::bind(config.api_address).await.with_context(|| format!("listen on {}", config.api_address))?;
-    let mut start = Start { config, data, end: End::default(), listener: Some(listener) };
+    let mut start = Start { config, data, end: End::default(), listener: None };
     let end = start.end.clone();
     let mut running = Running::default();
-    let outcome = signals::until_signalled(&end, command(&mut start, &mut running)).await;
-    if let Some(control_plane) = running.0 {
-        control_plane.stopped().await;
+    let work = async {
+        start.listen().await?;
+        command(&mut start, &mut running).await
+    };
+    let outcome = signals::until_signalled(&end, work).await;
+    match running.0 {
+        Some(control_plane) => control_plane.stopped().await,
+        // Nobody has had an answer of it.
+        None if outcome.is_err() => node::unmake(&start.data).await,
+        None => {}
     }
     outcome
 }

@@ -33,7 +33,7 @@ fn the_demo_does_without_kubectl_keeps_its_data_if_told_to_and_leaves_nothing_af
     let demo = place.start(&path, false);
     assert!(demo.said().contains("Starting from the data in"), "{}", demo.said());
     assert_eq!(demo.id(), id, "it is the same cluster");
-    assert_eq!(client(&["get", "configmap", "note", "-o", "name"]).ok(), "configmaps/note\n");
+    assert_eq!(client(&["get", "configmap", "note", "-o", "name"]).ok(), "configmap/note\n");
     let (status, said) = demo.interrupt();
     assert!(status.code() == Some(INTERRUPTED) && said.contains("Nothing is left of it"), "{status}: {said}");
     assert_eq!(leftovers::of(&id, &place.data()), Vec::<String>::new());

@@ -1,7 +1,10 @@
 //! `mizzen up` and `mizzen down`.
 
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
 use mizzen_tests::command::run;
-use mizzen_tests::executables::mizzen;
+use mizzen_tests::executables::{self, mizzen};
 use mizzen_tests::{Cluster, Registry, images, leftovers};
 
 #[test]
@@ -34,22 +37,69 @@ fn down_after_a_crash_leaves_nothing_of_the_cluster_on_the_machine() {
 }
 
 #[test]
-fn up_says_in_one_line_why_it_cannot_start() {
+fn up_says_in_one_line_why_it_cannot_start_and_leaves_nothing_it_made() {
     let dir = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let up = |data: &str, address: &str| {
-        let error = run(mizzen().args(["up", "--api-address", address, "--data-dir"]).arg(dir.path().join(data))).err();
+    let up = |data: &str, flags: &[&str]| {
+        let mut up = mizzen();
+        up.arg("up").args(flags).arg("--data-dir").arg(dir.path().join(data));
+        up.arg("--kubeconfig").arg(dir.path().join("kubeconfig"));
+        let error = run(&mut up).err();
         assert_eq!(error.lines().count(), 1, "{error}");
         error
     };
-    let error = up("a", &address);
+    let links = || run(std::process::Command::new("ip").args(["-o", "link"])).ok().lines().count();
+    let before = links();
+    let error = up("new/a", &["--api-address", &address]);
     assert!(error.contains(&format!("listen on {address}")) && error.contains("Address already in use"), "{error}");
+    let error = up("new/a", &["--api-address", "127.0.0.1:0", "--node-api-address", &address]);
+    assert!(error.contains(&format!("listen on {address}")), "{error}");
+    let config = dir.path().join("config.yaml");
+    std::fs::write(&config, "encryptionProviderConfig: /nowhere\n").unwrap();
+    let error = up("new/a", &["--api-address", "127.0.0.1:0", "--config", config.to_str().unwrap()]);
+    assert!(error.contains("encryptionProviderConfig: read /nowhere"), "{error}");
+    assert!(!dir.path().join("new").exists() && !dir.path().join("kubeconfig").exists());
+    assert_eq!(links(), before, "no bridge is left");
 
     std::fs::create_dir(dir.path().join("b")).unwrap();
     std::fs::write(dir.path().join("b/cluster.json"), r#"{"format":99,"cluster":"00000000"}"#).unwrap();
-    let error = up("b", "127.0.0.1:0");
+    let error = up("b", &["--api-address", "127.0.0.1:0"]);
     assert!(error.contains("another version of mizzen"), "{error}");
+    assert!(dir.path().join("b/cluster.json").exists(), "what was there stays");
+}
+
+#[test]
+fn down_says_what_it_does_not_find_and_who_may_take_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = dir.path().join("none");
+    let down = |data: &std::path::Path| {
+        let mut down = mizzen();
+        down.arg("down").arg("--data-dir").arg(data);
+        down
+    };
+    assert_eq!(run(&mut down(&none)).ok(), format!("{} does not exist: there is no cluster to take down\n", none.display()));
+    let error = run(&mut down(dir.path())).err();
+    assert!(error.contains("is not a mizzen cluster"), "{error}");
+
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("cluster.json"), r#"{"format":1,"cluster":"00000000"}"#).unwrap();
+    // Where anybody may run it.
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = dir.path().join("mizzen");
+    let built = executables::path("mizzen");
+    std::fs::hard_link(&built, &program).or_else(|_| std::fs::copy(&built, &program).map(drop)).unwrap();
+    let nobody = |subcommand: &str, data: &std::path::Path| {
+        let mut command = std::process::Command::new(&program);
+        run(command.arg(subcommand).arg("--data-dir").arg(data).current_dir("/").uid(65534).gid(65534)).err()
+    };
+    for mode in [0o700, 0o755] {
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(mode)).unwrap();
+        let error = nobody("down", &data);
+        assert_eq!(error, "mizzen: mizzen down must run as root: it removes namespaces, mounts and cgroups\n");
+    }
+    assert_eq!(nobody("up", &none), "mizzen: mizzen up must run as root: it makes namespaces, mounts and cgroups\n");
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn mizzens_own_client_does_without_kubectl() {
     let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     cat.stdin.take().unwrap().write_all(b"passed on").unwrap();
     assert_eq!(cat.wait_with_output().unwrap().stdout, b"passed on", "it ends with its input");
-    assert_eq!(cluster.mizzen(&["get", "pod", "none"]).err(), "mizzen: pods \"none\" not found\n");
+    assert_eq!(cluster.mizzen(&["get", "pod", "none"]).err(), "Error from server (NotFound): pods \"none\" not found\n");
     cluster.mizzen(&["delete", "pod", "web"]).ok();
     eventually("the pod is gone", || cluster.get(&["pod", "web"]).is_none().then_some(()));
 }

@@ -9,6 +9,7 @@ mod container;
 mod crd;
 mod demo;
 mod objects;
+mod own_client;
 mod pods;
 mod rollouts;
 mod services;

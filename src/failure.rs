@@ -2,11 +2,8 @@
 
 use anyhow::Error;
 
-/// What the API server said, where it refused; else the error with its causes, each once.
-pub(super) fn line(error: &Error) -> String {
-    if let Some(kube::Error::Api(status)) = error.chain().find_map(|cause| cause.downcast_ref()) {
-        return status.message.clone();
-    }
+/// The error with its causes, each once.
+pub fn line(error: &Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         // Many an error quotes its cause already.
@@ -29,12 +26,5 @@ mod tests {
         let quoted = Error::new(ConfigError::Read { path: "/c".into(), source });
         assert_eq!(line(&quoted), "cannot read the configuration /c: disk on fire");
         assert_eq!(line(&quoted.context("start")), "start: cannot read the configuration /c: disk on fire");
-    }
-
-    #[test]
-    fn a_refusal_is_the_servers_own_words() {
-        let status = kube::core::Status::failure("pods \"a\" not found", "NotFound");
-        let error = Error::new(kube::Error::Api(status.boxed())).context("get");
-        assert_eq!(line(&error), "pods \"a\" not found");
     }
 }
