@@ -33,6 +33,7 @@ pub(crate) struct Memory {
     listed: HashSet<String>,
     removed: HashSet<String>,
     pub(crate) rejected: Option<(String, String)>,
+    pub(crate) deadline_told: bool,
     pub(crate) released: bool,
     pub(crate) torn_down: bool,
 }
@@ -87,6 +88,7 @@ impl Memory {
             listed: HashSet::new(),
             removed: HashSet::new(),
             rejected: None,
+            deadline_told: false,
             released: false,
             torn_down: false,
         }

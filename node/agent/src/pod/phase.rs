@@ -1,6 +1,10 @@
 //! `status.phase`, from the containers as they are.
 
-use super::view::{Attempt, RestartPolicy, View, is_sidecar};
+use super::view::{Attempt, RestartPolicy, View, finished_at, is_sidecar};
+
+/// Reason and message of a pod that ran longer than its `activeDeadlineSeconds`.
+pub(crate) const DEADLINE_EXCEEDED: (&str, &str) =
+    ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -40,6 +44,18 @@ pub(crate) fn of_containers(view: &View<'_>) -> Phase {
         return Phase::Running;
     }
     if exits.iter().all(|exit| exit.code == 0) { Phase::Succeeded } else { Phase::Failed }
+}
+
+/// `activeDeadlineSeconds` is over, and the pod had not ended by then: it fails as soon as nothing of it runs any more.
+pub(crate) fn overran(view: &View<'_>) -> bool {
+    let Some(deadline) = view.deadline().filter(|deadline| *deadline <= view.now) else { return false };
+    if view.finished.is_some() || view.rejected.is_some() {
+        return false;
+    }
+    let lasting = view.init_containers().iter().filter(|container| !is_sidecar(container)).chain(view.main_containers());
+    let mut exits = lasting.filter_map(|container| view.current(&container.name)?.exit());
+    let in_time = matches!(of_containers(view), Phase::Succeeded | Phase::Failed) && exits.all(|exit| finished_at(exit) <= deadline);
+    !in_time
 }
 
 /// The phase of a pod that was ended from outside, when all its containers are down.

@@ -20,6 +20,8 @@ const RUNTIME: &str = "mizzen";
 pub(crate) fn status(view: &View<'_>) -> PodStatus {
     let before = view.pod.status.clone().unwrap_or_default();
     let (phase, reason, message) = phase_of(view);
+    // Nobody is to send anything to a pod that is being ended for its age.
+    let conditions = conditions::of(view, if phase::overran(view) { Phase::Failed } else { phase });
     let addresses = |ips: &[IpAddr]| ips.iter().map(ToString::to_string).collect::<Vec<_>>();
     let (pod_ip, pod_ips) = match addresses(view.addresses) {
         ips if ips.is_empty() => (before.pod_ip.clone(), before.pod_ips.clone()),
@@ -34,7 +36,7 @@ pub(crate) fn status(view: &View<'_>) -> PodStatus {
         phase: Some(phase.as_str().to_owned()),
         reason,
         message,
-        conditions: Some(conditions::of(view, phase)),
+        conditions: Some(conditions),
         init_container_statuses: statuses(view.init_containers(), true),
         container_statuses: statuses(view.main_containers(), false),
         ephemeral_container_statuses: ephemeral_statuses(view),
@@ -66,10 +68,12 @@ fn phase_of(view: &View<'_>) -> (Phase, Option<String>, Option<String>) {
     if let Some((reason, message)) = &view.rejected {
         return (Phase::Failed, Some(reason.clone()), Some(message.clone()));
     }
-    if view.deadline().is_some_and(|deadline| deadline <= view.now) && !is_final(present) {
-        let message = "Pod was active on the node longer than the specified deadline".to_owned();
-        let phase = if view.any_running() { unfinished } else { Phase::Failed };
-        return (phase, Some("DeadlineExceeded".into()), Some(message));
+    if phase::overran(view) {
+        if view.any_running() {
+            return (unfinished, None, None);
+        }
+        let (reason, message) = phase::DEADLINE_EXCEEDED;
+        return (Phase::Failed, Some(reason.to_owned()), Some(message.to_owned()));
     }
     let phase = match (view.any_running(), view.is_deleted()) {
         (true, _) if is_final(present) => unfinished,
@@ -210,7 +214,7 @@ fn waiting_to_restart(
         (true, false, RestartPolicy::Always) => RestartPolicy::OnFailure,
         (_, _, policy) => policy,
     };
-    if !policy.restarts(exit) || view.is_deleted() || view.finished.is_some() {
+    if !policy.restarts(exit) || view.is_deleted() || view.finished.is_some() || phase::overran(view) {
         return None;
     }
     if let Some(error) = known.start_error.as_ref() {

@@ -173,6 +173,28 @@ fn a_pod_over_its_deadline_fails_with_a_reason() {
     let world = World::new(spec).running("a", 0).exited("a", 143, 6, 0).now(6);
     let status = shown(&world);
     assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("DeadlineExceeded")));
+    assert!(status["containerStatuses"][0]["state"]["terminated"].is_object(), "{status}");
+}
+
+#[test]
+fn a_pod_over_its_deadline_is_unready_at_once_and_failed_when_its_containers_have_ended() {
+    for policy in ["Always", "Never"] {
+        let spec = json!({"activeDeadlineSeconds": 5, "restartPolicy": policy, "containers": [{"name": "a"}]});
+        let world = World::new(spec).running("a", 0).now(6);
+        let status = shown(&world);
+        assert_eq!((&status["phase"], &status["reason"], &status["message"]), (&json!("Running"), &json!(null), &json!(null)));
+        assert_eq!(condition(&status, "Ready").1, "PodFailed");
+        let status = shown(&world.exited("a", 137, 7, 10).now(8));
+        assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("DeadlineExceeded")), "{policy}");
+        assert_eq!(status["message"], "Pod was active on the node longer than the specified deadline");
+    }
+}
+
+#[test]
+fn a_pod_that_ended_before_its_deadline_ended_as_its_containers_did() {
+    let spec = json!({"activeDeadlineSeconds": 5, "restartPolicy": "Never", "containers": [{"name": "a"}]});
+    let status = shown(&World::new(spec).running("a", 0).exited("a", 0, 4, 0).now(60));
+    assert_eq!((&status["phase"], &status["reason"]), (&json!("Succeeded"), &json!(null)));
 }
 
 #[test]

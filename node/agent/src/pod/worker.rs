@@ -14,7 +14,7 @@ use super::decide::{Command, Decision, SHOWN_AS_FAILED, Why, decide};
 use super::memory::{Memory, containers};
 use super::outcome::Outcome;
 use super::view::View;
-use super::{act, health, publish, status};
+use super::{act, health, phase, publish, status};
 use crate::hooks::start::StartError;
 use crate::shared::{Shared, about};
 
@@ -169,6 +169,7 @@ impl Worker {
         let Decision { commands, wake_at } = decide(&view);
         let status = status::status(&view);
         let grace = if view.is_deleted() { view.grace() } else { i64::MAX };
+        let overran = phase::overran(&view);
         self.share_attempts();
         if commands.contains(&Command::Forget) {
             return None;
@@ -178,6 +179,10 @@ impl Worker {
             self.begin(command, now);
         }
         self.tell_back_offs(now);
+        if overran && !std::mem::replace(&mut self.memory.deadline_told, true) {
+            let (reason, message) = phase::DEADLINE_EXCEEDED;
+            self.shared.recorder.normal(&about(&pod, None), reason, message);
+        }
         let may_tell = !self.gone && !self.last_word && self.tell_again_at.is_none_or(|at| at <= now);
         if may_tell && !publish::same(self.told.as_ref(), &status) {
             if publish::publish(&self.shared, &pod, &status).await {
