@@ -14,6 +14,8 @@ mod nginx;
 mod node;
 mod node_disk;
 mod own_client;
+mod pod_images;
+mod pod_life;
 mod port_forward;
 mod private_registry;
 mod python;

@@ -99,10 +99,15 @@ impl Cluster {
 
     /// Messages of the events about an object, oldest first.
     pub fn events(&self, object: &str) -> Vec<String> {
+        let events = self.whole_events(object);
+        events.iter().filter_map(|event| event["message"].as_str()).map(str::to_owned).collect()
+    }
+
+    /// The events about an object, oldest first.
+    pub fn whole_events(&self, object: &str) -> Vec<Value> {
         let selector = format!("involvedObject.name={object}");
         let list = self.get(&["events", "--field-selector", &selector]).unwrap_or_default();
-        let items = list["items"].as_array().cloned().unwrap_or_default();
-        items.iter().filter_map(|event| event["message"].as_str()).map(str::to_owned).collect()
+        list["items"].as_array().cloned().unwrap_or_default()
     }
 }
 

@@ -7,6 +7,7 @@ pub mod cgroups;
 
 mod agent;
 mod config;
+mod duration;
 mod error;
 mod hooks;
 mod logs;

@@ -74,6 +74,19 @@ impl Network {
         })
     }
 
+    /// Keeps an address for a pod, and its ports, before it is known which network it needs. The pod gets it with
+    /// [`Network::ensure_pod`] or [`Network::ensure_wasm`].
+    ///
+    /// # Errors
+    /// [`NetworkError::AddressesExhausted`], [`NetworkError::HostPortConflict`]. Call again.
+    pub async fn keep_address(&self, request: &PodRequest) -> Result<PodNetwork, NetworkError> {
+        let _turn = self.turn(&request.uid).await;
+        let wasm = self.noted(&request.uid).is_some_and(|noted| noted.wasm);
+        let address = self.reserve(request, wasm)?;
+        let addresses = vec![address.map_or_else(|| self.node_address(), IpAddr::V4)];
+        Ok(PodNetwork { addresses, ..PodNetwork::default() })
+    }
+
     /// Gives a pod its namespaces and address, or answers with what it has. The address survives agent restarts.
     ///
     /// # Errors

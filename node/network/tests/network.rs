@@ -146,6 +146,25 @@ async fn a_pod_cannot_reach_what_listens_on_the_nodes_loopback() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_was_kept_is_the_pods_in_whichever_network_it_gets() {
+    let cluster = Cluster::new();
+    let network = cluster.open().await;
+    let (plain, wasm) = (network.keep_address(&pod("plain")).await.unwrap(), network.keep_address(&pod("wasm")).await.unwrap());
+    assert_eq!((plain.network_namespace, plain.addresses.len()), (None, 1));
+    assert_eq!(network.keep_address(&pod("plain")).await.unwrap().addresses, plain.addresses);
+    drop(network);
+    let network = cluster.open().await;
+    assert_eq!(network.ensure_pod(&pod("plain")).await.unwrap().addresses, plain.addresses);
+    let there = network.ensure_wasm(&pod("wasm")).await.unwrap();
+    assert_eq!(there.addresses, wasm.addresses);
+    let _server = Server::start(there.network_namespace.as_deref(), (wasm.addresses[0], 80));
+    call(None, (wasm.addresses[0], 80)).expect("the address answers");
+    network.keep_address(&pod("gone")).await.unwrap();
+    network.remove_pod("gone").await.unwrap();
+    assert!(!network.pods().contains(&"gone".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wasm_pods_share_a_namespace_and_never_an_address() {
     let cluster = Cluster::new();
     let network = cluster.open().await;

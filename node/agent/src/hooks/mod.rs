@@ -3,6 +3,7 @@
 pub(crate) mod admit;
 pub(crate) mod credentials;
 pub(crate) mod files;
+pub(crate) mod kind;
 pub(crate) mod lifecycle;
 pub(crate) mod prepare;
 pub(crate) mod pull;

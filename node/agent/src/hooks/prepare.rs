@@ -17,17 +17,18 @@ pub(crate) struct Ready {
     pub(crate) mounted: Mounted,
     /// The pod's, relative to each hierarchy's root.
     pub(crate) cgroup: String,
-    /// There was nothing but Wasm programs, so the cgroup is not there yet: their hosts have cgroups of their own.
-    pub(crate) wasm: bool,
+    /// There was nothing but Wasm programs, so the cgroup is not there yet: their hosts have cgroups of their own. `None`
+    /// while no image says what the pod is: it has its volumes, and an address that is kept for it, but no network yet.
+    pub(crate) wasm: Option<bool>,
 }
 
-pub(crate) async fn prepare(shared: &Shared, pod: &Pod, wasm: bool) -> Result<Ready, HookError> {
+pub(crate) async fn prepare(shared: &Shared, pod: &Pod, wasm: Option<bool>) -> Result<Ready, HookError> {
     // Volumes show nothing of the network: what the downward API tells of it is for environments only.
     let volumes = async {
         let made = shared.volumes.setup(&shared.context(pod, &[])).await;
         made.map_err(|(volume, source)| HookError::Volume { volume, source })
     };
-    let bounded = async { if wasm { Ok(()) } else { make_cgroup(shared, pod).await } };
+    let bounded = async { if wasm == Some(false) { make_cgroup(shared, pod).await } else { Ok(()) } };
     let (bounded, network, mounted) = tokio::join!(bounded, join_network(shared, pod, wasm), volumes);
     let (network, mounted) = (bounded.and(network)?, mounted?);
     files::write(shared, pod, &network.addresses).await?;
@@ -49,11 +50,12 @@ pub(crate) async fn make_cgroup(shared: &Shared, pod: &Pod) -> Result<(), HookEr
         .map_err(|error| HookError::Cgroup { path, why: error.to_string() })
 }
 
-async fn join_network(shared: &Shared, pod: &Pod, wasm: bool) -> Result<PodNetwork, HookError> {
+async fn join_network(shared: &Shared, pod: &Pod, wasm: Option<bool>) -> Result<PodNetwork, HookError> {
     let request = request(pod)?;
-    Ok(match wasm && !request.host_network {
-        true => shared.network.ensure_wasm(&request).await?,
-        false => shared.network.ensure_pod(&request).await?,
+    Ok(match wasm {
+        None => shared.network.keep_address(&request).await?,
+        Some(true) if !request.host_network => shared.network.ensure_wasm(&request).await?,
+        Some(_) => shared.network.ensure_pod(&request).await?,
     })
 }
 

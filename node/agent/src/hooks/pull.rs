@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use mizzen_images::{Credentials, Image, ImageError, ImageKind};
 
 use super::credentials;
+use crate::duration;
 use crate::shared::{Shared, about};
 
 /// Reason (as the container's waiting reason) and message.
@@ -23,14 +24,14 @@ impl From<ImageError> for PullError {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Policy {
+pub(crate) enum Policy {
     Always,
     IfNotPresent,
     Never,
 }
 
 /// `imagePullPolicy`; without one, `Always` for `:latest`.
-fn policy(container: &Container, normalized: &str) -> Policy {
+pub(crate) fn policy(container: &Container, normalized: &str) -> Policy {
     match container.image_pull_policy.as_deref() {
         Some("Always") => Policy::Always,
         Some("IfNotPresent") => Policy::IfNotPresent,
@@ -68,7 +69,8 @@ async fn get(shared: &Shared, pod: &Pod, container: &Container) -> Result<Arc<Im
     let present = tokio::task::spawn_blocking(move || images.get(&wanted)).await.ok().flatten();
     match (policy(container, &normalized), present) {
         (Policy::IfNotPresent | Policy::Never, Some(image)) => {
-            shared.recorder.normal(&about, "Pulled", format!("Container image \"{asked}\" already present on machine"));
+            let message = format!("Container image \"{asked}\" already present on machine and can be accessed by the pod");
+            shared.recorder.normal(&about, "Pulled", message);
             if let Err(error) = shared.images.used(&image.reference, shared.now().into()) {
                 tracing::warn!(image = image.reference, %error, "use of the image not noted");
             }
@@ -87,8 +89,7 @@ async fn get(shared: &Shared, pod: &Pod, container: &Container) -> Result<Arc<Im
         shared.recorder.warning(&about, "Failed", format!("Failed to pull image \"{asked}\": {error}"));
         PullError::from(error)
     })?;
-    let took = begun.elapsed().as_millis();
-    let took = if took < 1000 { format!("{took}ms") } else { format!("{}.{:03}s", took / 1000, took % 1000) };
+    let took = duration::text(begun.elapsed());
     let message =
         format!("Successfully pulled image \"{asked}\" in {took} ({took} including waiting). Image size: {} bytes.", image.size);
     shared.recorder.normal(&about, "Pulled", message);

@@ -10,6 +10,7 @@ use mizzen_runtime::{ContainerState, ContainerStatus, Exit, RuntimeError};
 use super::lifecycle;
 use super::prepare::{self, Ready};
 use crate::error::HookError;
+use crate::pod::memory::lasting;
 use crate::shared::{Shared, about};
 use crate::spec::build;
 
@@ -42,7 +43,11 @@ pub(crate) async fn start(
     let started = async {
         let spec = build::build(shared, pod, container, attempt, &image, ready).await?;
         labels = Some((spec.id.clone(), spec.labels.clone()));
-        if ready.wasm && !wasm {
+        if ready.wasm == Some(true) && !wasm {
+            if lasting(pod).any(|known| known.name == container.name) {
+                let why = "the containers before it are Wasm, whose network is shared with other pods: no container joins it";
+                return Err(HookError::Config(why.into()));
+            }
             // A debug container of a Wasm pod, say.
             prepare::make_cgroup(shared, pod).await?;
         }

@@ -1,7 +1,6 @@
 //! Turns commands into tasks.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,10 +18,9 @@ use super::decide::Command;
 use super::labels;
 use super::memory::containers;
 use super::outcome::Outcome;
-use super::view::{ContainerView, ImageView};
 use super::worker::Worker;
 use crate::error::HookError;
-use crate::hooks::{prepare, pull, start, stop, teardown};
+use crate::hooks::{kind, prepare, pull, start, stop, teardown};
 use crate::logs;
 use crate::shared::{Shared, about};
 
@@ -34,7 +32,8 @@ const MESSAGE_FROM_LOG: usize = 2048;
 pub(super) fn key(command: &Command) -> String {
     match command {
         Command::Prepare { .. } | Command::Refresh => "prepare".to_owned(),
-        Command::Pull { container } => format!("pull {container}"),
+        // Containers of one pod never pull the same image at the same time: whoever comes second finds it.
+        Command::Pull { image, .. } => format!("pull {image}"),
         Command::Start { container, .. } => format!("start {container}"),
         Command::Stop { id, .. } => format!("stop {id}"),
         Command::Remove { id } => format!("remove {id}"),
@@ -52,9 +51,10 @@ pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'s
         |name: &str| -> Option<Container> { containers(&pod).find(|container| container.name == name).map(Cow::into_owned) };
     Some(match command {
         Command::Prepare { wasm } => async move {
+            let wasm = kind::find(&shared, &pod, wasm).await;
             let result = prepare::prepare(&shared, &pod, wasm).await;
-            if result.is_ok() {
-                remember_kind(&shared, &pod, wasm).await;
+            if let (Ok(_), Some(wasm)) = (&result, wasm) {
+                kind::remember(&shared, &pod, wasm).await;
             }
             Outcome::Prepared(result)
         }
@@ -68,7 +68,7 @@ pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'s
             }
             .boxed()
         }
-        Command::Pull { container } => {
+        Command::Pull { container, .. } => {
             let spec = find(&container)?;
             async move { Outcome::Pulled { result: pull::pull(&shared, &pod, &spec).await, container } }.boxed()
         }
@@ -162,26 +162,6 @@ fn read_message(path: &Path) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     file.take(MESSAGE).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Which kind of network the pod was given is written beside its volumes, for an agent that is restarted.
-async fn remember_kind(shared: &Shared, pod: &Pod, wasm: bool) {
-    let path = shared.volumes.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default()).join("kind");
-    if let Err(error) = tokio::fs::write(&path, if wasm { "wasm" } else { "container" }).await {
-        tracing::warn!(path = %path.display(), %error, "kind of pod not written");
-    }
-}
-
-pub(super) async fn remembered_kind(shared: &Shared, pod: &Pod) -> Option<bool> {
-    let path = shared.volumes.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default()).join("kind");
-    Some(tokio::fs::read_to_string(path).await.ok()? == "wasm")
-}
-
-/// Lets a pod be prepared again before its images are asked for: containers run already.
-pub(super) fn hint(views: &mut BTreeMap<String, ContainerView>, wasm: bool) {
-    for view in views.values_mut().filter(|view| view.image == ImageView::Unknown && view.current.is_some()) {
-        view.image = ImageView::Ready { wasm };
-    }
 }
 
 #[cfg(test)]

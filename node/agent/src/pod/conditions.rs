@@ -13,9 +13,10 @@ struct Wanted(&'static str, bool, Option<&'static str>, Option<String>);
 pub(crate) fn of(view: &View<'_>, phase: Phase) -> Vec<PodCondition> {
     let containers_ready = containers_ready(view, phase);
     let ready = ready(view, &containers_ready);
+    let prepared = matches!(view.prepared, Prepared::Addressed | Prepared::Yes);
     let wanted = [
         // What runs was prepared, even if by an agent before this one.
-        Wanted("PodReadyToStartContainers", (view.prepared == Prepared::Yes && !view.released) || view.any_running(), None, None),
+        Wanted("PodReadyToStartContainers", (prepared && !view.released) || view.any_running(), None, None),
         initialized(view, phase),
         ready,
         containers_ready,

@@ -9,14 +9,16 @@ use super::view::{Attempt, ContainerView, ImageView, Prepared, RestartPolicy, Vi
 /// A step towards the desired state. Each is idempotent, and one that is under way is not begun again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Cgroup, network, volumes. `wasm` when all containers are Wasm.
+    /// Cgroup, network, volumes. `wasm` is what the images that were pulled say the pod is, all Wasm or not; while nobody
+    /// knows, there is but an address.
     Prepare {
-        wasm: bool,
+        wasm: Option<bool>,
     },
     /// Brings projected volumes up to date.
     Refresh,
     Pull {
         container: String,
+        image: String,
     },
     Start {
         container: String,
@@ -139,22 +141,27 @@ fn stop_all(view: &View<'_>, decision: &mut Decision) {
 }
 
 fn keep_running(view: &View<'_>, decision: &mut Decision) {
-    for container in view.all_containers() {
-        if view.current(container).is_none() {
-            pull(view, container, decision);
-        }
-    }
     match &view.prepared {
         Prepared::Failed { retry_at } if *retry_at > view.now => return decision.wake(*retry_at),
-        Prepared::No | Prepared::Failed { .. } => {
-            if let Some(wasm) = all_wasm(view) {
-                decision.add(Command::Prepare { wasm });
-            }
-            return;
+        Prepared::No | Prepared::Failed { .. } => return decision.add(Command::Prepare { wasm: all_wasm(view) }),
+        Prepared::Addressed => {
+            keep_containers(view, decision);
+            // Any container needs a network of the pod's own; Wasm does when nothing else is on its way.
+            let pulling = decision.commands.iter().any(|command| matches!(command, Command::Pull { .. }));
+            return match all_wasm(view) {
+                Some(wasm) if !(wasm && pulling) => decision.add(Command::Prepare { wasm: Some(wasm) }),
+                _ => {}
+            };
         }
         Prepared::Yes if view.refresh_at <= view.now => decision.add(Command::Refresh),
         Prepared::Yes => decision.wake(view.refresh_at),
     }
+    keep_containers(view, decision);
+}
+
+/// Images are asked for when their containers are about to start, not before: nobody waits for, or is told of, what a later
+/// container needs.
+fn keep_containers(view: &View<'_>, decision: &mut Decision) {
     let policy = view.restart_policy();
     if !view.initialized() {
         for container in view.init_containers() {
@@ -185,24 +192,24 @@ fn keep_running(view: &View<'_>, decision: &mut Decision) {
     }
 }
 
-/// Whether all containers are Wasm; `None` while that is not known. What is added for debugging makes the pod no other.
+/// Whether the containers whose images are known are all Wasm; `None` while none is. What is added for debugging makes the
+/// pod no other.
 fn all_wasm(view: &View<'_>) -> Option<bool> {
     let added: Vec<&str> = view.ephemeral_containers().collect();
     let lasting = view.containers.iter().filter(|(name, _)| !added.contains(&name.as_str()));
-    let kinds: Vec<&ImageView> = lasting.map(|(_, view)| &view.image).collect();
-    if kinds.iter().any(|image| matches!(image, ImageView::Ready { wasm: false })) {
-        return Some(false);
-    }
-    kinds.iter().all(|image| matches!(image, ImageView::Ready { wasm: true })).then_some(true)
+    let kinds = lasting.filter_map(|(_, view)| match view.image {
+        ImageView::Ready { wasm } => Some(wasm),
+        ImageView::Unknown | ImageView::Failed(_) => None,
+    });
+    kinds.reduce(|all, wasm| all && wasm)
 }
 
 fn pull(view: &View<'_>, name: &str, decision: &mut Decision) {
+    let ask = || Command::Pull { container: name.to_owned(), image: view.image(name).to_owned() };
     match view.container(name).map(|view| &view.image) {
         None | Some(ImageView::Ready { .. }) => {}
-        Some(ImageView::Unknown) => decision.add(Command::Pull { container: name.to_owned() }),
-        Some(ImageView::Failed(failure)) if failure.retry_at <= view.now => {
-            decision.add(Command::Pull { container: name.to_owned() });
-        }
+        Some(ImageView::Unknown) => decision.add(ask()),
+        Some(ImageView::Failed(failure)) if failure.retry_at <= view.now => decision.add(ask()),
         Some(ImageView::Failed(failure)) => {
             decision.wake(failure.retry_at);
             if let Ok(shown) = failure.at.checked_add(SHOWN_AS_FAILED)
@@ -237,7 +244,6 @@ fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision:
                 if due > view.now {
                     return decision.wake(due);
                 }
-                pull(view, name, decision);
                 start(view, name, state, current.number.saturating_add(1), decision);
             }
         },
@@ -250,8 +256,12 @@ fn start(view: &View<'_>, name: &str, state: &ContainerView, attempt: u32, decis
     {
         return decision.wake(error.retry_at);
     }
-    if matches!(state.image, ImageView::Ready { .. }) {
-        decision.add(Command::Start { container: name.to_owned(), attempt });
+    match state.image {
+        ImageView::Ready { .. } if view.prepared == Prepared::Yes => {
+            decision.add(Command::Start { container: name.to_owned(), attempt });
+        }
+        ImageView::Ready { .. } => {}
+        ImageView::Unknown | ImageView::Failed(_) => pull(view, name, decision),
     }
 }
 

@@ -7,8 +7,12 @@ fn start(container: &str, attempt: u32) -> Command {
     Command::Start { container: container.into(), attempt }
 }
 
-fn pull(container: &str) -> Command {
-    Command::Pull { container: container.into() }
+fn pull(container: &str, image: &str) -> Command {
+    Command::Pull { container: container.into(), image: image.into() }
+}
+
+fn prepare(wasm: Option<bool>) -> Command {
+    Command::Prepare { wasm }
 }
 
 fn stop(container: &str, grace: i64) -> Command {
@@ -16,36 +20,57 @@ fn stop(container: &str, grace: i64) -> Command {
 }
 
 fn two() -> World {
-    World::new(json!({"containers": [{"name": "a"}, {"name": "b"}]}))
+    World::new(json!({"containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "y"}]}))
 }
 
 fn with_init() -> World {
     World::new(json!({
-        "initContainers": [{"name": "i1"}, {"name": "side", "restartPolicy": "Always"}, {"name": "i2"}],
+        "initContainers": [{"name": "i1", "image": "x"}, {"name": "side", "restartPolicy": "Always"}, {"name": "i2"}],
         "containers": [{"name": "a"}, {"name": "b"}]
     }))
 }
 
 #[test]
-fn images_are_asked_for_together_and_before_the_network() {
+fn volumes_and_an_address_come_before_images() {
     let mut world = two().image("a", ImageView::Unknown).image("b", ImageView::Unknown);
     world.prepared = Prepared::No;
-    assert_eq!(world.commands(), [pull("a"), pull("b")]);
+    assert_eq!(world.commands(), [prepare(None)]);
+    for prepared in [Prepared::Addressed, Prepared::Yes] {
+        world.prepared = prepared;
+        assert_eq!(world.commands(), [pull("a", "x"), pull("b", "y")]);
+    }
 }
 
 #[test]
 fn the_network_is_made_as_soon_as_it_is_known_of_which_kind() {
+    let failed = || ImageView::Failed(failure("ErrImagePull", 0, 10));
     for (a, b, wanted) in [
         (ImageView::Ready { wasm: false }, ImageView::Unknown, Some(false)),
         (ImageView::Ready { wasm: true }, ImageView::Unknown, None),
+        (ImageView::Ready { wasm: true }, failed(), Some(true)),
+        (failed(), failed(), None),
         (ImageView::Ready { wasm: true }, ImageView::Ready { wasm: true }, Some(true)),
         (ImageView::Ready { wasm: true }, ImageView::Ready { wasm: false }, Some(false)),
     ] {
         let mut world = two().image("a", a.clone()).image("b", b.clone());
-        world.prepared = Prepared::No;
-        let prepare = world.commands().into_iter().find(|command| matches!(command, Command::Prepare { .. }));
-        assert_eq!(prepare, wanted.map(|wasm| Command::Prepare { wasm }), "{a:?} {b:?}");
+        world.prepared = Prepared::Addressed;
+        let commands = world.commands();
+        let begun = commands.iter().find(|command| matches!(command, Command::Prepare { .. }));
+        assert_eq!(begun, wanted.map(|wasm| prepare(Some(wasm))).as_ref(), "{a:?} {b:?}");
+        assert!(!commands.iter().any(|command| matches!(command, Command::Start { .. })), "{commands:?}");
     }
+}
+
+#[test]
+fn an_image_is_asked_for_when_its_container_is_about_to_start() {
+    let world = with_init().image("i1", ImageView::Unknown).image("i2", ImageView::Unknown).image("a", ImageView::Unknown);
+    assert_eq!(world.commands(), [pull("i1", "x")]);
+    let world = world.image("i1", ImageView::Ready { wasm: false }).running("i1", 0);
+    assert!(world.commands().is_empty());
+    let world = world.exited("i1", 0, 1, 0).running("side", 0);
+    assert_eq!(world.commands(), [pull("i2", "")]);
+    let world = world.running("i2", 0).exited("i2", 0, 2, 0);
+    assert_eq!(world.commands(), [pull("a", ""), start("b", 0)]);
 }
 
 #[test]
@@ -54,7 +79,7 @@ fn what_is_added_for_debugging_does_not_choose_the_network() {
         let world = World::new(json!({"containers": [{"name": "a"}], "ephemeralContainers": [{"name": "debug"}]}));
         let mut world = world.image("a", ImageView::Ready { wasm: true }).image("debug", debug);
         world.prepared = Prepared::No;
-        assert!(world.commands().contains(&Command::Prepare { wasm: true }));
+        assert_eq!(world.commands(), [prepare(Some(true))]);
     }
 }
 
@@ -63,7 +88,7 @@ fn a_preparation_that_failed_waits() {
     let mut world = World::one("Always");
     world.prepared = Prepared::Failed { retry_at: at(5) };
     assert_eq!(world.decide(), Decision { commands: vec![], wake_at: Some(at(5)) });
-    assert_eq!(world.now(5).commands(), [Command::Prepare { wasm: false }]);
+    assert_eq!(world.now(5).commands(), [prepare(Some(false))]);
 }
 
 #[test]
@@ -117,18 +142,18 @@ fn containers_restart_as_the_policy_says() {
 fn a_restart_waits_for_its_back_off_and_asks_for_the_image_again() {
     let world = World::one("Always").running("a", 3).exited("a", 1, 5, 10).image("a", ImageView::Unknown).now(14);
     assert_eq!(world.decide(), Decision { commands: vec![], wake_at: Some(at(15)) });
-    assert_eq!(world.now(15).commands(), [pull("a")]);
+    assert_eq!(world.now(15).commands(), [pull("a", "i")]);
 }
 
 #[test]
 fn a_pull_that_failed_waits_and_shows_as_a_back_off_on_the_way() {
     let failed = ImageView::Failed(failure("ErrImagePull", 0, 10));
     let mut world = World::one("Always").image("a", failed).now(1);
-    world.prepared = Prepared::No;
+    world.prepared = Prepared::Addressed;
     assert_eq!(world.decide(), Decision { commands: vec![], wake_at: Some(at(3)) });
     let world = world.now(4);
     assert_eq!(world.decide().wake_at, Some(at(10)));
-    assert_eq!(world.now(10).commands(), [pull("a")]);
+    assert_eq!(world.now(10).commands(), [pull("a", "i")]);
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl World {
             start_time: at(0),
             containers: self.containers.clone(),
             prepared: self.prepared.clone(),
-            addresses: if self.prepared == Prepared::Yes { &pod_ip } else { &[] },
+            addresses: if matches!(self.prepared, Prepared::Addressed | Prepared::Yes) { &pod_ip } else { &[] },
             host_addresses: &host,
             rejected: self.rejected.clone(),
             finished: phase.filter(|phase| phase == "Succeeded" || phase == "Failed"),

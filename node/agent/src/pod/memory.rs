@@ -176,8 +176,9 @@ impl Memory {
 
     pub(crate) fn view_prepared(&self) -> Prepared {
         match (&self.ready, self.prepare_retry_at) {
-            (Some(_), _) => Prepared::Yes,
-            (None, Some(retry_at)) => Prepared::Failed { retry_at },
+            (Some(ready), _) if ready.wasm.is_some() => Prepared::Yes,
+            (_, Some(retry_at)) => Prepared::Failed { retry_at },
+            (Some(_), None) => Prepared::Addressed,
             (None, None) => Prepared::No,
         }
     }
@@ -279,8 +280,12 @@ fn attempt(status: &ContainerStatus) -> Attempt {
 
 /// Every container: init containers, main ones, and the ephemeral ones that were added since.
 pub(crate) fn containers(pod: &Pod) -> impl Iterator<Item = Cow<'_, Container>> {
-    let lasting = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
-    lasting.map(Cow::Borrowed).chain(ephemeral(pod).map(Cow::Owned))
+    lasting(pod).map(Cow::Borrowed).chain(ephemeral(pod).map(Cow::Owned))
+}
+
+/// Init containers and main ones.
+pub(crate) fn lasting(pod: &Pod) -> impl Iterator<Item = &Container> {
+    pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers))
 }
 
 /// Ephemeral containers as what they are otherwise. A target, whose processes they could see, is not looked at: the

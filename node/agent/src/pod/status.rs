@@ -12,7 +12,8 @@ use mizzen_runtime::{ContainerState, Exit};
 use super::conditions::{self, whole_seconds};
 use super::decide::SHOWN_AS_FAILED;
 use super::phase::{self, Phase};
-use super::view::{Attempt, ContainerView, Failure, ImageView, Prepared, RestartPolicy, View, finished_at, is_sidecar};
+use super::view::{Attempt, ContainerView, Failure, ImageView, RestartPolicy, View, finished_at, is_sidecar};
+use crate::duration;
 
 /// Where container ids come from.
 const RUNTIME: &str = "mizzen";
@@ -145,7 +146,7 @@ fn states(view: &View<'_>, container: &Container, known: &ContainerView, init: b
     let last = known.previous.as_ref().map(ended).unwrap_or_default();
     let is_ephemeral = view.ephemeral_containers().any(|name| name == container.name);
     match &known.current {
-        None => (waiting_to_begin(view, known, init), last),
+        None => (waiting_to_begin(view, container, known), last),
         Some(attempt) => match &attempt.state {
             ContainerState::Running { started_at, .. } => {
                 let started_at = started_at.parse::<Timestamp>().ok().map(whole_seconds);
@@ -182,21 +183,22 @@ fn waiting(reason: impl Into<String>, message: Option<String>) -> ApiState {
     ApiState { waiting: Some(ContainerStateWaiting { reason: Some(reason.into()), message }), ..ApiState::default() }
 }
 
-fn waiting_to_begin(view: &View<'_>, known: &ContainerView, init: bool) -> ApiState {
-    let turn = init || view.initialized() || view.prepared != Prepared::Yes;
+fn waiting_to_begin(view: &View<'_>, container: &Container, known: &ContainerView) -> ApiState {
     match (&known.image, &known.start_error) {
-        (ImageView::Failed(failure), _) if turn => image_failed(view, failure),
+        (ImageView::Failed(failure), _) => image_failed(view, container, failure),
         (_, Some(error)) => waiting(error.reason.clone(), Some(error.message.clone())),
         _ if view.init_containers().is_empty() => waiting("ContainerCreating", None),
         _ => waiting("PodInitializing", None),
     }
 }
 
-fn image_failed(view: &View<'_>, failure: &Failure) -> ApiState {
+fn image_failed(view: &View<'_>, container: &Container, failure: &Failure) -> ApiState {
     let backing_off = failure.at.checked_add(SHOWN_AS_FAILED).is_ok_and(|until| until <= view.now);
     match failure.reason.as_str() {
         "ErrImagePull" if backing_off => {
-            waiting("ImagePullBackOff", Some(format!("Back-off pulling image: ErrImagePull: {}", failure.message)))
+            let image = container.image.as_deref().unwrap_or_default();
+            let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {}", failure.message);
+            waiting("ImagePullBackOff", Some(message))
         }
         reason => waiting(reason, Some(failure.message.clone())),
     }
@@ -228,8 +230,7 @@ pub(crate) fn back_off_message(view: &View<'_>, container: &Container, known: &C
     let metadata = &view.pod.metadata;
     let of = |field: &Option<String>| field.clone().unwrap_or_default();
     let (name, namespace, uid) = (of(&metadata.name), of(&metadata.namespace), of(&metadata.uid));
-    let seconds = known.backoff.as_secs();
-    let delay = if seconds < 60 { format!("{seconds}s") } else { format!("{}m{}s", seconds / 60, seconds % 60) };
+    let delay = duration::text(known.backoff.unsigned_abs());
     format!("back-off {delay} restarting failed container={} pod={name}_{namespace}({uid})", container.name)
 }
 

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::super::fixtures::{World, failure};
+use super::super::view::Prepared;
 use super::*;
 
 fn shown(world: &World) -> Value {
@@ -112,9 +113,13 @@ fn a_restarted_container_shows_how_the_one_before_ended() {
 fn image_errors_show_first_as_errors_then_as_back_offs() {
     let failed = || ImageView::Failed(failure("ErrImagePull", 0, 10));
     let mut world = World::one("Always").image("a", failed());
-    world.prepared = Prepared::No;
+    world.prepared = Prepared::Addressed;
     assert_eq!(state(&world)["waiting"], json!({"reason": "ErrImagePull", "message": "why"}));
-    assert_eq!(state(&world.now(3))["waiting"]["reason"], "ImagePullBackOff");
+    let status = shown(&world);
+    assert_eq!(status["podIP"], "10.0.0.2", "the address is there before the image");
+    assert_eq!(condition(&status, "PodReadyToStartContainers"), is("True"));
+    let message = "Back-off pulling image \"i\": ErrImagePull: why";
+    assert_eq!(state(&world.now(3))["waiting"], json!({"reason": "ImagePullBackOff", "message": message}));
     let world = World::one("Always").image("a", ImageView::Failed(failure("InvalidImageName", 0, 10))).now(5);
     assert_eq!(state(&world)["waiting"]["reason"], "InvalidImageName");
 }

@@ -35,6 +35,8 @@ pub(crate) struct View<'a> {
 pub(crate) enum Prepared {
     No,
     Failed { retry_at: Timestamp },
+    /// Volumes, and an address that is kept: images must say first which network the pod needs.
+    Addressed,
     Yes,
 }
 
@@ -118,9 +120,13 @@ impl View<'_> {
             .map(|container| container.name.as_str())
     }
 
-    pub(crate) fn all_containers(&self) -> impl Iterator<Item = &str> {
-        let lasting = self.init_containers().iter().chain(self.main_containers()).map(|container| container.name.as_str());
-        lasting.chain(self.ephemeral_containers())
+    /// What the manifest calls a container's image.
+    pub(crate) fn image(&self, name: &str) -> &str {
+        let lasting = self.init_containers().iter().chain(self.main_containers());
+        let lasting = lasting.map(|container| (container.name.as_str(), container.image.as_deref()));
+        let ephemeral = self.spec().into_iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+        let ephemeral = ephemeral.map(|container| (container.name.as_str(), container.image.as_deref()));
+        lasting.chain(ephemeral).find(|(known, _)| *known == name).and_then(|(_, image)| image).unwrap_or_default()
     }
 
     pub(crate) fn restart_policy(&self) -> RestartPolicy {

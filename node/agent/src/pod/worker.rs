@@ -68,7 +68,6 @@ pub(crate) struct Worker {
     retries: HashMap<String, Retry>,
     /// Shortens the grace of what is being stopped.
     grace: watch::Sender<i64>,
-    wasm_hint: Option<bool>,
 }
 
 /// Whether downward API volumes have something else to show.
@@ -86,7 +85,6 @@ impl Worker {
         let mut sources = shared.sources.subscribe(&pod);
         let mut memory = Memory::new(&pod, shared.now());
         memory.rejected = rejected;
-        let wasm_hint = act::remembered_kind(&shared, &pod).await;
         let told = pod.status.clone().filter(|status| status.host_ip.is_some());
         let mut worker = Self {
             grace: watch::Sender::new(i64::MAX),
@@ -102,7 +100,6 @@ impl Worker {
             pod,
             told,
             sender,
-            wasm_hint,
         };
         loop {
             let Desired { pod, gone } = desired.borrow_and_update().clone();
@@ -146,10 +143,7 @@ impl Worker {
         health::watch_probes(self);
         let now = self.shared.now();
         let addresses = self.memory.ready.as_ref().map(|ready| ready.network.addresses.clone()).unwrap_or_default();
-        let mut views = self.memory.views(&pod);
-        if let Some(wasm) = self.wasm_hint.filter(|_| self.memory.ready.is_none()) {
-            act::hint(&mut views, wasm);
-        }
+        let views = self.memory.views(&pod);
         let phase = pod.status.as_ref().and_then(|status| status.phase.clone());
         let view = View {
             pod: &pod,
