@@ -15,6 +15,11 @@ use super::labels;
 use super::view::{Attempt, ContainerView, Failure, ImageView, Prepared};
 use crate::hooks::prepare::Ready;
 
+/// The waiting reason of a container whose manifest names what is not there.
+const LACKS_CONFIGURATION: &str = "CreateContainerConfigError";
+/// It is looked for again after this at the latest.
+const LONGEST_LACK: SignedDuration = SignedDuration::from_secs(60);
+
 /// How often projected volumes are brought up to date though nothing told of a change: tokens become old.
 const REFRESH: SignedDuration = SignedDuration::from_secs(60);
 
@@ -158,6 +163,18 @@ impl Memory {
     pub(crate) fn sources_changed(&mut self, now: Timestamp) {
         self.sources_changed = true;
         self.refresh_at = now;
+        self.prepare_retry_at = self.prepare_retry_at.map(|_| now);
+    }
+
+    /// Whether a container waits for what its environment is to be made from.
+    pub(crate) fn lacks_configuration(&self) -> bool {
+        self.containers.values().filter_map(|memory| memory.start_failure.as_ref()).any(lacks_configuration)
+    }
+
+    /// To be called when what such a container waits for may have come.
+    pub(crate) fn configuration_changed(&mut self, now: Timestamp) {
+        let failures = self.containers.values_mut().filter_map(|memory| memory.start_failure.as_mut());
+        failures.filter(|failure| lacks_configuration(failure)).for_each(|failure| failure.retry_at = now);
     }
 
     /// To be called before volumes are made or brought up to date.
@@ -254,11 +271,10 @@ impl ContainerMemory {
 
     pub(crate) fn start_failed(&mut self, reason: &str, message: String, now: Timestamp) {
         self.start_failures = self.start_failures.saturating_add(1);
-        // What a manifest lacks (a ConfigMap, say) may come at any moment; a program that cannot be run rarely changes.
-        let wait = if reason == "CreateContainerConfigError" {
-            SignedDuration::from_secs(3)
-        } else {
-            backoff::delay(self.start_failures)
+        // What a manifest lacks (a ConfigMap, say) is watched for, but not all of it can be.
+        let wait = match backoff::delay(self.start_failures) {
+            wait if reason == LACKS_CONFIGURATION => wait.min(LONGEST_LACK),
+            wait => wait,
         };
         self.start_failure = Some(failure(reason, message, now, wait));
     }
@@ -266,6 +282,10 @@ impl ContainerMemory {
 
 fn failure(reason: &str, message: String, now: Timestamp, wait: SignedDuration) -> Failure {
     Failure { reason: reason.to_owned(), message, at: now, retry_at: now.checked_add(wait).unwrap_or(now) }
+}
+
+fn lacks_configuration(failure: &Failure) -> bool {
+    failure.reason == LACKS_CONFIGURATION
 }
 
 fn attempt(status: &ContainerStatus) -> Attempt {
@@ -303,6 +323,24 @@ fn names(pod: &Pod) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_that_lacks_its_configuration_is_tried_again_when_that_changes_and_seldom_else() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut memory = Memory::new(&Pod::default(), now);
+        let waits = |memory: &Memory| memory.containers["a"].start_failure.as_ref().map(|failure| failure.retry_at.as_second());
+        memory.containers.entry("a".into()).or_default();
+        for wait in [10, 20, 40, 60, 60] {
+            let container = memory.containers.get_mut("a").expect("is there");
+            container.start_failed("CreateContainerConfigError", "why".into(), now);
+            assert_eq!(waits(&memory), Some(wait));
+        }
+        assert!(memory.lacks_configuration());
+        memory.configuration_changed(now);
+        assert_eq!(waits(&memory), Some(0));
+        memory.containers.get_mut("a").expect("is there").start_failed("RunContainerError", "why".into(), now);
+        assert!(!memory.lacks_configuration());
+    }
 
     #[test]
     fn a_source_that_changes_while_it_is_read_is_read_again() {

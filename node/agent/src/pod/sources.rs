@@ -1,5 +1,5 @@
-//! The ConfigMaps and Secrets that pods of this node mount: one watch for each, whatever number of pods mount it, so that
-//! their files follow within moments of a change.
+//! The ConfigMaps and Secrets that pods of this node mount, or wait for: one watch for each, whatever number of pods use it,
+//! so that files follow, and containers start, within moments of a change.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use mizzen_reconcile::{WatchCache, WatchSpec};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::memory::containers;
 
 /// Resource, namespace, name.
 type Key = (&'static str, String, String);
@@ -26,10 +28,10 @@ pub(crate) struct Sources {
     watched: Mutex<HashMap<Key, Watched>>,
 }
 
-/// What one pod mounts.
+/// What one pod uses.
 pub(crate) struct Subscription {
     sources: Arc<Sources>,
-    mounted: Vec<(Key, watch::Receiver<()>)>,
+    used: Vec<(Key, watch::Receiver<()>)>,
 }
 
 impl Sources {
@@ -37,14 +39,25 @@ impl Sources {
         Arc::new(Self { client, watched: Mutex::default() })
     }
 
-    pub(crate) fn subscribe(self: &Arc<Self>, pod: &Pod) -> Subscription {
+    /// What the pod's volumes are made from.
+    pub(crate) fn volumes(self: &Arc<Self>, pod: &Pod) -> Subscription {
+        self.subscribe(mounted(pod))
+    }
+
+    /// What the environments of the pod's containers are made from: read once, at the start, so that it is of interest only
+    /// while it is missing.
+    pub(crate) fn environment(self: &Arc<Self>, pod: &Pod) -> Subscription {
+        self.subscribe(read(pod))
+    }
+
+    fn subscribe(self: &Arc<Self>, keys: BTreeSet<Key>) -> Subscription {
         let mut watched = self.watched.lock();
-        let mut mounted = Vec::new();
-        for key in keys(pod) {
+        let mut used = Vec::new();
+        for key in keys {
             let receiver = watched.entry(key.clone()).or_insert_with(|| self.watch(&key)).changes.subscribe();
-            mounted.push((key, receiver));
+            used.push((key, receiver));
         }
-        Subscription { sources: self.clone(), mounted }
+        Subscription { sources: self.clone(), used }
     }
 
     fn watch(&self, (resource, namespace, name): &Key) -> Watched {
@@ -62,18 +75,18 @@ impl Sources {
 impl Subscription {
     /// Returns when one of them has changed, or may have.
     pub(crate) async fn changed(&mut self) {
-        if self.mounted.is_empty() {
+        if self.used.is_empty() {
             return std::future::pending().await;
         }
         // No sender ends before its last receiver.
-        let _ = select_all(self.mounted.iter_mut().map(|(_, changes)| Box::pin(changes.changed()))).await;
+        let _ = select_all(self.used.iter_mut().map(|(_, changes)| Box::pin(changes.changed()))).await;
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut watched = self.sources.watched.lock();
-        for (key, receiver) in self.mounted.drain(..) {
+        for (key, receiver) in self.used.drain(..) {
             drop(receiver);
             if watched.get(&key).is_some_and(|watched| watched.changes.receiver_count() == 0) {
                 watched.remove(&key);
@@ -82,7 +95,7 @@ impl Drop for Subscription {
     }
 }
 
-fn keys(pod: &Pod) -> BTreeSet<Key> {
+fn mounted(pod: &Pod) -> BTreeSet<Key> {
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
     let mut keys = BTreeSet::new();
     let mut add = |resource, name: Option<&String>| {
@@ -94,6 +107,26 @@ fn keys(pod: &Pod) -> BTreeSet<Key> {
         for projection in volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {
             add("configmaps", projection.config_map.as_ref().map(|source| &source.name));
             add("secrets", projection.secret.as_ref().map(|source| &source.name));
+        }
+    }
+    keys
+}
+
+fn read(pod: &Pod) -> BTreeSet<Key> {
+    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+    let mut keys = BTreeSet::new();
+    for container in containers(pod) {
+        let container = container.as_ref();
+        let mut add = |resource, name: Option<&String>| {
+            keys.extend(name.map(|name| (resource, namespace.clone(), name.clone())));
+        };
+        for source in container.env_from.iter().flatten() {
+            add("configmaps", source.config_map_ref.as_ref().map(|source| &source.name));
+            add("secrets", source.secret_ref.as_ref().map(|source| &source.name));
+        }
+        for source in container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()) {
+            add("configmaps", source.config_map_key_ref.as_ref().map(|source| &source.name));
+            add("secrets", source.secret_key_ref.as_ref().map(|source| &source.name));
         }
     }
     keys
@@ -117,8 +150,28 @@ mod tests {
             ]}},
         ]}}))
         .expect("is a pod");
-        let keys: Vec<String> =
-            keys(&pod).into_iter().map(|(resource, namespace, name)| format!("{resource} {namespace}/{name}")).collect();
-        assert_eq!(keys, ["configmaps n/kube-root-ca.crt", "configmaps n/settings", "secrets n/key", "secrets n/other"]);
+        assert_eq!(
+            names(mounted(&pod)),
+            ["configmaps n/kube-root-ca.crt", "configmaps n/settings", "secrets n/key", "secrets n/other"]
+        );
+    }
+
+    #[test]
+    fn what_environments_are_made_from_is_found_in_every_container() {
+        let pod = serde_json::from_value(json!({"metadata": {"namespace": "n"}, "spec": {
+            "initContainers": [{"name": "i", "envFrom": [{"configMapRef": {"name": "settings"}}, {"secretRef": {"name": "all"}}]}],
+            "containers": [{"name": "a", "env": [
+                {"name": "A", "value": "b"},
+                {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "b"}}},
+                {"name": "C", "valueFrom": {"secretKeyRef": {"name": "key", "key": "c"}}},
+                {"name": "D", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            ]}],
+        }}))
+        .expect("is a pod");
+        assert_eq!(names(read(&pod)), ["configmaps n/settings", "secrets n/all", "secrets n/key"]);
+    }
+
+    fn names(keys: BTreeSet<Key>) -> Vec<String> {
+        keys.into_iter().map(|(resource, namespace, name)| format!("{resource} {namespace}/{name}")).collect()
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::decide::{Command, Decision, SHOWN_AS_FAILED, Why, decide};
 use super::memory::{Memory, containers};
 use super::outcome::Outcome;
+use super::sources::Subscription;
 use super::view::View;
 use super::{act, health, phase, publish, status};
 use crate::hooks::start::StartError;
@@ -75,6 +76,13 @@ fn shows_otherwise(before: &Pod, now: &Pod) -> bool {
     before.metadata.labels != now.metadata.labels || before.metadata.annotations != now.metadata.annotations
 }
 
+async fn changed(awaited: Option<&mut Subscription>) {
+    match awaited {
+        Some(awaited) => awaited.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Worker {
     /// Runs until nothing of the pod is left here.
     pub(crate) async fn run(shared: Arc<Shared>, handle: Arc<Handle>, rejected: Option<(String, String)>) {
@@ -82,7 +90,8 @@ impl Worker {
         let mut observed = handle.observed.subscribe();
         let (sender, mut outcomes) = mpsc::unbounded_channel();
         let pod = desired.borrow().pod.clone();
-        let mut sources = shared.sources.subscribe(&pod);
+        let mut sources = shared.sources.volumes(&pod);
+        let mut awaited: Option<Subscription> = None;
         let mut memory = Memory::new(&pod, shared.now());
         memory.rejected = rejected;
         let told = pod.status.clone().filter(|status| status.host_ip.is_some());
@@ -112,11 +121,16 @@ impl Worker {
             let exited = worker.memory.observe(&listed, worker.shared.now());
             worker.note_exits(exited).await;
             let Some(wake_at) = worker.turn().await else { return };
+            awaited = match worker.memory.lacks_configuration() {
+                true => awaited.or_else(|| Some(worker.shared.sources.environment(&worker.pod))),
+                false => None,
+            };
             let sleep = worker.sleep(wake_at);
             tokio::select! {
                 changed = desired.changed() => if changed.is_err() { return },
                 changed = observed.changed() => if changed.is_err() { return },
                 () = sources.changed() => worker.memory.sources_changed(worker.shared.now()),
+                () = changed(awaited.as_mut()) => worker.memory.configuration_changed(worker.shared.now()),
                 Some(outcome) = outcomes.recv() => {
                     worker.apply(outcome).await;
                     while let Ok(outcome) = outcomes.try_recv() {
