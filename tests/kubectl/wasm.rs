@@ -54,6 +54,8 @@ spec:
 
     let refused = cluster.kubectl(&["exec", &pods[0], "--", "ls"]).err();
     assert!(refused.contains("no shell"), "{refused}");
+    let called = format!("exec is not supported for container \"hello\" in pod \"default/{}\": ", pods[0]);
+    assert!(refused.contains(&called), "{refused}");
 
     let address = cluster.pod_address(&pods[0]);
     cluster.kill();

@@ -98,9 +98,9 @@ pub enum RuntimeError {
     /// `reason` is a container state reason as Kubernetes shows it (`StartError`, `CreateContainerError`, …).
     #[error("{message}")]
     Start { id: String, reason: String, message: String },
-    #[error("{operation} is not supported for {id}: {why}")]
+    #[error("{operation} is not supported for container {id}: {why}")]
     Unsupported { operation: &'static str, id: String, why: String },
-    #[error("the process that owns {id} does not answer: {why}")]
+    #[error("the process that owns container {id} does not answer: {why}")]
     Unreachable { id: String, why: String },
     #[error("{operation} of container {id}: {source}")]
     Io {
@@ -109,4 +109,20 @@ pub enum RuntimeError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl RuntimeError {
+    /// The same, with what people call the container in place of its id, which only the node knows.
+    #[must_use]
+    pub fn called(mut self, name: &str) -> Self {
+        match &mut self {
+            Self::NotFound { id }
+            | Self::NotRunning { id }
+            | Self::Start { id, .. }
+            | Self::Unsupported { id, .. }
+            | Self::Unreachable { id, .. }
+            | Self::Io { id, .. } => name.clone_into(id),
+        }
+        self
+    }
 }

@@ -25,7 +25,7 @@ pub(crate) async fn run(
 ) -> Result<(), String> {
     if let Some(action) = &handler.exec {
         let runtime = shared.runtime(wasm).ok_or("this node has no Wasm runtime")?;
-        return match exec::run(runtime.as_ref(), id, action, TIMEOUT).await {
+        return match exec::run(runtime.as_ref(), (id, &container.name), action, TIMEOUT).await {
             Ok((0, _)) => Ok(()),
             Ok((code, output)) => Err(format!("command exited with {code}: {output}")),
             Err(why) => Err(why),

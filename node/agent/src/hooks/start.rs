@@ -52,7 +52,7 @@ pub(crate) async fn start(
             prepare::make_cgroup(shared, pod).await?;
         }
         let runtime = shared.runtime(wasm).ok_or_else(|| HookError::Config("this node has no Wasm runtime".into()))?;
-        Ok(runtime.start(&spec).await?)
+        Ok(runtime.start(&spec).await.map_err(|error| error.called(&format!("{:?}", container.name)))?)
     };
     let status = match started.await {
         Ok(status) => status,

@@ -33,8 +33,8 @@ pub(super) struct Wanted {
     pub(super) is_exec: bool,
 }
 
-/// Copies until the process ends or the client leaves.
-pub(super) async fn run(socket: WebSocket, session: Session, wanted: Wanted, v5: bool) {
+/// Copies until the process ends or the client leaves. `called` is what people call the container.
+pub(super) async fn run(socket: WebSocket, session: Session, wanted: Wanted, v5: bool, called: String) {
     let (sink, stream) = socket.split();
     let (sender, receiver) = mpsc::channel::<Message>(16);
     let Session { stdin, stdout, stderr, resize, exit } = session;
@@ -64,7 +64,7 @@ pub(super) async fn run(socket: WebSocket, session: Session, wanted: Wanted, v5:
     let input = receive(stream, stdin.filter(|_| wanted.stdin), resize, v5);
     tokio::select! {
         result = ended => {
-            let status = status(&result, wanted.is_exec);
+            let status = status(&result.map_err(|error| error.called(&called)), wanted.is_exec);
             let _ = sender.send(frame(ERROR, status.to_string().as_bytes())).await;
             let _ = sender.send(Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }))).await;
         }

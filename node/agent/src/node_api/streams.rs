@@ -80,14 +80,15 @@ async fn stream(
         Err(refusal) => return *refusal,
     };
     let is_exec = exec.is_some();
+    let called = format!("{container:?} in pod \"{namespace}/{name}\"");
     match open(&state, &status, exec).await {
         Ok(session) => {
             let wanted =
                 channels::Wanted { stdin: asked.stdin, stdout: asked.stdout, stderr: asked.stderr && !asked.tty, is_exec };
-            upgrade.on_upgrade(move |socket| channels::run(socket, session, wanted, protocol == V5))
+            upgrade.on_upgrade(move |socket| channels::run(socket, session, wanted, protocol == V5, called))
         }
         // The client has a channel for errors, and shows what comes there.
-        Err(error) => upgrade.on_upgrade(move |socket| channels::refuse(socket, error.to_string())),
+        Err(error) => upgrade.on_upgrade(move |socket| channels::refuse(socket, error.called(&called).to_string())),
     }
 }
 

@@ -3,22 +3,23 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ExecAction;
-use mizzen_runtime::{ExecSpec, Runtime};
+use mizzen_runtime::{ExecSpec, Runtime, RuntimeError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// No more of a probe's output is kept.
 const OUTPUT: u64 = 10 * 1024;
 
-/// The exit code, and what the command printed.
+/// The exit code, and what the command printed. `container` is its name in the pod.
 pub(crate) async fn run(
     runtime: &dyn Runtime,
-    id: &str,
+    (id, container): (&str, &str),
     action: &ExecAction,
     timeout: Duration,
 ) -> Result<(i32, String), String> {
     let spec = ExecSpec { command: action.command.clone().unwrap_or_default(), terminal: false, stdin: false };
+    let told = |error: RuntimeError| error.called(&format!("{container:?}")).to_string();
     let all = async {
-        let session = runtime.exec(id, spec).await.map_err(|error| error.to_string())?;
+        let session = runtime.exec(id, spec).await.map_err(told)?;
         let stderr = async {
             match session.stderr {
                 Some(stderr) => read(stderr).await,
@@ -28,7 +29,7 @@ pub(crate) async fn run(
         let (mut out, err) = tokio::join!(read(session.stdout), stderr);
         out.extend(err);
         let code =
-            session.exit.await.map_err(|_| "the command's end was not told".to_owned())?.map_err(|error| error.to_string())?;
+            session.exit.await.map_err(|_| "the command's end was not told".to_owned())?.map_err(told)?;
         Ok((code, String::from_utf8_lossy(&out).trim_end().to_owned()))
     };
     tokio::time::timeout(timeout, all)

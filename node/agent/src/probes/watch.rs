@@ -91,7 +91,7 @@ async fn once(shared: &Shared, target: &Target, probe: &Probe) -> Result<(), Str
     let timeout = seconds(probe.timeout_seconds, 1);
     if let Some(action) = &probe.exec {
         let runtime = shared.runtime(target.wasm).ok_or("this node has no Wasm runtime")?;
-        return match exec::run(runtime.as_ref(), &target.id, action, timeout).await {
+        return match exec::run(runtime.as_ref(), (&target.id, &target.container.name), action, timeout).await {
             Ok((0, _)) => Ok(()),
             Ok((_, output)) => Err(output),
             Err(why) => Err(why),
