@@ -73,3 +73,27 @@ spec:
     assert_eq!(failed.len(), 1, "repetitions are counted: {failed:#?}");
     assert_eq!(failed[0]["message"], "Error: configmap \"late\" not found");
 }
+
+#[test]
+fn a_pod_that_must_not_be_root_is_refused_in_words_that_name_it() {
+    let registry = Registry::start();
+    let image = images::busybox(&registry, "web:v1");
+    let cluster = Cluster::up();
+    cluster.apply(&format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: careful}}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {{runAsNonRoot: true}}
+  containers: [{{name: main, image: '{image}'}}]
+"
+    ));
+    let (message, uid) = cluster.until(&["pod", "careful"], "is refused", |pod| {
+        let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+        let message = waiting["message"].as_str().filter(|_| waiting["reason"] == "CreateContainerConfigError")?;
+        Some((message.to_owned(), pod["metadata"]["uid"].as_str()?.to_owned()))
+    });
+    let place = format!("(pod: \"careful_default({uid})\", container: main)");
+    assert_eq!(message, format!("container has runAsNonRoot and image will run as root {place}"));
+}

@@ -28,6 +28,7 @@ pub(crate) async fn build(
     let wasm = matches!(image.kind, ImageKind::Wasm(_));
     let mut process = match &image.kind {
         ImageKind::Container(container_image) => {
+            security::check_non_root(pod, container, &image.config().user)?;
             let wanted = security::user(pod, container, &image.config().user);
             let layers = container_image.layers.clone();
             let user = tokio::task::spawn_blocking(move || mizzen_images::resolve_user(&layers, &wanted))

@@ -57,13 +57,38 @@ pub(crate) fn user(pod: &Pod, container: &Container, image_user: &str) -> String
     }
 }
 
+/// `runAsNonRoot`, by what manifest and image say. A user whom the image names may be anybody there, root too: such a name is
+/// not looked up, but refused.
+///
+/// # Errors
+/// In the kubelet's words.
+pub(crate) fn check_non_root(pod: &Pod, container: &Container, image_user: &str) -> Result<(), HookError> {
+    let own = container.security_context.as_ref();
+    let all = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    if own.and_then(|c| c.run_as_non_root).or_else(|| all.and_then(|c| c.run_as_non_root)) != Some(true) {
+        return Ok(());
+    }
+    let image_user = image_user.split(':').next().unwrap_or_default();
+    let why = match (own.and_then(|c| c.run_as_user).or_else(|| all.and_then(|c| c.run_as_user)), image_user.parse::<u32>()) {
+        (Some(0), _) => "container's runAsUser breaks non-root policy".to_owned(),
+        (Some(_), _) => return Ok(()),
+        (None, Ok(0)) => "container has runAsNonRoot and image will run as root".to_owned(),
+        (None, Ok(_)) => return Ok(()),
+        (None, Err(_)) if image_user.is_empty() => "container has runAsNonRoot and image will run as root".to_owned(),
+        (None, Err(_)) => {
+            format!("container has runAsNonRoot and image has non-numeric user ({image_user}), cannot verify user is non-root")
+        }
+    };
+    let of = |field: &Option<String>| field.clone().unwrap_or_default();
+    let metadata = &pod.metadata;
+    let (name, namespace, uid) = (of(&metadata.name), of(&metadata.namespace), of(&metadata.uid));
+    Err(HookError::Config(format!("{why} (pod: \"{name}_{namespace}({uid})\", container: {})", container.name)))
+}
+
 /// Who the process is and what it may.
 pub(crate) fn process(pod: &Pod, container: &Container, user: User, seccomp_dir: &Path) -> Result<Process, HookError> {
     let own = container.security_context.clone().unwrap_or_default();
     let all = pod.spec.as_ref().and_then(|spec| spec.security_context.clone()).unwrap_or_default();
-    if own.run_as_non_root.or(all.run_as_non_root) == Some(true) && user.uid == 0 {
-        return Err(HookError::Config("container has runAsNonRoot and image will run as root".into()));
-    }
     let mut additional_gids = user.additional_gids;
     if all.supplemental_groups_policy.as_deref() == Some("Strict") {
         additional_gids.clear();
@@ -169,11 +194,23 @@ mod tests {
     }
 
     #[test]
-    fn run_as_non_root_refuses_uid_0() {
-        let refused = process(&pod(json!({"runAsNonRoot": true})), &container(json!({})), User::default(), Path::new("/"));
-        assert_eq!(refused.expect_err("is root").to_string(), "container has runAsNonRoot and image will run as root");
-        let user = User { uid: 1, ..User::default() };
-        assert!(process(&pod(json!({"runAsNonRoot": true})), &container(json!({})), user, Path::new("/")).is_ok());
+    fn run_as_non_root_refuses_root_and_users_that_are_only_named() {
+        let root = "container has runAsNonRoot and image will run as root";
+        let named = "container has runAsNonRoot and image has non-numeric user (web), cannot verify user is non-root";
+        for (own, image, wanted) in [
+            (json!({}), "", Some(root)),
+            (json!({}), "0:0", Some(root)),
+            (json!({}), "web:web", Some(named)),
+            (json!({}), "7", None),
+            (json!({"runAsUser": 0}), "7", Some("container's runAsUser breaks non-root policy")),
+            (json!({"runAsUser": 7}), "web", None),
+            (json!({"runAsNonRoot": false}), "", None),
+        ] {
+            let mut pod = pod(json!({"runAsNonRoot": true}));
+            pod.metadata = serde_json::from_value(json!({"name": "p", "namespace": "n", "uid": "u"})).expect("is metadata");
+            let said = check_non_root(&pod, &container(own.clone()), image).err().map(|error| error.to_string());
+            assert_eq!(said, wanted.map(|why| format!("{why} (pod: \"p_n(u)\", container: c)")), "{own} {image}");
+        }
     }
 
     #[test]
