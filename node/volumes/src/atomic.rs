@@ -8,12 +8,13 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use crate::VolumeError;
+use crate::ownership::{Access, hand_over};
 use crate::payload::{File, Payload};
 
 const DATA: &str = "..data";
 const NEW_DATA: &str = "..data_tmp";
 
-/// Brings `dir` to `payload`; answers whether anything changed. `group` owns the files where it is given.
+/// Brings `dir` to `payload`; answers whether anything changed. `group` may read the files where it is given.
 pub(crate) fn write(dir: &Path, payload: &Payload, group: Option<u32>) -> Result<bool, VolumeError> {
     let current = fs::read_link(dir.join(DATA)).ok();
     if current.as_ref().is_some_and(|current| holds(&dir.join(current), payload)) {
@@ -25,7 +26,8 @@ pub(crate) fn write(dir: &Path, payload: &Payload, group: Option<u32>) -> Result
         write_file(&root, path, file)?;
     }
     fs::create_dir_all(&root).map_err(VolumeError::io("create", &root))?;
-    crate::ownership::hand_over(&root, group)?;
+    // Before anybody sees the new files.
+    hand_over(dir, group, Access::ReadOnly)?;
 
     let temporary = dir.join(NEW_DATA);
     let _ = fs::remove_file(&temporary);
@@ -55,7 +57,11 @@ fn write_file(root: &Path, path: &str, file: &File) -> Result<(), VolumeError> {
         .map_err(VolumeError::io("create", &target))?;
     out.write_all(&file.bytes).map_err(VolumeError::io("write", &target))?;
     // The mode is set by itself, since the umask cuts what open is given.
-    fs::set_permissions(&target, fs::Permissions::from_mode(file.mode)).map_err(VolumeError::io("set the mode of", &target))
+    fs::set_permissions(&target, fs::Permissions::from_mode(file.mode)).map_err(VolumeError::io("set the mode of", &target))?;
+    match file.owner {
+        None => Ok(()),
+        Some(_) => std::os::unix::fs::lchown(&target, file.owner, None).map_err(VolumeError::io("change the owner of", &target)),
+    }
 }
 
 /// Whether the directory has exactly these files (modes aside: a group may have been given access).
@@ -97,7 +103,7 @@ mod tests {
     fn payload(files: &[(&str, &str, u32)]) -> Payload {
         files
             .iter()
-            .map(|(path, text, mode)| ((*path).to_owned(), File { bytes: text.as_bytes().to_vec(), mode: *mode }))
+            .map(|(path, text, mode)| ((*path).to_owned(), File::new(text.as_bytes().to_vec(), *mode)))
             .collect()
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 
 /// A pod on its node.
 #[derive(Clone, Copy)]
@@ -37,6 +37,16 @@ impl PodContext<'_> {
             .and_then(|spec| spec.service_account_name.as_deref())
             .filter(|n| !n.is_empty())
             .unwrap_or("default")
+    }
+
+    /// The one user as whom all of the pod's containers run by its manifest.
+    pub(crate) fn user(&self) -> Option<u32> {
+        let spec = self.pod.spec.as_ref()?;
+        let all = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+        let own = |container: &Container| container.security_context.as_ref().and_then(|context| context.run_as_user);
+        let mut users = spec.init_containers.iter().flatten().chain(&spec.containers).map(|container| own(container).or(all));
+        let first = users.next()??;
+        users.all(|user| user == Some(first)).then(|| u32::try_from(first).ok())?
     }
 
     /// `securityContext.fsGroup`.

@@ -10,6 +10,14 @@ use crate::VolumeError;
 pub(crate) struct File {
     pub(crate) bytes: Vec<u8>,
     pub(crate) mode: u32,
+    /// Root's where there is none.
+    pub(crate) owner: Option<u32>,
+}
+
+impl File {
+    pub(crate) fn new(bytes: Vec<u8>, mode: u32) -> Self {
+        Self { bytes, mode, owner: None }
+    }
 }
 
 /// By relative path.
@@ -34,14 +42,14 @@ pub(crate) fn project(
     optional: bool,
 ) -> Result<Payload, VolumeError> {
     let Some(items) = items.filter(|items| !items.is_empty()) else {
-        return Ok(data.iter().map(|(key, bytes)| (key.clone(), File { bytes: bytes.clone(), mode: default_mode })).collect());
+        return Ok(data.iter().map(|(key, bytes)| (key.clone(), File::new(bytes.clone(), default_mode))).collect());
     };
     let mut payload = Payload::new();
     for item in items {
         check_path(&item.path)?;
         match data.get(&item.key) {
             Some(bytes) => {
-                payload.insert(item.path.clone(), File { bytes: bytes.clone(), mode: mode(item.mode, default_mode) });
+                payload.insert(item.path.clone(), File::new(bytes.clone(), mode(item.mode, default_mode)));
             }
             None if optional => {}
             None => return Err(VolumeError::MissingKey { kind, key: item.key.clone() }),
@@ -73,7 +81,7 @@ mod tests {
         let all = project("configmap", &data(), None, 0o644, false).expect("projects");
         assert_eq!(all.keys().collect::<Vec<_>>(), ["a", "b"]);
         let some = project("configmap", &data(), Some(&[item("a", "x/y", Some(0o400))]), 0o644, false).expect("projects");
-        assert_eq!(some["x/y"], File { bytes: b"1".to_vec(), mode: 0o400 });
+        assert_eq!(some["x/y"], File::new(b"1".to_vec(), 0o400));
     }
 
     #[test]

@@ -221,15 +221,47 @@ async fn a_group_gets_access_to_volumes_but_not_to_paths_of_the_node() {
         json!([
             {"name": "e", "emptyDir": {}},
             {"name": "cm", "configMap": {"name": "cm", "defaultMode": 0o400}},
+            {"name": "s", "secret": {"secretName": "s", "items": [{"key": "password", "path": "deep/password"}]}},
+            {"name": "api", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
             {"name": "h", "hostPath": {"path": host.path()}},
         ]),
     );
     let mounted = place.setup(&pod).await.unwrap();
-    let file = fs::metadata(mounted["cm"].join("a")).unwrap();
-    assert_eq!((file.gid(), file.permissions().mode() & 0o777), (4321, 0o440));
-    let dir = fs::metadata(&mounted["e"]).unwrap();
-    assert_eq!((dir.gid(), dir.permissions().mode() & 0o2070), (4321, 0o2070));
-    assert_ne!(fs::metadata(&mounted["h"]).unwrap().gid(), 4321);
+    let is = |path: &Path| {
+        let metadata = fs::metadata(path).unwrap();
+        (metadata.uid(), metadata.gid(), metadata.permissions().mode() & 0o7777)
+    };
+    for (path, wanted) in [
+        (mounted["e"].clone(), 0o2777),
+        (mounted["cm"].clone(), 0o2777),
+        (mounted["cm"].join("a"), 0o440),
+        (mounted["s"].clone(), 0o3777),
+        (mounted["s"].join("deep"), 0o2755),
+        (mounted["s"].join("deep/password"), 0o644),
+        (mounted["api"].join("token"), 0o640),
+    ] {
+        assert_eq!(is(&path), (0, 4321, wanted), "{}", path.display());
+    }
+    assert_ne!(is(&mounted["h"]).1, 4321);
+}
+
+#[tokio::test]
+async fn a_token_is_the_one_users_as_whom_all_containers_run() {
+    let place = Place::new();
+    let volumes = json!([{"name": "api", "projected": {"sources": [
+        {"serviceAccountToken": {"path": "token"}}, {"configMap": {"name": "cm"}},
+    ]}}]);
+    let is = |mounted: &Mounted, file: &str| {
+        let metadata = fs::metadata(mounted["api"].join(file)).unwrap();
+        (metadata.uid(), metadata.permissions().mode() & 0o777)
+    };
+    let mut one = pod(json!({"runAsUser": 1234}), volumes);
+    let mounted = place.setup(&one).await.unwrap();
+    assert_eq!((is(&mounted, "token"), is(&mounted, "a")), ((1234, 0o600), (0, 0o644)));
+    place.manager.teardown("u1").await.unwrap();
+    let other = json!([{"name": "c"}, {"name": "d", "securityContext": {"runAsUser": 7}}]);
+    one.spec.as_mut().unwrap().containers = serde_json::from_value(other).unwrap();
+    assert_eq!(is(&place.setup(&one).await.unwrap(), "token"), (0, 0o644), "two users share it");
 }
 
 #[tokio::test]

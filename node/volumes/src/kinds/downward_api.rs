@@ -33,7 +33,7 @@ pub(super) fn files(setup: &Setup<'_>, items: &[DownwardAPIVolumeFile], default_
             (None, Some(selector)) => fields::resource(setup.pod, selector, None)?,
             (None, None) => return Err(VolumeError::Field { field: item.path.clone(), why: "no field is named".into() }),
         };
-        payload.insert(item.path.clone(), File { bytes: text.into_bytes(), mode: mode(item.mode, default_mode) });
+        payload.insert(item.path.clone(), File::new(text.into_bytes(), mode(item.mode, default_mode)));
     }
     Ok(payload)
 }

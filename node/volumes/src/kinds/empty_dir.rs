@@ -9,7 +9,8 @@ use k8s_openapi::api::core::v1::Volume;
 use mizzen_api::quantity::Quantity;
 
 use super::{Kind, Setup};
-use crate::{VolumeError, mounts, ownership};
+use crate::ownership::{self, Access};
+use crate::{VolumeError, mounts};
 
 pub(crate) struct EmptyDirs;
 
@@ -34,7 +35,7 @@ impl Kind for EmptyDirs {
             // Once: later the volume is the pod's, with whatever modes it likes.
             if is_new {
                 fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).map_err(VolumeError::io("set the mode of", &dir))?;
-                ownership::hand_over(&dir, group)?;
+                ownership::hand_over(&dir, group, Access::ReadWrite)?;
             }
             Ok(dir)
         })

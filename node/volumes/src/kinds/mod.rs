@@ -8,6 +8,8 @@ mod keyed;
 mod projected;
 mod secret;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -52,10 +54,12 @@ pub(crate) fn all() -> [&'static dyn Kind; 6] {
 async fn publish(setup: &Setup<'_>, payload: Payload, in_memory: bool) -> Result<PathBuf, VolumeError> {
     let (dir, group) = (setup.dir.clone(), setup.pod.fs_group());
     tokio::task::spawn_blocking(move || {
+        // Open as an emptyDir is, which costs nothing: containers have it read-only.
         if in_memory {
-            mounts::tmpfs(&dir, None, 0o755)?;
-        } else {
+            mounts::tmpfs(&dir, None, 0o1777)?;
+        } else if !dir.is_dir() {
             std::fs::create_dir_all(&dir).map_err(VolumeError::io("create", &dir))?;
+            std::fs::set_permissions(&dir, Permissions::from_mode(0o777)).map_err(VolumeError::io("set the mode of", &dir))?;
         }
         atomic::write(&dir, &payload, group)?;
         Ok(dir)

@@ -46,9 +46,10 @@ async fn files(setup: &Setup<'_>, projection: &VolumeProjection, default_mode: u
     if let Some(source) = &projection.service_account_token {
         check_path(&source.path)?;
         let token = setup.tokens.get(setup.client, setup.pod, source.audience.as_deref(), source.expiration_seconds).await?;
-        // A token is for the owner alone, unless the pod runs as another user, who must be able to read it.
-        let mode = if setup.pod.fs_group().is_some() { 0o600 } else { default_mode };
-        return Ok([(source.path.clone(), File { bytes: token.into_bytes(), mode })].into());
+        // Where it is known who will use a token, nobody else may: the pod's one user, or its group.
+        let owner = setup.pod.user();
+        let mode = if owner.is_some() || setup.pod.fs_group().is_some() { 0o600 } else { default_mode };
+        return Ok([(source.path.clone(), File { bytes: token.into_bytes(), mode, owner })].into());
     }
     Err(VolumeError::Unsupported { name: setup.volume.name.clone() })
 }
