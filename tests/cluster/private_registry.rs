@@ -49,4 +49,35 @@ fn a_private_registry_is_pulled_from_over_https_with_the_pods_secret_only() {
     }
     pod("allowed", "{name: right}");
     cluster.ready("allowed");
+
+    // The image is here now, and still not everybody's.
+    let lazy = |name: &str, policy: &str, secrets: &str| {
+        cluster.apply(&format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  terminationGracePeriodSeconds: 0\n  imagePullSecrets: [{secrets}]\n  containers: [{{name: main, image: '{image}', imagePullPolicy: {policy}}}]\n"));
+    };
+    lazy("thief", "IfNotPresent", "");
+    lazy("never-thief", "Never", "");
+    lazy("owner", "IfNotPresent", "{name: right}");
+    lazy("never-owner", "Never", "{name: right}");
+    cluster.ready("owner");
+    cluster.ready("never-owner");
+    for owner in ["owner", "never-owner"] {
+        let events = cluster.events(owner);
+        assert!(events.iter().any(|message| message.contains("can be accessed by the pod")), "{events:#?}");
+        assert!(!events.iter().any(|message| message.contains("Pulling image")), "{events:#?}");
+    }
+    eventually("the registry is asked for the one without a secret", || {
+        cluster.events("thief").into_iter().find(|message| message.contains("refused the credentials"))
+    });
+    cluster.until(&["pod", "never-thief"], "has no image", |pod| {
+        let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+        (waiting["reason"] == "ErrImageNeverPull").then_some(())
+    });
+
+    // An image that somebody brought to the node is free.
+    let other = "example.com/brought:v1";
+    let mut import = mizzen();
+    import.args(["image", "import", layout.to_str().unwrap(), other, "--data-dir", cluster.data().to_str().unwrap()]);
+    run(&mut import).ok();
+    cluster.apply(&format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: guest}}\nspec:\n  terminationGracePeriodSeconds: 0\n  containers: [{{name: main, image: '{other}', imagePullPolicy: Never}}]\n"));
+    cluster.ready("guest");
 }

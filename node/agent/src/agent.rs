@@ -15,6 +15,7 @@ use crate::node::{capacity, image_gc, lease, register};
 use crate::node_api;
 use crate::pod::manager::{self, Pods};
 use crate::pod::sources::Sources;
+use crate::pulled::Pulled;
 use crate::shared::Shared;
 
 /// A running agent.
@@ -40,6 +41,12 @@ impl Agent {
         // Mounts are found again by their path in the kernel's table, which has no links in it.
         let data_dir = tokio::fs::canonicalize(&config.data_dir).await.map_err(io("resolve", &config.data_dir))?;
         let port = config.listener.local_addr().map_err(io("read the port of", &data_dir))?.port();
+        let (pulled, images) = (data_dir.join("pulled"), config.images.clone());
+        let opened = tokio::task::spawn_blocking({
+            let pulled = pulled.clone();
+            move || Pulled::open(pulled, &images)
+        });
+        let pulled = opened.await.map_err(|_| AgentError::Ended)?.map_err(io("open", &pulled))?;
         let recorder = Recorder::start(config.client.clone(), config.clock.clone(), "kubelet", &config.node_name);
         let shared = Arc::new(Shared {
             sources: Sources::new(config.client.clone()),
@@ -51,6 +58,7 @@ impl Agent {
             client: config.client,
             runtimes: config.runtimes,
             images: config.images,
+            pulled: Arc::new(pulled),
             network: config.network,
             clock: config.clock,
             data_dir,

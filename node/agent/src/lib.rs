@@ -15,6 +15,7 @@ mod node;
 mod node_api;
 mod pod;
 mod probes;
+mod pulled;
 mod shared;
 mod spec;
 

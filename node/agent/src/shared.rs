@@ -19,6 +19,7 @@ use crate::node::capacity::Capacity;
 use crate::node::image_gc::Thresholds;
 use crate::node::pressure::EvictionHard;
 use crate::pod::sources::Sources;
+use crate::pulled::Pulled;
 
 pub(crate) struct Shared {
     pub(crate) node_name: String,
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) client: Arc<dyn Client>,
     pub(crate) runtimes: Runtimes,
     pub(crate) images: Arc<ImageStore>,
+    pub(crate) pulled: Arc<Pulled>,
     pub(crate) network: Arc<Network>,
     pub(crate) volumes: VolumeManager,
     pub(crate) sources: Arc<Sources>,

@@ -22,6 +22,11 @@ impl Digest {
     }
 }
 
+/// The sha256 of bytes in lower-case hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    Digest::of(bytes).0
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sha256:{}", self.0)

@@ -27,12 +27,13 @@ mod unpack;
 mod user;
 
 pub use credentials::Credentials;
+pub use digest::sha256;
 pub use error::ImageError;
 pub use gc::Collect;
 pub use image::{ContainerImage, Image, ImageConfig, ImageKind, WasmImage};
 pub use progress::Progress;
 pub use push::push_layout;
-pub use reference::normalize;
+pub use reference::{normalize, repository};
 pub use settings::Settings;
 pub use store::{ImageStore, Removed};
 pub use user::{User, resolve_user};

@@ -101,10 +101,7 @@ mod tests {
     use super::*;
 
     fn payload(files: &[(&str, &str, u32)]) -> Payload {
-        files
-            .iter()
-            .map(|(path, text, mode)| ((*path).to_owned(), File::new(text.as_bytes().to_vec(), *mode)))
-            .collect()
+        files.iter().map(|(path, text, mode)| ((*path).to_owned(), File::new(text.as_bytes().to_vec(), *mode))).collect()
     }
 
     #[test]

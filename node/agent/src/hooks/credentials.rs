@@ -3,16 +3,24 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use mizzen_images::Credentials;
 use mizzen_reconcile::typed;
 use serde::Deserialize;
 
+use crate::pulled::PullSecret;
 use crate::shared::Shared;
 
 const CONFIG_JSON: &str = ".dockerconfigjson";
 
-/// The credentials for an image's registry, in the order in which they are to be tried; none is anonymous.
-pub(crate) async fn find(shared: &Shared, pod: &Pod, reference: &str) -> Vec<Credentials> {
+/// A name and password, and the secret they are from.
+pub(crate) struct Login {
+    pub(crate) credentials: Credentials,
+    pub(crate) secret: PullSecret,
+}
+
+/// The logins for an image's registry, in the order in which they are to be tried; none is anonymous.
+pub(crate) async fn find(shared: &Shared, pod: &Pod, reference: &str) -> Vec<Login> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let spec = pod.spec.clone().unwrap_or_default();
     let names = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone());
@@ -21,7 +29,8 @@ pub(crate) async fn find(shared: &Shared, pod: &Pod, reference: &str) -> Vec<Cre
         match typed::get::<Secret>(shared.client.as_ref(), namespace, &name).await {
             Ok(Some(secret)) => {
                 let config = secret.data.as_ref().and_then(|data| data.get(CONFIG_JSON));
-                found.extend(config.and_then(|config| lookup(&config.0, reference)));
+                let entry = config.and_then(|config| lookup(&config.0, reference));
+                found.extend(entry.map(|entry| entry.login(&secret.metadata)));
             }
             Ok(None) => tracing::debug!(namespace, name, "an image pull secret does not exist"),
             Err(error) => tracing::warn!(namespace, name, %error, "image pull secret not read"),
@@ -44,8 +53,25 @@ struct Entry {
     auth: String,
 }
 
+/// A name and password of a registry.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    username: String,
+    password: String,
+}
+
+impl Found {
+    fn login(self, secret: &ObjectMeta) -> Login {
+        let of = |field: &Option<String>| field.clone().unwrap_or_default();
+        // A zero byte is in neither, so that no two pairs are one text.
+        let hash = mizzen_images::sha256(format!("{}\0{}", self.username, self.password).as_bytes());
+        let secret = PullSecret { uid: of(&secret.uid), namespace: of(&secret.namespace), name: of(&secret.name), hash };
+        Login { credentials: Credentials::Basic { username: self.username, password: self.password }, secret }
+    }
+}
+
 /// The entry of a `.dockerconfigjson` whose key is the longest that covers the image.
-fn lookup(config: &[u8], reference: &str) -> Option<Credentials> {
+fn lookup(config: &[u8], reference: &str) -> Option<Found> {
     let config: DockerConfig = serde_json::from_slice(config).ok()?;
     let covers = |key: &&String| {
         let key = key.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
@@ -56,11 +82,11 @@ fn lookup(config: &[u8], reference: &str) -> Option<Credentials> {
     let key = config.auths.keys().filter(covers).max_by_key(|key| key.len())?;
     let entry = config.auths.get(key)?;
     if !entry.username.is_empty() {
-        return Some(Credentials::Basic { username: entry.username.clone(), password: entry.password.clone() });
+        return Some(Found { username: entry.username.clone(), password: entry.password.clone() });
     }
     let decoded = String::from_utf8(STANDARD.decode(&entry.auth).ok()?).ok()?;
     let (username, password) = decoded.split_once(':')?;
-    Some(Credentials::Basic { username: username.to_owned(), password: password.to_owned() })
+    Some(Found { username: username.to_owned(), password: password.to_owned() })
 }
 
 #[cfg(test)]
@@ -69,8 +95,8 @@ mod tests {
 
     use super::*;
 
-    fn basic(username: &str, password: &str) -> Option<Credentials> {
-        Some(Credentials::Basic { username: username.into(), password: password.into() })
+    fn basic(username: &str, password: &str) -> Option<Found> {
+        Some(Found { username: username.into(), password: password.into() })
     }
 
     #[test]

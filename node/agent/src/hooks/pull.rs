@@ -1,5 +1,6 @@
 //! Gets a container's image, with the events that the kubelet writes.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use mizzen_images::{Credentials, Image, ImageError, ImageKind};
 
 use super::credentials;
 use crate::duration;
+use crate::pulled::{Asked, PullSecret, Pulled, Verdict};
 use crate::shared::{Shared, about};
 
 /// Reason (as the container's waiting reason) and message.
@@ -64,30 +66,26 @@ async fn get(shared: &Shared, pod: &Pod, container: &Container) -> Result<Arc<Im
         shared.recorder.warning(&about, "InspectFailed", message.clone());
         PullError { reason: "InvalidImageName", message }
     })?;
-    let (images, wanted) = (shared.images.clone(), normalized.clone());
-    // Looks at the folders of its layers.
-    let present = tokio::task::spawn_blocking(move || images.get(&wanted)).await.ok().flatten();
-    match (policy(container, &normalized), present) {
-        (Policy::IfNotPresent | Policy::Never, Some(image)) => {
-            let message = format!("Container image \"{asked}\" already present on machine and can be accessed by the pod");
-            shared.recorder.normal(&about, "Pulled", message);
-            if let Err(error) = shared.images.used(&image.reference, shared.now().into()) {
-                tracing::warn!(image = image.reference, %error, "use of the image not noted");
-            }
-            return Ok(image);
+    let policy = policy(container, &normalized);
+    if policy != Policy::Always
+        && let Some(image) = usable(shared, pod, &normalized).await
+    {
+        let message = format!("Container image \"{asked}\" already present on machine and can be accessed by the pod");
+        shared.recorder.normal(&about, "Pulled", message);
+        if let Err(error) = shared.images.used(&image.reference, shared.now().into()) {
+            tracing::warn!(image = image.reference, %error, "use of the image not noted");
         }
-        (Policy::Never, None) => {
-            let message = format!("Container image \"{asked}\" is not present with pull policy of Never");
-            shared.recorder.warning(&about, "ErrImageNeverPull", message.clone());
-            return Err(PullError { reason: "ErrImageNeverPull", message });
-        }
-        _ => {}
+        return Ok(image);
+    }
+    if policy == Policy::Never {
+        let message = format!("Container image \"{asked}\" is not present with pull policy of Never");
+        shared.recorder.warning(&about, "ErrImageNeverPull", message.clone());
+        return Err(PullError { reason: "ErrImageNeverPull", message });
     }
     shared.recorder.normal(&about, "Pulling", format!("Pulling image \"{asked}\""));
     let begun = Instant::now();
-    let image = fetch(shared, pod, &normalized).await.map_err(|error| {
-        shared.recorder.warning(&about, "Failed", format!("Failed to pull image \"{asked}\": {error}"));
-        PullError::from(error)
+    let image = noted(shared, pod, &normalized).await.inspect_err(|error| {
+        shared.recorder.warning(&about, "Failed", format!("Failed to pull image \"{asked}\": {}", error.message));
     })?;
     let took = duration::text(begun.elapsed());
     let message =
@@ -96,18 +94,80 @@ async fn get(shared: &Shared, pod: &Pod, container: &Container) -> Result<Arc<Im
     Ok(image)
 }
 
-async fn fetch(shared: &Shared, pod: &Pod, reference: &str) -> Result<Arc<Image>, ImageError> {
+/// The image, when it is here and the pod may have it without asking the registry.
+async fn usable(shared: &Shared, pod: &Pod, reference: &str) -> Option<Arc<Image>> {
+    let (images, pulled, wanted) = (shared.images.clone(), shared.pulled.clone(), reference.to_owned());
+    // Looks at the folders of its layers.
+    let look = move || {
+        let image = images.get(&wanted)?;
+        let asked = asked(&wanted, &image);
+        let verdict = pulled.look(&asked);
+        Some((image, asked, verdict))
+    };
+    let (image, asked, verdict) = tokio::task::spawn_blocking(look).await.ok().flatten()?;
+    match verdict {
+        Ok(Verdict::Free) => return Some(image),
+        Ok(Verdict::Restricted) => {}
+        Err(error) => tracing::warn!(reference, %error, "who pulled the image is not known"),
+    }
+    let secrets: Vec<_> = credentials::find(shared, pod, reference).await.into_iter().map(|login| login.secret).collect();
+    let pulled = shared.pulled.clone();
+    match tokio::task::spawn_blocking(move || pulled.admits(&asked, &secrets)).await.ok()? {
+        Ok(true) => Some(image),
+        Ok(false) => None,
+        Err(error) => {
+            tracing::warn!(reference, %error, "who pulled the image is not known");
+            None
+        }
+    }
+}
+
+fn asked(reference: &str, image: &Image) -> Asked {
+    let repository = mizzen_images::repository(reference).to_owned();
+    Asked { reference: reference.to_owned(), repository, image: image.id.clone() }
+}
+
+/// Pulls, and notes as whom.
+async fn noted(shared: &Shared, pod: &Pod, reference: &str) -> Result<Arc<Image>, PullError> {
+    let note = async |work: Box<dyn FnOnce(&Pulled) -> io::Result<()> + Send>| {
+        let pulled = shared.pulled.clone();
+        let noted = tokio::task::spawn_blocking(move || work(&pulled)).await;
+        noted.unwrap_or_else(|_| Err(io::Error::other("the worker thread panicked")))
+    };
+    let failed =
+        |error: io::Error| PullError { reason: "ErrImagePull", message: format!("who pulls the image is not noted: {error}") };
+    let whole = reference.to_owned();
+    note(Box::new(move |pulled| pulled.begin(&whole))).await.map_err(failed)?;
+    let fetched = fetch(shared, pod, reference).await;
+    let whole = reference.to_owned();
+    match fetched {
+        Ok((image, by)) => {
+            let asked = asked(reference, &image);
+            note(Box::new(move |pulled| pulled.succeeded(&asked, by.as_ref()))).await.map_err(failed)?;
+            Ok(image)
+        }
+        Err(error) => {
+            if let Err(error) = note(Box::new(move |pulled| pulled.failed(&whole))).await {
+                tracing::warn!(reference, %error, "the end of a pull is not noted");
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// The image, and by which secret it came if it was by one.
+async fn fetch(shared: &Shared, pod: &Pod, reference: &str) -> Result<(Arc<Image>, Option<PullSecret>), ImageError> {
     let mut last = None;
-    for credentials in credentials::find(shared, pod, reference).await {
-        match shared.images.pull(reference, &credentials, None).await {
+    for login in credentials::find(shared, pod, reference).await {
+        match shared.images.pull(reference, &login.credentials, None).await {
             // Another secret may know better.
             Err(error @ ImageError::Unauthorized { .. }) => last = Some(error),
-            result => return result,
+            result => return result.map(|image| (image, Some(login.secret))),
         }
     }
     match last {
         Some(error) => Err(error),
-        None => shared.images.pull(reference, &Credentials::Anonymous, None).await,
+        None => shared.images.pull(reference, &Credentials::Anonymous, None).await.map(|image| (image, None)),
     }
 }
 

@@ -53,6 +53,8 @@ enum CollectError {
     Images(#[from] ImageError),
     #[error("list the containers that use images: {0}")]
     List(#[source] RuntimeError),
+    #[error("forget who pulled images that are gone: {0}")]
+    Forget(#[source] std::io::Error),
     #[error("look at images: the worker thread panicked")]
     Worker,
 }
@@ -88,6 +90,9 @@ async fn look(shared: &Shared, pods: &Pods) -> Result<(), CollectError> {
     let unused_since = now.checked_sub(MINIMUM_AGE).unwrap_or(SystemTime::UNIX_EPOCH);
     let in_use = Arc::unwrap_or_clone(in_use);
     let removed = shared.images.gc(Collect { in_use, bytes, unused_since }).await?;
+    if !removed.images.is_empty() {
+        forget(shared, now).await?;
+    }
     tracing::info!(wanted = bytes, removed = removed.bytes, images = ?removed.images, "images collected");
     if removed.bytes < bytes {
         let message = format!(
@@ -97,6 +102,13 @@ async fn look(shared: &Shared, pods: &Pods) -> Result<(), CollectError> {
         shared.recorder.warning(&super::about(shared), "FreeDiskSpaceFailed", message);
     }
     Ok(())
+}
+
+/// Who pulled an image is of no interest once it is gone.
+async fn forget(shared: &Shared, begun: SystemTime) -> Result<(), CollectError> {
+    let (images, pulled) = (shared.images.clone(), shared.pulled.clone());
+    let prune = move || pulled.prune(&images.list().iter().map(|image| image.id.clone()).collect(), begun);
+    tokio::task::spawn_blocking(prune).await.map_err(|_| CollectError::Worker)?.map_err(CollectError::Forget)
 }
 
 /// Ids and digests of the images of every container there is, ended ones too, and of every pod that is to run here.

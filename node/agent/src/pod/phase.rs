@@ -54,7 +54,8 @@ pub(crate) fn overran(view: &View<'_>) -> bool {
     }
     let lasting = view.init_containers().iter().filter(|container| !is_sidecar(container)).chain(view.main_containers());
     let mut exits = lasting.filter_map(|container| view.current(&container.name)?.exit());
-    let in_time = matches!(of_containers(view), Phase::Succeeded | Phase::Failed) && exits.all(|exit| finished_at(exit) <= deadline);
+    let in_time =
+        matches!(of_containers(view), Phase::Succeeded | Phase::Failed) && exits.all(|exit| finished_at(exit) <= deadline);
     !in_time
 }
 

@@ -34,7 +34,9 @@ pub(crate) struct View<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Prepared {
     No,
-    Failed { retry_at: Timestamp },
+    Failed {
+        retry_at: Timestamp,
+    },
     /// Volumes, and an address that is kept: images must say first which network the pod needs.
     Addressed,
     Yes,

@@ -28,8 +28,7 @@ pub(crate) async fn run(
         };
         let (mut out, err) = tokio::join!(read(session.stdout), stderr);
         out.extend(err);
-        let code =
-            session.exit.await.map_err(|_| "the command's end was not told".to_owned())?.map_err(told)?;
+        let code = session.exit.await.map_err(|_| "the command's end was not told".to_owned())?.map_err(told)?;
         Ok((code, String::from_utf8_lossy(&out).trim_end().to_owned()))
     };
     tokio::time::timeout(timeout, all)

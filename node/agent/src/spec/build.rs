@@ -156,11 +156,7 @@ fn container_labels(
 
 /// `repository@digest`, as `status.containerStatuses[].imageID` has it.
 pub(crate) fn image_id(image: &Image) -> String {
-    let name = image.reference.split('@').next().unwrap_or_default();
-    // A colon after the last slash begins the tag; before it, a port.
-    let slash = name.rfind('/').map_or(0, |at| at + 1);
-    let repository = name[slash..].find(':').map_or(name, |colon| &name[..slash + colon]);
-    format!("{repository}@{}", image.digest)
+    format!("{}@{}", mizzen_images::repository(&image.reference), image.digest)
 }
 
 async fn termination_file(shared: &Shared, pod: &Pod, container: &Container, attempt: u32) -> Result<PathBuf, HookError> {
