@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::serve;
+use crate::cluster::executables;
 use crate::config::Flags;
 
 pub async fn run(flags: Flags) -> anyhow::Result<()> {
@@ -10,8 +11,9 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     serve::until_signalled(flags, async move |start, control_plane| {
         start.control_plane(control_plane, None).await?;
         println!(
-            "Server is ready after {:.2} s: kubectl --kubeconfig {} get nodes",
+            "Server is ready after {:.2} s: {} get nodes --kubeconfig {}",
             started.elapsed().as_secs_f64(),
+            executables::client(),
             start.config.kubeconfig.display()
         );
         // Until a signal ends it.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::serve;
-use crate::cluster::{machine, node};
+use crate::cluster::{executables, machine, node};
 use crate::config::Flags;
 
 pub async fn run(flags: Flags) -> anyhow::Result<()> {
@@ -18,9 +18,10 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
             node::Node::start(&start.data, network, asked, member, start.config.node, start.end.cancel.clone()).await?;
         node.ready().await?;
         println!(
-            "Node {} is Ready after {:.2} s: kubectl --kubeconfig {} get pods -A",
+            "Node {} is Ready after {:.2} s: {} get pods -A --kubeconfig {}",
             start.config.node_name,
             started.elapsed().as_secs_f64(),
+            executables::client(),
             start.config.kubeconfig.display()
         );
         node.ended().await
