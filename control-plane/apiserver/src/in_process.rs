@@ -99,14 +99,14 @@ fn path(action: &Action<'_>, version: &str) -> String {
 impl Client for InProcess {
     async fn get(&self, resource: &GroupVersionResource, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
         let asks = Asks { verb: "get", resource, place: (namespace, name, ""), seats: 1 };
-        let got = self.pipeline.get(&self.identity, resource, namespace, name, "", "");
+        let got = Box::pin(self.pipeline.get(&self.identity, resource, namespace, name, "", ""));
         self.run(asks, None, got, |object| (200, Some(object))).await
     }
 
     async fn list(&self, resource: &GroupVersionResource, namespace: &str, options: &ListOptions) -> Result<ObjectList, Status> {
         let seats = self.fairness.seats_of_list(&resource.resource, options.limit);
         let asks = Asks { verb: "list", resource, place: (namespace, "", ""), seats };
-        let listed = self.pipeline.list(&self.identity, resource, namespace, options);
+        let listed = Box::pin(self.pipeline.list(&self.identity, resource, namespace, options));
         let listed = self.run(asks, None, listed, |_| (200, None)).await?;
         Ok(ObjectList {
             items: listed.items,
@@ -123,7 +123,7 @@ impl Client for InProcess {
         options: &WatchOptions,
     ) -> Result<WatchStream, Status> {
         let asks = Asks { verb: "watch", resource, place: (namespace, "", ""), seats: 1 };
-        let watching = self.pipeline.watch(&self.identity, resource, namespace, options);
+        let watching = Box::pin(self.pipeline.watch(&self.identity, resource, namespace, options));
         let watching = self.run(asks, None, watching, |_| (200, None)).await?;
         let batches = watching.stream(self.shutdown.clone());
         Ok(batches
@@ -142,7 +142,7 @@ impl Client for InProcess {
         let (namespace, name, subresource) = (request.namespace.clone(), request.name.clone(), request.subresource.clone());
         let body = self.audit.is_some().then(|| request.body.clone());
         let asks = Asks { verb: verb.as_str(), resource: &resource, place: (&namespace, &name, &subresource), seats: 1 };
-        let written = self.pipeline.write(&self.identity, request);
+        let written = Box::pin(self.pipeline.write(&self.identity, request));
         let written = self.run(asks, body.as_ref(), written, |written| (written.code, Some(&*written.object))).await?;
         Ok(ApiResponse { code: written.code, object: written.object, warnings: written.warnings })
     }

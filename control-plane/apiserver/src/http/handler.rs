@@ -52,9 +52,11 @@ pub(super) struct Place<'a> {
 }
 
 impl Handler {
-    /// Answers one request; failures are answered too.
+    /// Answers one request; failures are answered too. Futures are boxed on the way down wherever they grow: each is
+    /// moved into that of whoever awaits it, and a request's whole, moved at every step, cost more than the request.
     pub(crate) async fn handle(&self, connection: &Connection, request: Request<Body>) -> Response {
-        self.fairness.in_turn(&connection.speaker, self.answer(connection, request)).await
+        let answer = Box::pin(self.answer(connection, request));
+        self.fairness.in_turn(&connection.speaker, answer).await
     }
 
     async fn answer(&self, connection: &Connection, request: Request<Body>) -> Response {
@@ -84,7 +86,7 @@ impl Handler {
         let answered = match who {
             Ok(user) => {
                 let span = tracing::debug_span!("request", audit_id = ?audit_id, user = user.username);
-                let seated = self.seated(user, (&path, &action), asked, request, (&connection.speaker, &mut held));
+                let seated = Box::pin(self.seated(user, (&path, &action), asked, request, (&connection.speaker, &mut held)));
                 match &trail {
                     None => seated.instrument(span).await,
                     Some(trail) => Box::pin(trail.over(seated)).instrument(span).await,
@@ -176,7 +178,7 @@ impl Handler {
         }
         if let Some(remote) = self.remote(path, request.uri()) {
             self.pipeline.authorize(&user, action)?;
-            return Ok(self.aggregation.relay(&remote, &user, request).await);
+            return Ok(Box::pin(self.aggregation.relay(&remote, &user, request)).await);
         }
         self.route(user, path, asked, request).await
     }
@@ -213,10 +215,10 @@ impl Handler {
         let params = Params::parse(request.uri().query().unwrap_or_default());
         let gvr = GroupVersionResource::new(path.group.as_str(), path.version.as_str(), path.resource.as_str());
         if is_connect(path) {
-            return self.connect(user, &gvr, path, request).await;
+            return Box::pin(self.connect(user, &gvr, path, request)).await;
         }
         if is_proxy(path) {
-            return self.proxy(&user, path, request).await;
+            return Box::pin(self.proxy(&user, path, request)).await;
         }
         self.fits_scope(path)?;
         let watch = path.watch || params.flag("watch")?.unwrap_or(false);
@@ -259,9 +261,9 @@ impl Handler {
         let collection = path.name.is_empty();
         match *request.method() {
             Method::GET | Method::HEAD if watch && path.subresource.is_empty() => {
-                self.watch(&user, place, request.headers()).await
+                Box::pin(self.watch(&user, place, request.headers())).await
             }
-            Method::GET | Method::HEAD if collection => self.list(&user, place, request.headers()).await,
+            Method::GET | Method::HEAD if collection => Box::pin(self.list(&user, place, request.headers())).await,
             Method::GET | Method::HEAD => self.get(&user, place, request.headers()).await,
             // An object is created in its collection; a name is there for its subresources.
             Method::POST if !collection && path.subresource.is_empty() => Err(errors::method_not_allowed()),

@@ -43,15 +43,15 @@ impl Pipeline {
         }
         let request_verb = request.verb;
         let mut written = match (request_verb, target.subresource.as_str()) {
-            (Verb::Create, "") => self.create(user, &target, request).await,
-            (Verb::Create, "binding") if target.is_pod() => self.bind(user, &target, request).await,
-            (Verb::Create, "eviction") if target.is_pod() => self.evict(user, &target, request).await,
-            (Verb::Update, "scale") => self.update_scale(user, &target, request).await,
-            (Verb::Patch, "scale") => self.patch_scale(user, &target, request).await,
-            (Verb::Update, _) => self.update(user, &target, request).await,
-            (Verb::Patch, _) => self.patch(user, &target, request).await,
-            (Verb::Delete, "") => self.delete(user, &target, &request.delete).await,
-            (Verb::DeleteCollection, "") => self.delete_collection(user, &target, &request).await,
+            (Verb::Create, "") => Box::pin(self.create(user, &target, request)).await,
+            (Verb::Create, "binding") if target.is_pod() => Box::pin(self.bind(user, &target, request)).await,
+            (Verb::Create, "eviction") if target.is_pod() => Box::pin(self.evict(user, &target, request)).await,
+            (Verb::Update, "scale") => Box::pin(self.update_scale(user, &target, request)).await,
+            (Verb::Patch, "scale") => Box::pin(self.patch_scale(user, &target, request)).await,
+            (Verb::Update, _) => Box::pin(self.update(user, &target, request)).await,
+            (Verb::Patch, _) => Box::pin(self.patch(user, &target, request)).await,
+            (Verb::Delete, "") => Box::pin(self.delete(user, &target, &request.delete)).await,
+            (Verb::DeleteCollection, "") => Box::pin(self.delete_collection(user, &target, &request)).await,
             _ => Err(errors::method_not_allowed()),
         }?;
         if request_verb != Verb::DeleteCollection {
