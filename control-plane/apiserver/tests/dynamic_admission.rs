@@ -160,3 +160,22 @@ async fn a_webhook_that_cannot_be_reached_fails_as_its_policy_says() {
     client.write(ApiRequest::delete(&configurations, "", "closed", DeleteOptions::default())).await.expect("is deleted");
     until(&client, map("b", &json!({})), Result::is_ok).await.expect("the other fails open");
 }
+
+#[tokio::test]
+async fn a_policy_says_in_its_status_what_its_expressions_get_wrong() {
+    let (_server, client) = support::server().await;
+    let resource = support::gvr(GROUP, "v1", "validatingadmissionpolicies");
+    let rules = json!([{"operations": ["CREATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"]}]);
+    let policy = json!({"metadata": {"name": "p"}, "spec": {"matchConstraints": {"resourceRules": rules}, "validations": [
+        {"expression": "object.replicas > 1"}, {"expression": "object.spec.replicas > 1"}]}});
+    let stored = client.write(ApiRequest::create(&resource, "", policy)).await.expect("is stored").object.value().expect("JSON");
+    let warning = "apps/v1, Kind=Deployment: ERROR: <input>: undefined field 'replicas'";
+    let wanted = json!([{"fieldRef": "spec.validations[0].expression", "warning": warning}]);
+    assert_eq!(stored["status"], json!({"observedGeneration": 1, "typeChecking": {"expressionWarnings": wanted}}));
+    let mut mended = stored;
+    mended["spec"]["validations"][0]["expression"] = json!("object.spec.paused");
+    let update = ApiRequest::update(&resource, "", "p", mended);
+    let stored = client.write(update).await.expect("is stored").object.value().expect("JSON");
+    assert_eq!(stored["metadata"]["generation"], 2);
+    assert_eq!(stored["status"], json!({"observedGeneration": 2, "typeChecking": {}}));
+}

@@ -1,12 +1,15 @@
-//! What is wrong with the rules of a definition: names that there are not, and costs that no budget would allow.
+//! What is wrong with an expression before it runs: names that there are not, operators between what they do not take, and
+//! costs that no budget would allow. Where a type is not known for sure nothing is said: Kubernetes refuses more, never less.
 
 use kube_cel::cel::common::ast::{Expr, IdedExpr, operators};
+use mizzen_api::schema::{Schema, SchemaSet, Shape};
 
 use super::access::GET;
 use super::functions::{KEEP, KEYS, OPTIONAL_SELECT, RANGE};
 use super::names::escape;
 use super::parse::Compiled;
 use super::rewrite::children;
+use super::types::{self, Plain};
 use crate::schema::{Structural, Type};
 
 /// What one rule may be expected to cost (`StaticEstimatedCostLimit` of Kubernetes).
@@ -19,14 +22,40 @@ const MAX_DOCUMENT: u64 = 3 * 1024 * 1024;
 /// What a rule on a value of `schema` may cost at most, as far as its loops tell.
 ///
 /// # Errors
-/// The first name in it that there is not.
-pub fn check_rules(schema: &Structural, program: &Compiled, is_resource: bool) -> Result<u64, String> {
+/// The first thing that is wrong with it: a name that there is not, an operator that does not take its operands, or another
+/// type than `wanted`.
+pub fn check_rules(schema: &Structural, program: &Compiled, is_resource: bool, wanted: Plain) -> Result<u64, String> {
     // The old value may be optional, which has other fields.
     let mut walk = Walk { variables: vec![("self", Known::Of(schema, is_resource)), ("oldSelf", Known::Unknown)], wrong: None };
-    let (_, cost) = walk.expression(&program.expression);
+    let (known, cost) = walk.expression(&program.expression);
     match walk.wrong {
         Some(wrong) => Err(format!("compilation failed: ERROR: <input>: {wrong}")),
+        None if plain(known).is_some_and(|plain| plain != wanted) => Err(match wanted {
+            Plain::Text => "messageExpression must evaluate to a string".to_owned(),
+            wanted => format!("cel expression must evaluate to a {}", wanted.as_str()),
+        }),
         None => Ok(cost),
+    }
+}
+
+/// What is known of the variables of an expression: the names of schemas of a set for some, and nothing for the others.
+pub struct Typed<'a> {
+    pub set: &'a SchemaSet,
+    pub typed: &'a [(&'a str, &'a Schema)],
+    pub untyped: &'a [&'a str],
+}
+
+/// # Errors
+/// What is wrong with an expression whose variables have these types, which has to be of the type `wanted`.
+pub fn check_types(program: &Compiled, given: &Typed<'_>, wanted: Plain) -> Result<(), String> {
+    let typed = given.typed.iter().map(|(name, schema)| (*name, Known::In(given.set, schema)));
+    let variables = given.untyped.iter().map(|name| (*name, Known::Unknown)).chain(typed).collect();
+    let mut walk = Walk { variables, wrong: None };
+    let (known, _) = walk.expression(&program.expression);
+    match walk.wrong {
+        Some(wrong) => Err(format!("ERROR: <input>: {wrong}")),
+        None if plain(known).is_some_and(|plain| plain != wanted) => Err(format!("must evaluate to {}", wanted.as_str())),
+        None => Ok(()),
     }
 }
 
@@ -46,6 +75,9 @@ enum Known<'a> {
     Of(&'a Structural, bool),
     /// A key of a map of this schema.
     KeyOf(&'a Structural),
+    /// Typed by a schema of a set.
+    In(&'a SchemaSet, &'a Schema),
+    Plain(Plain),
     Unknown,
 }
 
@@ -57,6 +89,7 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn expression(&mut self, expression: &'a IdedExpr) -> (Known<'a>, u64) {
         match &expression.expr {
+            Expr::Literal(literal) => (types::of_literal(literal).map_or(Known::Unknown, Known::Plain), 0),
             Expr::Ident(name) => match self.variables.iter().rev().find(|(known, _)| known == name) {
                 Some((_, known)) => (*known, 1),
                 None => {
@@ -88,6 +121,7 @@ impl<'a> Walk<'a> {
                         let element = schema.items.as_deref().or(schema.additional.as_deref());
                         element.map_or(Known::Unknown, |element| Known::Of(element, element.embedded))
                     }
+                    (operators::INDEX, [Known::In(set, schema), ..]) => element(set, schema),
                     (OPTIONAL_SELECT, [operand, ..]) => match call.args.get(1).map(|arg| &arg.expr) {
                         Some(Expr::Literal(kube_cel::cel::common::ast::LiteralValue::String(name))) => {
                             let name: &str = name.inner();
@@ -98,7 +132,16 @@ impl<'a> Walk<'a> {
                         }
                         _ => Known::Unknown,
                     },
-                    _ => Known::Unknown,
+                    (function, operands) => {
+                        let plains: Vec<Option<Plain>> = operands.iter().map(|operand| plain(*operand)).collect();
+                        match types::of_call(function, &plains) {
+                            Ok(found) => found.map_or(Known::Unknown, Known::Plain),
+                            Err(wrong) => {
+                                self.wrong(wrong);
+                                Known::Unknown
+                            }
+                        }
+                    }
                 };
                 (known, cost)
             }
@@ -111,6 +154,10 @@ impl<'a> Walk<'a> {
                         (Some(items), _) => Known::Of(items, items.embedded),
                         (None, Some(_)) => Known::KeyOf(schema),
                         _ => Known::Unknown,
+                    },
+                    Known::In(set, schema) => match &set.resolve(schema).shape {
+                        Shape::Map { .. } => Known::Plain(Plain::Text),
+                        _ => element(set, schema),
                     },
                     _ => Known::Unknown,
                 };
@@ -133,8 +180,12 @@ impl<'a> Walk<'a> {
     }
 
     fn field(&mut self, operand: Known<'a>, name: &str) -> Known<'a> {
-        let Known::Of(schema, whole) = operand else { return Known::Unknown };
-        child(schema, whole, name).unwrap_or_else(|| {
+        let found = match operand {
+            Known::Of(schema, whole) => child(schema, whole, name),
+            Known::In(set, schema) => child_in(set, schema, name),
+            _ => return Known::Unknown,
+        };
+        found.unwrap_or_else(|| {
             self.wrong(format!("undefined field '{name}'"));
             Known::Unknown
         })
@@ -161,6 +212,56 @@ fn child<'a>(schema: &'a Structural, whole: bool, name: &str) -> Option<Known<'a
     }
 }
 
+/// The same in a schema of a set; the fields of policies' objects have no escapes.
+fn child_in<'a>(set: &'a SchemaSet, schema: &'a Schema, name: &str) -> Option<Known<'a>> {
+    match &set.resolve(schema).shape {
+        Shape::Object(object) => match object.fields.get(name) {
+            Some(field) => Some(Known::In(set, &field.schema)),
+            None if object.preserve_unknown || object.fields.is_empty() => Some(Known::Unknown),
+            None => None,
+        },
+        Shape::Map { values, .. } => Some(Known::In(set, values)),
+        _ => Some(Known::Unknown),
+    }
+}
+
+/// What is in a list or a map.
+fn element<'a>(set: &'a SchemaSet, schema: &'a Schema) -> Known<'a> {
+    match &set.resolve(schema).shape {
+        Shape::List { items, .. } => Known::In(set, items),
+        Shape::Map { values, .. } => Known::In(set, values),
+        _ => Known::Unknown,
+    }
+}
+
+/// The type of a value, where it is known for sure.
+fn plain(known: Known<'_>) -> Option<Plain> {
+    match known {
+        Known::Plain(plain) => Some(plain),
+        Known::KeyOf(schema) if schema.kind == Type::Object => Some(Plain::Text),
+        Known::Of(schema, _) if !schema.nullable && !schema.int_or_string => match schema.kind {
+            Type::Boolean => Some(Plain::Bool),
+            Type::Integer => Some(Plain::Int),
+            Type::Number => Some(Plain::Double),
+            Type::Array => Some(Plain::List),
+            Type::Object => Some(Plain::Map),
+            // Some formats are types of their own.
+            Type::String if schema.limits.format.is_none() => Some(Plain::Text),
+            Type::String | Type::Any => None,
+        },
+        Known::In(set, schema) => match &set.resolve(schema).shape {
+            Shape::Boolean => Some(Plain::Bool),
+            Shape::Integer { .. } => Some(Plain::Int),
+            Shape::Number { .. } => Some(Plain::Double),
+            Shape::String { format: None, .. } => Some(Plain::Text),
+            Shape::List { .. } => Some(Plain::List),
+            Shape::Object(_) | Shape::Map { .. } => Some(Plain::Map),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// How many rounds a loop over the value can take.
 fn size(range: Known<'_>) -> u64 {
     match range {
@@ -176,7 +277,7 @@ fn size(range: Known<'_>) -> u64 {
             _ => 1,
         },
         Known::KeyOf(schema) => size(Known::Of(schema, false)),
-        Known::Unknown => 1,
+        Known::In(..) | Known::Plain(_) | Known::Unknown => 1,
     }
 }
 
@@ -212,7 +313,7 @@ mod tests {
             "long": {"type": "array", "items": {"type": "integer"}},
             "map": {"type": "object", "additionalProperties": {"type": "string"}},
         }}));
-        check_rules(&schema, &compile(rule)?, true)
+        check_rules(&schema, &compile(rule)?, true, Plain::Bool)
     }
 
     #[test]
@@ -235,6 +336,66 @@ mod tests {
             "oldSelf.a == self.a",
         ] {
             assert!(check(rule).is_ok(), "{rule}: {:?}", check(rule));
+        }
+    }
+
+    #[test]
+    fn operators_between_what_they_do_not_take_are_found() {
+        for (rule, wrong) in [
+            ("self.a == 'x'", "found no matching overload for '_==_' applied to '(int, string)'"),
+            ("self.a + 'x' == 'x'", "found no matching overload for '_+_' applied to '(int, string)'"),
+            ("self.list.all(e, e.x > 'y')", "found no matching overload for '_>_' applied to '(int, string)'"),
+            ("self.a && true", "found no matching overload for '_&&_' applied to '(int, bool)'"),
+            ("!self.b__dash__c", "found no matching overload for '!_' applied to '(string)'"),
+            ("self.map.all(k, k == 1)", "found no matching overload for '_==_' applied to '(string, int)'"),
+            ("size(self.list)", "cel expression must evaluate to a bool"),
+            ("self.a", "cel expression must evaluate to a bool"),
+        ] {
+            let told = check(rule).expect_err(rule);
+            assert!(told.ends_with(wrong), "{rule}: {told}");
+        }
+        for rule in [
+            "self.a == 1.5 || self.a < 2.5",
+            "self.list.map(e, e.x).size() == 1 && self.list.exists_one(e, e.x == 1)",
+            "(self.a > 1 ? 'x' : self.b__dash__c) == 'x'",
+            "self.list.filter(e, e.x > 1) == []",
+            "type(self.a) == int && self.a in [1, 2] && 'x' in self.map",
+            "cel.bind(n, self.a, n + 1 > 2)",
+            "self.b__dash__c + string(self.a) == 'x1'",
+            "self.a == null || self.list == self.long",
+        ] {
+            assert!(check(rule).is_ok(), "{rule}: {:?}", check(rule));
+        }
+    }
+
+    #[test]
+    fn policies_know_the_fields_of_built_in_kinds() {
+        let set = mizzen_api::schema::builtin();
+        let pod = set.get("io.k8s.api.core.v1.Pod").expect("is built in");
+        let typed = |source: &str, wanted: Plain| {
+            let given = Typed { set, typed: &[("object", pod)], untyped: &["request", "variables"] };
+            check_types(&compile(source)?, &given, wanted)
+        };
+        for source in [
+            "object.spec.containers.all(c, c.image.startsWith('x') && has(c.resources.limits))",
+            "object.metadata.labels['a.b/c'] == 'd' && object.metadata.labels.all(k, k != '')",
+            "object.spec.containers[0].ports[0].containerPort > 80 && variables.x == 1",
+            "object.metadata.creationTimestamp < timestamp('2026-01-01T00:00:00Z')",
+            "object.spec.containers.all(c, quantity(c.resources.limits['cpu']).isLessThan(quantity('1')))",
+        ] {
+            assert_eq!(typed(source, Plain::Bool), Ok(()), "{source}");
+        }
+        assert_eq!(typed("'a' + object.metadata.name", Plain::Text), Ok(()));
+        for (source, wrong) in [
+            ("object.replicas > 1", "ERROR: <input>: undefined field 'replicas'"),
+            (
+                "object.spec.containers.all(c, c.name == 1)",
+                "ERROR: <input>: found no matching overload for '_==_' applied to '(string, int)'",
+            ),
+            ("has(object.spec.nothing)", "ERROR: <input>: undefined field 'nothing'"),
+            ("object.metadata.name", "must evaluate to bool"),
+        ] {
+            assert_eq!(typed(source, Plain::Bool), Err(wrong.to_owned()), "{source}");
         }
     }
 

@@ -5,6 +5,7 @@ mod check;
 mod conditions;
 mod mutation;
 mod program;
+mod types;
 mod validation;
 
 use serde_json::Value;
@@ -14,6 +15,7 @@ pub use check::check;
 pub use conditions::{Conditions, Met};
 pub use mutation::{Mutation, Patch};
 pub use program::Program;
+pub use types::type_checking;
 pub use validation::{Denial, Validation};
 
 use crate::cel::Scope;

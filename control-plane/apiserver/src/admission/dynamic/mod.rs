@@ -10,6 +10,7 @@ mod policies;
 mod request;
 mod review;
 mod snapshot;
+mod types;
 
 use std::sync::Arc;
 
@@ -54,6 +55,9 @@ impl Dynamic {
 
     /// Lets policies and webhooks change the document. What they changed may have to be looked at once more.
     pub(super) async fn mutate(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<Option<Round>, Status> {
+        if types::is_checked(attributes) {
+            types::check(attributes, object);
+        }
         let Some(snapshot) = self.asked(attributes).filter(|snapshot| snapshot.mutates()) else { return Ok(None) };
         Round::run(snapshot, attributes, object).await
     }

@@ -4,7 +4,7 @@ use mizzen_api::validate::{forbidden, invalid_text, not_supported, required};
 use serde_json::Value;
 
 use super::{Level, Walk, array, text};
-use crate::cel::{self, MAX_RULE_COST};
+use crate::cel::{self, MAX_RULE_COST, Plain};
 use crate::schema::Structural;
 
 impl Walk {
@@ -22,14 +22,14 @@ impl Walk {
                 self.causes.push(required(field("rule"), "rule is not specified"));
                 continue;
             }
-            for name in ["rule", "messageExpression"] {
+            for (name, wanted) in [("rule", Plain::Bool), ("messageExpression", Plain::Text)] {
                 let source = text(rule, name);
                 if source.trim().is_empty() {
                     continue;
                 }
                 let checked = cel::compile(source)
                     .map_err(|error| format!("compilation failed: {error}"))
-                    .and_then(|program| cel::check_rules(&structural, &program, is_resource));
+                    .and_then(|program| cel::check_rules(&structural, &program, is_resource, wanted));
                 match checked {
                     Err(why) => self.causes.push(invalid_text(field(name), source, why)),
                     Ok(cost) => self.cost_of(&field(name), cost.saturating_mul(runs)),

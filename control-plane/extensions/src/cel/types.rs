@@ -1,0 +1,92 @@
+//! The types of expressions, as far as they are told by literals and operators.
+
+use kube_cel::cel::common::ast::{LiteralValue, operators};
+
+use super::access::{HAS, compared};
+use super::functions::ADD;
+
+/// A type that does not depend on a schema any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plain {
+    Bool,
+    Int,
+    Double,
+    Text,
+    List,
+    /// An object is one, too.
+    Map,
+}
+
+impl Plain {
+    /// As CEL calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bool => "bool",
+            Self::Int => "int",
+            Self::Double => "double",
+            Self::Text => "string",
+            Self::List => "list",
+            Self::Map => "map",
+        }
+    }
+}
+
+pub(super) fn of_literal(literal: &LiteralValue) -> Option<Plain> {
+    match literal {
+        LiteralValue::Boolean(_) => Some(Plain::Bool),
+        LiteralValue::Int(_) => Some(Plain::Int),
+        LiteralValue::Double(_) => Some(Plain::Double),
+        LiteralValue::String(_) => Some(Plain::Text),
+        _ => None,
+    }
+}
+
+const ORDERS: [&str; 4] = [operators::LESS, operators::LESS_EQUALS, operators::GREATER, operators::GREATER_EQUALS];
+const EQUALITIES: [&str; 2] = [operators::EQUALS, operators::NOT_EQUALS];
+/// Functions and methods whose answer is always a flag.
+const FLAGS: [&str; 5] = [HAS, "startsWith", "endsWith", "contains", "matches"];
+
+/// The type of what a function gives, where it is known; operands whose types are not known may be anything.
+///
+/// # Errors
+/// When the operator does not take its operands, in the words of CEL.
+pub(super) fn of_call(function: &str, operands: &[Option<Plain>]) -> Result<Option<Plain>, String> {
+    // Comparisons were given names of their own.
+    let paying = ORDERS.iter().chain(&EQUALITIES).find(|operator| compared(operator) == Some(function));
+    let function = paying.copied().unwrap_or(function);
+    let function = if function == ADD { operators::ADD } else { function };
+    let wrong = || {
+        let types: Vec<&str> = operands.iter().flatten().map(|plain| plain.as_str()).collect();
+        Err(format!("found no matching overload for '{function}' applied to '({})'", types.join(", ")))
+    };
+    let is_number = |plain: Plain| matches!(plain, Plain::Int | Plain::Double);
+    match (function, operands) {
+        (operators::LOGICAL_AND | operators::LOGICAL_OR, [Some(left), Some(right)])
+            if [left, right].iter().any(|operand| **operand != Plain::Bool) =>
+        {
+            wrong()
+        }
+        (operators::LOGICAL_NOT, [Some(operand)]) if *operand != Plain::Bool => wrong(),
+        (function, [Some(left), Some(right)])
+            if EQUALITIES.contains(&function) && left != right && !(is_number(*left) && is_number(*right)) =>
+        {
+            wrong()
+        }
+        (function, [Some(left), Some(right)]) if ORDERS.contains(&function) => {
+            let ordered = |plain: Plain| !matches!(plain, Plain::List | Plain::Map);
+            let fit = left == right || (is_number(*left) && is_number(*right));
+            if fit && ordered(*left) { Ok(Some(Plain::Bool)) } else { wrong() }
+        }
+        (operators::ADD, [Some(left), Some(right)]) => match (left, right) {
+            (Plain::Bool | Plain::Map, _) | (_, Plain::Bool | Plain::Map) => wrong(),
+            (left, right) if left == right => Ok(Some(*left)),
+            _ => wrong(),
+        },
+        (operators::LOGICAL_AND | operators::LOGICAL_OR | operators::LOGICAL_NOT, _) => Ok(Some(Plain::Bool)),
+        (function, _) if ORDERS.contains(&function) || EQUALITIES.contains(&function) => Ok(Some(Plain::Bool)),
+        (function, _) if FLAGS.contains(&function) => Ok(Some(Plain::Bool)),
+        ("size", _) => Ok(Some(Plain::Int)),
+        ("string", [_]) => Ok(Some(Plain::Text)),
+        _ => Ok(None),
+    }
+}
