@@ -18,7 +18,7 @@ use super::policy::{Decision, Level, Stage};
 use crate::aggregation::Foreign;
 use crate::auth::{Action, Identity};
 use crate::held::HeldBody;
-use crate::protobuf;
+use crate::{cbor, protobuf};
 
 /// What others add while the request is answered.
 #[derive(Default)]
@@ -64,6 +64,7 @@ fn decoded(headers: &HeaderMap, body: &[u8]) -> Option<Value> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match content_type {
         text if text.contains("protobuf") => protobuf::decode(body).ok(),
+        text if text.contains("cbor") => cbor::decode(body).ok(),
         text if text.contains("yaml") => serde_yaml_ng::from_slice(body).ok(),
         _ => serde_json::from_slice(body).ok(),
     }

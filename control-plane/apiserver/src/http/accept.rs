@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::ACCEPT;
 use mizzen_api::{Reason, Status};
 
-use crate::protobuf;
+use crate::{cbor, protobuf};
 
 /// How an answer is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,7 @@ pub(super) enum Format {
     Json,
     Yaml,
     Protobuf,
+    Cbor,
 }
 
 impl Format {
@@ -52,7 +53,7 @@ pub(super) enum Endpoint {
 impl Endpoint {
     fn serves(self, format: Format) -> bool {
         match (self, format) {
-            (Self::Answer { .. } | Self::Review { .. }, Format::Yaml) | (_, Format::Json) => true,
+            (Self::Answer { .. } | Self::Review { .. }, Format::Yaml) | (_, Format::Json | Format::Cbor) => true,
             (Self::Watch { .. }, Format::Yaml) => false,
             (Self::Answer { protobuf } | Self::Review { protobuf } | Self::Watch { protobuf }, Format::Protobuf) => protobuf,
         }
@@ -83,17 +84,22 @@ pub(super) fn negotiate(headers: &HeaderMap, endpoint: Endpoint) -> Result<Accep
 }
 
 fn not_acceptable(endpoint: Endpoint) -> Status {
-    let mut types = vec!["application/json", "application/yaml", protobuf::MEDIA_TYPE];
-    match endpoint {
-        Endpoint::Answer { protobuf: true } | Endpoint::Review { protobuf: true } => {}
-        Endpoint::Answer { protobuf: false } | Endpoint::Review { protobuf: false } => types.truncate(2),
+    let types = match endpoint {
+        Endpoint::Answer { protobuf: true } | Endpoint::Review { protobuf: true } => {
+            vec!["application/json", "application/yaml", protobuf::MEDIA_TYPE, cbor::MEDIA_TYPE]
+        }
+        Endpoint::Answer { protobuf: false } | Endpoint::Review { protobuf: false } => {
+            vec!["application/json", "application/yaml", cbor::MEDIA_TYPE]
+        }
         Endpoint::Watch { protobuf } => {
-            types = vec!["application/json", "application/json;stream=watch"];
+            let mut types = vec!["application/json", "application/json;stream=watch"];
             if protobuf {
                 types.push("application/vnd.kubernetes.protobuf;stream=watch");
             }
+            types.push(cbor::SEQUENCE);
+            types
         }
-    }
+    };
     not_acceptable_because(format!("only the following media types are accepted: {}", types.join(", ")))
 }
 
@@ -112,6 +118,8 @@ fn clause_of(clause: &str, endpoint: Endpoint) -> Option<Accepted> {
         "application/json" | "*/*" | "application/*" => Format::Json,
         "application/yaml" => Format::Yaml,
         protobuf::MEDIA_TYPE => Format::Protobuf,
+        cbor::MEDIA_TYPE => Format::Cbor,
+        cbor::SEQUENCE if matches!(endpoint, Endpoint::Watch { .. }) => Format::Cbor,
         _ => return None,
     };
     let (mut kind, mut group, mut version) = ("", "", "");
@@ -135,7 +143,7 @@ fn clause_of(clause: &str, endpoint: Endpoint) -> Option<Accepted> {
     let shape = match (kind, group, format) {
         ("", ..) => Shape::Object,
         // A table has no message of its own.
-        ("Table", "meta.k8s.io", Format::Json | Format::Yaml) if endpoint.has_table() => Shape::Table,
+        ("Table", "meta.k8s.io", Format::Json | Format::Yaml | Format::Cbor) if endpoint.has_table() => Shape::Table,
         ("PartialObjectMetadata", "meta.k8s.io", _) => Shape::PartialMetadata,
         ("PartialObjectMetadataList", "meta.k8s.io", _) => Shape::PartialMetadataList,
         _ => return None,
@@ -230,6 +238,15 @@ mod tests {
     fn the_best_liked_type_comes_first() {
         let weighed = "application/json;q=0.5, application/yaml;q=0.9, text/html";
         assert_eq!(of(weighed, BUILTIN), Ok((Shape::Object, Format::Yaml, "v1")));
+    }
+
+    #[test]
+    fn clients_that_ask_for_cbor_get_it() {
+        assert_eq!(of("application/cbor,application/json;q=0.9", CUSTOM), Ok((Shape::Object, Format::Cbor, "v1")));
+        assert_eq!(of("application/cbor;as=Table;v=v1;g=meta.k8s.io", BUILTIN), Ok((Shape::Table, Format::Cbor, "v1")));
+        assert_eq!(of("application/cbor-seq", WATCH), Ok((Shape::Object, Format::Cbor, "v1")));
+        assert_eq!(of("application/cbor", WATCH), Ok((Shape::Object, Format::Cbor, "v1")));
+        assert_eq!(of("application/cbor-seq", BUILTIN), Err(406));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use mizzen_api::{Reason, Status};
 use mizzen_client::PatchKind;
 
 use crate::pipeline::body::MAX_BYTES;
-use crate::protobuf;
+use crate::{cbor, protobuf};
 
 /// What a request may take, as in Kubernetes: it has a seat meanwhile, which others wait for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,22 +43,34 @@ pub(super) fn document(headers: &HeaderMap, bytes: Bytes, protobuf: bool) -> Res
         protobuf::MEDIA_TYPE if protobuf => {
             protobuf::decode(&bytes).map(mizzen_client::Body::Value).map_err(|error| Status::bad_request(error.to_string()))
         }
-        _ if protobuf => Err(unsupported("application/json, application/yaml, application/vnd.kubernetes.protobuf")),
-        _ => Err(unsupported("application/json, application/yaml")),
+        cbor::MEDIA_TYPE => from_cbor(&bytes).map(mizzen_client::Body::Value),
+        _ if protobuf => {
+            Err(unsupported("application/json, application/yaml, application/vnd.kubernetes.protobuf, application/cbor"))
+        }
+        _ => Err(unsupported("application/json, application/yaml, application/cbor")),
     }
 }
 
-pub(super) fn patch_kind(headers: &HeaderMap) -> Result<PatchKind, Status> {
-    match media_type(headers).as_str() {
-        "application/json-patch+json" => Ok(PatchKind::Json),
-        "application/merge-patch+json" => Ok(PatchKind::Merge),
-        "application/strategic-merge-patch+json" => Ok(PatchKind::Strategic),
-        "application/apply-patch+yaml" => Ok(PatchKind::Apply),
-        _ => Err(unsupported(
-            "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, \
-             application/apply-patch+yaml",
-        )),
-    }
+/// What kind of patch a body is, and the body in its form.
+pub(super) fn patch(headers: &HeaderMap, bytes: Bytes) -> Result<(PatchKind, mizzen_client::Body), Status> {
+    use mizzen_client::Body::{Json, Value, Yaml};
+    Ok(match media_type(headers).as_str() {
+        "application/json-patch+json" => (PatchKind::Json, Json(bytes)),
+        "application/merge-patch+json" => (PatchKind::Merge, Json(bytes)),
+        "application/strategic-merge-patch+json" => (PatchKind::Strategic, Json(bytes)),
+        "application/apply-patch+yaml" => (PatchKind::Apply, Yaml(bytes)),
+        "application/apply-patch+cbor" => (PatchKind::Apply, Value(from_cbor(&bytes)?)),
+        _ => {
+            return Err(unsupported(
+                "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, \
+                 application/apply-patch+yaml, application/apply-patch+cbor",
+            ));
+        }
+    })
+}
+
+fn from_cbor(bytes: &[u8]) -> Result<serde_json::Value, Status> {
+    cbor::decode(bytes).map_err(|error| Status::bad_request(error.to_string()))
 }
 
 fn unsupported(accepted: &str) -> Status {

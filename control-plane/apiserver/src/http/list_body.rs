@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use mizzen_api::Object;
 use serde_json::json;
 
+use crate::cbor::{self, CborError};
 use crate::pipeline::Listed;
 use crate::protobuf::{self, ProtobufError};
 
@@ -28,6 +29,7 @@ pub(super) struct ListBody {
 enum Items {
     Json(VecDeque<Arc<Object>>),
     Protobuf(VecDeque<Bytes>),
+    Cbor(VecDeque<Bytes>),
 }
 
 const TAIL: &[u8] = b"]}";
@@ -60,6 +62,22 @@ impl ListBody {
         Ok(Self { head: head.into(), items: Items::Protobuf(items), first: true, ended: false, left })
     }
 
+    /// # Errors
+    /// When stored bytes are not JSON, which the store never holds.
+    pub(super) fn cbor(listed: &Listed) -> Result<Self, CborError> {
+        let item = |object: &Arc<Object>| {
+            let value = object.value().map_err(|error| CborError::Encode(format!("decode {object:?}: {error}")))?;
+            let mut item = Vec::with_capacity(object.bytes().len());
+            cbor::put(&mut item, &value)?;
+            Ok(item.into())
+        };
+        let items: VecDeque<Bytes> = listed.items.iter().map(item).collect::<Result<_, CborError>>()?;
+        let descriptor = &listed.target.descriptor;
+        let head = cbor::list_head(&descriptor.list_kind(), &listed.target.api_version(), &metadata(listed), items.len())?;
+        let left = (head.len() + items.iter().map(Bytes::len).sum::<usize>()) as u64;
+        Ok(Self { head: head.into(), items: Items::Cbor(items), first: true, ended: false, left })
+    }
+
     /// Copies the next item, or the end; false after that.
     fn copy_next(&mut self, chunk: &mut Vec<u8>) -> bool {
         match &mut self.items {
@@ -81,6 +99,10 @@ impl ListBody {
                 chunk.extend_from_slice(&protobuf::item_head(item.len()));
                 chunk.extend_from_slice(&item);
             }
+            Items::Cbor(items) => match items.pop_front() {
+                Some(item) => chunk.extend_from_slice(&item),
+                None => return false,
+            },
         }
         true
     }

@@ -65,6 +65,10 @@ impl Handler {
                 let body = ListBody::protobuf(&listed).map_err(Status::internal)?;
                 return Ok(respond::bytes(200, crate::protobuf::MEDIA_TYPE, Body::new(body)));
             }
+            (Shape::Object, Format::Cbor) => {
+                let body = ListBody::cbor(&listed).map_err(Status::internal)?;
+                return Ok(respond::bytes(200, crate::cbor::MEDIA_TYPE, Body::new(body)));
+            }
             (Shape::Object, Format::Yaml) => {
                 let json = axum::body::to_bytes(Body::new(ListBody::json(listed)), usize::MAX).await.map_err(Status::internal)?;
                 return Ok(respond::yaml(200, &json));

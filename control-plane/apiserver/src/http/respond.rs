@@ -8,7 +8,7 @@ use mizzen_api::{Object, Reason, Status};
 use serde_json::Value;
 
 use super::accept::Format;
-use crate::protobuf;
+use crate::{cbor, protobuf};
 
 pub(super) fn bytes(code: u16, content_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
@@ -24,6 +24,10 @@ pub(super) fn object(code: u16, object: &Object, format: Format) -> Response {
         Format::Json => json(code, object.bytes().clone()),
         Format::Yaml => yaml(code, object.bytes()),
         Format::Protobuf => message(code, protobuf::encode_object(object)),
+        Format::Cbor => match serde_json::from_slice(object.bytes()) {
+            Ok(document) => value(code, &document, format),
+            Err(error) => status(&Status::internal(format!("decode {object:?}: {error}")), Format::Json),
+        },
     }
 }
 
@@ -54,6 +58,10 @@ pub(super) fn value(code: u16, value: &Value, format: Format) -> Response {
         Format::Json => json(code, value.to_string().into()),
         Format::Yaml => yaml(code, value.to_string().as_bytes()),
         Format::Protobuf => message(code, protobuf::encode(value)),
+        Format::Cbor => match cbor::encode(value) {
+            Ok(document) => bytes(code, cbor::MEDIA_TYPE, document),
+            Err(error) => status(&Status::internal(error), Format::Json),
+        },
     }
 }
 

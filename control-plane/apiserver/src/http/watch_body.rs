@@ -11,6 +11,7 @@ use mizzen_client::WatchEvent;
 use serde_json::{Value, json};
 
 use super::accept::{Accepted, Format, Shape};
+use crate::cbor;
 use crate::metrics::{Gauge, Streams};
 use crate::pipeline::{Target, WatchItem};
 use crate::protobuf;
@@ -34,6 +35,8 @@ pub(super) struct Frames {
 pub(super) fn content_type(format: Format) -> &'static str {
     match format {
         Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        // What a client that asked for one document gets as well: it understands.
+        Format::Cbor => cbor::SEQUENCE,
         Format::Json | Format::Yaml => "application/json",
     }
 }
@@ -85,6 +88,10 @@ fn value_frame(chunk: &mut Vec<u8>, format: Format, kind: &str, object: &Value) 
             Ok(object) => protobuf::frame(chunk, kind, &object),
             Err(error) => tracing::warn!(%error, "an event of a watch is left out"),
         },
+        Format::Cbor => match cbor::encode(object) {
+            Ok(object) => cbor::frame(chunk, kind, &object),
+            Err(error) => tracing::warn!(%error, "an event of a watch is left out"),
+        },
     }
 }
 
@@ -117,6 +124,10 @@ impl Frames {
             (Shape::Object, Format::Protobuf) => match protobuf::encode_object(object) {
                 Ok(object) => return protobuf::frame(chunk, kind, &object),
                 Err(error) => Status::internal(error),
+            },
+            (Shape::Object, Format::Cbor) => match object.value() {
+                Ok(object) => return value_frame(chunk, format, kind, &object),
+                Err(error) => Status::internal(format!("decode {object:?}: {error}")),
             },
             _ => match self.shown(object) {
                 Ok(shown) => return value_frame(chunk, format, kind, &shown),

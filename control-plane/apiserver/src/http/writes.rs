@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::Request;
 use mizzen_api::{GroupVersionResource, Status, Verb};
-use mizzen_client::{ApiRequest, PatchKind};
+use mizzen_client::ApiRequest;
 use serde_json::{Value, json};
 
 use super::accept::{self, Accepted, Endpoint, Shape};
@@ -46,11 +46,8 @@ impl Handler {
         api.write = params.write(kind, user_agent)?;
         match verb {
             Verb::Patch => {
-                let kind = body::patch_kind(&parts.headers)?;
-                api.body = match kind {
-                    PatchKind::Apply => mizzen_client::Body::Yaml(bytes),
-                    _ => mizzen_client::Body::Json(bytes),
-                };
+                let (kind, body) = body::patch(&parts.headers, bytes)?;
+                api.body = body;
                 api.patch = Some(kind);
             }
             Verb::Delete | Verb::DeleteCollection => {

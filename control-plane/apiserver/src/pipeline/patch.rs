@@ -22,7 +22,7 @@ impl Pipeline {
             return Err(Status::new(
                 Reason::UnsupportedMediaType,
                 "the body of the request was in an unknown format - accepted media types include: \
-                 application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+                 application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor",
             ));
         }
         let validation = Validation::of(&request.write.field_validation);
@@ -83,6 +83,6 @@ pub(super) fn unsupported() -> Status {
     Status::new(
         Reason::UnsupportedMediaType,
         "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, \
-         application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
+         application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor",
     )
 }

@@ -116,3 +116,91 @@ async fn large_answers_are_compressed_for_who_accepts_it() {
     let small = get(format!("{CONFIG_MAPS}/c1")).await.expect("an answer");
     assert!(small.headers().get("content-encoding").is_none());
 }
+
+const CBOR: &str = "application/cbor";
+
+/// Text as Kubernetes writes it, in bytes; documents begin with their tag.
+fn cbor(value: &Value) -> Vec<u8> {
+    let mut bytes = vec![0xd9, 0xd9, 0xf7];
+    ciborium::into_writer(value, &mut bytes).expect("is written");
+    bytes
+}
+
+/// What a CBOR item says as JSON.
+fn json_of(item: ciborium::Value) -> Value {
+    match item {
+        ciborium::Value::Tag(55799, item) => json_of(*item),
+        ciborium::Value::Bytes(bytes) => json!(String::from_utf8(bytes).expect("UTF-8")),
+        ciborium::Value::Array(items) => items.into_iter().map(json_of).collect(),
+        ciborium::Value::Map(entries) => {
+            let text = |key: ciborium::Value| json_of(key).as_str().expect("a key").to_owned();
+            Value::Object(entries.into_iter().map(|(key, value)| (text(key), json_of(value))).collect())
+        }
+        other => other.deserialized().expect("a plain value"),
+    }
+}
+
+fn read(bytes: &mut &[u8]) -> Value {
+    assert!(bytes.starts_with(&[0xd9, 0xd9, 0xf7]), "every document says what it is");
+    json_of(ciborium::from_reader(bytes).expect("an item"))
+}
+
+#[tokio::test]
+async fn who_speaks_cbor_is_answered_in_it() {
+    let served = served().await;
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}});
+    let send = async |method: Method, path: &str, kind: &str, value: &Value| {
+        let request = served.request(method, path).header("content-type", kind).header("accept", CBOR);
+        request.body(cbor(value)).send().await.expect("an answer")
+    };
+    let created = send(Method::POST, CONFIG_MAPS, CBOR, &map).await;
+    assert_eq!((created.status().as_u16(), content_type(&created)), (201, CBOR.to_owned()));
+    let created = read(&mut bytes(created).await.as_slice());
+    assert_eq!((&created["data"], &created["kind"]), (&json!({"k": "v"}), &json!("ConfigMap")));
+    let (_, stored) = served.get(&format!("{CONFIG_MAPS}/a")).await;
+    assert_eq!(created, stored, "the same in JSON");
+
+    let list = accepting(&served, Method::GET, CONFIG_MAPS, CBOR).await;
+    let length = list.content_length().expect("a length");
+    let list = bytes(list).await;
+    assert_eq!(list.len() as u64, length);
+    let list = read(&mut list.as_slice());
+    assert_eq!((&list["kind"], &list["items"][0]["data"]), (&json!("ConfigMapList"), &json!({"k": "v"})));
+
+    let applied = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"m": "n"}});
+    let path = format!("{CONFIG_MAPS}/a?fieldManager=tester");
+    let applied = send(Method::PATCH, &path, "application/apply-patch+cbor", &applied).await;
+    assert_eq!(applied.status(), 200);
+    assert_eq!(read(&mut bytes(applied).await.as_slice())["data"], json!({"k": "v", "m": "n"}));
+
+    let missing = accepting(&served, Method::GET, &format!("{CONFIG_MAPS}/zz"), CBOR).await;
+    assert_eq!((missing.status().as_u16(), content_type(&missing)), (404, CBOR.to_owned()));
+    assert_eq!(read(&mut bytes(missing).await.as_slice())["reason"], "NotFound");
+    let broken = served.request(Method::POST, CONFIG_MAPS).header("content-type", CBOR).body(vec![0xa1, 0x61]);
+    assert_eq!(answer(broken.send().await.expect("an answer")).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_watch_in_cbor_is_one_document_after_the_other() {
+    let served = served().await;
+    for asked in ["application/cbor-seq", CBOR] {
+        let watch = accepting(&served, Method::GET, &format!("{CONFIG_MAPS}?watch=true&resourceVersion=1"), asked).await;
+        assert_eq!(content_type(&watch), "application/cbor-seq");
+    }
+    let watch = accepting(&served, Method::GET, &format!("{CONFIG_MAPS}?watch=true"), "application/cbor-seq").await;
+    for name in ["a", "b"] {
+        assert_eq!(served.create(CONFIG_MAPS, &json!({"metadata": {"name": name}})).await.0, 201);
+    }
+    let (mut stream, mut got, mut seen) = (watch.bytes_stream(), Vec::new(), Vec::new());
+    while seen.len() < 2 {
+        let chunk = tokio::time::timeout(Duration::from_secs(10), stream.next()).await.expect("an event in time");
+        got.extend_from_slice(&chunk.expect("the watch goes on").expect("a chunk"));
+        seen.clear();
+        let mut rest = got.as_slice();
+        while let Ok(item) = ciborium::from_reader::<ciborium::Value, _>(&mut rest) {
+            seen.push(json_of(item));
+        }
+    }
+    let told: Vec<(&Value, &Value)> = seen.iter().map(|event| (&event["type"], &event["object"]["metadata"]["name"])).collect();
+    assert_eq!(told, [(&json!("ADDED"), &json!("a")), (&json!("ADDED"), &json!("b"))]);
+}
