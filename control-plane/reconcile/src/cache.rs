@@ -134,7 +134,7 @@ impl<T: Send + Sync + 'static> WatchCache<T> {
     }
 
     pub fn keys(&self) -> Vec<ObjectRef> {
-        self.store.read().objects.keys().cloned().collect()
+        self.store.read().objects.keys().map(|key| (**key).clone()).collect()
     }
 
     pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<T>> {

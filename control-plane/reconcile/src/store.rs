@@ -1,6 +1,6 @@
 //! What a watch cache holds: the entries and their indices.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use mizzen_api::ObjectRef;
@@ -9,19 +9,40 @@ use mizzen_api::ObjectRef;
 pub(crate) type IndexFn<T> = Box<dyn Fn(&T) -> Vec<String> + Send + Sync>;
 
 pub(crate) struct Index<T> {
-    pub(crate) name: &'static str,
-    pub(crate) keys_of: IndexFn<T>,
-    entries: HashMap<String, HashSet<ObjectRef>>,
+    name: &'static str,
+    keys_of: IndexFn<T>,
+    /// Most values find one object: a set of one is cheap, and shares its key with the entries.
+    entries: HashMap<String, BTreeSet<Arc<ObjectRef>>>,
 }
 
 impl<T> Index<T> {
     pub(crate) fn new(name: &'static str, keys_of: IndexFn<T>) -> Self {
         Self { name, keys_of, entries: HashMap::new() }
     }
+
+    fn replace(&mut self, key: &Arc<ObjectRef>, old: Option<&Arc<T>>, new: Option<&Arc<T>>) {
+        let values = |object: Option<&Arc<T>>| object.map(|object| (self.keys_of)(object)).unwrap_or_default();
+        let (before, after) = (values(old), values(new));
+        // Few changes move an object to another place.
+        if before == after {
+            return;
+        }
+        for value in before {
+            if let Some(set) = self.entries.get_mut(&value) {
+                set.remove(key);
+                if set.is_empty() {
+                    self.entries.remove(&value);
+                }
+            }
+        }
+        for value in after {
+            self.entries.entry(value).or_default().insert(key.clone());
+        }
+    }
 }
 
 pub(crate) struct Store<T> {
-    pub(crate) objects: BTreeMap<ObjectRef, Arc<T>>,
+    pub(crate) objects: BTreeMap<Arc<ObjectRef>, Arc<T>>,
     indices: Vec<Index<T>>,
 }
 
@@ -32,34 +53,22 @@ impl<T> Store<T> {
 
     /// Sets or removes an entry; answers what was there.
     pub(crate) fn put(&mut self, key: &ObjectRef, new: Option<Arc<T>>) -> Option<Arc<T>> {
+        let known = self.objects.get_key_value(key).map(|(key, _)| key.clone());
+        let key = known.unwrap_or_else(|| Arc::new(key.clone()));
         let old = match &new {
             Some(new) => self.objects.insert(key.clone(), new.clone()),
-            None => self.objects.remove(key),
+            None => self.objects.remove(&key),
         };
         for index in &mut self.indices {
-            for value in old.iter().flat_map(|old| (index.keys_of)(old)) {
-                if let Some(set) = index.entries.get_mut(&value) {
-                    set.remove(key);
-                    if set.is_empty() {
-                        index.entries.remove(&value);
-                    }
-                }
-            }
-            for value in new.iter().flat_map(|new| (index.keys_of)(new)) {
-                index.entries.entry(value).or_default().insert(key.clone());
-            }
+            index.replace(&key, old.as_ref(), new.as_ref());
         }
         old
     }
 
     /// The objects under one index key, in the order of their names.
     pub(crate) fn by(&self, index: &str, value: &str) -> Vec<Arc<T>> {
-        let Some(keys) = self.indices.iter().find(|i| i.name == index).and_then(|i| i.entries.get(value)) else {
-            return Vec::new();
-        };
-        let mut keys: Vec<_> = keys.iter().collect();
-        keys.sort();
-        keys.into_iter().filter_map(|key| self.objects.get(key).cloned()).collect()
+        let keys = self.indices.iter().find(|known| known.name == index).and_then(|index| index.entries.get(value));
+        keys.into_iter().flatten().filter_map(|key| self.objects.get(key).cloned()).collect()
     }
 
     pub(crate) fn in_namespace(&self, namespace: &str) -> Vec<Arc<T>> {

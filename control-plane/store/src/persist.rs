@@ -17,7 +17,7 @@ const DURABLE_EVERY: Duration = Duration::from_secs(1);
 /// So much is written at most before it is made durable.
 const DURABLE_BYTES: usize = 16 << 20;
 /// So long a write waits for others to share its commit.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(100);
 /// So much may wait to be written before [`Persister::room`] makes the applier wait.
 const QUEUE_BYTES: usize = 32 << 20;
 
