@@ -75,6 +75,10 @@ fn mizzens_own_client_gets_what_kubectl_gets() {
     cluster.apply(&manifest(&image));
     eventually("both pods are ready", || (cluster.mizzen(&["get", "pods"]).ok().matches(" 2/2 ").count() == 2).then_some(()));
     let pods = cluster.pods("app=web");
+    for pod in &pods {
+        let log = || cluster.mizzen(&["logs", pod, "--all-containers"]).ok();
+        eventually("its containers have said what they say", || (log() == "started\nbeside\n").then_some(()));
+    }
     let (first, named) = (pods[0].as_str(), format!("pod/{}", pods[0]));
     for arguments in [
         &["get", "pods"][..],
