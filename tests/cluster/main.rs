@@ -16,6 +16,7 @@ mod node_disk;
 mod own_client;
 mod pod_images;
 mod pod_life;
+mod pod_processes;
 mod port_forward;
 mod private_registry;
 mod python;

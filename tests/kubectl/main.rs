@@ -7,6 +7,7 @@ mod agent;
 mod certificates;
 mod container;
 mod crd;
+mod debug;
 mod demo;
 mod objects;
 mod own_client;

@@ -67,6 +67,7 @@ impl Agent {
             image_gc: config.image_gc,
             eviction: config.eviction,
             log_watches: Watches::start(),
+            pauses: tokio::sync::Mutex::default(),
         });
         let pods = Arc::new(Pods::default());
         let (ready_sender, ready) = watch::channel(false);

@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) image_gc: Thresholds,
     pub(crate) eviction: EvictionHard,
     pub(crate) log_watches: Watches,
+    /// Held while a pod's pause container is started.
+    pub(crate) pauses: tokio::sync::Mutex<()>,
 }
 
 impl Shared {

@@ -37,6 +37,8 @@ pub struct Sandbox {
     pub uts_namespace: Option<PathBuf>,
     /// `hostPID`: the host's process namespace, otherwise one per container.
     pub host_pid: bool,
+    /// One to join instead. Its first process must not be the container's.
+    pub pid_namespace: Option<PathBuf>,
     /// The pod's addresses, first the primary one.
     pub addresses: Vec<IpAddr>,
     /// The pod's cgroup, relative to each hierarchy's root, e.g. `/mizzen-3f2a/burstable/pod<uid>`; it exists.

@@ -6,6 +6,7 @@ pub(crate) mod files;
 pub(crate) mod kind;
 pub(crate) mod lifecycle;
 pub(crate) mod prepare;
+pub(crate) mod processes;
 pub(crate) mod pull;
 pub(crate) mod start;
 pub(crate) mod stop;

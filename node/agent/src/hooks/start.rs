@@ -9,6 +9,7 @@ use mizzen_runtime::{ContainerState, ContainerStatus, Exit, RuntimeError};
 
 use super::lifecycle;
 use super::prepare::{self, Ready};
+use super::processes::{self, Target};
 use crate::error::HookError;
 use crate::pod::memory::lasting;
 use crate::shared::{Shared, about};
@@ -36,12 +37,14 @@ pub(crate) async fn start(
     attempt: u32,
     image: Arc<Image>,
     ready: &Ready,
+    target: Target,
 ) -> Result<Started, StartError> {
     let about = about(pod, Some(&container.name));
     let wasm = matches!(image.kind, ImageKind::Wasm(_));
     let mut labels = None;
     let started = async {
-        let spec = build::build(shared, pod, container, attempt, &image, ready).await?;
+        let processes = if wasm { None } else { processes::namespace(shared, pod, ready, &target).await? };
+        let spec = build::build(shared, pod, container, attempt, &image, ready, processes).await?;
         labels = Some((spec.id.clone(), spec.labels.clone()));
         if ready.wasm == Some(true) && !wasm {
             if lasting(pod).any(|known| known.name == container.name) {

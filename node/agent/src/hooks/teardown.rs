@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
+use super::processes;
 use crate::cgroups;
 use crate::error::HookError;
 use crate::shared::Shared;
@@ -9,6 +10,7 @@ use crate::spec::resources;
 
 /// Network and volumes of a pod whose containers are down but may still be asked for their logs.
 pub(crate) async fn release(shared: &Shared, uid: &str) -> Result<(), HookError> {
+    processes::release(shared, uid).await?;
     shared.network.remove_pod(uid).await?;
     shared.volumes.teardown(uid).await?;
     Ok(())

@@ -20,7 +20,7 @@ use super::memory::containers;
 use super::outcome::Outcome;
 use super::worker::Worker;
 use crate::error::HookError;
-use crate::hooks::{kind, prepare, pull, start, stop, teardown};
+use crate::hooks::{kind, prepare, processes, pull, start, stop, teardown};
 use crate::logs;
 use crate::shared::{Shared, about};
 
@@ -76,8 +76,9 @@ pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'s
             let spec = find(&container)?;
             let image = worker.memory.containers.get(&container)?.image.clone()?;
             let ready = worker.memory.ready.clone()?;
+            let target = processes::target(&pod, &container, |name| worker.memory.latest(name));
             async move {
-                let result = start::start(&shared, &pod, &spec, attempt, image, &ready).await;
+                let result = start::start(&shared, &pod, &spec, attempt, image, &ready, target).await;
                 Outcome::Started { container, result }
             }
             .boxed()

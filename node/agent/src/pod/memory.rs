@@ -200,6 +200,12 @@ impl Memory {
         }
     }
 
+    /// The newest attempt of a container.
+    pub(crate) fn latest(&self, name: &str) -> Option<&ContainerStatus> {
+        let attempts = self.known.values().filter(|status| labels::get(&status.labels, labels::CONTAINER) == name);
+        attempts.max_by_key(|status| labels::attempt(status))
+    }
+
     /// Every container as the decisions see it.
     pub(crate) fn views(&mut self, pod: &Pod) -> BTreeMap<String, ContainerView> {
         names(pod).map(|name| (name.clone(), self.view(&name))).collect()
@@ -308,8 +314,7 @@ pub(crate) fn lasting(pod: &Pod) -> impl Iterator<Item = &Container> {
     pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers))
 }
 
-/// Ephemeral containers as what they are otherwise. A target, whose processes they could see, is not looked at: the
-/// specification leaves it undefined where a node cannot do that.
+/// Ephemeral containers as what they are otherwise.
 fn ephemeral(pod: &Pod) -> impl Iterator<Item = Container> {
     let all = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
     // Its fields are a container's, but for the target.

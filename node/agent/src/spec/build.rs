@@ -15,6 +15,7 @@ use crate::hooks::prepare::Ready;
 use crate::pod::labels;
 use crate::shared::Shared;
 
+/// `pid_namespace` is the process namespace to join, if it is not the container's own.
 pub(crate) async fn build(
     shared: &Shared,
     pod: &Pod,
@@ -22,6 +23,7 @@ pub(crate) async fn build(
     attempt: u32,
     image: &Image,
     ready: &Ready,
+    pid_namespace: Option<PathBuf>,
 ) -> Result<ContainerSpec, HookError> {
     let context = shared.context(pod, &ready.network.addresses);
     let mut env = env::environment(shared.client.as_ref(), &context, container, &image.config().env).await?;
@@ -72,6 +74,7 @@ pub(crate) async fn build(
             ipc_namespace: ready.network.ipc_namespace.clone(),
             uts_namespace: ready.network.uts_namespace.clone(),
             host_pid: spec.host_pid.unwrap_or(false),
+            pid_namespace,
             addresses: ready.network.addresses.clone(),
             cgroup: ready.cgroup.clone(),
             sysctls: spec

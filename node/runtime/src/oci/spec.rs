@@ -135,10 +135,15 @@ fn linux(spec: &ContainerSpec, cgroup: &str, host: &Host) -> Result<Value, Strin
     let process = &spec.process;
     let sandbox = &spec.sandbox;
     let mut namespaces = vec![json!({ "type": "mount" }), json!({ "type": "cgroup" })];
-    if !sandbox.host_pid {
+    if !sandbox.host_pid && sandbox.pid_namespace.is_none() {
         namespaces.push(json!({ "type": "pid" }));
     }
-    let joined = [("network", &sandbox.network_namespace), ("ipc", &sandbox.ipc_namespace), ("uts", &sandbox.uts_namespace)];
+    let joined = [
+        ("pid", &sandbox.pid_namespace),
+        ("network", &sandbox.network_namespace),
+        ("ipc", &sandbox.ipc_namespace),
+        ("uts", &sandbox.uts_namespace),
+    ];
     for (kind, path) in joined {
         if let Some(path) = path {
             namespaces.push(json!({ "type": kind, "path": path }));

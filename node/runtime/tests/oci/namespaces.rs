@@ -71,6 +71,22 @@ async fn a_container_in_the_nodes_process_namespace_leaves_no_process_there() {
 }
 
 #[tokio::test]
+async fn a_container_that_joins_anothers_processes_sees_and_leaves_them() {
+    let node = Node::new();
+    let first = node.started(&node.sh("first", "sleep 1000; exit 1")).await;
+    let mut spec = node.sh("second", "ps -o comm,args; sleep 999 & exit 3");
+    spec.sandbox.pid_namespace = Some(format!("/proc/{first}/ns/pid").into());
+    let (exit, entries) = node.run(&spec).await;
+    assert_eq!(exit.code, 3);
+    let shown = entries.join("\n");
+    assert!(shown.contains("sleep 1000") && shown.contains("ps -o"), "{shown}");
+    node.runtime.remove("second").await.unwrap();
+    assert!(node.cgroups("second").is_empty(), "what it left has ended");
+    assert!(std::path::Path::new(&format!("/proc/{first}")).exists());
+    node.runtime.remove("first").await.unwrap();
+}
+
+#[tokio::test]
 async fn mounts_travel_as_the_volume_says() {
     // In a mount namespace of this test's thread, so that nothing is left behind whatever happens.
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).unwrap();
