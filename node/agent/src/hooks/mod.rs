@@ -8,6 +8,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod prepare;
 pub(crate) mod processes;
 pub(crate) mod pull;
+pub(crate) mod resize;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod sysctls;

@@ -18,9 +18,10 @@ use super::decide::Command;
 use super::labels;
 use super::memory::containers;
 use super::outcome::Outcome;
+use super::view::Resize;
 use super::worker::Worker;
 use crate::error::HookError;
-use crate::hooks::{kind, prepare, processes, pull, start, stop, teardown};
+use crate::hooks::{kind, prepare, processes, pull, resize, start, stop, teardown};
 use crate::logs;
 use crate::shared::{Shared, about};
 
@@ -36,6 +37,7 @@ pub(super) fn key(command: &Command) -> String {
         Command::Pull { image, .. } => format!("pull {image}"),
         Command::Start { container, .. } => format!("start {container}"),
         Command::Stop { id, .. } => format!("stop {id}"),
+        Command::Resize { id, .. } => format!("resize {id}"),
         Command::Remove { id } => format!("remove {id}"),
         Command::Release => "release".to_owned(),
         Command::Teardown => "teardown".to_owned(),
@@ -89,6 +91,15 @@ pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'s
             let pods_grace = worker.grace();
             let stopping = stop::Stop { container: find(&container), status, address, grace };
             async move { Outcome::Stopped { result: stop::stop(&shared, &stopping, pods_grace).await, id } }.boxed()
+        }
+        Command::Resize { container, id, amounts } => {
+            let spec = find(&container)?;
+            let before = worker.memory.known.get(&id)?.clone();
+            async move {
+                let outcome = resize::resize(&shared, &pod, &spec, &before).await;
+                Outcome::Resized { container, resize: Resize { id, amounts, outcome } }
+            }
+            .boxed()
         }
         Command::Remove { id } => {
             let status = worker.memory.known.get(&id)?.clone();

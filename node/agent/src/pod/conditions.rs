@@ -5,7 +5,8 @@ use k8s_openapi::api::core::v1::{Container, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::phase::Phase;
-use super::view::{Prepared, View, is_sidecar};
+use super::view::{Prepared, Resized, View, is_sidecar};
+use crate::spec::resources;
 
 /// Type, status, reason, message.
 struct Wanted(&'static str, bool, Option<&'static str>, Option<String>);
@@ -24,12 +25,30 @@ pub(crate) fn of(view: &View<'_>, phase: Phase) -> Vec<PodCondition> {
     let before = view.pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     let mut conditions: Vec<PodCondition> =
         wanted.into_iter().map(|wanted| condition(wanted, before, view.now, view.pod.metadata.generation)).collect();
+    conditions.extend(resize(view).map(|wanted| condition(wanted, before, view.now, view.pod.metadata.generation)));
     let ours: Vec<String> = conditions.iter().map(|condition| condition.type_.clone()).collect();
-    conditions.extend(before.iter().filter(|condition| !ours.contains(&condition.type_)).cloned());
+    let is_ours = |kind: &String| ours.contains(kind) || RESIZES.contains(&kind.as_str());
+    conditions.extend(before.iter().filter(|condition| !is_ours(&condition.type_)).cloned());
     if !conditions.iter().any(|condition| condition.type_ == "PodScheduled") {
         conditions.push(condition(Wanted("PodScheduled", true, None, None), before, view.now, view.pod.metadata.generation));
     }
     conditions
+}
+
+/// Conditions that are there only as long as a resize is not done.
+const RESIZES: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
+
+fn resize(view: &View<'_>) -> Option<Wanted> {
+    let containers = view.init_containers().iter().chain(view.main_containers());
+    let mut refusals: Vec<&Resized> =
+        containers.filter_map(|container| view.container(&container.name)?.refusal(&resources::amounts(container))).collect();
+    // What cannot be done at all is said first.
+    refusals.sort_by_key(|refusal| !matches!(refusal, Resized::Infeasible(_)));
+    match refusals.first()? {
+        Resized::Infeasible(why) => Some(Wanted(RESIZES[0], true, Some("Infeasible"), Some(why.clone()))),
+        Resized::Failed(why) => Some(Wanted(RESIZES[1], true, Some("Error"), Some(why.clone()))),
+        Resized::Done => None,
+    }
 }
 
 fn condition(wanted: Wanted, before: &[PodCondition], now: Timestamp, generation: Option<i64>) -> PodCondition {

@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Container;
 
 use super::phase::{self, Phase};
-use super::view::{Attempt, ContainerView, ImageView, Prepared, RestartPolicy, View, finished_at, is_sidecar};
+use super::view::{Attempt, ContainerView, ImageView, Prepared, Resized, RestartPolicy, View, finished_at, is_sidecar};
+use crate::spec::resources;
 
 /// A step towards the desired state. Each is idempotent, and one that is under way is not begun again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,12 @@ pub(crate) enum Command {
         id: String,
         grace: i64,
         why: Why,
+    },
+    /// Gives a container that runs the amounts of CPU and memory that the pod asks for now.
+    Resize {
+        container: String,
+        id: String,
+        amounts: String,
     },
     Remove {
         id: String,
@@ -236,7 +243,9 @@ fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision:
                         grace: grace.unwrap_or(own).max(0),
                         why: Why::Unhealthy(message.clone()),
                     });
+                    return;
                 }
+                resize(container, state, &current.id, decision);
             }
             Some(exit) if !policy.restarts(exit) => {}
             Some(exit) => {
@@ -247,6 +256,14 @@ fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision:
                 start(view, name, state, current.number.saturating_add(1), decision);
             }
         },
+    }
+}
+
+fn resize(container: &Container, state: &ContainerView, id: &str, decision: &mut Decision) {
+    let wanted = resources::amounts(container);
+    let is_infeasible = matches!(state.refusal(&wanted), Some(Resized::Infeasible(_)));
+    if state.amounts().is_some_and(|amounts| amounts != wanted) && !is_infeasible {
+        decision.add(Command::Resize { container: container.name.clone(), id: id.to_owned(), amounts: wanted });
     }
 }
 

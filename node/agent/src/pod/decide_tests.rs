@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::super::fixtures::{World, at, failure};
+use super::super::view::Resize;
 use super::*;
 
 fn start(container: &str, attempt: u32) -> Command {
@@ -252,4 +253,20 @@ fn an_ephemeral_container_runs_once_beside_the_others_and_ends_with_them() {
     assert!(ended.running("debug", 0).exited("debug", 1, 1, 0).now(9).commands().is_empty(), "it is not started again");
     let stopped = world.deleted(5).commands();
     assert_eq!(stopped.len(), 2, "{stopped:?}");
+}
+
+#[test]
+fn a_container_that_runs_is_given_what_the_pod_asks_for_now() {
+    let spec = json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": "2"}}}]});
+    let mut world = World::new(spec).running("a", 0);
+    let wanted = r#"{"requests":{"cpu":"2"}}"#.to_owned();
+    let resize = Command::Resize { container: "a".into(), id: "a-0".into(), amounts: wanted.clone() };
+    assert_eq!(world.commands(), std::slice::from_ref(&resize));
+    for (outcome, commands) in
+        [(Resized::Done, vec![]), (Resized::Infeasible("no".into()), vec![]), (Resized::Failed("busy".into()), vec![resize])]
+    {
+        let told = Resize { id: "a-0".into(), amounts: wanted.clone(), outcome };
+        world.containers.get_mut("a").expect("is there").resize = Some(told);
+        assert_eq!(world.commands(), commands);
+    }
 }

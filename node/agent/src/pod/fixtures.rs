@@ -58,8 +58,14 @@ impl World {
         let container = self.container(name);
         let state = ContainerState::Running { started_at: START.into(), pid: Some(1) };
         container.previous = container.current.take();
-        container.current =
-            Some(Attempt { number, id: format!("{name}-{number}"), state, image: "i:1".into(), image_id: "i@sha256:1".into() });
+        container.current = Some(Attempt {
+            number,
+            id: format!("{name}-{number}"),
+            state,
+            image: "i:1".into(),
+            image_id: "i@sha256:1".into(),
+            amounts: "{}".into(),
+        });
         (container.started, container.ready) = (true, true);
         self
     }
@@ -70,8 +76,14 @@ impl World {
         let number = container.current.as_ref().map_or(0, |current| current.number);
         let exit = Exit { code, started_at: START.into(), finished_at: at(finished).to_string(), ..Exit::default() };
         let state = ContainerState::Exited(exit);
-        container.current =
-            Some(Attempt { number, id: format!("{name}-{number}"), state, image: "i:1".into(), image_id: "i@sha256:1".into() });
+        container.current = Some(Attempt {
+            number,
+            id: format!("{name}-{number}"),
+            state,
+            image: "i:1".into(),
+            image_id: "i@sha256:1".into(),
+            amounts: "{}".into(),
+        });
         container.backoff = SignedDuration::from_secs(backoff);
         (container.started, container.ready) = (false, false);
         self

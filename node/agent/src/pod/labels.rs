@@ -15,6 +15,8 @@ pub const IMAGE_ID: &str = "mizzen.dev/image-id";
 /// `container` or `wasm`.
 pub(crate) const RUNTIME: &str = "mizzen.dev/runtime";
 pub(crate) const TERMINATION_PATH: &str = "mizzen.dev/termination-message";
+/// The amounts of CPU and memory that the container was started with, as [`crate::spec::resources::amounts`] has them.
+pub(crate) const AMOUNTS: &str = "mizzen.dev/resources";
 pub(crate) const STOP_SIGNAL: &str = "mizzen.dev/stop-signal";
 
 pub(crate) fn get<'a>(labels: &'a BTreeMap<String, String>, name: &str) -> &'a str {

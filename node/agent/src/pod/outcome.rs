@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mizzen_images::Image;
 use mizzen_runtime::ContainerStatus;
 
+use super::view::Resize;
 use crate::error::HookError;
 use crate::hooks::prepare::Ready;
 use crate::hooks::pull::PullError;
@@ -25,6 +26,10 @@ pub(crate) enum Outcome {
     Stopped {
         id: String,
         result: Result<ContainerStatus, HookError>,
+    },
+    Resized {
+        container: String,
+        resize: Resize,
     },
     Removed {
         id: String,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, HostIP, PodIP, PodStatus,
+    ContainerStatus, HostIP, PodIP, PodStatus, ResourceRequirements,
 };
 use mizzen_runtime::{ContainerState, Exit};
 
@@ -103,6 +103,9 @@ fn container_status(view: &View<'_>, container: &Container, init: bool) -> Conta
         true => conditions::is_ready(view, container),
         false => current.and_then(Attempt::exit).is_some_and(|exit| exit.code == 0),
     };
+    // What it has, which may differ from what the pod asks for now.
+    let amounts = if running { known.amounts() } else { None };
+    let amounts: ResourceRequirements = amounts.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     ContainerStatus {
         name: container.name.clone(),
         image: current.map(|attempt| attempt.image.clone()).filter(|image| !image.is_empty()).unwrap_or(asked),
@@ -113,6 +116,8 @@ fn container_status(view: &View<'_>, container: &Container, init: bool) -> Conta
         started: Some(running && stays_up && known.started),
         state: Some(state),
         last_state: Some(last_state),
+        allocated_resources: amounts.requests.clone(),
+        resources: (amounts != ResourceRequirements::default()).then_some(amounts),
         ..ContainerStatus::default()
     }
 }

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::super::fixtures::{World, failure};
-use super::super::view::Prepared;
+use super::super::view::{Prepared, Resize, Resized};
 use super::*;
 
 fn shown(world: &World) -> Value {
@@ -233,4 +233,28 @@ fn an_ephemeral_container_has_a_status_of_its_own_and_does_not_make_the_pod_unre
         (&json!("debug"), &json!(3), &json!(false))
     );
     assert_eq!(condition(&status, "Ready"), is("True"));
+}
+
+#[test]
+fn a_resize_that_cannot_be_is_a_condition_as_long_as_it_is_asked_for() {
+    let spec = json!({"containers": [{"name": "a", "image": "i", "resources": {"requests": {"cpu": "2"}}}]});
+    let mut world = World::new(spec).running("a", 0);
+    let refused = |outcome: Resized| Resize { id: "a-0".into(), amounts: r#"{"requests":{"cpu":"2"}}"#.into(), outcome };
+    let told = |world: &World| -> Vec<(String, Option<String>, Option<String>)> {
+        let conditions = world.look(status).conditions.expect("there are conditions");
+        let resizes = conditions.into_iter().filter(|condition| condition.type_.starts_with("PodResize"));
+        resizes.map(|condition| (condition.type_, condition.reason, condition.message)).collect()
+    };
+    assert_eq!(told(&world), []);
+    world.containers.get_mut("a").expect("is there").resize = Some(refused(Resized::Infeasible("no".into())));
+    assert_eq!(told(&world), [("PodResizePending".to_owned(), Some("Infeasible".to_owned()), Some("no".to_owned()))]);
+    world.containers.get_mut("a").expect("is there").resize = Some(refused(Resized::Failed("busy".into())));
+    assert_eq!(told(&world), [("PodResizeInProgress".to_owned(), Some("Error".to_owned()), Some("busy".to_owned()))]);
+
+    world.pod.status = Some(world.look(status));
+    world.containers.get_mut("a").expect("is there").resize = Some(refused(Resized::Done));
+    assert_eq!(told(&world), [], "what is done is not told any more");
+    let statuses = world.look(status).container_statuses.expect("there are some");
+    let requests = statuses[0].allocated_resources.clone().expect("is told");
+    assert_eq!(requests["cpu"].0, "2");
 }

@@ -59,6 +59,42 @@ pub(crate) struct ContainerView {
     pub(crate) ready: bool,
     /// The startup or liveness probe gave up: its message and its own grace period.
     pub(crate) unhealthy: Option<(String, Option<i64>)>,
+    /// The last resize of the current attempt.
+    pub(crate) resize: Option<Resize>,
+}
+
+/// A container was to have other amounts of CPU and memory while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Resize {
+    pub(crate) id: String,
+    pub(crate) amounts: String,
+    pub(crate) outcome: Resized,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Resized {
+    Done,
+    /// This node cannot do it.
+    Infeasible(String),
+    /// It did not work, and is tried again.
+    Failed(String),
+}
+
+impl ContainerView {
+    /// The amounts that the current attempt has; `None` when that is not known: an older agent started it.
+    pub(crate) fn amounts(&self) -> Option<&str> {
+        let current = self.current.as_ref()?;
+        let resized = self.resize.as_ref().filter(|resize| resize.id == current.id && resize.outcome == Resized::Done);
+        let amounts = resized.map_or(current.amounts.as_str(), |resize| resize.amounts.as_str());
+        (!amounts.is_empty()).then_some(amounts)
+    }
+
+    /// What keeps the container from having `wanted` amounts.
+    pub(crate) fn refusal(&self, wanted: &str) -> Option<&Resized> {
+        let current = self.current.as_ref().filter(|current| current.is_running())?;
+        let resize = self.resize.as_ref().filter(|resize| resize.id == current.id && resize.amounts == wanted)?;
+        (resize.outcome != Resized::Done).then_some(&resize.outcome)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +104,8 @@ pub(crate) struct Attempt {
     pub(crate) state: ContainerState,
     pub(crate) image: String,
     pub(crate) image_id: String,
+    /// What it was started with.
+    pub(crate) amounts: String,
 }
 
 impl Attempt {

@@ -14,7 +14,7 @@ use super::decide::{Command, Decision, SHOWN_AS_FAILED, Why, decide};
 use super::memory::{Memory, containers};
 use super::outcome::Outcome;
 use super::sources::Subscription;
-use super::view::View;
+use super::view::{Resized, View};
 use super::{act, health, phase, publish, status};
 use crate::hooks::start::StartError;
 use crate::shared::{Shared, about};
@@ -304,6 +304,17 @@ impl Worker {
                 }
                 Err(error) => self.failed(format!("stop {id}"), &error, now),
             },
+            Outcome::Resized { container, resize } => {
+                let key = format!("resize {}", resize.id);
+                match &resize.outcome {
+                    Resized::Failed(why) => {
+                        let (path, why) = (resize.id.clone(), why.clone());
+                        self.failed(key, &crate::error::HookError::Cgroup { path, why }, now);
+                    }
+                    Resized::Done | Resized::Infeasible(_) => self.succeeded(&key),
+                }
+                self.memory.containers.entry(container).or_default().resize = Some(resize);
+            }
             Outcome::Removed { id, result } => match result {
                 Ok(()) => self.memory.removed(&id),
                 Err(error) => self.failed(format!("remove {id}"), &error, now),

@@ -148,6 +148,7 @@ fn container_labels(
         (labels::IMAGE, image.reference.clone()),
         (labels::IMAGE_ID, image_id(image)),
         (labels::RUNTIME, if wasm { "wasm" } else { "container" }.to_owned()),
+        (labels::AMOUNTS, resources::amounts(container)),
         (labels::TERMINATION_PATH, termination.display().to_string()),
         (labels::STOP_SIGNAL, own_signal.unwrap_or_else(|| image.config().stop_signal.clone())),
     ]

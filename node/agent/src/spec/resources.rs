@@ -5,6 +5,7 @@ use mizzen_api::pod_resources;
 use mizzen_api::qos::{Qos, qos_class};
 use mizzen_api::quantity::Quantity;
 use mizzen_runtime::Resources;
+use serde_json::{Map, Value};
 
 /// Microseconds.
 pub(crate) const CPU_PERIOD: u64 = 100_000;
@@ -25,6 +26,24 @@ pub(crate) fn shares(milli_cpu: i64) -> u64 {
 /// Microseconds in each period; no less than one millisecond.
 pub(crate) fn quota(milli_cpu: i64) -> i64 {
     (milli_cpu.saturating_mul(100_000) / 1000).max(MIN_QUOTA)
+}
+
+/// The amounts that a resize may change, as JSON: equal texts are equal amounts.
+pub(crate) fn amounts(container: &Container) -> String {
+    let resources = container.resources.as_ref();
+    let lists =
+        [("limits", resources.and_then(|r| r.limits.as_ref())), ("requests", resources.and_then(|r| r.requests.as_ref()))];
+    let lists = lists.into_iter().filter_map(|(name, list)| {
+        let cpu_and_memory = list?.iter().filter(|(name, _)| ["cpu", "memory"].contains(&name.as_str()));
+        let amounts: Map<String, Value> = cpu_and_memory
+            .map(|(name, amount)| {
+                let text = amount.0.parse::<Quantity>().map_or_else(|_| amount.0.clone(), |quantity| quantity.to_string());
+                (name.clone(), Value::String(text))
+            })
+            .collect();
+        (!amounts.is_empty()).then(|| (name.to_owned(), Value::Object(amounts)))
+    });
+    Value::Object(lists.collect()).to_string()
 }
 
 /// What the container's own cgroup gets. `node_memory` in bytes.
@@ -99,6 +118,15 @@ mod tests {
 
         let limit_only = of_container(&container(json!({"limits": {"cpu": "2"}})), Qos::Burstable, 1 << 30);
         assert_eq!((limit_only.cpu_shares, limit_only.cpu_quota), (Some(2048), Some(200_000)));
+    }
+
+    #[test]
+    fn amounts_that_are_equal_read_equal() {
+        let one = container(json!({"requests": {"cpu": "1000m", "memory": "64Mi", "ephemeral-storage": "1"}, "limits": {}}));
+        let other = container(json!({"requests": {"memory": "65536Ki", "cpu": "1"}}));
+        assert_eq!(amounts(&one), amounts(&other));
+        assert_eq!(amounts(&container(json!({}))), "{}");
+        assert_ne!(amounts(&one), amounts(&container(json!({"limits": {"cpu": "1", "memory": "64Mi"}}))));
     }
 
     #[test]
