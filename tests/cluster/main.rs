@@ -20,3 +20,4 @@ mod pod_processes;
 mod port_forward;
 mod private_registry;
 mod python;
+mod resize;
