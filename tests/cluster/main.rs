@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod agent;
+mod aggregation;
 mod bad_images;
 mod bad_objects;
 mod conformance;

@@ -4,6 +4,7 @@
 
 mod access;
 mod agent;
+mod aggregation;
 mod certificates;
 mod container;
 mod crd;

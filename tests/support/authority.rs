@@ -30,13 +30,30 @@ impl Authority {
         &self.file
     }
 
-    /// Certificate and key of a server, as PEM.
+    /// Its certificate.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// Certificate and key of a server at an address, as PEM.
     ///
     /// # Panics
     /// When it cannot be signed.
     pub fn issue(&self, server: IpAddr) -> (String, String) {
+        self.sign(SanType::IpAddress(server))
+    }
+
+    /// The same for a server by its name.
+    ///
+    /// # Panics
+    /// When it cannot be signed.
+    pub fn issue_to_name(&self, server: &str) -> (String, String) {
+        self.sign(SanType::DnsName(server.try_into().expect("a name")))
+    }
+
+    fn sign(&self, server: SanType) -> (String, String) {
         let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![SanType::IpAddress(server)];
+        params.subject_alt_names = vec![server];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("signs");
         (certificate.pem(), key.serialize_pem())

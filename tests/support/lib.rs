@@ -19,6 +19,7 @@ pub mod leftovers;
 pub mod nginx;
 pub mod ports;
 pub mod registry;
+pub mod sample_server;
 pub mod wait;
 
 pub use agent::Agent;

@@ -52,6 +52,11 @@ impl Reason {
     }
 }
 
+/// So many wrong fields are named, and as many after the first as fit into so many bytes: an answer must not be many times
+/// as large as what it answers.
+const MAX_CAUSES: usize = 1000;
+const MAX_CAUSE_BYTES: usize = 1 << 20;
+
 /// One wrong field (`meta/v1.StatusCause`); `reason` is one of `FieldValueInvalid`, `FieldValueRequired`,
 /// `FieldValueNotSupported`, `FieldValueForbidden`, `FieldValueDuplicate`, `FieldValueTooLong`, `FieldValueTypeInvalid`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,8 +132,20 @@ impl Status {
     }
 
     /// 422 that names every wrong field. `kind` has its group behind a dot, where it has one.
-    pub fn invalid(kind: &str, name: &str, causes: Vec<Cause>) -> Self {
+    pub fn invalid(kind: &str, name: &str, mut causes: Vec<Cause>) -> Self {
+        let mut left = MAX_CAUSE_BYTES;
+        let fits = |cause: &&Cause| {
+            let fits = left > 0;
+            left = left.saturating_sub(cause.field.len() + cause.message.len());
+            fits
+        };
+        let named = causes.iter().take(MAX_CAUSES).take_while(fits).count();
+        let more = causes.len() - named;
+        causes.truncate(named);
         let mut lines: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        if more > 0 {
+            lines.push(format!("and {more} more"));
+        }
         let list = match lines.len() {
             1 => lines.remove(0),
             _ => format!("[{}]", lines.join(", ")),

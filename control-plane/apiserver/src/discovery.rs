@@ -272,6 +272,7 @@ mod tests {
             resources: vec![json!({"resource": "things"})],
             is_stale,
             openapi: None,
+            swagger: None,
         }
     }
 

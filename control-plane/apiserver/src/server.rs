@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -33,8 +34,6 @@ use crate::openapi::OpenApi;
 use crate::pipeline::Pipeline;
 use crate::virtuals::Virtuals;
 
-/// How long a client may take for the TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long requests may run on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -51,6 +50,24 @@ pub struct ServerConfig {
     pub connect: Option<Arc<dyn Connect>>,
 }
 
+/// How long a client may take before it is given up: connections and seats are for those who use them.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// For the TLS handshake.
+    pub handshake: Duration,
+    /// From there, or from the last answer of HTTP/1.1, to the end of a request's headers.
+    pub headers: Duration,
+    /// For the body of a request.
+    pub body: Duration,
+}
+
+impl Default for Deadlines {
+    /// As in Kubernetes: 32 s for headers, and 60 s for a request.
+    fn default() -> Self {
+        Self { handshake: Duration::from_secs(10), headers: Duration::from_secs(32), body: Duration::from_secs(60) }
+    }
+}
+
 /// What an API server may be set to.
 pub struct Settings {
     /// Requests that run at once, of all priority levels together.
@@ -63,12 +80,20 @@ pub struct Settings {
     pub services: ServiceAddresses,
     /// What proves to API servers behind an APIService that a request comes from this one; without it they are shown nothing.
     pub front_proxy: Option<PemPair>,
+    pub deadlines: Deadlines,
 }
 
 impl Default for Settings {
     /// What Kubernetes lets read (400) and write (200) at once.
     fn default() -> Self {
-        Self { concurrency: 600, patience: PATIENCE, audit: None, services: ServiceAddresses::default(), front_proxy: None }
+        Self {
+            concurrency: 600,
+            patience: PATIENCE,
+            audit: None,
+            services: ServiceAddresses::default(),
+            front_proxy: None,
+            deadlines: Deadlines::default(),
+        }
     }
 }
 
@@ -107,6 +132,7 @@ impl ApiServer {
             metrics: Metrics::default(),
             fairness,
             audit: settings.audit,
+            deadlines: settings.deadlines,
             shutdown,
         };
         Arc::new(Self { handler: Arc::new(handler) })
@@ -184,7 +210,8 @@ impl ApiServer {
     ) -> Result<(), String> {
         let address = stream.peer_addr().map(|peer| peer.ip().to_canonical()).ok();
         stream.set_nodelay(true).map_err(|error| format!("set TCP_NODELAY: {error}"))?;
-        let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        let deadlines = self.handler.deadlines;
+        let stream = match tokio::time::timeout(deadlines.handshake, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(format!("TLS handshake: {error}")),
             Err(_) => return Err("TLS handshake: timed out".to_owned()),
@@ -193,17 +220,28 @@ impl ApiServer {
         let peer = certificate.map(|first| Peer::new(first.clone().into_owned()));
         let connection = Arc::new(Connection { peer, speaker: Speaker::default(), address });
         let handler = self.handler.clone();
+        let begun = Arc::new(AtomicBool::new(false));
+        let has_begun = begun.clone();
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            begun.store(true, Ordering::Relaxed);
             let (handler, connection) = (handler.clone(), connection.clone());
             async move { Ok::<_, Infallible>(handler.handle(&connection, request.map(Body::new)).await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(deadlines.headers);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000).keep_alive_interval(Some(Duration::from_secs(30)));
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);
+        // Before it is clear which HTTP a client speaks, nobody else waits for its headers in bounded time.
+        let silent = async {
+            tokio::time::sleep(deadlines.headers).await;
+            if has_begun.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             served = connection.as_mut() => return served.map_err(|error| error.to_string()),
+            () = silent => return Err(format!("no request within {:?}", deadlines.headers)),
             () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
         }
         connection.await.map_err(|error| error.to_string())

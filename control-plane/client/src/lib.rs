@@ -2,11 +2,13 @@
 
 pub mod http;
 pub mod request;
+mod unverified;
 
 pub use request::{
     ApiRequest, ApiResponse, Body, DeleteOptions, ListOptions, ObjectList, PatchKind, Propagation, WatchEvent, WatchOptions,
     WriteOptions,
 };
+pub use unverified::unverified;
 
 use std::sync::Arc;
 

@@ -34,9 +34,21 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every unknown field and wrong type of a document that should be a `name`, in document order.
+/// So many problems are told of a document, and so many bytes of paths to them: whoever has more knows enough, and a path
+/// may be as long as the document.
+const MAX_PROBLEMS: usize = 100;
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Notes a path, if it is not too much.
+pub fn note(paths: &mut Vec<String>, path: &str) {
+    if paths.len() < MAX_PROBLEMS && paths.iter().map(String::len).sum::<usize>() < MAX_BYTES {
+        paths.push(path.to_owned());
+    }
+}
+
+/// Unknown fields and wrong types of a document that should be a `name`, in document order; not all where there are very many.
 pub fn check(set: &SchemaSet, name: &str, value: &Value) -> Vec<Problem> {
-    let mut walk = Walk { set, path: String::new(), fields: Vec::new(), problems: Vec::new() };
+    let mut walk = Walk { set, path: String::new(), fields: Vec::new(), problems: Vec::new(), bytes: 0, has_fatal: false };
     if let Some(schema) = set.get(name) {
         walk.value(schema, value, short(name));
     }
@@ -49,6 +61,9 @@ struct Walk<'a> {
     /// The struct fields of the path, without keys of maps and places in lists.
     fields: Vec<&'a str>,
     problems: Vec<Problem>,
+    /// Of the paths to them.
+    bytes: usize,
+    has_fatal: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -72,7 +87,7 @@ impl<'a> Walk<'a> {
                             self.fields.pop();
                         }
                         None if shape.preserve_unknown => {}
-                        None => self.problems.push(Problem::Unknown(self.path.clone())),
+                        None => self.note(Problem::Unknown),
                     }
                     self.path.truncate(length);
                 }
@@ -116,6 +131,20 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// The first problem that is fatal is told in any case.
+    fn note(&mut self, problem: impl FnOnce(String) -> Problem) {
+        let is_full = self.problems.len() >= MAX_PROBLEMS || self.bytes >= MAX_BYTES;
+        if is_full && self.has_fatal {
+            return;
+        }
+        let problem = problem(self.path.clone());
+        if !is_full || problem.is_fatal() {
+            self.has_fatal |= problem.is_fatal();
+            self.bytes += self.path.len();
+            self.problems.push(problem);
+        }
+    }
+
     fn push(&mut self, key: &str) -> usize {
         let length = self.path.len();
         if length > 0 {
@@ -136,12 +165,12 @@ impl<'a> Walk<'a> {
             },
             _ => return,
         };
-        self.problems.push(Problem::Type { path: self.path.clone(), message });
+        self.note(|path| Problem::Type { path, message });
     }
 
     fn quantity(&mut self, text: &str) {
         if let Err(error) = text.parse::<crate::quantity::Quantity>() {
-            self.problems.push(Problem::Type { path: self.path.clone(), message: error.to_string() });
+            self.note(|path| Problem::Type { path, message: error.to_string() });
         }
     }
 
@@ -153,7 +182,7 @@ impl<'a> Walk<'a> {
                 format!("json: cannot unmarshal {found} into Go struct field {owner}.{} of type {wanted}", self.fields.join("."))
             }
         };
-        self.problems.push(Problem::Type { path: self.path.clone(), message });
+        self.note(|path| Problem::Type { path, message });
     }
 }
 

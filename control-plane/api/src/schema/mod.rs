@@ -5,7 +5,7 @@ mod defaults;
 mod facts;
 mod source;
 
-pub use check::{Problem, check};
+pub use check::{Problem, check, note};
 pub use defaults::apply_defaults;
 pub use source::builtin;
 

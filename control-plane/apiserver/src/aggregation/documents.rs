@@ -1,5 +1,6 @@
 //! What other API servers say that they serve, fetched before anybody asks for it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(crate) struct RemoteVersion {
     pub(crate) is_stale: bool,
     /// Where its part of OpenAPI v3 is, if it has one: a path with the hash.
     pub(crate) openapi: Option<String>,
+    /// The server's document of OpenAPI v2, if it has one.
+    pub(crate) swagger: Option<Arc<Value>>,
 }
 
 impl Published {
@@ -77,23 +80,25 @@ async fn describe(aggregation: &Aggregation, remote: &Remote, before: Option<&Re
         }
         let authority = aggregation.authority(remote).map_err(FetchError::Resolve)?;
         let resources = resources(remote, &authority).await?;
-        Ok((resources, openapi(remote, &authority).await))
+        let (openapi, swagger) = tokio::join!(openapi(remote, &authority), swagger(remote, &authority));
+        Ok((resources, openapi, swagger.map(|document| same_or_new(before, document))))
     };
-    let (known, is_stale) = match fetched.await {
+    let ((resources, openapi, swagger), is_stale) = match fetched.await {
         Ok(known) => (known, false),
         Err(error) => {
             tracing::debug!(api_service = remote.name, %error, "fetch the discovery document");
-            (before.map(|before| (before.resources.clone(), before.openapi.clone())).unwrap_or_default(), true)
+            let known = before.map(|before| (before.resources.clone(), before.openapi.clone(), before.swagger.clone()));
+            (known.unwrap_or_default(), true)
         }
     };
-    RemoteVersion {
-        group: remote.group.clone(),
-        version: remote.version.clone(),
-        priority: remote.priority,
-        resources: known.0,
-        is_stale,
-        openapi: known.1,
-    }
+    let (group, version, priority) = (remote.group.clone(), remote.version.clone(), remote.priority);
+    RemoteVersion { group, version, priority, resources, is_stale, openapi, swagger }
+}
+
+/// The document that is held already, if it says the same.
+fn same_or_new(before: Option<&RemoteVersion>, document: Value) -> Arc<Value> {
+    let known = before.and_then(|before| before.swagger.as_ref()).filter(|known| ***known == document);
+    known.cloned().unwrap_or_else(|| Arc::new(document))
 }
 
 async fn resources(remote: &Remote, authority: &str) -> Result<Vec<Value>, FetchError> {
@@ -118,6 +123,12 @@ async fn openapi(remote: &Remote, authority: &str) -> Option<String> {
     // Nothing but its own document may be named.
     url.strip_prefix("/openapi/v3")?.strip_prefix(path.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('?'))?;
     Some(url.to_owned())
+}
+
+/// `None` for servers without OpenAPI v2.
+async fn swagger(remote: &Remote, authority: &str) -> Option<Value> {
+    let document = fetch::get(remote, authority, "/openapi/v2", "application/json").await.and_then(|answer| answer.json());
+    document.inspect_err(|error| tracing::debug!(api_service = remote.name, %error, "fetch OpenAPI v2")).ok()
 }
 
 fn is_aggregated(content_type: &str) -> bool {
@@ -150,6 +161,7 @@ fn with_response_kind(resource: &mut Value) {
 /// An `APIResourceList` as the aggregated form has it.
 fn of_plain(list: &Value) -> Vec<Value> {
     let mut resources: Vec<Value> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for entry in list["resources"].as_array().into_iter().flatten() {
         let name = entry["name"].as_str().unwrap_or_default();
         let (parent, subresource) = name.split_once('/').map_or((name, None), |(parent, sub)| (parent, Some(sub)));
@@ -158,7 +170,7 @@ fn of_plain(list: &Value) -> Vec<Value> {
         }
         let text = |field: &str| entry[field].as_str().unwrap_or_default();
         let kind = json!({"group": text("group"), "version": text("version"), "kind": text("kind")});
-        let index = resources.iter().position(|known| known["resource"] == parent).unwrap_or_else(|| {
+        let index = *places.entry(parent).or_insert_with(|| {
             let scope = if entry["namespaced"] == true { "Namespaced" } else { "Cluster" };
             resources.push(json!({"resource": parent, "scope": scope, "singularResource": "", "verbs": [],
                 "responseKind": {"group": "", "version": "", "kind": ""}}));

@@ -21,6 +21,7 @@ use crate::auth::certificates::PemPair;
 use crate::follow;
 use crate::proxy::Shown;
 pub(crate) use documents::{Published, RemoteVersion};
+pub(crate) use relay::Sent;
 pub(crate) use remote::Remote;
 pub(crate) use upkeep::run as keep;
 
@@ -34,6 +35,7 @@ pub(crate) struct Aggregation {
     published: ArcSwap<Published>,
     /// [`Aggregation::remotes`] changed: discovery documents are fetched anew.
     outdated: Notify,
+    shutdown: CancellationToken,
 }
 
 impl Aggregation {
@@ -49,6 +51,7 @@ impl Aggregation {
             remotes: ArcSwap::default(),
             published: ArcSwap::default(),
             outdated: Notify::new(),
+            shutdown: shutdown.clone(),
         });
         let revision = aggregation.load();
         let follower = aggregation.clone();
@@ -90,6 +93,13 @@ impl Aggregation {
     pub(crate) fn remote(&self, group: &str, version: &str) -> Option<Arc<Remote>> {
         let remotes = self.remotes.load();
         remotes.iter().find(|remote| remote.group == group && remote.version == version).cloned()
+    }
+
+    /// Who has the OpenAPI v3 of a group version, where it is not this server.
+    pub(crate) fn describer(&self, group: &str, version: &str) -> Option<Arc<Remote>> {
+        let remote = self.remote(group, version)?;
+        let is_described_here = |known: &RemoteVersion| known.openapi.is_none() && known.swagger.is_some();
+        self.published.load().version(group, version).is_none_or(|known| !is_described_here(known)).then_some(remote)
     }
 
     /// What is known of the discovery documents of other servers. The same pointer means the same content.

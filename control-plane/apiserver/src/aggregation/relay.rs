@@ -1,7 +1,10 @@
 //! One request that another API server answers, and who it is told that asks.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
+use futures::StreamExt as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, StatusCode, Uri};
 use mizzen_api::Status;
@@ -16,9 +19,32 @@ const UID: HeaderName = HeaderName::from_static("x-remote-uid");
 const GROUP: HeaderName = HeaderName::from_static("x-remote-group");
 const EXTRA: &str = "x-remote-extra-";
 
+/// How long an answer may take to begin, as in Kubernetes.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for what tells clients which resources there are: they ask every server, and wait for the slowest.
+const PATIENCE_FOR_DISCOVERY: Duration = Duration::from_secs(5);
+
+/// What is sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Discovery,
+    Request,
+    /// A watch or another protocol: it lasts as long as both sides like, or until this server ends.
+    Stream,
+}
+
+impl Sent {
+    fn patience(self) -> Duration {
+        match self {
+            Self::Discovery => PATIENCE_FOR_DISCOVERY,
+            Self::Request | Self::Stream => PATIENCE,
+        }
+    }
+}
+
 impl Aggregation {
     /// Sends on a request that is authorized; failures are answered as kube-aggregator words them, which is as plain text.
-    pub(crate) async fn relay(&self, remote: &Remote, user: &Identity, mut request: Request<Body>) -> Response {
+    pub(crate) async fn relay(&self, remote: &Remote, user: &Identity, sent: Sent, mut request: Request<Body>) -> Response {
         if !remote.is_available {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "service unavailable");
         }
@@ -34,18 +60,30 @@ impl Aggregation {
             Ok(outgoing) => outgoing,
             Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
         };
-        match proxy::exchange(&authority, Some(tls), outgoing, client_side).await {
+        let exchange = proxy::exchange(&authority, Some(tls), outgoing, client_side);
+        let Ok(answered) = tokio::time::timeout(sent.patience(), exchange).await else {
+            tracing::debug!(api_service = remote.name, "a request was not answered in time");
+            return plain(StatusCode::GATEWAY_TIMEOUT, "error trying to reach service: context deadline exceeded");
+        };
+        match answered {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => response,
             Ok(mut response) => {
                 proxy::strip(response.headers_mut());
                 response.extensions_mut().insert(Foreign);
-                response
+                match sent {
+                    Sent::Stream => response.map(|body| self.until_shutdown(body)),
+                    Sent::Discovery | Sent::Request => response,
+                }
             }
             Err(status) => {
                 tracing::debug!(api_service = remote.name, %status, "a request was not answered");
                 plain(StatusCode::SERVICE_UNAVAILABLE, &status.message)
             }
         }
+    }
+
+    fn until_shutdown(&self, body: Body) -> Body {
+        Body::from_stream(body.into_data_stream().take_until(self.shutdown.clone().cancelled_owned()))
     }
 
     /// `HOST:PORT` of one that answers for the version.

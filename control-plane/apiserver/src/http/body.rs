@@ -10,17 +10,17 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use mizzen_api::{Reason, Status};
 use mizzen_client::PatchKind;
 
-use crate::pipeline::body::MAX_BYTES;
+use crate::pipeline::body::{MAX_BYTES, check_room};
 use crate::{cbor, protobuf};
 
-/// What a request may take, as in Kubernetes: it has a seat meanwhile, which others wait for.
-const PATIENCE: Duration = Duration::from_secs(60);
-
+/// `deadline` bounds how long the body may take: the request has a seat meanwhile, which others wait for.
+///
 /// # Errors
 /// 413 for more than [`MAX_BYTES`], 504 when it does not end in time, `BadRequest` when the connection breaks.
-pub(super) async fn read(body: Body) -> Result<Bytes, Status> {
-    let read = tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BYTES).collect());
-    let read = read.await.map_err(|_| Status::new(Reason::Timeout, "the request's body did not end within 60 s"))?;
+pub(super) async fn read(body: Body, deadline: Duration) -> Result<Bytes, Status> {
+    let read = tokio::time::timeout(deadline, Limited::new(body, MAX_BYTES).collect());
+    let late = |_| Status::new(Reason::Timeout, format!("the request's body did not end within {deadline:?}"));
+    let read = read.await.map_err(late)?;
     match read {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
@@ -41,9 +41,15 @@ pub(super) fn document(headers: &HeaderMap, bytes: Bytes, protobuf: bool) -> Res
         "" | "application/json" | "application/x-www-form-urlencoded" | "*/*" => Ok(mizzen_client::Body::Json(bytes)),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(mizzen_client::Body::Yaml(bytes)),
         protobuf::MEDIA_TYPE if protobuf => {
-            protobuf::decode(&bytes).map(mizzen_client::Body::Value).map_err(|error| Status::bad_request(error.to_string()))
+            let value = protobuf::decode(&bytes).map_err(|error| Status::bad_request(error.to_string()))?;
+            check_room(&value)?;
+            Ok(mizzen_client::Body::Value(value))
         }
-        cbor::MEDIA_TYPE => from_cbor(&bytes).map(mizzen_client::Body::Value),
+        cbor::MEDIA_TYPE => {
+            let value = from_cbor(&bytes)?;
+            check_room(&value)?;
+            Ok(mizzen_client::Body::Value(value))
+        }
         _ if protobuf => {
             Err(unsupported("application/json, application/yaml, application/vnd.kubernetes.protobuf, application/cbor"))
         }

@@ -97,7 +97,7 @@ impl Handler {
         match path {
             "v2" => {
                 let protobuf = wants_v2_protobuf(headers);
-                let (body, hash) = self.openapi.v2(protobuf);
+                let (body, hash) = self.openapi.v2(protobuf, &self.aggregation.published());
                 let content_type = match protobuf {
                     true => "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
                     false => "application/json",
@@ -110,7 +110,7 @@ impl Handler {
             }
             path => {
                 let path = path.strip_prefix("v3/").ok_or_else(errors::no_such_path)?;
-                let (json, hash) = self.openapi.document(path).ok_or_else(errors::no_such_path)?;
+                let (json, hash) = self.openapi.document(path, &self.aggregation.published()).ok_or_else(errors::no_such_path)?;
                 match params.get("hash") {
                     None | Some("") => Ok(tagged("application/json", json, &hash, headers)),
                     Some(asked) if asked == hash => Ok(kept_for_ever(json, &hash, headers, (self.pipeline.clock)())),

@@ -17,7 +17,7 @@ use super::asked::{action, asked, is_connect, is_proxy, limit};
 use super::params::Params;
 use super::path::{self, Path, ResourcePath};
 use super::{gzip, health, respond};
-use crate::aggregation::{Aggregation, Remote};
+use crate::aggregation::{Aggregation, Foreign, Remote, Sent};
 use crate::audit::{About, Audit, Trail};
 use crate::auth::{Action, Identity};
 use crate::authenticate::{Authenticate, Peer, anonymous};
@@ -29,6 +29,7 @@ use crate::metrics::{Asked, Metrics};
 use crate::openapi::OpenApi;
 use crate::pipeline::Pipeline;
 use crate::proxy;
+use crate::server::Deadlines;
 
 pub(crate) struct Handler {
     pub(crate) pipeline: Arc<Pipeline>,
@@ -40,6 +41,7 @@ pub(crate) struct Handler {
     pub(crate) metrics: Metrics,
     pub(crate) fairness: Arc<Fairness>,
     pub(crate) audit: Option<Arc<Audit>>,
+    pub(crate) deadlines: Deadlines,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -106,7 +108,8 @@ impl Handler {
         }
         drop(counted);
         let Held { seat, class } = held;
-        if let Some(seat) = seat.filter(|_| asked.verb == "LIST" && is_large(&response)) {
+        let holds_memory = || is_large(&response) && response.extensions().get::<Foreign>().is_none();
+        if let Some(seat) = seat.filter(|_| asked.verb == "LIST" && holds_memory()) {
             response = fairness::until_sent(response, seat);
         }
         if let Some(class) = class {
@@ -178,7 +181,12 @@ impl Handler {
         }
         if let Some(remote) = self.remote(path, request.uri()) {
             self.pipeline.authorize(&user, action)?;
-            return Ok(Box::pin(self.aggregation.relay(&remote, &user, request)).await);
+            let sent = match (path, asked.verb) {
+                (_, "WATCH" | "CONNECT") => Sent::Stream,
+                (Path::GroupVersion(..), _) => Sent::Discovery,
+                _ => Sent::Request,
+            };
+            return Ok(Box::pin(self.aggregation.relay(&remote, &user, sent, request)).await);
         }
         self.route(user, path, asked, request).await
     }
@@ -190,7 +198,7 @@ impl Handler {
             Path::GroupVersion(group, version) => self.aggregation.remote(group, version),
             // Its part of OpenAPI is fetched when somebody asks for it.
             Path::Other => match path::parse(uri.path().strip_prefix("/openapi/v3")?) {
-                Path::GroupVersion(group, version) => self.aggregation.remote(&group, &version),
+                Path::GroupVersion(group, version) => self.aggregation.describer(&group, &version),
                 _ => None,
             },
             _ => None,

@@ -1,6 +1,8 @@
 //! HTTP around the pipeline: paths, parameters, bodies and encodings.
 
 mod accept;
+#[cfg(test)]
+mod any_request;
 mod asked;
 mod body;
 mod connect;

@@ -1,5 +1,7 @@
 //! Answers: objects, statuses and documents as HTTP responses.
 
+use std::collections::HashSet;
+
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -90,10 +92,26 @@ pub(super) fn too_many_requests() -> Response {
     response
 }
 
-/// Adds `Warning: 299` headers (RFC 7234, section 5.5).
+/// What all warnings of an answer may have, and each of them once they are more: as many characters as in Kubernetes.
+const ALL_WARNINGS: usize = 4 * 1024;
+const LONG_WARNING: usize = 256;
+/// Many clients read no more than a hundred headers.
+const MOST_WARNINGS: usize = 64;
+
+/// Adds `Warning: 299` headers (RFC 7234, section 5.5): all as they are, or as many as fit, cut short.
 pub(super) fn warn(response: &mut Response, warnings: &[String]) {
+    let mut told = HashSet::new();
+    let warnings: Vec<&String> = warnings.iter().filter(|warning| told.insert(warning.as_str())).take(MOST_WARNINGS).collect();
+    let is_long = warnings.iter().map(|warning| warning.chars().count()).sum::<usize>() > ALL_WARNINGS;
+    let mut left = ALL_WARNINGS;
     for warning in warnings {
-        let text: String = warning
+        if left == 0 {
+            break;
+        }
+        let end = if is_long { LONG_WARNING } else { ALL_WARNINGS };
+        let text = warning.char_indices().nth(end).map_or(warning.as_str(), |(end, _)| &warning[..end]);
+        left = left.saturating_sub(text.chars().count());
+        let text: String = text
             .chars()
             .flat_map(|c| match c {
                 '"' | '\\' => vec!['\\', c],
@@ -104,5 +122,26 @@ pub(super) fn warn(response: &mut Response, warnings: &[String]) {
         if let Ok(header) = HeaderValue::from_bytes(format!("299 - \"{text}\"").as_bytes()) {
             response.headers_mut().append(WARNING, header);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warned(warnings: &[String]) -> Vec<usize> {
+        let mut response = text(200, "");
+        warn(&mut response, warnings);
+        response.headers().get_all(WARNING).iter().map(HeaderValue::len).collect()
+    }
+
+    #[test]
+    fn warnings_are_sent_whole_as_long_as_they_are_few() {
+        let around = "299 - \"\"".len();
+        assert_eq!(warned(&["a".repeat(1000), "b".repeat(2000)]), [1000 + around, 2000 + around]);
+        let many: Vec<String> = (0..40_000).map(|number| format!("{number:0300}")).collect();
+        assert_eq!(warned(&many), [LONG_WARNING + around; ALL_WARNINGS / LONG_WARNING]);
+        let short: Vec<String> = (0..1000).map(|number| format!("{}", number % 500)).collect();
+        assert_eq!((warned(&short).len(), warned(&vec!["twice".to_owned(); 2]).len()), (MOST_WARNINGS, 1));
     }
 }

@@ -33,7 +33,7 @@ impl Handler {
         let protobuf = self.is_encodable(gvr);
         let endpoint = if self.is_review(gvr) { Endpoint::Review { protobuf } } else { Endpoint::Answer { protobuf } };
         let accepted = accept::negotiate(&parts.headers, endpoint)?;
-        let bytes = body::read(incoming).await?;
+        let bytes = body::read(incoming, self.deadlines.body).await?;
         crate::audit::note_request(&parts.headers, &bytes);
         let mut api = ApiRequest::new(verb, gvr, &path.namespace, &path.name).subresource(&path.subresource);
         let user_agent = parts.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! OpenAPI v3: an index with hashes, and one document for each group and version; and v2, one document over all.
 
+mod foreign;
+mod from_v2;
 mod paths;
 mod schemas;
 mod v2;
@@ -15,11 +17,13 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::aggregation::Published;
+use foreign::Merged;
 
 /// The documents of one state of the registry, made when first asked for.
 pub(crate) struct OpenApi {
     registry: Arc<Registry>,
     made: Mutex<Option<Arc<Made>>>,
+    merged: Mutex<Option<Arc<Merged>>>,
 }
 
 struct Made {
@@ -43,6 +47,11 @@ impl Document {
         Self { hash: hex::encode_upper(Sha256::digest(&bytes)), bytes }
     }
 
+    /// Where it is, below `/openapi/v3/`.
+    fn url(&self, path: &str) -> String {
+        format!("/openapi/v3/{path}?hash={}", self.hash)
+    }
+
     fn with_hash(&self) -> (Bytes, String) {
         (self.bytes.clone(), self.hash.clone())
     }
@@ -59,10 +68,14 @@ impl Made {
         paths(&self.documents)
     }
 
+    fn v2_value(&self) -> Value {
+        let parsed = self.documents.values().filter_map(|document| serde_json::from_slice(&document.bytes).ok());
+        v2::document(parsed, |name| self.snapshot.schemas().published(name).is_some())
+    }
+
     fn v2(&self) -> &[Document; 2] {
         self.v2.get_or_init(|| {
-            let parsed = self.documents.values().filter_map(|document| serde_json::from_slice(&document.bytes).ok());
-            let document = v2::document(parsed, |name| self.snapshot.schemas().published(name).is_some());
+            let document = self.v2_value();
             [Document::new(document.to_string()), Document::new(v2_message::document(&document))]
         })
     }
@@ -70,34 +83,43 @@ impl Made {
 
 impl OpenApi {
     pub(crate) fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, made: Mutex::new(None) }
+        Self { registry, made: Mutex::new(None), merged: Mutex::new(None) }
     }
 
     /// `/openapi/v3`, and its hash; with the documents that other servers have, at their addresses here.
-    pub(crate) fn index(&self, published: &Published) -> (Bytes, String) {
-        let made = self.made();
-        let foreign: Vec<_> =
-            published.versions.iter().filter_map(|version| Some((version, version.openapi.as_ref()?))).collect();
-        if foreign.is_empty() {
-            return made.index.with_hash();
+    pub(crate) fn index(&self, published: &Arc<Published>) -> (Bytes, String) {
+        match self.merged(published) {
+            Some(merged) => merged.index.with_hash(),
+            None => self.made().index.with_hash(),
         }
-        let mut paths = made.paths();
-        for (version, url) in foreign {
-            paths.insert(path_of(&version.group, &version.version), json!({"serverRelativeURL": url}));
-        }
-        Document::new(json!({"paths": paths}).to_string()).with_hash()
     }
 
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/G/V` and its hash; `path` is what follows `/openapi/v3/`.
-    pub(crate) fn document(&self, path: &str) -> Option<(Bytes, String)> {
-        self.made().documents.get(path).map(Document::with_hash)
+    pub(crate) fn document(&self, path: &str, published: &Arc<Published>) -> Option<(Bytes, String)> {
+        let foreign = self.merged(published).and_then(|merged| merged.documents.get(path).map(Document::with_hash));
+        foreign.or_else(|| self.made().documents.get(path).map(Document::with_hash))
     }
 
     /// `/openapi/v2` and its hash.
-    pub(crate) fn v2(&self, protobuf: bool) -> (Bytes, String) {
-        let made = self.made();
-        let [json, message] = made.v2();
+    pub(crate) fn v2(&self, protobuf: bool, published: &Arc<Published>) -> (Bytes, String) {
+        let (merged, made) = (self.merged(published), self.made());
+        let [json, message] = merged.as_ref().map_or_else(|| made.v2(), |merged| merged.v2());
         if protobuf { message.with_hash() } else { json.with_hash() }
+    }
+
+    /// With what other servers say, if there are any.
+    fn merged(&self, published: &Arc<Published>) -> Option<Arc<Merged>> {
+        if published.versions.is_empty() {
+            return None;
+        }
+        let made = self.made();
+        let mut merged = self.merged.lock();
+        if let Some(merged) = merged.as_ref().filter(|merged| merged.is_of(&made, published)) {
+            return Some(merged.clone());
+        }
+        let fresh = Arc::new(Merged::new(made, published.clone()));
+        *merged = Some(fresh.clone());
+        Some(fresh)
     }
 
     fn made(&self) -> Arc<Made> {
@@ -114,8 +136,7 @@ impl OpenApi {
 
 /// Where each document is.
 fn paths(documents: &BTreeMap<String, Document>) -> serde_json::Map<String, Value> {
-    let url = |path: &str, document: &Document| format!("/openapi/v3/{path}?hash={}", document.hash);
-    documents.iter().map(|(path, document)| (path.clone(), json!({"serverRelativeURL": url(path, document)}))).collect()
+    documents.iter().map(|(path, document)| (path.clone(), json!({"serverRelativeURL": document.url(path)}))).collect()
 }
 
 /// The name of a group version's document.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mizzen_api::Status;
+use mizzen_api::{Reason, Status};
 use mizzen_client::Body;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -12,6 +12,60 @@ pub(crate) const MAX_BYTES: usize = 3 * 1024 * 1024;
 
 /// Documents that nest deeper are refused: the decoder could not read them back.
 const MAX_DEPTH: usize = 120;
+
+/// Documents with more objects and lists in them are refused, and those with more values of any kind: defaulting and
+/// validating make some kilobytes of an object that a client writes with two bytes. Kubernetes has no such bound, but its
+/// store takes no object of half the size of a body.
+const MAX_OBJECTS: usize = 100_000;
+const MAX_VALUES: usize = 500_000;
+
+/// What a document may still have.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    objects: usize,
+    values: usize,
+}
+
+impl Room {
+    const WHOLE: Self = Self { objects: MAX_OBJECTS, values: MAX_VALUES };
+
+    fn is_used_up(&self) -> bool {
+        self.values == 0
+    }
+
+    /// False when there is no more.
+    fn take(&mut self, is_object: bool) -> bool {
+        if self.values == 0 || (is_object && self.objects == 0) {
+            return false;
+        }
+        self.values -= 1;
+        self.objects -= usize::from(is_object);
+        true
+    }
+
+    fn fits(&mut self, value: &Value) -> bool {
+        self.take(value.is_array() || value.is_object())
+            && match value {
+                Value::Array(items) => items.iter().all(|item| self.fits(item)),
+                Value::Object(fields) => fields.values().all(|field| self.fits(field)),
+                _ => true,
+            }
+    }
+}
+
+/// # Errors
+/// `RequestEntityTooLarge` for a document that has more in it than is worked on.
+pub(crate) fn check_room(value: &Value) -> Result<(), Status> {
+    let mut room = Room::WHOLE;
+    if room.fits(value) { Ok(()) } else { Err(too_many()) }
+}
+
+fn too_many() -> Status {
+    Status::new(
+        Reason::RequestEntityTooLarge,
+        format!("Request entity too large: limit is {MAX_OBJECTS} objects and lists, and {MAX_VALUES} values"),
+    )
+}
 
 /// Whether a document can be read back once it is stored.
 pub(super) fn is_too_deep(value: &Value) -> bool {
@@ -27,36 +81,50 @@ pub(super) fn is_too_deep(value: &Value) -> bool {
 
 pub(crate) struct Parsed {
     pub(crate) value: Value,
-    /// Paths of fields that appear more than once; the last one counts.
+    /// Paths of fields that appear more than once, as many as are told; the last one counts.
     pub(crate) duplicates: Vec<String>,
     /// The first of them in a YAML body, as Go's decoder tells it: `line 3: key "a" already set in map`.
     pub(crate) duplicate_line: Option<String>,
 }
 
 /// # Errors
-/// `BadRequest` when the body is not one document, or is nested more than 128 levels deep.
+/// `BadRequest` when the body is not one document, or is nested more than 128 levels deep; `RequestEntityTooLarge` when it
+/// has too much in it.
 pub(crate) fn parse(body: Body) -> Result<Parsed, Status> {
     let mut duplicates = Vec::new();
+    let mut room = Room::WHOLE;
     let mut duplicate_line = None;
     let value = match body {
         Body::None => Value::Null,
         Body::Value(value) => value,
-        Body::Json(bytes) => json(&bytes, &mut duplicates).map_err(|error| unreadable(&error))?,
+        Body::Json(bytes) => match json(&bytes, &mut duplicates, &mut room) {
+            Err(_) if room.is_used_up() => return Err(too_many()),
+            parsed => parsed.map_err(|error| unreadable(&error))?,
+        },
         Body::Yaml(bytes) => {
             // Most clients apply JSON, which is YAML too, and is read many times faster as what it is.
             if bytes.trim_ascii_start().starts_with(b"{") {
-                if let Ok(value) = json(&bytes, &mut duplicates) {
+                if let Ok(value) = json(&bytes, &mut duplicates, &mut room) {
                     if !duplicates.is_empty() {
                         duplicate_line = super::duplicate_keys::first(&bytes);
                     }
                     return Ok(Parsed { value, duplicates, duplicate_line });
                 }
+                if room.is_used_up() {
+                    return Err(too_many());
+                }
                 duplicates.clear();
+                room = Room::WHOLE;
+            }
+            if flow_depth(&bytes) > MAX_FLOW_DEPTH {
+                return Err(Status::bad_request(format!("error decoding YAML: exceeded max depth of {MAX_FLOW_DEPTH}")));
             }
             let reader = serde_yaml_ng::Deserializer::from_slice(&bytes);
-            let value = Node { path: &mut String::new(), duplicates: &mut duplicates }
-                .deserialize(reader)
-                .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
+            let root = Node { path: &mut String::new(), duplicates: &mut duplicates, room: &mut room };
+            let value = match root.deserialize(reader) {
+                Err(_) if room.is_used_up() => return Err(too_many()),
+                parsed => parsed.map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?,
+            };
             if !duplicates.is_empty() {
                 duplicate_line = super::duplicate_keys::first(&bytes);
             }
@@ -66,9 +134,31 @@ pub(crate) fn parse(body: Body) -> Result<Parsed, Status> {
     Ok(Parsed { value, duplicates, duplicate_line })
 }
 
-fn json(bytes: &[u8], duplicates: &mut Vec<String>) -> Result<Value, serde_json::Error> {
+/// What YAML in braces and brackets may nest: the scanner goes through all that are open at every word.
+const MAX_FLOW_DEPTH: usize = 512;
+
+/// How many brackets and braces are open at once at most, quoted ones too.
+fn flow_depth(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut before = b' ';
+    for byte in bytes {
+        match byte {
+            // Where nothing is open, one within a word opens nothing.
+            b'[' | b'{' if depth > 0 || before.is_ascii_whitespace() || b"[{-:,?".contains(&before) => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        before = *byte;
+    }
+    deepest
+}
+
+fn json(bytes: &[u8], duplicates: &mut Vec<String>, room: &mut Room) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Node { path: &mut String::new(), duplicates }.deserialize(&mut reader)?;
+    let value = Node { path: &mut String::new(), duplicates, room }.deserialize(&mut reader)?;
     reader.end().map(|()| value)
 }
 
@@ -80,6 +170,20 @@ fn unreadable(error: &serde_json::Error) -> Status {
 struct Node<'a> {
     path: &'a mut String,
     duplicates: &'a mut Vec<String>,
+    room: &'a mut Room,
+}
+
+const USED_UP: &str = "too many values";
+
+impl Node<'_> {
+    fn leaf<E: serde::de::Error>(&mut self, value: Value) -> Result<Value, E> {
+        if self.room.take(false) { Ok(value) } else { Err(self.used_up()) }
+    }
+
+    fn used_up<E: serde::de::Error>(&mut self) -> E {
+        self.room.values = 0;
+        E::custom(USED_UP)
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_> {
@@ -97,48 +201,52 @@ impl<'de> Visitor<'de> for Node<'_> {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E: serde::de::Error>(mut self) -> Result<Value, E> {
+        self.leaf(Value::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_none<E: serde::de::Error>(mut self) -> Result<Value, E> {
+        self.leaf(Value::Null)
     }
 
     fn visit_some<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         self.deserialize(deserializer)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E: serde::de::Error>(mut self, value: bool) -> Result<Value, E> {
+        self.leaf(Value::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_i64<E: serde::de::Error>(mut self, value: i64) -> Result<Value, E> {
+        self.leaf(value.into())
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_u64<E: serde::de::Error>(mut self, value: u64) -> Result<Value, E> {
+        self.leaf(value.into())
     }
 
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number must be finite"))
+    fn visit_f64<E: serde::de::Error>(mut self, value: f64) -> Result<Value, E> {
+        let number = Number::from_f64(value).ok_or_else(|| E::custom("a number must be finite"))?;
+        self.leaf(Value::Number(number))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+    fn visit_str<E: serde::de::Error>(mut self, value: &str) -> Result<Value, E> {
+        self.leaf(Value::String(value.to_owned()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
+    fn visit_string<E: serde::de::Error>(mut self, value: String) -> Result<Value, E> {
+        self.leaf(Value::String(value))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Value, A::Error> {
+        if !self.room.take(true) {
+            return Err(self.used_up());
+        }
         let mut list = Vec::new();
         let length = self.path.len();
         loop {
             self.path.push_str(&format!("[{}]", list.len()));
-            let item = items.next_element_seed(Node { path: self.path, duplicates: self.duplicates })?;
+            let item = items.next_element_seed(Node { path: self.path, duplicates: self.duplicates, room: self.room })?;
             self.path.truncate(length);
             match item {
                 Some(item) => list.push(item),
@@ -147,7 +255,10 @@ impl<'de> Visitor<'de> for Node<'_> {
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<Value, A::Error> {
+        if !self.room.take(true) {
+            return Err(self.used_up());
+        }
         let mut map = Map::new();
         let length = self.path.len();
         while let Some(key) = entries.next_key::<String>()? {
@@ -155,9 +266,9 @@ impl<'de> Visitor<'de> for Node<'_> {
                 self.path.push('.');
             }
             self.path.push_str(&key);
-            let value = entries.next_value_seed(Node { path: self.path, duplicates: self.duplicates })?;
+            let value = entries.next_value_seed(Node { path: self.path, duplicates: self.duplicates, room: self.room })?;
             if map.contains_key(&key) {
-                self.duplicates.push(self.path.clone());
+                mizzen_api::schema::note(self.duplicates, self.path);
             }
             self.path.truncate(length);
             map.insert(key, value);
@@ -194,6 +305,29 @@ mod tests {
             let parsed = parse(Body::Yaml(text.into())).expect("parses");
             assert_eq!((parsed.value, parsed.duplicates), (json!({"a": {"b": 2}}), vec!["a.b".to_owned()]), "{text}");
         }
+    }
+
+    #[test]
+    fn what_has_too_much_in_it_is_refused_in_every_form() {
+        let list = |item: &str, count: usize| format!("{{\"a\": [{}]}}", vec![item; count].join(","));
+        let flow = |levels: usize| format!("a: {}{}", "[".repeat(levels), "]".repeat(levels));
+        let code = |body: Body| parse(body).map(drop).map_err(|status| status.code);
+        for (text, wanted) in [
+            (list("1", MAX_VALUES - 2), Ok(())),
+            (list("1", MAX_VALUES - 1), Err(413)),
+            (list("{}", MAX_OBJECTS - 2), Ok(())),
+            (list("[]", MAX_OBJECTS - 1), Err(413)),
+        ] {
+            assert_eq!(code(Body::Json(text.clone().into())), wanted, "{}", &text[..20]);
+            assert_eq!(code(Body::Yaml(text.into())), wanted);
+        }
+        assert_eq!(code(Body::Yaml(flow(100).into())), Ok(()));
+        assert_eq!(code(Body::Yaml(flow(100_000).into())), Err(400));
+        // Brackets of a text nest nothing.
+        let text = format!("a: |\n  {}\n", "\u{1b}[31mred x[0] ".repeat(1000));
+        assert!(flow_depth(text.as_bytes()) <= 1, "{}", flow_depth(text.as_bytes()));
+        assert_eq!(check_room(&json!([[], {}, 1])), Ok(()));
+        assert_eq!(check_room(&json!(vec![0; MAX_VALUES])).map_err(|status| status.code), Err(413));
     }
 
     #[test]

@@ -17,11 +17,11 @@ use mizzen_client::ApiRequest;
 use mizzen_store::{HISTORY_BYTES, MemoryStore};
 use reqwest::Method;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::served::{Served, answer, frame, served_with};
 use crate::support::{gvr, now};
@@ -137,18 +137,6 @@ async fn answered(request: Request<Incoming>) -> Result<Response<Body>, Infallib
     })
 }
 
-/// A connection that speaks HTTP/1.1, which alone has upgrades.
-async fn connected(served: &Served) -> tokio_rustls::client::TlsStream<TcpStream> {
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("TLS versions")
-        .with_root_certificates(served.roots.clone())
-        .with_no_client_auth();
-    let stream = TcpStream::connect(served.base.trim_start_matches("https://")).await.expect("connects");
-    let name = ServerName::try_from("localhost").expect("a name");
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("shakes hands")
-}
-
 /// A server that shows the front proxy's certificate and keeps its APIServices.
 async fn aggregating(front: &Authority) -> Served {
     let pair = front.lone_client("front-proxy-client", now()).expect("signs");
@@ -243,7 +231,8 @@ async fn watches_and_other_protocols_go_through() {
     let (mut stream, mut rest) = (watch.bytes_stream(), Vec::new());
     assert_eq!(frame(&mut stream, &mut rest).await["type"], "ADDED");
     assert_eq!(frame(&mut stream, &mut rest).await["type"], "MODIFIED");
-    let mut stream = connected(&served).await;
+    // Of HTTP/1.1, which alone has upgrades.
+    let mut stream = served.connected(&[b"http/1.1"]).await;
     let upgrade = format!("GET {THINGS}/a/shell HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
     stream.write_all(upgrade.as_bytes()).await.expect("asks");
     let mut head = Vec::new();

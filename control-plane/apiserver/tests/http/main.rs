@@ -3,7 +3,9 @@
 mod aggregation;
 mod audit;
 mod basics;
+mod bodies;
 mod connect;
+mod connections;
 mod encodings;
 mod fairness;
 mod limits;

@@ -6,7 +6,11 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
 use reqwest::{Client, Method, Response, StatusCode};
+use rustls_pki_types::ServerName;
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::support;
@@ -55,6 +59,19 @@ pub(crate) async fn served_of(config: mizzen_apiserver::ServerConfig, settings: 
 }
 
 impl Served {
+    /// A connection of its own that offers these protocols.
+    pub(crate) async fn connected(&self, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
+        let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("TLS versions")
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let stream = TcpStream::connect(self.base.trim_start_matches("https://")).await.expect("connects");
+        let name = ServerName::try_from("localhost").expect("a name");
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("shakes hands")
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
     }

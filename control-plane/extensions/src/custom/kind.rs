@@ -1,5 +1,6 @@
 //! What a custom kind does, in one of its versions.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use mizzen_api::descriptor::{Column, Context, Strategy};
@@ -48,7 +49,7 @@ impl Strategy for Kind {
         if let Some(metadata) = object.get("metadata") {
             problems.extend(metadata_problems("metadata", metadata));
         }
-        embedded_problems(&self.schema, object, "", &mut problems);
+        embedded_problems(&self.schema, object, &mut String::new(), &mut problems);
         let mut pruned = object.clone();
         problems.extend(prune(&self.schema, &mut pruned).into_iter().map(Problem::Unknown));
         Some(problems)
@@ -142,26 +143,32 @@ fn metadata_problems(path: &str, metadata: &Value) -> Vec<Problem> {
         .collect()
 }
 
-fn embedded_problems(schema: &Structural, value: &Value, path: &str, problems: &mut Vec<Problem>) {
+fn embedded_problems(schema: &Structural, value: &Value, path: &mut String, problems: &mut Vec<Problem>) {
     if schema.embedded
         && let Some(metadata) = value.get("metadata")
     {
         problems.extend(metadata_problems(&format!("{path}.metadata"), metadata));
     }
+    let length = path.len();
     match value {
         Value::Object(object) => {
             for (name, value) in object {
-                if let Some(schema) = schema.field(name) {
-                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                    embedded_problems(schema, value, &path, problems);
+                let Some(schema) = schema.field(name) else { continue };
+                if length > 0 {
+                    path.push('.');
                 }
+                path.push_str(name);
+                embedded_problems(schema, value, path, problems);
+                path.truncate(length);
             }
         }
         Value::Array(items) => {
+            let Some(schema) = &schema.items else { return };
             for (index, item) in items.iter().enumerate() {
-                if let Some(schema) = &schema.items {
-                    embedded_problems(schema, item, &format!("{path}[{index}]"), problems);
-                }
+                // Writing to a String cannot fail.
+                let _ = write!(path, "[{index}]");
+                embedded_problems(schema, item, path, problems);
+                path.truncate(length);
             }
         }
         _ => {}

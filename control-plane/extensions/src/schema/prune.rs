@@ -8,7 +8,7 @@ use super::Structural;
 const OBJECT_FIELDS: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 /// Drops from a whole document what its schema does not specify. Returns the paths of what was dropped, such as
-/// `spec.containers[0].imge`, in document order. `metadata` is left to those who know its type.
+/// `spec.containers[0].imge`, in document order, and not all where there are very many. `metadata` is left to those who know its type.
 pub fn prune(schema: &Structural, document: &mut Value) -> Vec<String> {
     let mut walk = Walk { path: String::new(), pruned: Vec::new() };
     walk.value(schema, document, true);
@@ -66,7 +66,7 @@ impl Walk {
         for key in unknown {
             object.remove(&key);
             let length = self.enter(&key);
-            self.pruned.push(self.path.clone());
+            mizzen_api::schema::note(&mut self.pruned, &self.path);
             self.path.truncate(length);
         }
     }

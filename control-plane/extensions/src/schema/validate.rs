@@ -10,8 +10,9 @@ use super::list_type;
 use super::structural::{ListType, Structural, Type};
 use super::{Limits, format};
 
-/// So many wrong fields are told; a document with more is no more readable for it.
+/// So many wrong fields are told, in so many bytes; a document with more is no more readable for it.
 const MOST: usize = 100;
+const MOST_BYTES: usize = 64 * 1024;
 
 /// Every wrong value of a document. What is the same as in `old` was accepted once and is not looked at again (CRD
 /// validation ratcheting).
@@ -28,7 +29,7 @@ struct Walk {
 
 impl Walk {
     fn value(&mut self, schema: &Structural, value: &Value, old: Option<&Value>, is_root: bool) {
-        if self.causes.len() >= MOST || (!is_root && old == Some(value)) {
+        if self.is_full() || (!is_root && old == Some(value)) {
             return;
         }
         if value.is_null() {
@@ -211,7 +212,7 @@ impl Walk {
 
     /// What a schema below a junctor has to say; its types say nothing of null.
     fn nested(&mut self, schema: &Structural, value: &Value) {
-        if self.causes.len() >= MOST {
+        if self.is_full() {
             return;
         }
         if schema.kind != Type::Any && !schema.kind.holds(value) {
@@ -239,6 +240,11 @@ impl Walk {
             }
             _ => {}
         }
+    }
+
+    fn is_full(&self) -> bool {
+        let bytes = || self.causes.iter().map(|cause| cause.field.len() + cause.message.len()).sum::<usize>();
+        self.causes.len() >= MOST || (!self.causes.is_empty() && bytes() >= MOST_BYTES)
     }
 
     fn wrong_type(&mut self, schema: &Structural, value: &Value) {

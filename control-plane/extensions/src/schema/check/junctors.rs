@@ -3,7 +3,7 @@
 use mizzen_api::validate::{forbidden, invalid_text, required};
 use serde_json::{Value, json};
 
-use super::{Walk, array, flag, is_set, text};
+use super::{Walk, array, flag, is_set, property_path, text};
 use crate::schema::parse::compile_pattern;
 
 impl Walk {
@@ -54,7 +54,7 @@ impl Walk {
             }
         }
         for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-            let field = format!("{path}.properties[{name}]");
+            let field = property_path(path, name);
             if name == "metadata" {
                 self.causes.push(forbidden(&field, "must not be specified in a nested context"));
             }
@@ -88,7 +88,7 @@ impl Walk {
             }
         }
         for (name, property) in nested.get("properties").and_then(Value::as_object).into_iter().flatten() {
-            let (field, nested_field) = (format!("{path}.properties[{name}]"), format!("{nested_path}.properties[{name}]"));
+            let (field, nested_field) = (property_path(path, name), property_path(nested_path, name));
             match schema.get("properties").and_then(|properties| properties.get(name)) {
                 Some(present) => self.complete(&field, present, &nested_field, property),
                 None => self.causes.push(required(field, &format!("because it is defined in {nested_field}"))),

@@ -1,9 +1,11 @@
 //! The extensions of Kubernetes that say what lists and maps are.
 
+use std::collections::HashSet;
+
 use mizzen_api::validate::{duplicate, forbidden, invalid, invalid_text, not_supported, required};
 use serde_json::{Value, json};
 
-use super::{Walk, array, flag, text};
+use super::{MOST, Walk, array, flag, property_path, text};
 
 impl Walk {
     pub(super) fn extensions(&mut self, path: &str, schema: &Value) {
@@ -92,25 +94,25 @@ impl Walk {
             let why = "must be object if parent array's x-kubernetes-list-type is map";
             self.causes.push(invalid_text(field("items.type"), text(items, "type"), why));
         }
-        let mut seen = Vec::new();
-        for (index, key) in keys.iter().enumerate() {
+        let items_path = field("items");
+        let required_names: HashSet<&str> = array(items, "required").iter().filter_map(Value::as_str).collect();
+        let mut seen = HashSet::new();
+        for (index, key) in keys.iter().enumerate().take(MOST) {
             let name = key.as_str().unwrap_or("");
             let field = field(&format!("x-kubernetes-list-map-keys[{index}]"));
-            if seen.contains(&name) {
+            if !seen.insert(name) {
                 self.causes.push(duplicate(&field, key));
             }
-            seen.push(name);
             match items.get("properties").and_then(|properties| properties.get(name)) {
                 None => self.causes.push(invalid_text(&field, name, "entries must all be names of item properties")),
                 Some(property) if matches!(text(property, "type"), "object" | "array") => {
-                    let field = format!("{path}.items.properties[{name}].type");
+                    let field = format!("{}.type", property_path(&items_path, name));
                     let why = "must be a scalar type if parent array's x-kubernetes-list-type is map";
                     self.causes.push(invalid_text(field, text(property, "type"), why));
                 }
                 Some(property) => {
-                    let is_required = array(items, "required").iter().any(|required| required == key);
-                    if !is_required && property.get("default").is_none() {
-                        let field = format!("{path}.items.properties[{name}].default");
+                    if !required_names.contains(name) && property.get("default").is_none() {
+                        let field = format!("{}.default", property_path(&items_path, name));
                         let why =
                             "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
                         self.causes.push(required(field, why));

@@ -38,6 +38,16 @@ pub fn check(path: &str, schema: &Value) -> Vec<Cause> {
     walk.causes
 }
 
+/// So many wrong fields are looked for; a schema with more is refused as it is.
+const MOST: usize = 1000;
+/// Characters of a name that stand in a path at most: every node below has the path, and a name may be as long as a body.
+const LONGEST_NAME: usize = 256;
+
+fn property_path(path: &str, name: &str) -> String {
+    let end = name.char_indices().nth(LONGEST_NAME).map_or(name.len(), |(end, _)| end);
+    format!("{path}.properties[{}]", &name[..end])
+}
+
 struct Walk {
     causes: Vec<Cause>,
     /// Of all rules together.
@@ -69,6 +79,9 @@ fn array<'a>(schema: &'a Value, key: &str) -> &'a [Value] {
 impl Walk {
     /// `runs`: how often the node can stand in one document, which multiplies what its rules cost.
     fn node(&mut self, path: &str, schema: &Value, level: Level, runs: u64) {
+        if self.causes.len() >= MOST {
+            return;
+        }
         self.forbidden_keywords(path, schema);
         self.types(path, schema, level);
         self.extensions(path, schema);
@@ -87,7 +100,7 @@ impl Walk {
             if level == Level::Root && name == "metadata" {
                 continue;
             }
-            self.node(&format!("{path}.properties[{name}]"), property, Level::Field, runs);
+            self.node(&property_path(path, name), property, Level::Field, runs);
         }
         if let Some(values) = schema.get("additionalProperties").filter(|values| values.is_object()) {
             let most = schema.get("maxProperties").and_then(Value::as_u64).unwrap_or(1);

@@ -60,7 +60,8 @@ impl Walk {
         if let Some(message) = rule.get("message").and_then(Value::as_str) {
             if message.len() > MAX_MESSAGE {
                 let why = format!("message must have a maximum length of {MAX_MESSAGE} characters");
-                self.causes.push(invalid_text(field("message"), &message[..32.min(message.len())], why));
+                let begin: String = message.chars().take(10).collect();
+                self.causes.push(invalid_text(field("message"), &format!("{begin}..."), why));
             }
             if message.trim().contains('\n') {
                 self.causes.push(invalid_text(field("message"), message, "message must not contain line breaks"));
