@@ -26,7 +26,7 @@ spec:
     let programs = "for p in /proc/[0-9]*; do cat $p/cmdline; echo; done";
     let seen = sh(&cluster, "one", programs);
     assert!(seen.starts_with("/pause\0"), "{seen:?}");
-    assert!(seen.contains("/bin/httpd\0") && seen.contains("sleep\01111\0"), "{seen:?}");
+    assert!(seen.contains("/bin/httpd\0") && seen.contains("sleep\x001111\0"), "{seen:?}");
 
     // One ends the other's program, whose container starts again and is seen again.
     let end = "for p in /proc/[0-9]*; do if grep -q 1111 $p/cmdline && grep -q sleep $p/comm; then kill ${p#/proc/}; fi; done";
@@ -35,7 +35,7 @@ spec:
         let two = pod["status"]["containerStatuses"].as_array()?.iter().find(|status| status["name"] == "two")?;
         (two["restartCount"] == 1 && two["state"]["running"].is_object()).then_some(())
     });
-    eventually("it is seen again", || sh(&cluster, "one", programs).contains("sleep\01111\0").then_some(()));
+    eventually("it is seen again", || sh(&cluster, "one", programs).contains("sleep\x001111\0").then_some(()));
     cluster.kill();
     cluster.start();
     eventually("a new agent finds both", || sh(&cluster, "two", programs).contains("/bin/httpd\0").then_some(()));

@@ -129,30 +129,32 @@ fn asked(reference: &str, image: &Image) -> Asked {
 
 /// Pulls, and notes as whom.
 async fn noted(shared: &Shared, pod: &Pod, reference: &str) -> Result<Arc<Image>, PullError> {
-    let note = async |work: Box<dyn FnOnce(&Pulled) -> io::Result<()> + Send>| {
-        let pulled = shared.pulled.clone();
-        let noted = tokio::task::spawn_blocking(move || work(&pulled)).await;
-        noted.unwrap_or_else(|_| Err(io::Error::other("the worker thread panicked")))
-    };
     let failed =
         |error: io::Error| PullError { reason: "ErrImagePull", message: format!("who pulls the image is not noted: {error}") };
     let whole = reference.to_owned();
-    note(Box::new(move |pulled| pulled.begin(&whole))).await.map_err(failed)?;
+    note(shared, move |pulled| pulled.begin(&whole)).await.map_err(failed)?;
     let fetched = fetch(shared, pod, reference).await;
     let whole = reference.to_owned();
     match fetched {
         Ok((image, by)) => {
             let asked = asked(reference, &image);
-            note(Box::new(move |pulled| pulled.succeeded(&asked, by.as_ref()))).await.map_err(failed)?;
+            note(shared, move |pulled| pulled.succeeded(&asked, by.as_ref())).await.map_err(failed)?;
             Ok(image)
         }
         Err(error) => {
-            if let Err(error) = note(Box::new(move |pulled| pulled.failed(&whole))).await {
+            if let Err(error) = note(shared, move |pulled| pulled.failed(&whole)).await {
                 tracing::warn!(reference, %error, "the end of a pull is not noted");
             }
             Err(error.into())
         }
     }
+}
+
+/// Writes a note, which waits for the disk.
+async fn note(shared: &Shared, work: impl FnOnce(&Pulled) -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    let pulled = shared.pulled.clone();
+    let noted = tokio::task::spawn_blocking(move || work(&pulled)).await;
+    noted.unwrap_or_else(|_| Err(io::Error::other("the worker thread panicked")))
 }
 
 /// The image, and by which secret it came if it was by one.
