@@ -280,7 +280,7 @@ async fn very_many_labels_and_fields_are_taken_or_told_of_shortly() {
         case(
             "unknown fields below a long name",
             DEFINITIONS,
-            schema(&below_long(&unknown[..2 << 20].rsplit_once(',').map_or(String::new(), |(begin, _)| format!("{begin}}}")))),
+            schema(&below_long(&unknown[..2_000_000].rsplit_once(',').map_or(String::new(), |(begin, _)| format!("{begin}}}")))),
             &[422, 400, 201],
         ),
         case(
