@@ -138,13 +138,19 @@ impl Host {
         }
     }
 
-    fn reserve<'a>(&'a self, id: &'a str) -> Option<Reserved<'a>> {
+    /// # Errors
+    /// When the host ends: whoever asks has to start another.
+    fn reserve<'a>(&'a self, id: &'a str) -> io::Result<Option<Reserved<'a>>> {
         let mut pods = self.pods.lock();
-        let Entry::Vacant(vacant) = pods.known.entry(id.to_owned()) else { return None };
+        // Decided with the pods locked, so that nothing starts that would end at once.
+        if self.done.is_cancelled() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        let Entry::Vacant(vacant) = pods.known.entry(id.to_owned()) else { return Ok(None) };
         let (over, starting) = watch::channel(());
         vacant.insert(Slot::Starting(starting));
         pods.starts += 1;
-        Some(Reserved { host: self, id, started: None, _over: over })
+        Ok(Some(Reserved { host: self, id, started: None, _over: over }))
     }
 
     async fn answer(self: &Arc<Self>, mut stream: UnixStream) -> io::Result<()> {
@@ -154,7 +160,7 @@ impl Host {
             let watched = matches!(request.call, Call::Watch);
             let removed = matches!(request.call, Call::Remove | Call::Start { .. });
             let reply = match PROTOCOL_VERSION.understands(request.version) {
-                true => self.call(&request.container, request.call, files).await,
+                true => self.call(&request.container, request.call, files).await?,
                 false => Reply::Version { version: PROTOCOL_VERSION },
             };
             send(&mut stream, &reply).await?;
@@ -168,15 +174,17 @@ impl Host {
         Ok(())
     }
 
-    async fn call(&self, id: &str, call: Call, files: Vec<File>) -> Reply {
+    /// # Errors
+    /// When no answer is the answer.
+    async fn call(&self, id: &str, call: Call, files: Vec<File>) -> io::Result<Reply> {
         let call = match call {
             Call::Start { spec } => return self.start(id, spec, files).await,
-            Call::Remove => return self.remove(id).await,
+            Call::Remove => return Ok(self.remove(id).await),
             call => call,
         };
-        let Some(running) = self.find(id).await else { return Reply::NotFound };
+        let Some(running) = self.find(id).await else { return Ok(Reply::NotFound) };
         let Running { pod, program } = &*running;
-        match call {
+        Ok(match call {
             Call::State | Call::Watch => Reply::State { state: pod.state().borrow().clone() },
             Call::Signal { .. } | Call::Stats if !pod.is_running() => Reply::NotRunning,
             Call::Signal { signal } => {
@@ -195,27 +203,27 @@ impl Host {
                 Reply::Unsupported { why: "a Wasm pod has no processes and no open standard input".into() }
             }
             Call::Start { .. } | Call::Remove => Reply::Failed { message: "answered before".into() },
-        }
+        })
     }
 
-    async fn start(&self, id: &str, spec: serde_json::Value, files: Vec<File>) -> Reply {
+    async fn start(&self, id: &str, spec: serde_json::Value, files: Vec<File>) -> io::Result<Reply> {
         let mut reserved = loop {
-            if let Some(reserved) = self.reserve(id) {
+            if let Some(reserved) = self.reserve(id)? {
                 break reserved;
             }
             // One that was started before, or is being started for somebody else, is not started again.
             if let Some(running) = self.find(id).await {
-                return Reply::State { state: running.pod.state().borrow().clone() };
+                return Ok(Reply::State { state: running.pod.state().borrow().clone() });
             }
         };
-        match self.try_start(spec, files).await {
+        Ok(match self.try_start(spec, files).await {
             Ok(running) => {
                 let state = running.pod.state().borrow().clone();
                 reserved.started = Some(running);
                 Reply::State { state }
             }
             Err(error) => Reply::Failed { message: crate::one_line(&error) },
-        }
+        })
     }
 
     async fn try_start(&self, spec: serde_json::Value, files: Vec<File>) -> anyhow::Result<Running> {
