@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Pipeline;
 use super::target::Target;
-use crate::admission::{Attributes, Operation, Warnings};
+use crate::admission::{Operation, Warnings};
 use crate::auth::Identity;
 
 impl Pipeline {
@@ -24,19 +24,7 @@ impl Pipeline {
     ) -> Result<(Value, Vec<String>), Status> {
         let target = Target::resolve(&self.registry, resource, namespace, name, subresource)?;
         let warnings = Warnings::default();
-        let attributes = Attributes {
-            identity: user,
-            operation: Operation::Connect,
-            target: &target,
-            dry_run: false,
-            now: (self.clock)(),
-            old: None,
-            registry: &self.registry,
-            store: self.store.as_ref(),
-            authorizer: &self.authorizer,
-            custom: &self.custom,
-            warnings: &warnings,
-        };
+        let attributes = self.attributes(user, Operation::Connect, &target, &warnings);
         self.admission.connect(&attributes, &mut options).await?;
         Ok((options, warnings.take()))
     }

@@ -71,19 +71,8 @@ impl Pipeline {
         }
         let target = &target;
         let admission_warnings = Warnings::default();
-        let attributes = Attributes {
-            identity: user,
-            operation: Operation::Create,
-            target,
-            dry_run: options.dry_run,
-            now,
-            old: None,
-            registry: &self.registry,
-            store: self.store.as_ref(),
-            authorizer: &self.authorizer,
-            custom: &self.custom,
-            warnings: &admission_warnings,
-        };
+        let attributes =
+            Attributes { dry_run: options.dry_run, now, ..self.attributes(user, Operation::Create, target, &admission_warnings) };
         descriptor.strategy.prepare_create(&mut object);
         // Before admission: what the server adds is nobody's field.
         if let Ownership::Write = ownership {

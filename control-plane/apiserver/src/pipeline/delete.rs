@@ -40,17 +40,9 @@ impl Pipeline {
             let seen = if Arc::ptr_eq(&shown, &current) { None } else { Some(decoded(&shown)?) };
             let admission_warnings = Warnings::default();
             let attributes = Attributes {
-                identity: user,
-                operation: Operation::Delete,
-                target,
                 dry_run: options.dry_run,
-                now: (self.clock)(),
                 old: Some(seen.as_ref().unwrap_or(&old)),
-                registry: &self.registry,
-                store: self.store.as_ref(),
-                authorizer: &self.authorizer,
-                custom: &self.custom,
-                warnings: &admission_warnings,
+                ..self.attributes(user, Operation::Delete, target, &admission_warnings)
             };
             self.admission.validate(&attributes, None).await?;
             let done = match step(target, &old, options, (self.clock)()) {

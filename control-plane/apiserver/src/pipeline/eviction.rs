@@ -48,19 +48,8 @@ impl Pipeline {
         let mut options = DeleteOptions { dry_run: request.write.dry_run, ..DeleteOptions::default() };
         super::delete_options::take_body(&asked, &mut options)?;
         let admission_warnings = Warnings::default();
-        let attributes = Attributes {
-            identity: user,
-            operation: Operation::Create,
-            target,
-            dry_run: options.dry_run,
-            old: None,
-            registry: &self.registry,
-            store: self.store.as_ref(),
-            authorizer: &self.authorizer,
-            custom: &self.custom,
-            warnings: &admission_warnings,
-            now: (self.clock)(),
-        };
+        let attributes =
+            Attributes { dry_run: options.dry_run, ..self.attributes(user, Operation::Create, target, &admission_warnings) };
         self.admission.mutate(&attributes, &mut eviction).await?;
         self.admission.validate(&attributes, Some(&eviction)).await?;
 

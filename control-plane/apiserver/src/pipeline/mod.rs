@@ -37,7 +37,7 @@ pub(crate) use list::Listed;
 pub(crate) use target::Target;
 pub(crate) use watch::WatchItem;
 
-use crate::admission::Chain;
+use crate::admission::{Attributes, Chain, Operation, Warnings};
 use crate::audit;
 use crate::auth::{Action, Authorizer, Clock, Decision, Identity};
 use crate::custom::CustomKinds;
@@ -72,6 +72,29 @@ pub(crate) struct Written {
 }
 
 impl Pipeline {
+    /// What admission sees of a request, now; one that is not dry and changes nothing that is there.
+    fn attributes<'a>(
+        &'a self,
+        user: &'a Arc<Identity>,
+        operation: Operation,
+        target: &'a Target,
+        warnings: &'a Warnings,
+    ) -> Attributes<'a> {
+        Attributes {
+            identity: user,
+            operation,
+            target,
+            dry_run: false,
+            now: (self.clock)(),
+            old: None,
+            registry: &self.registry,
+            store: self.store.as_ref(),
+            authorizer: &self.authorizer,
+            custom: &self.custom,
+            warnings,
+        }
+    }
+
     /// # Errors
     /// `Forbidden` when no rule allows it.
     pub(crate) fn authorize(&self, user: &Identity, action: &Action<'_>) -> Result<(), Status> {

@@ -91,17 +91,10 @@ impl Pipeline {
         self.apply_defaults(target, &mut new);
         let admission_warnings = Warnings::default();
         let attributes = Attributes {
-            identity: user,
-            operation: Operation::Update,
-            target,
             dry_run: options.dry_run,
             now,
             old: Some(old),
-            registry: &self.registry,
-            store: self.store.as_ref(),
-            authorizer: &self.authorizer,
-            custom: &self.custom,
-            warnings: &admission_warnings,
+            ..self.attributes(user, Operation::Update, target, &admission_warnings)
         };
         match target.subresource.as_str() {
             "" => strategy.prepare_update(&mut new, old),

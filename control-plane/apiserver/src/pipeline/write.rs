@@ -86,19 +86,9 @@ impl Pipeline {
             }
         };
         if target.subresource == "token" {
-            let attributes = Attributes {
-                identity: user,
-                operation: Operation::Create,
-                target,
-                dry_run: request.write.dry_run,
-                now: (self.clock)(),
-                old: None,
-                registry: &self.registry,
-                store: self.store.as_ref(),
-                authorizer: &self.authorizer,
-                custom: &self.custom,
-                warnings: &Warnings::default(),
-            };
+            let warnings = Warnings::default();
+            let attributes =
+                Attributes { dry_run: request.write.dry_run, ..self.attributes(user, Operation::Create, target, &warnings) };
             self.admission.validate_token_request(&attributes, &body).await?;
         }
         let context = RequestContext {

@@ -58,14 +58,7 @@ impl World {
         let container = self.container(name);
         let state = ContainerState::Running { started_at: START.into(), pid: Some(1) };
         container.previous = container.current.take();
-        container.current = Some(Attempt {
-            number,
-            id: format!("{name}-{number}"),
-            state,
-            image: "i:1".into(),
-            image_id: "i@sha256:1".into(),
-            amounts: "{}".into(),
-        });
+        container.current = Some(attempt(name, number, state));
         (container.started, container.ready) = (true, true);
         self
     }
@@ -76,14 +69,7 @@ impl World {
         let number = container.current.as_ref().map_or(0, |current| current.number);
         let exit = Exit { code, started_at: START.into(), finished_at: at(finished).to_string(), ..Exit::default() };
         let state = ContainerState::Exited(exit);
-        container.current = Some(Attempt {
-            number,
-            id: format!("{name}-{number}"),
-            state,
-            image: "i:1".into(),
-            image_id: "i@sha256:1".into(),
-            amounts: "{}".into(),
-        });
+        container.current = Some(attempt(name, number, state));
         container.backoff = SignedDuration::from_secs(backoff);
         (container.started, container.ready) = (false, false);
         self
@@ -161,4 +147,16 @@ impl World {
 
 pub(crate) fn failure(reason: &str, since: i64, retry_at: i64) -> Failure {
     Failure { reason: reason.into(), message: "why".into(), at: at(since), retry_at: at(retry_at) }
+}
+
+/// One start of a container.
+fn attempt(name: &str, number: u32, state: ContainerState) -> Attempt {
+    Attempt {
+        number,
+        id: format!("{name}-{number}"),
+        state,
+        image: "i:1".into(),
+        image_id: "i@sha256:1".into(),
+        amounts: "{}".into(),
+    }
 }
