@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 
 use super::table::cell;
 
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// A line: how deep it stands, what it is about, and what is said of it.
 struct Line {
     depth: usize,
@@ -31,6 +33,9 @@ pub fn describe(object: &Value, events: &mut [Value], now: Timestamp) -> String 
                 .iter()
                 .for_each(|field| drop(metadata.remove(*field)));
         }
+        if object.get("kind").and_then(Value::as_str) == Some("Secret") {
+            conceal(&mut object);
+        }
         fields(&mut lines, 0, &object);
     }
     let mut text = align(&lines);
@@ -42,10 +47,21 @@ fn line(depth: usize, label: &str, value: String) -> Line {
     Line { depth, label: label.to_owned(), value: Some(value) }
 }
 
+/// Of a secret, only how much of it there is.
+fn conceal(secret: &mut Map<String, Value>) {
+    secret.remove("stringData");
+    for value in secret.get_mut("data").and_then(Value::as_object_mut).into_iter().flat_map(|data| data.values_mut()) {
+        let encoded = value.as_str().unwrap_or_default().trim_end_matches('=');
+        *value = format!("{} bytes", encoded.len() * 3 / 4).into();
+    }
+}
+
 /// Labels or annotations: the first beside the title, the others below it.
 fn pairs(lines: &mut Vec<Line>, title: &str, values: &Value, between: &str) {
     let mut title = title;
-    for (key, value) in values.as_object().into_iter().flatten() {
+    // What was applied last is the object once more, a secret's data too.
+    let told = values.as_object().into_iter().flatten().filter(|(key, _)| *key != LAST_APPLIED);
+    for (key, value) in told {
         lines.push(line(0, title, format!("{key}{between}{}", cell(value))));
         title = "";
     }
@@ -56,7 +72,7 @@ fn pairs(lines: &mut Vec<Line>, title: &str, values: &Value, between: &str) {
 
 fn fields(lines: &mut Vec<Line>, depth: usize, object: &Map<String, Value>) {
     for (name, value) in object {
-        let label = format!("{}:", title(name));
+        let label = format!("{}:", cell(&title(name).into()));
         match value {
             Value::Object(inner) => {
                 lines.push(Line { depth, label, value: None });
@@ -70,6 +86,11 @@ fn fields(lines: &mut Vec<Line>, depth: usize, object: &Map<String, Value>) {
                         plain => lines.push(Line { depth: depth + 1, label: cell(plain), value: None }),
                     }
                 }
+            }
+            Value::String(text) if text.contains('\n') => {
+                lines.push(Line { depth, label, value: None });
+                let below = |text: &str| Line { depth: depth + 1, label: cell(&text.into()), value: None };
+                lines.extend(text.lines().map(below));
             }
             plain => lines.push(line(depth, &label, cell(plain))),
         }
@@ -176,6 +197,17 @@ mod tests {
         let said = describe(&object, &mut [], Timestamp::UNIX_EPOCH);
         let expected = "Name:         a\nNamespace:    default\nLabels:       app=web\n              tier=1\nAnnotations:  <none>\nAPI Version:  v1\nKind:         Pod\nMetadata:\nSpec:\n  Containers:\n    Args:\n      -f\n    Name:  c\nStatus:\n  Phase:   Running\n  Pod IP:  10.0.0.1\nEvents:  <none>\n";
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn a_secret_is_not_shown_and_text_of_lines_is() {
+        let annotations = serde_json::json!({LAST_APPLIED: "c2VjcmV0"});
+        let secret = serde_json::json!({"kind": "Secret", "metadata": {"name": "a", "annotations": annotations}, "data": {"key": "c2VjcmV0IQ=="}});
+        let text = describe(&secret, &mut [], Timestamp::UNIX_EPOCH);
+        assert!(text.contains("Key:  7 bytes") && !text.contains("c2Vj"), "{text}");
+        let map = serde_json::json!({"kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a.conf": "one\ntwo\n"}});
+        let text = describe(&map, &mut [], Timestamp::UNIX_EPOCH);
+        assert!(text.contains("  a.conf:\n    one\n    two\n"), "{text}");
     }
 
     #[test]

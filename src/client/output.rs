@@ -76,7 +76,7 @@ fn indented(value: &Value) -> anyhow::Result<String> {
 
 /// Takes away what nobody reads.
 pub fn without_managed_fields(object: &mut Value) {
-    if let Some(metadata) = object["metadata"].as_object_mut() {
+    if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
 }

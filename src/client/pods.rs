@@ -5,7 +5,7 @@ use mizzen_api::LabelSelector;
 use serde_json::Value;
 
 use super::resources::Catalogue;
-use super::session::{Session, with_query};
+use super::session::{Session, escape, with_query};
 use super::targets::{self, objects};
 
 /// Says which container is looked at where nobody does (`kubectl.kubernetes.io/default-container`).
@@ -47,7 +47,8 @@ fn pods(session: &Session) -> String {
 }
 
 async fn pod(session: &Session, name: &str) -> anyhow::Result<Value> {
-    session.get(&format!("{}/{name}", pods(session))).await
+    targets::check_name(name)?;
+    session.get(&format!("{}/{}", pods(session), escape(name))).await
 }
 
 /// The label selector of a workload (`matchLabels` and `matchExpressions`) or of a service or ReplicationController (labels).

@@ -133,8 +133,8 @@ fn refusal(status: StatusCode, body: &[u8]) -> Status {
     })
 }
 
-/// Percent-encodes everything that is not plain in a query (RFC 3986).
-fn escape(text: &str) -> String {
+/// Percent-encodes everything that is not plain in a query or path (RFC 3986).
+pub fn escape(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),

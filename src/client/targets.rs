@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::manifests::{self, Manifest};
 use super::resources::{Catalogue, Resource};
-use super::session::Session;
+use super::session::{Session, escape};
 
 /// An object, or all of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Target {
         let namespace = self.namespace.as_deref().unwrap_or(&session.namespace);
         let collection = self.resource.path((!everywhere).then_some(namespace));
         match &self.name {
-            Some(name) => format!("{collection}/{name}"),
+            Some(name) => format!("{collection}/{}", escape(name)),
             None => collection,
         }
     }
@@ -40,9 +40,24 @@ impl Target {
                 manifest.from
             );
         };
+        check_name(name)?;
         let namespace = manifest.namespace().map(str::to_owned);
         Ok(Self { resource: resource.clone(), name: Some(name.to_owned()), namespace })
     }
+}
+
+/// Without a name, or with one that is more than a name, a path leads elsewhere: to everything there is, say.
+///
+/// # Errors
+/// Names what cannot be a name.
+pub fn check_name(name: &str) -> anyhow::Result<()> {
+    if name.is_empty() {
+        bail!("resource name may not be empty");
+    }
+    if matches!(name, "." | "..") || name.contains(['/', '%']) {
+        bail!("invalid resource name {name:?}");
+    }
+    Ok(())
 }
 
 /// What the words on the command line mean.
@@ -65,10 +80,12 @@ pub fn parse(catalogue: &Catalogue, words: &[String]) -> anyhow::Result<Vec<Targ
             if kind.is_empty() || name.is_empty() || kind.contains(',') {
                 bail!("arguments in resource/name form must have a single resource and name");
             }
+            check_name(name)?;
             Ok(target(catalogue.resolve(kind)?.remove(0), Some(name)))
         });
         return named.collect();
     }
+    names.iter().try_for_each(|name| check_name(name))?;
     let mut targets = Vec::new();
     for resource in types.split(',').filter(|word| !word.is_empty()) {
         for resource in catalogue.resolve(resource)? {
@@ -129,7 +146,9 @@ mod tests {
         assert_eq!(meant(&["pod", "a", "b"]).expect("is good"), ["pods a", "pods b"]);
         assert_eq!(meant(&["pod/a", "deployment.apps/b"]).expect("is good"), ["pods a", "deployments b"]);
         assert_eq!(meant(&[]).expect("is good"), Vec::<String>::new());
-        for wrong in [&["pod", "pod/a"][..], &["pod/"], &["/a"], &["pod/a/b"], &["nothing"]] {
+        for wrong in
+            [&["pod", "pod/a"][..], &["pod/"], &["/a"], &["pod/a/b"], &["nothing"], &["pod", ""], &["pod", ".."], &["pod/%2e"]]
+        {
             assert!(meant(wrong).is_err(), "{wrong:?}");
         }
     }

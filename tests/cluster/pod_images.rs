@@ -50,7 +50,8 @@ spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: main, image: '{mi
 
     cluster.mizzen(&["exec", "staged", "-c", "first", "--", "touch", "/tmp/go"]).ok();
     cluster.until(&["pod", "staged"], "cannot be pulled", failed);
-    assert!(reasons(&cluster, "staged", "{main}").contains(&"Pulling".to_owned()));
+    let pulling = "Pulling".to_owned();
+    eventually("its image was asked for", || reasons(&cluster, "staged", "{main}").contains(&pulling).then_some(()));
 
     // The image comes, and the pods are where they said they would be.
     images::busybox(&registry, "missing:v1");

@@ -10,28 +10,34 @@ fn a_pod_over_its_deadline_gets_its_grace_and_has_failed_when_it_ended() {
     let image = images::busybox(&registry, "web:v1");
     let cluster = Cluster::up();
     // It ends when its volume says so, some time after it was asked to.
-    cluster.apply(&format!(
-        "apiVersion: v1
+    let late = |deadline: &str| {
+        cluster.apply(&format!(
+            "apiVersion: v1
 kind: Pod
 metadata: {{name: late}}
 spec:
-  activeDeadlineSeconds: 3
+  {deadline}
   restartPolicy: Never
   terminationGracePeriodSeconds: 600
   volumes: [{{name: work, emptyDir: {{}}}}]
   containers:
   - name: main
     image: '{image}'
-    command: [sh, -c, 'trap \"touch /work/asked\" TERM; until [ -e /work/end ]; do sleep 0.1; done']
+    command: [sh, -c, 'trap \"touch /work/asked\" TERM; touch /work/began; until [ -e /work/end ]; do sleep 0.1; done']
     volumeMounts: [{{name: work, mountPath: /work}}]
 "
-    ));
+        ))
+    };
+    late("");
+    cluster.ready("late");
     let sh = |script: &str| cluster.mizzen(&["exec", "late", "--", "sh", "-c", script]);
+    eventually("it listens", || (sh("ls /work").ok() == "began\n").then_some(()));
+    late("activeDeadlineSeconds: 1");
     let ended = cluster.until(&["pod", "late"], "is unready for its age", |pod| {
         let conditions = pod["status"]["conditions"].as_array()?;
         conditions.iter().any(|condition| condition["reason"] == "PodFailed").then(|| pod.clone())
     });
-    eventually("it was asked to end", || (sh("ls /work").ok() == "asked\n").then_some(()));
+    eventually("it was asked to end", || (sh("ls /work").ok() == "asked\nbegan\n").then_some(()));
     assert_eq!((&ended["status"]["phase"], &ended["status"]["reason"]), (&"Running".into(), &Value::Null), "{ended}");
     assert!(!is(&ended, "Ready"));
     sh("touch /work/end").ok();
@@ -68,7 +74,10 @@ spec:
     assert_eq!(said["message"], "configmap \"late\" not found");
     cluster.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: late}\ndata: {A: b}\n");
     cluster.ready("early");
-    let events = cluster.whole_events("early");
+    // Events are told in order, after the status.
+    let events = eventually("its start is told", || {
+        Some(cluster.whole_events("early")).filter(|events| events.iter().any(|event| event["reason"] == "Started"))
+    });
     let failed: Vec<_> = events.iter().filter(|event| event["reason"] == "Failed").collect();
     assert_eq!(failed.len(), 1, "repetitions are counted: {failed:#?}");
     assert_eq!(failed[0]["message"], "Error: configmap \"late\" not found");

@@ -61,8 +61,10 @@ fn a_private_registry_is_pulled_from_over_https_with_the_pods_secret_only() {
     cluster.ready("owner");
     cluster.ready("never-owner");
     for owner in ["owner", "never-owner"] {
-        let events = cluster.events(owner);
-        assert!(events.iter().any(|message| message.contains("can be accessed by the pod")), "{events:#?}");
+        let events = eventually("it says that it may", || {
+            Some(cluster.events(owner))
+                .filter(|events| events.iter().any(|message| message.contains("can be accessed by the pod")))
+        });
         assert!(!events.iter().any(|message| message.contains("Pulling image")), "{events:#?}");
     }
     eventually("the registry is asked for the one without a secret", || {

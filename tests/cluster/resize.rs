@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Patch, PatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use mizzen_tests::sample_server::administrator;
 use mizzen_tests::wait::eventually;
 use mizzen_tests::{Cluster, Registry, images};
 use serde_json::{Value, json};
@@ -21,7 +21,6 @@ fn quota(cgroup: &str) -> Option<String> {
 
 #[test]
 fn a_pod_that_runs_gets_other_amounts_without_a_restart() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let registry = Registry::start();
     let image = images::busybox(&registry, "web:v1");
     let cluster = Cluster::up();
@@ -41,9 +40,7 @@ fn a_pod_that_runs_gets_other_amounts_without_a_restart() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let resize = |limit: &str, request: &str| {
         runtime.block_on(async {
-            let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig()).unwrap();
-            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-            let pods: Api<Pod> = Api::default_namespaced(kube::Client::try_from(config).unwrap());
+            let pods: Api<Pod> = Api::default_namespaced(administrator(&cluster).await);
             let resources = json!({"requests": {"cpu": request}, "limits": {"cpu": limit}});
             let patch = json!({"spec": {"containers": [{"name": "web", "resources": resources}]}});
             pods.patch_subresource("resize", "web", &PatchParams::default(), &Patch::Strategic(patch)).await.unwrap();

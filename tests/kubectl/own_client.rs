@@ -74,6 +74,10 @@ fn mizzens_own_client_gets_what_kubectl_gets() {
     let cluster = Cluster::up();
     cluster.apply(&manifest(&image));
     eventually("both pods are ready", || (cluster.mizzen(&["get", "pods"]).ok().matches(" 2/2 ").count() == 2).then_some(()));
+    cluster.until(&["deployment", "web"], "is available", |web| {
+        let is_seen = web["status"]["observedGeneration"] == web["metadata"]["generation"];
+        (is_seen && web["status"]["availableReplicas"] == 2).then_some(())
+    });
     let pods = cluster.pods("app=web");
     for pod in &pods {
         let log = || cluster.mizzen(&["logs", pod, "--all-containers"]).ok();

@@ -179,7 +179,12 @@ impl Pulled {
     /// Whether anybody may use an image that is here.
     pub(crate) fn look(&self, asked: &Asked) -> io::Result<Verdict> {
         let under_way = self.under_way.lock();
-        let record = self.record(&asked.image)?.unwrap_or_default();
+        let record = self.record(&asked.image)?;
+        // A note that cannot be read says that somebody pulled it.
+        if record.is_none() && self.image(&asked.image).exists() {
+            return Ok(Verdict::Restricted);
+        }
+        let record = record.unwrap_or_default();
         let free = match record.repositories.get(&asked.repository) {
             Some(access) => access.everybody,
             // It came under this name by no pod: unless one is just bringing it.
@@ -200,9 +205,11 @@ impl Pulled {
         Ok(true)
     }
 
-    /// Forgets images that are not here any more, but for what was noted since `begun`, before `present` was listed.
-    pub(crate) fn prune(&self, present: &BTreeSet<String>, begun: SystemTime) -> io::Result<()> {
+    /// Forgets images that are not here any more, but for what was noted since `begun`. `present` is asked once nobody can
+    /// note the end of a pull: whoever does so later writes a note of the image that is not gone.
+    pub(crate) fn prune(&self, present: impl FnOnce() -> BTreeSet<String>, begun: SystemTime) -> io::Result<()> {
         let _alone = self.under_way.lock();
+        let present = present();
         for entry in fs::read_dir(self.images())? {
             let entry = entry?;
             let is_gone = read::<Record>(&entry.path())?.is_none_or(|record| !present.contains(&record.image));
@@ -335,13 +342,13 @@ mod tests {
         let pulled = place.open();
         let begun = SystemTime::UNIX_EPOCH;
         pull(&pulled, &asked("r/a"), Some(&secret("s", "h")));
-        pulled.prune(&BTreeSet::new(), begun).expect("prunes");
+        pulled.prune(BTreeSet::new, begun).expect("prunes");
         assert_eq!(pulled.look(&asked("r/a")).expect("looks"), Verdict::Restricted);
         let later = fs::metadata(pulled.image("sha256:1")).and_then(|file| file.modified()).expect("is there");
         let later = later + std::time::Duration::from_secs(1);
-        pulled.prune(&["sha256:1".to_owned()].into(), later).expect("prunes");
+        pulled.prune(|| ["sha256:1".to_owned()].into(), later).expect("prunes");
         assert_eq!(pulled.look(&asked("r/a")).expect("looks"), Verdict::Restricted);
-        pulled.prune(&BTreeSet::new(), later).expect("prunes");
+        pulled.prune(BTreeSet::new, later).expect("prunes");
         assert_eq!(pulled.look(&asked("r/a")).expect("looks"), Verdict::Free);
     }
 }

@@ -68,7 +68,8 @@ fn decide(passwd: &str, group: &str, user: &str) -> Result<User, String> {
     };
     let user = if user.is_empty() { "0" } else { user };
     let number = user.parse::<u32>().ok();
-    let fits = |row: &Vec<&str>| row.len() >= 4 && (row[0] == user || number.is_some_and(|n| row[2].parse() == Ok(n)));
+    // A number is a uid, whatever an entry is called: an image must not make one somebody else.
+    let fits = |row: &Vec<&str>| row.len() >= 4 && number.map_or(row[0] == user, |number| row[2].parse() == Ok(number));
     let known = rows(passwd).find(fits);
     let mut found = User::default();
     let mut name = user;
@@ -83,9 +84,10 @@ fn decide(passwd: &str, group: &str, user: &str) -> Result<User, String> {
         (None, None) => return Err("no such user in the image's /etc/passwd; use a number, or runAsUser".into()),
     }
     if let Some(wanted) = wanted_group {
-        let by_name = rows(group).find(|row| row.len() >= 3 && row[0] == wanted).and_then(|row| row[2].parse().ok());
-        found.gid = by_name
-            .or_else(|| wanted.parse().ok())
+        let by_name = || rows(group).find(|row| row.len() >= 3 && row[0] == wanted).and_then(|row| row[2].parse().ok());
+        let gid = wanted.parse().ok();
+        found.gid = gid
+            .or_else(by_name)
             .ok_or_else(|| format!("no group {wanted:?} in the image's /etc/group; use a number, or runAsGroup"))?;
     } else if known.is_some() {
         let lists = |row: &Vec<&str>| row.len() >= 4 && row[3].split(',').any(|member| member == name);
@@ -119,6 +121,12 @@ mod tests {
         assert_eq!(of("5000"), (5000, 0, vec![]));
         assert_eq!(of("5000:6000"), (5000, 6000, vec![]));
         assert_eq!(decide(PASSWD, GROUP, "nginx").unwrap().home, "/nonexistent");
+    }
+
+    #[test]
+    fn a_number_is_nobodys_name() {
+        let found = decide("1000:x:0:0::/:/bin/sh\n", "77:x:0:\n", "1000:77").unwrap();
+        assert_eq!((found.uid, found.gid), (1000, 77));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(crate) async fn run(aggregation: Arc<Aggregation>, client: Arc<dyn Client>, 
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = keeping => {}
-        () = watch(&aggregation, &own, |_| true, &changed) => {}
+        () = watch(&aggregation, &own, asks_something_else, &changed) => {}
         () = watch(&aggregation, SERVICES, |event| is_service_of_one(&aggregation, event), &changed) => {}
         () = watch(&aggregation, SLICES, |event| is_slice_of_one(&aggregation, event), &changed) => {}
     }
@@ -104,6 +104,14 @@ async fn watch(aggregation: &Aggregation, prefix: &str, concerns: impl Fn(&Event
         }
         tokio::time::sleep(RETRY).await;
     }
+}
+
+/// What an APIService says of itself was written by a server as this one is: it would wake itself.
+fn asks_something_else(event: &Event) -> bool {
+    let spec = |object: &Option<Arc<Object>>| {
+        object.as_ref().and_then(|object| object.value().ok()).map(|mut value| value["spec"].take())
+    };
+    spec(&event.object) != spec(&event.previous)
 }
 
 fn is_service_of_one(aggregation: &Aggregation, event: &Event) -> bool {

@@ -122,15 +122,25 @@ impl Delivery {
             let body = body(batch);
             tokio::select! {
                 () = shutdown.cancelled() => {
-                    self.last_try(body).await;
-                    break;
+                    self.end(Some(body)).await;
+                    return;
                 }
                 () = self.deliver(&body) => {}
             }
         }
-        while let Some(batch) = self.waiting() {
-            self.last_try(body(batch)).await;
+        self.end(None).await;
+    }
+
+    /// Delivers what is left, `first` before the rest.
+    async fn end(&mut self, first: Option<Bytes>) {
+        let until = Instant::now() + LAST;
+        if let Some(first) = first {
+            self.last_try(first, until).await;
         }
+        while let Some(batch) = self.waiting() {
+            self.last_try(body(batch), until).await;
+        }
+        self.tell_dropped();
     }
 
     /// The next events that go together; `None` when the server ends.
@@ -179,14 +189,18 @@ impl Delivery {
                 }
             }
         }
+        self.tell_dropped();
+    }
+
+    fn tell_dropped(&self) {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             tracing::error!(url = self.place.url(), dropped, "audit events are lost: the buffer was full");
         }
     }
 
-    async fn last_try(&self, body: Bytes) {
-        let sent = tokio::time::timeout(LAST, self.send(body)).await;
+    async fn last_try(&self, body: Bytes, until: Instant) {
+        let sent = tokio::time::timeout_at(until, self.send(body)).await;
         let why = match sent {
             Ok(Ok(())) => return,
             Ok(Err(why)) => why,

@@ -5,6 +5,7 @@ use http::header::{CONTENT_TYPE, UPGRADE};
 use http::{Method, Request, Uri};
 use mizzen_api::Registry;
 
+use super::params::Params;
 use super::path::{Path, ResourcePath};
 use crate::aggregation::Aggregation;
 use crate::auth::Action;
@@ -23,7 +24,16 @@ pub(super) fn asked<'a>(registry: &Registry, aggregation: &Aggregation, path: &'
         return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
     }
     let collection = path.name.is_empty();
-    let watch = || path.watch || query.split('&').any(|pair| matches!(pair, "watch" | "watch=true" | "watch=1"));
+    let watch = || {
+        path.watch
+            || match &remote {
+                // As the other server reads it: authorization goes by this, and nothing refuses what is neither.
+                Some(_) => {
+                    Params::parse(query).get("watch").is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
+                }
+                None => query.split('&').any(|pair| matches!(pair, "watch" | "watch=true" | "watch=1")),
+            }
+    };
     let apply = || request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/apply"));
     let verb = match *request.method() {
         _ if is_connect(path) || is_proxy(path) => "CONNECT",

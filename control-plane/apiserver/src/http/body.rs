@@ -45,11 +45,7 @@ pub(super) fn document(headers: &HeaderMap, bytes: Bytes, protobuf: bool) -> Res
             check_room(&value)?;
             Ok(mizzen_client::Body::Value(value))
         }
-        cbor::MEDIA_TYPE => {
-            let value = from_cbor(&bytes)?;
-            check_room(&value)?;
-            Ok(mizzen_client::Body::Value(value))
-        }
+        cbor::MEDIA_TYPE => Ok(mizzen_client::Body::Value(from_cbor(&bytes)?)),
         _ if protobuf => {
             Err(unsupported("application/json, application/yaml, application/vnd.kubernetes.protobuf, application/cbor"))
         }
@@ -76,7 +72,9 @@ pub(super) fn patch(headers: &HeaderMap, bytes: Bytes) -> Result<(PatchKind, miz
 }
 
 fn from_cbor(bytes: &[u8]) -> Result<serde_json::Value, Status> {
-    cbor::decode(bytes).map_err(|error| Status::bad_request(error.to_string()))
+    let value = cbor::decode(bytes).map_err(|error| Status::bad_request(error.to_string()))?;
+    check_room(&value)?;
+    Ok(value)
 }
 
 fn unsupported(accepted: &str) -> Status {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::handler::Handler;
 use super::params::Params;
-use super::path::ResourcePath;
+use super::path::{ResourcePath, percent_decode};
 use crate::auth::Identity;
 use crate::proxy;
 
@@ -59,7 +59,8 @@ fn options(path: &ResourcePath, uri: &Uri) -> Result<Option<Value>, Status> {
     if path.subresource == "proxy" {
         let (_, below) = proxy::split(uri.path());
         if !below.is_empty() {
-            options.insert("path".to_owned(), json!(below));
+            // As whoever answers reads it: another spelling of a path must not pass a policy about it.
+            options.insert("path".to_owned(), json!(percent_decode(below)));
         }
     }
     let params = Params::parse(uri.query().unwrap_or_default());
@@ -87,10 +88,13 @@ fn options(path: &ResourcePath, uri: &Uri) -> Result<Option<Value>, Status> {
 /// The address of a request whose options were changed.
 fn rewritten(path: &ResourcePath, uri: &Uri, options: &Value) -> Result<Uri, Status> {
     let (prefix, _) = if path.subresource == "proxy" { proxy::split(uri.path()) } else { (uri.path(), "") };
-    let below = options["path"].as_str().unwrap_or_default();
+    let below = options["path"].as_str().unwrap_or_default().split('/').map(encoded).collect::<Vec<_>>().join("/");
     let fields = described(path).map_or(&[][..], |(_, fields)| fields);
     let old = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    let named = |pair: &&str| fields.iter().any(|(name, _)| *name == pair.split('=').next().unwrap_or_default());
+    let named = |pair: &&str| {
+        let written = percent_decode(&pair.split('=').next().unwrap_or_default().replace('+', " "));
+        fields.iter().any(|(name, _)| *name == written)
+    };
     let mut query: Vec<String> = old.filter(|pair| !named(pair)).map(str::to_owned).collect();
     for (name, _) in fields {
         let values = match &options[*name] {
@@ -169,6 +173,12 @@ mod tests {
         let rewritten_to = rewritten(&path("pods", "exec"), &uri, &changed).expect("an address");
         assert_eq!(rewritten_to, "/api/v1/namespaces/n/pods/p/exec?other=1&command=echo&command=a%20b%26c&stdout=true");
         let uri: Uri = "/api/v1/nodes/n/proxy/a?b=c".parse().expect("an address");
+        let spelled: Uri = "/api/v1/nodes/n/proxy/%61dmin".parse().expect("an address");
+        let seen = options(&path("nodes", "proxy"), &spelled).expect("can be read").expect("has options");
+        assert_eq!(seen["path"], "/admin");
+        let again: Uri = "/api/v1/namespaces/d/pods/p/exec?%63ontainer=a".parse().expect("an address");
+        let only = rewritten(&path("pods", "exec"), &again, &json!({"container": "b"})).expect("an address");
+        assert_eq!(only.query(), Some("container=b"));
         let moved = rewritten(&path("nodes", "proxy"), &uri, &json!({"path": "/d"})).expect("an address");
         assert_eq!(moved, "/api/v1/nodes/n/proxy/d?b=c");
     }

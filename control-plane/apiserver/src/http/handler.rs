@@ -149,7 +149,8 @@ impl Handler {
         audit.begin(user.unwrap_or(&Identity::default()), &about)
     }
 
-    /// Answers when the request has a seat. Streams take none, save for what a watch does until it has begun.
+    /// Answers when the request has a seat. Streams take none, save for what a watch does until it has begun, and for what
+    /// another server does until it has answered: a header alone must not free of turns.
     async fn seated(
         &self,
         user: Arc<Identity>,
@@ -158,7 +159,8 @@ impl Handler {
         request: Request<Body>,
         (speaker, held): (&Speaker, &mut Held),
     ) -> Result<Response, Status> {
-        if asked.verb != "CONNECT" {
+        let is_stream = matches!(path, Path::Resource(path) if is_connect(path) || is_proxy(path));
+        if !is_stream {
             let seats = match (path, asked.verb) {
                 (Path::Resource(path), "LIST") => self.fairness.seats_of_list(&path.resource, limit(request.uri())),
                 _ => 1,

@@ -18,8 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const HTTP1: &[u8] = b"http/1.1";
 const HTTP2: &[u8] = b"h2";
 
-async fn impatient() -> Served {
-    let deadlines = Deadlines { handshake: SOON, headers: SOON, body: SOON };
+/// Clients that do shake hands may take a while on a busy machine.
+async fn impatient(handshake: Duration) -> Served {
+    let deadlines = Deadlines { handshake, headers: SOON, body: SOON };
     served_with(Arc::new(MemoryStore::new(HISTORY_BYTES)), Settings { deadlines, ..Settings::default() }).await
 }
 
@@ -37,7 +38,7 @@ async fn is_ready(served: &Served) -> bool {
 
 #[tokio::test]
 async fn who_does_not_shake_hands_is_given_up() {
-    let served = impatient().await;
+    let served = impatient(SOON).await;
     let stream = TcpStream::connect(served.base.trim_start_matches("https://")).await.expect("connects");
     until_ended(stream).await;
     assert!(is_ready(&served).await);
@@ -45,7 +46,7 @@ async fn who_does_not_shake_hands_is_given_up() {
 
 #[tokio::test]
 async fn who_asks_for_nothing_is_given_up() {
-    let served = impatient().await;
+    let served = impatient(PATIENCE).await;
     for protocols in [&[][..], &[HTTP1], &[HTTP2]] {
         until_ended(served.connected(protocols).await).await;
     }
@@ -58,7 +59,7 @@ async fn who_asks_for_nothing_is_given_up() {
 
 #[tokio::test]
 async fn headers_that_never_end_are_not_waited_for() {
-    let served = impatient().await;
+    let served = impatient(PATIENCE).await;
     let (reading, mut writing) = tokio::io::split(served.connected(&[HTTP1]).await);
     let dripping = tokio::spawn(async move {
         let mut sent = writing.write_all(b"GET /version HTTP/1.1\r\nhost: a\r\nx-a: ").await;
@@ -85,7 +86,7 @@ async fn headers_without_end_are_refused() {
     // The server may end the connection before it has read everything.
     let _ = stream.write_all(long.as_bytes()).await;
     let said = until_ended(stream).await;
-    assert!(["", "HTTP/1.1 414", "HTTP/1.1 431"].iter().any(|begin| said.starts_with(begin)), "{said}");
+    assert!(said.is_empty() || ["HTTP/1.1 414", "HTTP/1.1 431"].iter().any(|begin| said.starts_with(begin)), "{said}");
     let selector = "a".repeat(60_000);
     let response = served.request(Method::GET, &format!("{PODS}?labelSelector={selector}")).send().await;
     let code = response.map(|response| response.status().as_u16());
@@ -95,7 +96,7 @@ async fn headers_without_end_are_refused() {
 
 #[tokio::test]
 async fn a_body_that_never_ends_is_answered() {
-    let served = impatient().await;
+    let served = impatient(PATIENCE).await;
     let mut stream = served.connected(&[HTTP1]).await;
     let request = format!("POST {PODS} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{");
     stream.write_all(request.as_bytes()).await.expect("writes");
@@ -148,7 +149,7 @@ async fn a_watch_whose_client_is_gone_ends() {
 
 #[tokio::test]
 async fn many_idle_connections_disturb_nobody_and_go() {
-    let served = impatient().await;
+    let served = impatient(10 * SOON).await;
     let mut idle = Vec::new();
     for _ in 0..300 {
         idle.push(TcpStream::connect(served.base.trim_start_matches("https://")).await.expect("connects"));

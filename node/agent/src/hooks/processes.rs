@@ -5,6 +5,8 @@
 //! but wait and collect what others leave, as the pause container of other runtimes does.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -24,8 +26,8 @@ const NOBODY: u32 = 65535;
 pub(crate) enum Target {
     #[default]
     None,
-    /// Its first process.
-    Running(i32),
+    /// Its first process, and its id.
+    Running(i32, String),
     NotRunning(String),
 }
 
@@ -34,17 +36,40 @@ pub(crate) fn target<'a>(pod: &Pod, container: &str, latest: impl Fn(&str) -> Op
     let added = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
     let named = added.filter(|added| added.name == container).find_map(|added| added.target_container_name.as_deref());
     let Some(name) = named.filter(|name| !name.is_empty()) else { return Target::None };
-    match latest(name).map(|status| &status.state) {
-        Some(ContainerState::Running { pid: Some(pid), .. }) => Target::Running(*pid),
+    match latest(name).map(|status| (&status.state, &status.id)) {
+        Some((ContainerState::Running { pid: Some(pid), .. }, id)) => Target::Running(*pid, id.clone()),
         _ => Target::NotRunning(name.to_owned()),
     }
 }
 
+/// A process namespace that is joined. It is held until then: its processes may end meanwhile, and their numbers be those of
+/// others, the machine's own too.
+pub(crate) struct Joined(File);
+
+impl Joined {
+    fn of(pid: i32, id: &str) -> Result<Self, HookError> {
+        let path = PathBuf::from(format!("/proc/{pid}/ns/pid"));
+        let namespace = File::open(&path).map_err(HookError::io("open", &path))?;
+        // Asked once it is open: whose it was then cannot change any more.
+        let path = PathBuf::from(format!("/proc/{pid}/cgroup"));
+        let cgroups = std::fs::read_to_string(&path).map_err(HookError::io("read", &path))?;
+        let own = format!("/{id}");
+        match cgroups.lines().any(|line| line.ends_with(&own)) {
+            true => Ok(Self(namespace)),
+            false => Err(HookError::Config("the processes to look at have ended".into())),
+        }
+    }
+
+    /// Where it can be joined, by whoever starts the container.
+    pub(crate) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()))
+    }
+}
+
 /// The process namespace that a container joins; `None` is one of its own.
-pub(crate) async fn namespace(shared: &Shared, pod: &Pod, ready: &Ready, target: &Target) -> Result<Option<PathBuf>, HookError> {
-    let of = |pid: i32| PathBuf::from(format!("/proc/{pid}/ns/pid"));
+pub(crate) async fn namespace(shared: &Shared, pod: &Pod, ready: &Ready, target: &Target) -> Result<Option<Joined>, HookError> {
     match target {
-        Target::Running(pid) => return Ok(Some(of(*pid))),
+        Target::Running(pid, id) => return Joined::of(*pid, id).map(Some),
         Target::NotRunning(name) => {
             return Err(HookError::Config(format!("target container {name:?} has no running process to look at")));
         }
@@ -63,7 +88,7 @@ pub(crate) async fn namespace(shared: &Shared, pod: &Pod, ready: &Ready, target:
         status = runtime.start(&spec).await?;
     }
     match status.state {
-        ContainerState::Running { pid: Some(pid), .. } => Ok(Some(of(pid))),
+        ContainerState::Running { pid: Some(pid), .. } => Joined::of(pid, &spec.id).map(Some),
         state => Err(HookError::Config(format!("the pod's process namespace is not there: {state:?}"))),
     }
 }
@@ -193,7 +218,7 @@ mod tests {
         let state = ContainerState::Running { started_at: String::new(), pid: Some(7) };
         let web = ContainerStatus { id: "web-0".into(), labels: BTreeMap::new(), state };
         let of = |container: &str| target(&pod, container, |name| (name == "web").then_some(&web));
-        assert!(matches!(of("look"), Target::Running(7)));
+        assert!(matches!(of("look"), Target::Running(7, _)));
         assert!(matches!(of("other"), Target::None) && matches!(of("web"), Target::None));
         assert!(matches!(target(&pod, "look", |_| None), Target::NotRunning(name) if name == "web"));
     }

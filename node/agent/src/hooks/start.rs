@@ -9,7 +9,7 @@ use mizzen_runtime::{ContainerState, ContainerStatus, Exit, RuntimeError};
 
 use super::lifecycle;
 use super::prepare::{self, Ready};
-use super::processes::{self, Target};
+use super::processes::{self, Joined, Target};
 use crate::error::HookError;
 use crate::pod::memory::lasting;
 use crate::shared::{Shared, about};
@@ -44,7 +44,8 @@ pub(crate) async fn start(
     let mut labels = None;
     let started = async {
         let processes = if wasm { None } else { processes::namespace(shared, pod, ready, &target).await? };
-        let spec = build::build(shared, pod, container, attempt, &image, ready, processes).await?;
+        let joined = processes.as_ref().map(Joined::path);
+        let spec = build::build(shared, pod, container, attempt, &image, ready, joined).await?;
         labels = Some((spec.id.clone(), spec.labels.clone()));
         if ready.wasm == Some(true) && !wasm {
             if lasting(pod).any(|known| known.name == container.name) {
@@ -55,7 +56,9 @@ pub(crate) async fn start(
             prepare::make_cgroup(shared, pod).await?;
         }
         let runtime = shared.runtime(wasm).ok_or_else(|| HookError::Config("this node has no Wasm runtime".into()))?;
-        Ok(runtime.start(&spec).await.map_err(|error| error.called(&format!("{:?}", container.name)))?)
+        let started = runtime.start(&spec).await;
+        drop(processes);
+        Ok(started.map_err(|error| error.called(&format!("{:?}", container.name)))?)
     };
     let status = match started.await {
         Ok(status) => status,

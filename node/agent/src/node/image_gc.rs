@@ -107,7 +107,7 @@ async fn look(shared: &Shared, pods: &Pods) -> Result<(), CollectError> {
 /// Who pulled an image is of no interest once it is gone.
 async fn forget(shared: &Shared, begun: SystemTime) -> Result<(), CollectError> {
     let (images, pulled) = (shared.images.clone(), shared.pulled.clone());
-    let prune = move || pulled.prune(&images.list().iter().map(|image| image.id.clone()).collect(), begun);
+    let prune = move || pulled.prune(|| images.list().iter().map(|image| image.id.clone()).collect(), begun);
     tokio::task::spawn_blocking(prune).await.map_err(|_| CollectError::Worker)?.map_err(CollectError::Forget)
 }
 

@@ -72,7 +72,15 @@ pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'s
         }
         Command::Pull { container, .. } => {
             let spec = find(&container)?;
-            async move { Outcome::Pulled { result: pull::pull(&shared, &pod, &spec).await, container } }.boxed()
+            // It ends, and is noted, also when the pod goes: a pull that is broken off looks like one that a crash ended.
+            let pulling = tokio::spawn(async move { pull::pull(&shared, &pod, &spec).await });
+            async move {
+                let result = pulling.await.unwrap_or_else(|error| {
+                    Err(pull::PullError { reason: "ErrImagePull", message: format!("the pull ended early: {error}") })
+                });
+                Outcome::Pulled { container, result }
+            }
+            .boxed()
         }
         Command::Start { container, attempt } => {
             let spec = find(&container)?;
@@ -94,7 +102,10 @@ pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'s
         }
         Command::Resize { container, id, amounts } => {
             let spec = find(&container)?;
-            let before = worker.memory.known.get(&id)?.clone();
+            let mut before = worker.memory.known.get(&id)?.clone();
+            if let Some(amounts) = worker.memory.containers.get(&container).and_then(|memory| memory.resizes.given(&id)) {
+                before.labels.insert(labels::AMOUNTS.to_owned(), amounts.to_owned());
+            }
             async move {
                 let outcome = resize::resize(&shared, &pod, &spec, &before).await;
                 Outcome::Resized { container, resize: Resize { id, amounts, outcome } }

@@ -263,10 +263,17 @@ fn a_container_that_runs_is_given_what_the_pod_asks_for_now() {
     let resize = Command::Resize { container: "a".into(), id: "a-0".into(), amounts: wanted.clone() };
     assert_eq!(world.commands(), std::slice::from_ref(&resize));
     for (outcome, commands) in
-        [(Resized::Done, vec![]), (Resized::Infeasible("no".into()), vec![]), (Resized::Failed("busy".into()), vec![resize])]
+        [(Resized::Failed("busy".into()), vec![resize]), (Resized::Infeasible("no".into()), vec![]), (Resized::Done, vec![])]
     {
         let told = Resize { id: "a-0".into(), amounts: wanted.clone(), outcome };
-        world.containers.get_mut("a").expect("is there").resize = Some(told);
+        world.containers.get_mut("a").expect("is there").resizes.tried(told);
         assert_eq!(world.commands(), commands);
     }
+    // What it has is not forgotten when it cannot have more.
+    let more = Resize { id: "a-0".into(), amounts: "more".into(), outcome: Resized::Infeasible("no".into()) };
+    world.containers.get_mut("a").expect("is there").resizes.tried(more);
+    assert_eq!(world.commands(), vec![]);
+    world.pod.spec.as_mut().expect("has one").containers[0].resources = None;
+    let back = Command::Resize { container: "a".into(), id: "a-0".into(), amounts: "{}".into() };
+    assert_eq!(world.commands(), vec![back]);
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::{self, Backoff};
 use super::labels;
-use super::view::{Attempt, ContainerView, Failure, ImageView, Prepared, Resize};
+use super::view::{Attempt, ContainerView, Failure, ImageView, Prepared, Resizes};
 use crate::hooks::prepare::Ready;
 
 /// The waiting reason of a container whose manifest names what is not there.
@@ -58,7 +58,7 @@ pub(crate) struct ContainerMemory {
     /// The back-off after the last exit has not been told yet.
     delay_untold: bool,
     pub(crate) health: Option<Health>,
-    pub(crate) resize: Option<Resize>,
+    pub(crate) resizes: Resizes,
 }
 
 /// What the probes of one container say.
@@ -241,7 +241,7 @@ impl Memory {
             started: health.is_some_and(|health| health.started),
             ready: health.is_some_and(|health| health.ready),
             unhealthy: health.and_then(|health| health.unhealthy.clone()),
-            resize: memory.resize.clone(),
+            resizes: memory.resizes.clone(),
             current,
         }
     }

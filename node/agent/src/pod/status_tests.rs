@@ -246,13 +246,13 @@ fn a_resize_that_cannot_be_is_a_condition_as_long_as_it_is_asked_for() {
         resizes.map(|condition| (condition.type_, condition.reason, condition.message)).collect()
     };
     assert_eq!(told(&world), []);
-    world.containers.get_mut("a").expect("is there").resize = Some(refused(Resized::Infeasible("no".into())));
+    world.containers.get_mut("a").expect("is there").resizes.tried(refused(Resized::Infeasible("no".into())));
     assert_eq!(told(&world), [("PodResizePending".to_owned(), Some("Infeasible".to_owned()), Some("no".to_owned()))]);
-    world.containers.get_mut("a").expect("is there").resize = Some(refused(Resized::Failed("busy".into())));
+    world.containers.get_mut("a").expect("is there").resizes.tried(refused(Resized::Failed("busy".into())));
     assert_eq!(told(&world), [("PodResizeInProgress".to_owned(), Some("Error".to_owned()), Some("busy".to_owned()))]);
 
     world.pod.status = Some(world.look(status));
-    world.containers.get_mut("a").expect("is there").resize = Some(refused(Resized::Done));
+    world.containers.get_mut("a").expect("is there").resizes.tried(refused(Resized::Done));
     assert_eq!(told(&world), [], "what is done is not told any more");
     let statuses = world.look(status).container_statuses.expect("there are some");
     let requests = statuses[0].allocated_resources.clone().expect("is told");

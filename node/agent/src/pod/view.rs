@@ -59,8 +59,7 @@ pub(crate) struct ContainerView {
     pub(crate) ready: bool,
     /// The startup or liveness probe gave up: its message and its own grace period.
     pub(crate) unhealthy: Option<(String, Option<i64>)>,
-    /// The last resize of the current attempt.
-    pub(crate) resize: Option<Resize>,
+    pub(crate) resizes: Resizes,
 }
 
 /// A container was to have other amounts of CPU and memory while it runs.
@@ -80,19 +79,40 @@ pub(crate) enum Resized {
     Failed(String),
 }
 
+/// What became of the resizes of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resizes {
+    last: Option<Resize>,
+    /// The last that was done: one that is refused takes nothing back.
+    done: Option<Resize>,
+}
+
+impl Resizes {
+    pub(crate) fn tried(&mut self, resize: Resize) {
+        if resize.outcome == Resized::Done {
+            self.done = Some(resize.clone());
+        }
+        self.last = Some(resize);
+    }
+
+    /// The amounts that an attempt was given since it started.
+    pub(crate) fn given(&self, id: &str) -> Option<&str> {
+        self.done.as_ref().filter(|resize| resize.id == id).map(|resize| resize.amounts.as_str())
+    }
+}
+
 impl ContainerView {
     /// The amounts that the current attempt has; `None` when that is not known: an older agent started it.
     pub(crate) fn amounts(&self) -> Option<&str> {
         let current = self.current.as_ref()?;
-        let resized = self.resize.as_ref().filter(|resize| resize.id == current.id && resize.outcome == Resized::Done);
-        let amounts = resized.map_or(current.amounts.as_str(), |resize| resize.amounts.as_str());
+        let amounts = self.resizes.given(&current.id).unwrap_or(&current.amounts);
         (!amounts.is_empty()).then_some(amounts)
     }
 
     /// What keeps the container from having `wanted` amounts.
     pub(crate) fn refusal(&self, wanted: &str) -> Option<&Resized> {
         let current = self.current.as_ref().filter(|current| current.is_running())?;
-        let resize = self.resize.as_ref().filter(|resize| resize.id == current.id && resize.amounts == wanted)?;
+        let resize = self.resizes.last.as_ref().filter(|resize| resize.id == current.id && resize.amounts == wanted)?;
         (resize.outcome != Resized::Done).then_some(&resize.outcome)
     }
 }

@@ -313,7 +313,7 @@ impl Worker {
                     }
                     Resized::Done | Resized::Infeasible(_) => self.succeeded(&key),
                 }
-                self.memory.containers.entry(container).or_default().resize = Some(resize);
+                self.memory.containers.entry(container).or_default().resizes.tried(resize);
             }
             Outcome::Removed { id, result } => match result {
                 Ok(()) => self.memory.removed(&id),

@@ -89,6 +89,10 @@ pub(crate) fn check_non_root(pod: &Pod, container: &Container, image_user: &str)
 pub(crate) fn process(pod: &Pod, container: &Container, user: User, seccomp_dir: &Path) -> Result<Process, HookError> {
     let own = container.security_context.clone().unwrap_or_default();
     let all = pod.spec.as_ref().and_then(|spec| spec.security_context.clone()).unwrap_or_default();
+    // Who the user turned out to be counts, whatever manifest and image said.
+    if user.uid == 0 && own.run_as_non_root.or(all.run_as_non_root) == Some(true) {
+        return Err(HookError::Config("container has runAsNonRoot and image will run as root".into()));
+    }
     let mut additional_gids = user.additional_gids;
     if all.supplemental_groups_policy.as_deref() == Some("Strict") {
         additional_gids.clear();
