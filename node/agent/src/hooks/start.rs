@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use mizzen_images::{Image, ImageKind};
 use mizzen_runtime::{ContainerState, ContainerStatus, Exit, RuntimeError};
 
-use super::lifecycle;
 use super::prepare::{self, Ready};
 use super::processes::{self, Joined, Target};
+use super::{lifecycle, stop};
 use crate::error::HookError;
 use crate::pod::memory::lasting;
 use crate::shared::{Shared, about};
@@ -78,9 +78,20 @@ pub(crate) async fn start(
     let mut hook_failed = None;
     if let Some(handler) = hook {
         let address = ready.network.addresses.first().copied();
-        if let Err(why) = lifecycle::run(shared, container, &status.id, wasm, address, handler).await {
-            shared.recorder.warning(&about, "FailedPostStartHook", format!("PostStartHook failed: {why}"));
-            hook_failed = Some(why);
+        let ended = async {
+            match shared.runtime(wasm) {
+                Some(runtime) => drop(stop::exited(runtime, &status.id).await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            done = lifecycle::run(shared, container, &status.id, wasm, address, handler) => if let Err(why) = done {
+                shared.recorder.warning(&about, "FailedPostStartHook", "PostStartHook failed");
+                hook_failed = Some(why);
+            },
+            // A hook ends with its container.
+            () = ended => {}
         }
     }
     Ok(Started { status, hook_failed })

@@ -85,7 +85,8 @@ pub(crate) async fn stop(shared: &Shared, stop: &Stop, pods_grace: watch::Receiv
     exited(runtime, id).await
 }
 
-async fn exited(runtime: &Arc<dyn Runtime>, id: &str) -> Result<ContainerStatus, HookError> {
+/// Returns when the container is down.
+pub(super) async fn exited(runtime: &Arc<dyn Runtime>, id: &str) -> Result<ContainerStatus, HookError> {
     let mut changes = runtime.changes();
     loop {
         changes.mark_unchanged();

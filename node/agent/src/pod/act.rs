@@ -87,6 +87,7 @@ pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'s
             let image = worker.memory.containers.get(&container)?.image.clone()?;
             let ready = worker.memory.ready.clone()?;
             let target = processes::target(&pod, &container, |name| worker.memory.latest(name));
+            worker.memory.containers.get_mut(&container)?.starting = Some(attempt);
             async move {
                 let result = start::start(&shared, &pod, &spec, attempt, image, &ready, target).await;
                 Outcome::Started { container, result }

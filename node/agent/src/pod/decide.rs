@@ -189,7 +189,11 @@ fn keep_containers(view: &View<'_>, decision: &mut Decision) {
         }
     }
     for container in view.main_containers() {
-        keep(view, container, policy, decision);
+        match view.current(&container.name) {
+            // Its image need not wait.
+            None if !view.has_turn(container) => pull(view, &container.name, decision),
+            _ => keep(view, container, policy, decision),
+        }
     }
     // They run once: there is no second attempt, whatever the pod's policy is.
     for name in view.ephemeral_containers() {
@@ -234,6 +238,7 @@ fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision:
     match &state.current {
         None => start(view, name, state, 0, decision),
         Some(current) => match current.exit() {
+            None if state.is_coming_up() => {}
             None => {
                 if let Some((message, grace)) = &state.unhealthy {
                     let own = view.spec().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);

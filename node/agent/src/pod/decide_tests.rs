@@ -71,7 +71,7 @@ fn an_image_is_asked_for_when_its_container_is_about_to_start() {
     let world = world.exited("i1", 0, 1, 0).running("side", 0);
     assert_eq!(world.commands(), [pull("i2", "")]);
     let world = world.running("i2", 0).exited("i2", 0, 2, 0);
-    assert_eq!(world.commands(), [pull("a", ""), start("b", 0)]);
+    assert_eq!(world.commands(), [pull("a", "")]);
 }
 
 #[test]
@@ -93,10 +93,49 @@ fn a_preparation_that_failed_waits() {
 }
 
 #[test]
-fn main_containers_start_together() {
-    assert_eq!(two().commands(), [start("a", 0), start("b", 0)]);
+fn main_containers_start_one_after_the_other_and_wait_for_post_start_hooks() {
+    assert_eq!(two().commands(), [start("a", 0)]);
+    let world = two().running("a", 0).starting("a", 0);
+    assert!(world.commands().is_empty(), "the hook of the first is not done");
     assert_eq!(two().running("a", 0).commands(), [start("b", 0)]);
     assert!(two().running("a", 0).running("b", 0).commands().is_empty());
+    // It ended beside its hook, or the hook failed and it was ended.
+    assert!(two().running("a", 0).starting("a", 0).exited("a", 1, 1, 9).commands().is_empty());
+    assert_eq!(two().running("a", 0).exited("a", 137, 1, 9).now(1).commands(), [start("b", 0)]);
+}
+
+#[test]
+fn a_main_container_waits_for_the_images_of_those_before_it_and_its_own_is_pulled_meanwhile() {
+    let pulling = || two().image("a", ImageView::Unknown);
+    assert_eq!(pulling().commands(), [pull("a", "x")]);
+    assert_eq!(pulling().image("b", ImageView::Unknown).commands(), [pull("a", "x"), pull("b", "y")]);
+    let failed = two().image("a", ImageView::Failed(failure("ErrImagePull", 0, 10)));
+    assert_eq!(failed.commands(), [start("b", 0)], "one that cannot start holds up nobody");
+    assert_eq!(two().start_error("a", "CreateContainerConfigError", 3).commands(), [start("b", 0)]);
+}
+
+#[test]
+fn a_restart_waits_for_nobody_and_nobody_for_it() {
+    let both = || two().running("a", 0).running("b", 0).exited("a", 1, 1, 0).now(1);
+    assert_eq!(both().commands(), [start("a", 1)]);
+    let hooked = || two().exited("a", 1, 1, 0).running("a", 1).starting("a", 1);
+    assert_eq!(hooked().running("b", 0).exited("b", 1, 1, 0).now(1).commands(), [start("b", 1)]);
+    assert_eq!(hooked().start_error("b", "RunContainerError", 1).now(1).commands(), [start("b", 0)]);
+    let retried = two().start_error("a", "RunContainerError", 1).starting("a", 0).now(1);
+    assert_eq!(retried.commands(), [start("a", 0), start("b", 0)], "what is tried again, too");
+}
+
+#[test]
+fn a_container_that_is_coming_up_is_left_alone_until_the_pod_ends() {
+    let world = || two().running("a", 0).starting("a", 0).unhealthy("a");
+    assert!(world().commands().is_empty());
+    assert_eq!(world().deleted(5).commands(), [stop("a", 5)]);
+}
+
+#[test]
+fn what_comes_after_a_sidecar_waits_for_its_hook() {
+    let world = with_init().running("i1", 0).exited("i1", 0, 1, 0).running("side", 0).starting("side", 0);
+    assert!(world.commands().is_empty());
 }
 
 #[test]
@@ -112,7 +151,7 @@ fn init_containers_run_one_after_the_other_and_a_sidecar_only_has_to_be_up() {
     let world = world.probes("side", true, false);
     assert_eq!(world.commands(), [start("i2", 0)]);
     let world = world.running("i2", 0).exited("i2", 0, 2, 0);
-    assert_eq!(world.commands(), [start("a", 0), start("b", 0)]);
+    assert_eq!(world.commands(), [start("a", 0)]);
     let world = world.running("a", 0).running("b", 0).exited("side", 1, 3, 0).now(3);
     assert_eq!(world.commands(), [start("side", 1)], "a sidecar is kept up beside the others");
 }

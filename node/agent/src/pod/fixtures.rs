@@ -75,6 +75,11 @@ impl World {
         self
     }
 
+    pub(crate) fn starting(mut self, name: &str, attempt: u32) -> Self {
+        self.container(name).starting = Some(attempt);
+        self
+    }
+
     pub(crate) fn probes(mut self, name: &str, started: bool, ready: bool) -> Self {
         let container = self.container(name);
         (container.started, container.ready) = (started, ready);

@@ -15,7 +15,9 @@ pub(super) fn watch_probes(worker: &mut Worker) {
     let views = worker.memory.views(&pod);
     for container in containers(&pod) {
         let container = container.as_ref();
-        let running = views.get(&container.name).and_then(|view| view.current.as_ref()).filter(|current| current.is_running());
+        // Not before its postStart hook is done.
+        let up = views.get(&container.name).filter(|view| !view.is_coming_up());
+        let running = up.and_then(|view| view.current.as_ref()).filter(|current| current.is_running());
         let Some(memory) = worker.memory.containers.get_mut(&container.name) else { continue };
         let Some(current) = running else {
             memory.health = None;
@@ -74,6 +76,7 @@ pub(super) fn probed(
         let about = about(&worker.pod, Some(container));
         worker.shared.recorder.warning(&about, "Unhealthy", format!("{} probe failed: {message}", kind.as_str()));
     }
+    let restarts = worker.pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) != Some("Never");
     let health = worker.memory.containers.get_mut(container).and_then(|memory| memory.health.as_mut());
     let Some(health) = health.filter(|health| health.id == id) else { return };
     match (kind, verdict) {
@@ -81,15 +84,19 @@ pub(super) fn probed(
         (ProbeKind::Startup, Some(true)) => health.started = true,
         (ProbeKind::Readiness, Some(ready)) => health.ready = ready,
         (ProbeKind::Startup | ProbeKind::Liveness, Some(false)) => {
-            health.unhealthy = Some((format!("{} probe", kind.as_str().to_ascii_lowercase()), grace));
+            let then = if restarts { ", will be restarted" } else { "" };
+            let why = format!("Container {container} failed {} probe{then}", kind.as_str().to_ascii_lowercase());
+            health.unhealthy = Some((why, grace));
         }
     }
 }
 
-/// The container must be ended, for another reason than a probe.
-pub(super) fn failed(worker: &mut Worker, container: &str, id: &str, why: String, grace: Option<i64>) {
-    let health = worker.memory.containers.get_mut(container).and_then(|memory| memory.health.as_mut());
-    if let Some(health) = health.filter(|health| health.id == id) {
-        health.unhealthy = Some((why, grace));
+/// A container whose postStart hook failed is ended. What the hook printed may be secret: it is told in the container's own
+/// status, not in an event.
+pub(super) fn hook_failed(worker: &mut Worker, container: &str, id: &str, why: &str) {
+    let Some(memory) = worker.memory.containers.get_mut(container) else { return };
+    memory.hook_failure = Some((id.to_owned(), format!("PostStartHook failed: {why}")));
+    if let Some(health) = memory.health.as_mut().filter(|health| health.id == id) {
+        health.unhealthy = Some(("FailedPostStartHook".to_owned(), None));
     }
 }

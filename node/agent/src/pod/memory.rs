@@ -57,6 +57,10 @@ pub(crate) struct ContainerMemory {
     delay: SignedDuration,
     /// The back-off after the last exit has not been told yet.
     delay_untold: bool,
+    /// The attempt whose start is under way.
+    pub(crate) starting: Option<u32>,
+    /// The last whose postStart hook failed: its id, and why.
+    pub(crate) hook_failure: Option<(String, String)>,
     pub(crate) health: Option<Health>,
     pub(crate) resizes: Resizes,
 }
@@ -236,6 +240,7 @@ impl Memory {
             },
             previous,
             older: attempts.into_iter().map(|attempt| attempt.id).collect(),
+            starting: memory.starting,
             start_error: memory.start_failure.clone(),
             backoff: memory.delay,
             started: health.is_some_and(|health| health.started),

@@ -19,6 +19,8 @@ use crate::duration;
 const RUNTIME: &str = "mizzen";
 
 pub(crate) fn status(view: &View<'_>) -> PodStatus {
+    let public = public(view);
+    let view = public.as_ref().unwrap_or(view);
     let before = view.pod.status.clone().unwrap_or_default();
     let (phase, reason, message) = phase_of(view);
     // Nobody is to send anything to a pod that is being ended for its age.
@@ -50,6 +52,30 @@ pub(crate) fn status(view: &View<'_>) -> PodStatus {
         observed_generation: view.pod.metadata.generation.or(before.observed_generation),
         ..before
     }
+}
+
+/// The same without attempts that are coming up: a container counts as running when its postStart hook is done. `None` where
+/// there is none; when a pod ends, all that runs is told.
+fn public<'a>(view: &View<'a>) -> Option<View<'a>> {
+    let coming_up = view.containers.values().any(ContainerView::is_coming_up);
+    if !coming_up || view.is_deleted() || phase::overran(view) {
+        return None;
+    }
+    let told = |(name, known): (&String, &ContainerView)| {
+        let known = known.clone();
+        let known = match known.is_coming_up() {
+            true => ContainerView { current: known.previous, previous: None, ..known },
+            false => known,
+        };
+        (name.clone(), known)
+    };
+    Some(View {
+        containers: view.containers.iter().map(told).collect(),
+        prepared: view.prepared.clone(),
+        rejected: view.rejected.clone(),
+        finished: view.finished.clone(),
+        ..*view
+    })
 }
 
 /// Phase, reason and message. A final phase is only told when nothing runs any more.

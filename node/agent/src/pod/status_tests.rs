@@ -258,3 +258,20 @@ fn a_resize_that_cannot_be_is_a_condition_as_long_as_it_is_asked_for() {
     let requests = statuses[0].allocated_resources.clone().expect("is told");
     assert_eq!(requests["cpu"].0, "2");
 }
+
+#[test]
+fn a_container_is_told_to_run_when_its_post_start_hook_is_done() {
+    let spec = json!({"containers": [{"name": "a", "image": "i"}]});
+    let coming_up = World::new(spec.clone()).running("a", 0).starting("a", 0);
+    let status = shown(&coming_up);
+    let container = &status["containerStatuses"][0];
+    assert_eq!(container["state"]["waiting"]["reason"], "ContainerCreating");
+    assert_eq!((&container["started"], &container["ready"]), (&json!(false), &json!(false)));
+    assert_eq!((&status["phase"], condition(&status, "Ready").0), (&json!("Pending"), "False".to_owned()));
+    assert_eq!(shown(&coming_up.deleted(5))["phase"], "Running", "all that runs is told when the pod ends");
+
+    let again = World::new(spec).running("a", 0).exited("a", 3, 1, 0).running("a", 1).now(2);
+    assert_eq!(shown(&again)["containerStatuses"][0]["restartCount"], 1);
+    let container = &shown(&again.starting("a", 1))["containerStatuses"][0];
+    assert_eq!((&container["restartCount"], &container["state"]["terminated"]["exitCode"]), (&json!(0), &json!(3)));
+}

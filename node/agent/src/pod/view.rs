@@ -47,6 +47,8 @@ pub(crate) struct ContainerView {
     pub(crate) image: ImageView,
     pub(crate) current: Option<Attempt>,
     pub(crate) previous: Option<Attempt>,
+    /// The attempt whose start is under way, until its postStart hook is done.
+    pub(crate) starting: Option<u32>,
     /// Ids of attempts before the previous one.
     pub(crate) older: Vec<String>,
     /// Why it could not be created, since when and until when it waits.
@@ -102,6 +104,18 @@ impl Resizes {
 }
 
 impl ContainerView {
+    /// It runs, and its postStart hook is not done: nobody is told yet.
+    pub(crate) fn is_coming_up(&self) -> bool {
+        let running = self.current.as_ref().filter(|current| current.is_running());
+        running.is_some_and(|current| self.starting == Some(current.number))
+    }
+
+    /// Its first start is behind it, well or not. What is tried again is tried in its own time.
+    fn had_its_turn(&self) -> bool {
+        let failed = self.start_error.is_some() || matches!(self.image, ImageView::Failed(_));
+        failed || (self.current.is_some() && self.starting != Some(0))
+    }
+
     /// The amounts that the current attempt has; `None` when that is not known: an older agent started it.
     pub(crate) fn amounts(&self) -> Option<&str> {
         let current = self.current.as_ref()?;
@@ -227,11 +241,17 @@ impl View<'_> {
             || self.init_containers().iter().all(|container| self.init_done(container))
     }
 
+    /// Main containers start one after the other: those before this one have had their turn.
+    pub(crate) fn has_turn(&self, container: &Container) -> bool {
+        let before = self.main_containers().iter().take_while(|other| other.name != container.name);
+        before.filter_map(|other| self.container(&other.name)).all(ContainerView::had_its_turn)
+    }
+
     pub(crate) fn init_done(&self, container: &Container) -> bool {
-        let view = self.container(&container.name);
-        let Some(current) = view.and_then(|view| view.current.as_ref()) else { return false };
+        let Some(view) = self.container(&container.name) else { return false };
+        let Some(current) = &view.current else { return false };
         match current.exit() {
-            None => is_sidecar(container) && view.is_some_and(|view| view.started),
+            None => is_sidecar(container) && view.started && !view.is_coming_up(),
             Some(exit) => !is_sidecar(container) && exit.code == 0,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use mizzen_runtime::ContainerStatus;
+use mizzen_runtime::{ContainerState, ContainerStatus};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -15,7 +15,7 @@ use super::memory::{Memory, containers};
 use super::outcome::Outcome;
 use super::sources::Subscription;
 use super::view::{Resized, View};
-use super::{act, health, phase, publish, status};
+use super::{act, health, labels, phase, publish, status};
 use crate::hooks::start::StartError;
 use crate::shared::{Shared, about};
 
@@ -250,7 +250,7 @@ impl Worker {
         if let Command::Stop { container, why, .. } = command {
             let message = match why {
                 Why::PodEnds => format!("Stopping container {container}"),
-                Why::Unhealthy(why) => format!("Container {container} failed {why}, will be restarted"),
+                Why::Unhealthy(why) => why.clone(),
             };
             self.shared.recorder.normal(&about(&self.pod, Some(container)), "Killing", message);
         }
@@ -277,25 +277,27 @@ impl Worker {
                     Err(error) => memory.pull_failed(error.reason, error.message, now),
                 }
             }
-            Outcome::Started { container, result } => match result {
-                Ok(started) => {
-                    let (id, exited) = (started.status.id.clone(), self.memory.see(started.status));
-                    self.memory.containers.entry(container.clone()).or_default().started();
-                    self.note_exits(exited.into_iter().collect()).await;
-                    health::watch_probes(self);
-                    if let Some(why) = started.hook_failed {
-                        health::failed(self, &container, &id, format!("PostStartHook: {why}"), None);
+            Outcome::Started { container, result } => {
+                let memory = self.memory.containers.entry(container.clone()).or_default();
+                memory.starting = None;
+                match result {
+                    Ok(started) => {
+                        memory.started();
+                        let (id, exited) = (started.status.id.clone(), self.memory.see(started.status));
+                        self.note_exits(exited.into_iter().collect()).await;
+                        health::watch_probes(self);
+                        if let Some(why) = started.hook_failed {
+                            health::hook_failed(self, &container, &id, &why);
+                        }
                     }
+                    Err(StartError { ended: Some(status), .. }) => {
+                        // A program that cannot be run counts as one that ended at once.
+                        memory.started();
+                        self.memory.see(status);
+                    }
+                    Err(error) => memory.start_failed(&error.reason, error.message, now),
                 }
-                Err(StartError { ended: Some(status), .. }) => {
-                    // A program that cannot be run counts as one that ended at once.
-                    self.memory.containers.entry(container).or_default().started();
-                    self.memory.see(status);
-                }
-                Err(error) => {
-                    self.memory.containers.entry(container).or_default().start_failed(&error.reason, error.message, now)
-                }
-            },
+            }
             Outcome::Stopped { id, result } => match result {
                 Ok(status) => {
                     self.succeeded(&format!("stop {id}"));
@@ -351,6 +353,14 @@ impl Worker {
         for id in ids {
             if let Some(status) = self.memory.known.get_mut(&id) {
                 act::read_last_words(&self.shared, &self.pod, status).await;
+                let name = labels::get(&status.labels, labels::CONTAINER);
+                let failed = self.memory.containers.get(name).and_then(|memory| memory.hook_failure.as_ref());
+                if let ContainerState::Exited(exit) = &mut status.state
+                    && let Some((_, why)) = failed.filter(|(failed, _)| *failed == id)
+                    && exit.message.is_empty()
+                {
+                    exit.message.clone_from(why);
+                }
             }
         }
     }
@@ -386,8 +396,8 @@ impl Worker {
     fn share_attempts(&self) {
         let mut latest: BTreeMap<&str, &ContainerStatus> = BTreeMap::new();
         for status in self.memory.known.values() {
-            let name = super::labels::get(&status.labels, super::labels::CONTAINER);
-            let newer = latest.get(name).is_none_or(|known| super::labels::attempt(known) < super::labels::attempt(status));
+            let name = labels::get(&status.labels, labels::CONTAINER);
+            let newer = latest.get(name).is_none_or(|known| labels::attempt(known) < labels::attempt(status));
             if newer {
                 latest.insert(name, status);
             }
