@@ -188,3 +188,48 @@ spec:
     assert!(hosts[0].lines().any(|line| line.starts_with("Uid:\t65534")), "unprivileged: {}", hosts[0]);
     cluster.kubectl(&["delete", "pod", "--all", "--grace-period=0", "--force"]).ok();
 }
+
+#[test]
+fn a_wasm_pod_reads_its_token_and_secrets_whatever_user_its_manifest_names() {
+    let registry = Registry::start();
+    let command = images::wasm(&registry, "hello-cli", "cli:v1");
+    let cluster = Cluster::up();
+    cluster.kubectl(&["create", "secret", "generic", "keys", "--from-literal=key=s3cret"]).ok();
+    let pod = |name: &str, security: &str, arguments: &str| {
+        format!(
+            "apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec:
+  restartPolicy: Never
+  securityContext: {security}
+  volumes: [{{name: keys, secret: {{secretName: keys, defaultMode: 0400}}}}]
+  containers:
+  - name: main
+    image: {command}
+    args: {arguments}
+    volumeMounts:
+    - {{name: keys, mountPath: /keys}}
+    - {{name: keys, mountPath: /etc/one/key, subPath: key}}
+---
+"
+        )
+    };
+    let token = "[cat, /var/run/secrets/kubernetes.io/serviceaccount/token]";
+    let strict = "{runAsUser: 1000, runAsNonRoot: true, runAsGroup: 1000, fsGroup: 2000}";
+    let mut manifests = String::new();
+    for (kind, security) in [("plain", "{}"), ("user", "{runAsUser: 1000}"), ("group", "{fsGroup: 2000}"), ("strict", strict)] {
+        manifests += &pod(&format!("{kind}-token"), security, token);
+        manifests += &pod(&format!("{kind}-secret"), security, "[cat, /keys/key]");
+        manifests += &pod(&format!("{kind}-file"), security, "[cat, /etc/one/key]");
+    }
+    cluster.kubectl_apply(&manifests);
+    for kind in ["plain", "user", "group", "strict"] {
+        for (file, said) in [("token", "ey"), ("secret", "s3cret"), ("file", "s3cret")] {
+            let name = format!("{kind}-{file}");
+            cluster.kubectl_wait("jsonpath={.status.phase}=Succeeded", &[&format!("pod/{name}")]);
+            let logs = cluster.kubectl(&["logs", &name]).ok();
+            assert!(logs.starts_with(said), "{name}: {logs}");
+        }
+    }
+}

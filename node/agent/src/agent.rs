@@ -47,10 +47,13 @@ impl Agent {
             move || Pulled::open(pulled, &images)
         });
         let pulled = opened.await.map_err(|_| AgentError::Ended)?.map_err(io("open", &pulled))?;
+        let (sandboxes, client) = (data_dir.join("sandboxes"), config.client.clone());
+        let volumes = tokio::task::spawn_blocking(move || VolumeManager::open(sandboxes, client));
+        let volumes = volumes.await.map_err(|_| AgentError::Ended)??;
         let recorder = Recorder::start(config.client.clone(), config.clock.clone(), "kubelet", &config.node_name);
         let shared = Arc::new(Shared {
             sources: Sources::new(config.client.clone()),
-            volumes: VolumeManager::new(data_dir.join("sandboxes"), config.client.clone()),
+            volumes,
             capacity: capacity::read(&data_dir),
             node_name: config.node_name,
             cluster: config.cluster,

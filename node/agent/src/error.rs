@@ -14,6 +14,8 @@ pub enum AgentError {
         #[source]
         source: std::io::Error,
     },
+    #[error(transparent)]
+    Volumes(#[from] mizzen_volumes::VolumeError),
 }
 
 /// One step for one pod; the text goes into the pod's events.

@@ -10,6 +10,7 @@ use mizzen_client::Client;
 use mizzen_images::ImageStore;
 use mizzen_network::Network;
 use mizzen_reconcile::{Clock, Recorder};
+use mizzen_runtime::wasm::HOST_USER;
 use mizzen_runtime::{LogLimits, Runtime};
 use mizzen_volumes::{PodContext, VolumeManager};
 
@@ -49,7 +50,8 @@ impl Shared {
         self.clock.now()
     }
 
-    pub(crate) fn context<'a>(&'a self, pod: &'a Pod, pod_ips: &'a [IpAddr]) -> PodContext<'a> {
+    /// `wasm` where it is known that the pod is nothing but Wasm.
+    pub(crate) fn context<'a>(&'a self, pod: &'a Pod, pod_ips: &'a [IpAddr], wasm: bool) -> PodContext<'a> {
         PodContext {
             pod,
             node_name: &self.node_name,
@@ -57,6 +59,7 @@ impl Shared {
             pod_ips,
             allocatable_cpu: self.capacity.cpu_milli,
             allocatable_memory: self.capacity.memory,
+            reader: wasm.then_some(HOST_USER),
         }
     }
 

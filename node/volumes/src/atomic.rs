@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use crate::VolumeError;
@@ -66,7 +66,11 @@ fn write_file(root: &Path, path: &str, file: &File) -> Result<(), VolumeError> {
 
 /// Whether the directory has exactly these files (modes aside: a group may have been given access).
 fn holds(root: &Path, payload: &Payload) -> bool {
-    let same = |(path, file): (&String, &File)| fs::read(root.join(path)).is_ok_and(|bytes| bytes == file.bytes);
+    let owned = |path: &Path, owner: u32| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.uid() == owner);
+    let same = |(path, file): (&String, &File)| {
+        let path = root.join(path);
+        file.owner.is_none_or(|owner| owned(&path, owner)) && fs::read(path).is_ok_and(|bytes| bytes == file.bytes)
+    };
     payload.iter().all(same) && count(root) == payload.len()
 }
 

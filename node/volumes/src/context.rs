@@ -15,6 +15,8 @@ pub struct PodContext<'a> {
     /// Millicores and bytes of the node: what a container without limits may use.
     pub allocatable_cpu: i64,
     pub allocatable_memory: i64,
+    /// As whom all of the pod's programs read its files, where that is not what its manifest says: those of Wasm pods.
+    pub reader: Option<u32>,
 }
 
 impl PodContext<'_> {
@@ -39,8 +41,11 @@ impl PodContext<'_> {
             .unwrap_or("default")
     }
 
-    /// The one user as whom all of the pod's containers run by its manifest.
+    /// The one user as whom all of the pod's containers run, as far as that is known.
     pub(crate) fn user(&self) -> Option<u32> {
+        if self.reader.is_some() {
+            return self.reader;
+        }
         let spec = self.pod.spec.as_ref()?;
         let all = spec.security_context.as_ref().and_then(|context| context.run_as_user);
         let own = |container: &Container| container.security_context.as_ref().and_then(|context| context.run_as_user);

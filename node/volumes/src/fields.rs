@@ -121,6 +121,7 @@ mod tests {
             pod_ips: &ips,
             allocatable_cpu: 4000,
             allocatable_memory: 1 << 30,
+            reader: None,
         });
     }
 

@@ -1,6 +1,8 @@
 //! All volumes of the node's pods.
 
 use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,9 +23,15 @@ pub struct VolumeManager {
 }
 
 impl VolumeManager {
-    /// Pods' directories are made below `root`, named by uid.
-    pub fn new(root: PathBuf, client: Arc<dyn Client>) -> Self {
-        Self { root, client, tokens: Tokens::default() }
+    /// Pods' directories are made below `root`, named by uid. Nobody but root finds a way from one to another: who has been
+    /// given a folder of a pod could otherwise go up from there. Blocks.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn open(root: PathBuf, client: Arc<dyn Client>) -> Result<Self, VolumeError> {
+        fs::create_dir_all(&root).map_err(VolumeError::io("create", &root))?;
+        fs::set_permissions(&root, Permissions::from_mode(0o700)).map_err(VolumeError::io("set the mode of", &root))?;
+        Ok(Self { root, client, tokens: Tokens::default() })
     }
 
     /// Makes the pod's volumes, or brings them up to date.
@@ -79,7 +87,7 @@ impl VolumeManager {
         let dir = self.pod_dir(uid);
         tokio::task::spawn_blocking(move || {
             mounts::unmount_below(&dir)?;
-            match std::fs::remove_dir_all(&dir) {
+            match fs::remove_dir_all(&dir) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                     Err(VolumeError::Io { operation: "remove", path: dir, source })
                 }
@@ -92,7 +100,7 @@ impl VolumeManager {
 
     /// The uids that have a directory here.
     pub fn pods(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 

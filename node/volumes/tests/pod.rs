@@ -82,7 +82,7 @@ impl Place {
             json!({"metadata": {"name": "cm"}, "data": {"a": "1", "b": "2"}, "binaryData": {"c": "AP8="}}),
         );
         api.put("secrets", "s", json!({"metadata": {"name": "s"}, "data": {"password": "aHVudGVyMg=="}}));
-        let manager = Arc::new(VolumeManager::new(dir.path().canonicalize().unwrap(), api.clone()));
+        let manager = Arc::new(VolumeManager::open(dir.path().canonicalize().unwrap(), api.clone()).unwrap());
         Self { dir, api, manager }
     }
 
@@ -112,7 +112,15 @@ impl Drop for Place {
 }
 
 fn context(pod: &Pod) -> PodContext<'_> {
-    PodContext { pod, node_name: "node", host_ips: &[], pod_ips: &[], allocatable_cpu: 2000, allocatable_memory: 1 << 30 }
+    PodContext {
+        pod,
+        node_name: "node",
+        host_ips: &[],
+        pod_ips: &[],
+        allocatable_cpu: 2000,
+        allocatable_memory: 1 << 30,
+        reader: None,
+    }
 }
 
 fn pod(security: Value, volumes: Value) -> Pod {
@@ -262,6 +270,34 @@ async fn a_token_is_the_one_users_as_whom_all_containers_run() {
     let other = json!([{"name": "c"}, {"name": "d", "securityContext": {"runAsUser": 7}}]);
     one.spec.as_mut().unwrap().containers = serde_json::from_value(other).unwrap();
     assert_eq!(is(&place.setup(&one).await.unwrap(), "token"), (0, 0o644), "two users share it");
+}
+
+#[tokio::test]
+async fn who_reads_for_a_whole_pod_owns_what_was_published_for_it_and_finds_no_other_pod() {
+    let place = Place::new();
+    let pod = pod(
+        json!({"runAsUser": 1234, "runAsNonRoot": true, "fsGroup": 4321}),
+        json!([
+            {"name": "api", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
+            {"name": "s", "secret": {"secretName": "s", "defaultMode": 0o400}},
+            {"name": "cm", "configMap": {"name": "cm"}},
+        ]),
+    );
+    let is = |mounted: &Mounted, volume: &str, file: &str| {
+        let metadata = fs::metadata(mounted[volume].join(file)).unwrap();
+        (metadata.uid(), metadata.permissions().mode() & 0o777)
+    };
+    // Images say what a pod is when its volumes are there already.
+    let mounted = place.setup(&pod).await.unwrap();
+    assert_eq!(is(&mounted, "api", "token"), (1234, 0o640));
+    for _ in 0..2 {
+        let read_by = PodContext { reader: Some(65534), ..context(&pod) };
+        let mounted = place.manager.setup(&read_by).await.map_err(|(_, error)| error).unwrap();
+        assert_eq!(is(&mounted, "api", "token"), (65534, 0o640));
+        assert_eq!((is(&mounted, "s", "password"), is(&mounted, "cm", "a")), ((65534, 0o440), (65534, 0o644)));
+        assert_eq!(read(&mounted, "api", "token"), "token-0");
+    }
+    assert_eq!(fs::metadata(place.manager.root()).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[tokio::test]

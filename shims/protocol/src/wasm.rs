@@ -8,6 +8,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+/// As whom hosts of Wasm pods run: nobody, as every distribution has it. A pod's files are read as this user, whatever user
+/// its manifest names.
+pub const HOST_USER: u32 = 65534;
+
 /// The most descriptors that one message carries, as Linux has it.
 pub const MAX_DESCRIPTORS: usize = 253;
 

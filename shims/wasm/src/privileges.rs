@@ -3,13 +3,12 @@
 use std::fs;
 use std::io;
 
+use mizzen_shim_protocol::wasm::HOST_USER;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 
-/// Nobody, as every distribution has it.
-const HOST: u32 = 65534;
 /// Not the hosts' user: it must not be able to signal them.
 const COMPILER: u32 = 65533;
 
@@ -43,7 +42,7 @@ pub(crate) fn leave_root(bind_low_ports: bool) -> io::Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     if geteuid().is_root() {
         prctl::set_keepcaps(bind_low_ports)?;
-        become_user(HOST)?;
+        become_user(HOST_USER)?;
         keep_only(if bind_low_ports { 1 << CAP_NET_BIND_SERVICE } else { 0 })?;
     }
     prctl::set_no_new_privs()?;

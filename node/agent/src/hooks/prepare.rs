@@ -25,7 +25,7 @@ pub(crate) struct Ready {
 pub(crate) async fn prepare(shared: &Shared, pod: &Pod, wasm: Option<bool>) -> Result<Ready, HookError> {
     // Volumes show nothing of the network: what the downward API tells of it is for environments only.
     let volumes = async {
-        let made = shared.volumes.setup(&shared.context(pod, &[])).await;
+        let made = shared.volumes.setup(&shared.context(pod, &[], wasm == Some(true))).await;
         made.map_err(|(volume, source)| HookError::Volume { volume, source })
     };
     let bounded = async { if wasm == Some(false) { make_cgroup(shared, pod).await } else { Ok(()) } };

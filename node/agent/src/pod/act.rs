@@ -62,9 +62,10 @@ pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'s
         }
         .boxed(),
         Command::Refresh => {
-            let addresses = worker.memory.ready.as_ref()?.network.addresses.clone();
+            let ready = worker.memory.ready.as_ref()?;
+            let (addresses, wasm) = (ready.network.addresses.clone(), ready.wasm == Some(true));
             async move {
-                let context = shared.context(&pod, &addresses);
+                let context = shared.context(&pod, &addresses, wasm);
                 let result = shared.volumes.setup(&context).await;
                 Outcome::Refreshed(result.map(|_| ()).map_err(|(volume, source)| HookError::Volume { volume, source }))
             }

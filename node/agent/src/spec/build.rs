@@ -25,7 +25,7 @@ pub(crate) async fn build(
     ready: &Ready,
     pid_namespace: Option<PathBuf>,
 ) -> Result<ContainerSpec, HookError> {
-    let context = shared.context(pod, &ready.network.addresses);
+    let context = shared.context(pod, &ready.network.addresses, ready.wasm == Some(true));
     let mut env = env::environment(shared.client.as_ref(), &context, container, &image.config().env).await?;
     let wasm = matches!(image.kind, ImageKind::Wasm(_));
     let mut process = match &image.kind {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use mizzen_shim_protocol::wasm::HOST_USER;
 use mizzen_shim_protocol::wasm::MAX_DESCRIPTORS;
 use mizzen_shim_protocol::{Call, CpuQuota, Reply, State, WasmStart, logs};
 use parking_lot::Mutex;

@@ -51,7 +51,11 @@ pub(crate) fn all() -> [&'static dyn Kind; 6] {
 }
 
 /// Writes projected files; `in_memory` for what must not reach a disk.
-async fn publish(setup: &Setup<'_>, payload: Payload, in_memory: bool) -> Result<PathBuf, VolumeError> {
+async fn publish(setup: &Setup<'_>, mut payload: Payload, in_memory: bool) -> Result<PathBuf, VolumeError> {
+    // Whoever reads for a whole pod may read what its manifest lets the owner read.
+    if let Some(reader) = setup.pod.reader {
+        payload.values_mut().for_each(|file| file.owner = Some(reader));
+    }
     let (dir, group) = (setup.dir.clone(), setup.pod.fs_group());
     tokio::task::spawn_blocking(move || {
         // Open as an emptyDir is, which costs nothing: containers have it read-only.
