@@ -32,7 +32,7 @@ DEFINITION = {
 }
 
 
-def until(what, look, seconds=60):
+def until(what, look, seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:

@@ -9,13 +9,13 @@ const core = config.makeApiClient(k8s.CoreV1Api);
 const namespace = "default";
 
 const until = async (what, look) => {
-  const end = Date.now() + 60_000;
+  const end = Date.now() + 120_000;
   while (Date.now() < end) {
     const found = await look();
     if (found) return found;
     await new Promise((wake) => setTimeout(wake, 50));
   }
-  throw new Error(`not within a minute: ${what}`);
+  throw new Error(`not within two minutes: ${what}`);
 };
 
 // typed

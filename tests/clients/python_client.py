@@ -1,10 +1,18 @@
 """What people's scripts do with PyPI's `kubernetes`, against the cluster of the kubeconfig given. Arguments: kubeconfig, image."""
 
 import sys
+import time
 
 from kubernetes import client, config, watch
 from kubernetes.client.rest import ApiException
 from kubernetes.stream import stream
+
+
+def until(what, look, seconds=120):
+    end = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
 
 
 def main(kubeconfig, image):
@@ -52,7 +60,7 @@ def main(kubeconfig, image):
     apps.create_namespaced_deployment("python", client.V1Deployment(metadata=client.V1ObjectMeta(name="web"), spec=spec))
     pod, kinds = None, set()
     watcher = watch.Watch()
-    for event in watcher.stream(core.list_namespaced_pod, "python", resource_version=version, timeout_seconds=60):
+    for event in watcher.stream(core.list_namespaced_pod, "python", resource_version=version, timeout_seconds=120):
         kinds.add(event["type"])
         if any(c.type == "Ready" and c.status == "True" for c in event["object"].status.conditions or []):
             pod = event["object"].metadata.name
@@ -60,15 +68,15 @@ def main(kubeconfig, image):
     assert pod and kinds == {"ADDED", "MODIFIED"}, (pod, kinds)
 
     # logs, exec with an exit code and with standard input
-    assert core.read_namespaced_pod_log(pod, "python") == "started\n"
+    until("the log is there", lambda: core.read_namespaced_pod_log(pod, "python") == "started\n")
     exec_pod = core.connect_get_namespaced_pod_exec
     command = ["sh", "-c", "echo out; echo err >&2; exit 3"]
     session = stream(exec_pod, pod, "python", command=command, stderr=True, stdout=True, _preload_content=False)
-    session.run_forever(timeout=30)
+    session.run_forever(timeout=120)
     assert (session.read_stdout(), session.read_stderr(), session.returncode) == ("out\n", "err\n", 3)
     session = stream(exec_pod, pod, "python", command=["cat"], stdin=True, stdout=True, _preload_content=False)
     session.write_stdin("typed\n")
-    assert session.readline_stdout(timeout=30) == "typed"
+    assert session.readline_stdout(timeout=120) == "typed"
     session.close()
 
     # scale, and delete what owns pods
@@ -77,7 +85,7 @@ def main(kubeconfig, image):
     apps.delete_namespaced_deployment("web", "python", propagation_policy="Foreground")
     core.delete_namespace("python")
     gone = watch.Watch()
-    for event in gone.stream(core.list_namespace, field_selector="metadata.name=python", timeout_seconds=60):
+    for event in gone.stream(core.list_namespace, field_selector="metadata.name=python", timeout_seconds=120):
         if event["type"] == "DELETED":
             gone.stop()
     try:

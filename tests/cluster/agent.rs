@@ -91,14 +91,15 @@ fn two_agents_run_a_deployment_and_give_logs_exec_volumes_and_tokens() {
     let token = "/var/run/secrets/kubernetes.io/serviceaccount/token";
     for pod in &pods {
         assert_eq!(http(pod.address, 8080).ok(), "hello from web:v1\n");
-        assert_eq!(cluster.mizzen(&["logs", &pod.name]).ok(), "web is up\n");
+        eventually("its log is there", || (cluster.mizzen(&["logs", &pod.name]).ok() == "web is up\n").then_some(()));
         let exec = |command: &str| cluster.mizzen(&["exec", &pod.name, "--", "sh", "-c", command]);
         assert_eq!(exec("hostname; cat /settings/colour /keys/key").ok(), format!("{}\nblues3cret", pod.name));
         assert_eq!(exec("exit 7").code, Some(7));
         assert_eq!(exec(&format!("cat {token}")).ok().split('.').count(), 3, "a token is a JWT");
         let started = format!("involvedObject.name={},reason=Started", pod.name);
-        let events = cluster.get(&["events", "--field-selector", &started]).unwrap();
-        assert_eq!(events["items"][0]["source"]["host"], pod.node.as_str(), "{events}");
+        let event = cluster
+            .until(&["events", "--field-selector", &started], "tell of its start", |events| events["items"].get(0).cloned());
+        assert_eq!(event["source"]["host"], pod.node.as_str(), "{event}");
     }
 
     cluster.apply(&format!(
@@ -144,7 +145,7 @@ fn pods_outlive_the_server_and_their_agent_and_are_taken_up_again() {
     assert_eq!(http(here.address, 8080).ok(), "hello from web:v1\n", "the pod runs on");
     let said = cluster.mizzen(&["logs", &here.name]).err();
     assert!(said.contains("connect to node edge-1 at ") && said.contains("refused"), "{said}");
-    assert_eq!(cluster.mizzen(&["logs", &there.name]).ok(), "web is up\n");
+    eventually("the other's log is there", || (cluster.mizzen(&["logs", &there.name]).ok() == "web is up\n").then_some(()));
     first.start();
     first.wait_ready();
     eventually("the agent has its pods again", || {
@@ -180,13 +181,13 @@ fn a_node_shows_its_own_certificate_and_answers_nobody_but_the_api_server() {
         extract(kubeconfig, "client-certificate-data", &file("crt"));
         extract(kubeconfig, "client-key-data", &file("key"));
         let mut curl = Command::new("curl");
-        curl.args(["-sS", "--max-time", "5", "--resolve", &format!("edge-1:{port}:{address}")]);
+        curl.args(["-sS", "--max-time", "30", "--resolve", &format!("edge-1:{port}:{address}")]);
         curl.arg("--cacert").arg(file("ca")).arg("--cert").arg(file("crt")).arg("--key").arg(file("key"));
         run(curl.arg(format!("https://edge-1:{port}/pods")))
     };
     assert_eq!(ask(&agent.kubeconfig()).ok(), "Forbidden: \"system:node:edge-1\" may not ask the node API");
     assert_eq!(ask(&cluster.kubeconfig()).ok(), "Forbidden: \"kubernetes-admin\" may not ask the node API");
-    let anonymous = run(Command::new("curl").args(["-sSk", "--max-time", "5", &format!("https://{address}:{port}/pods")]));
+    let anonymous = run(Command::new("curl").args(["-sSk", "--max-time", "30", &format!("https://{address}:{port}/pods")]));
     assert_ne!(anonymous.code, Some(0), "{}", anonymous.stdout);
 
     let as_node = |what: &[&str]| run(mizzen().arg("get").arg("--kubeconfig").arg(agent.kubeconfig()).args(what));

@@ -15,7 +15,7 @@ use kube::{Client, Discovery, ResourceExt};
 use mizzen_tests::Cluster;
 use serde_json::json;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs a scenario with a client of a new cluster, in bounded time.
 pub(crate) fn with_client<F: Future<Output = ()>>(scenario: impl FnOnce(Client) -> F) {

@@ -3,18 +3,14 @@
 use std::process::Stdio;
 
 use mizzen_tests::executables::mizzen;
-use mizzen_tests::folder::{self, Folder};
+use mizzen_tests::folder::Folder;
 use mizzen_tests::ports::Port;
 use mizzen_tests::{eventually, leftovers};
 
 #[test]
 fn what_a_killed_test_left_is_removed_by_the_next_one() {
-    let _root = Folder::new();
-    // As a fixture's, but nobody holds it.
-    let left = folder::root().join(format!("left-by-{}", std::process::id()));
-    let (data, port) = (left.join("data"), Port::reserve());
-    std::fs::create_dir(&left).unwrap();
-    std::fs::write(left.join("owner"), "").unwrap();
+    let (left, port) = (Folder::new(), Port::reserve());
+    let data = left.data();
     let mut up = mizzen();
     up.args(["up", "--node-name", "left", "--api-address", &port.address().to_string(), "--data-dir"]).arg(&data);
     let mut up = up.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -22,6 +18,8 @@ fn what_a_killed_test_left_is_removed_by_the_next_one() {
     let id = leftovers::cluster_id(&data);
     assert!(!leftovers::of(&id, &data).is_empty());
 
+    // From here on nobody holds it: if another process begins a test, it removes it before this one gets its turn.
+    let left = left.abandon();
     let _next = Folder::new();
     assert!(up.wait().unwrap().success(), "it was told to end");
     assert!(!left.exists());

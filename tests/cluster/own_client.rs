@@ -25,8 +25,10 @@ fn mizzens_own_client_does_without_kubectl() {
     assert!(wide.contains("test-node") && wide.contains(&cluster.pod_address("web").to_string()), "{wide}");
     assert!(cluster.mizzen(&["get", "nodes"]).ok().contains("Ready"));
     assert!(cluster.mizzen(&["get", "pod", "web", "-o", "yaml"]).ok().contains("kind: Pod"));
-    let described = cluster.mizzen(&["describe", "pod", "web"]).ok();
-    assert!(described.contains("Scheduled") && described.contains("Started"), "{described}");
+    eventually("its events are told", || {
+        let described = cluster.mizzen(&["describe", "pod", "web"]).ok();
+        (described.contains("Scheduled") && described.contains("Started")).then_some(())
+    });
     eventually("the log is there", || (cluster.mizzen(&["logs", "web"]).ok() == "started\n").then_some(()));
     let said = cluster.mizzen(&["exec", "web", "--", "sh", "-c", "echo inside; exit 4"]);
     assert_eq!((said.code, said.stdout.as_str()), (Some(4), "inside\n"), "{}", said.stderr);

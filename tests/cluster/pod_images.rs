@@ -57,7 +57,7 @@ spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: main, image: '{mi
     images::busybox(&registry, "missing:v1");
     cluster.ready("stuck");
     assert_eq!(cluster.pod_address("stuck").to_string(), address);
-    assert_eq!(http(cluster.pod_address("stuck"), 8080).ok(), "hello from missing:v1\n");
+    eventually("it answers", || (http(cluster.pod_address("stuck"), 8080).stdout == "hello from missing:v1\n").then_some(()));
     cluster.ready("staged");
 }
 

@@ -24,9 +24,11 @@ spec:
         cluster.mizzen(&["exec", "shared", "-c", container, "--", "sh", "-c", script]).ok()
     };
     let programs = "for p in /proc/[0-9]*; do cat $p/cmdline; echo; done";
-    let seen = sh(&cluster, "one", programs);
+    let seen = eventually("both programs are seen", || {
+        let seen = sh(&cluster, "one", programs);
+        (seen.contains("/bin/httpd\0") && seen.contains("sleep\x001111\0")).then_some(seen)
+    });
     assert!(seen.starts_with("/pause\0"), "{seen:?}");
-    assert!(seen.contains("/bin/httpd\0") && seen.contains("sleep\x001111\0"), "{seen:?}");
 
     // One ends the other's program, whose container starts again and is seen again.
     let end = "for p in /proc/[0-9]*; do if grep -q 1111 $p/cmdline && grep -q sleep $p/comm; then kill ${p#/proc/}; fi; done";

@@ -125,6 +125,10 @@ class Resource:
         return Watch(self, options)
 
 
+class Ended(AssertionError):
+    """A watch from which no event comes any more."""
+
+
 class Watch:
     """A watch that is open from the moment it is made; a thread collects what it says."""
 
@@ -133,7 +137,7 @@ class Watch:
         self.answer = resource.api.raw("GET", resource.path, stream=True, **options)
         if self.answer.status >= 400:
             raise Refused("GET", resource.path, self.answer.status, json.loads(self.answer.read() or b"{}"))
-        self.events, self.seen, self.news = [], 0, threading.Condition()
+        self.events, self.seen, self.ended, self.news = [], 0, False, threading.Condition()
         threading.Thread(target=self.collect, daemon=True).start()
 
     def collect(self):
@@ -146,18 +150,24 @@ class Watch:
                     self.news.notify_all()
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError):
             pass  # closed by either side
+        finally:
+            with self.news:
+                self.ended = True
+                self.news.notify_all()
 
-    def next(self, seconds=20):
+    def next(self, seconds=60):
         """The next event that was not yet taken."""
         end = time.monotonic() + seconds
         with self.news:
             while self.seen == len(self.events):
+                if self.ended:
+                    raise Ended(f"the watch has ended after {[e['type'] for e in self.events]}")
                 if not self.news.wait(end - time.monotonic()) and time.monotonic() >= end:
                     raise AssertionError(f"no further event within {seconds} s after {[e['type'] for e in self.events]}")
             self.seen += 1
             return self.events[self.seen - 1]
 
-    def until(self, wanted, seconds=20):
+    def until(self, wanted, seconds=60):
         while True:
             event = self.next(seconds)
             if wanted(event):
@@ -166,11 +176,15 @@ class Watch:
     def quiet(self, seconds=1.0):
         """Nothing more comes: only a span can show that."""
         with self.news:
-            self.news.wait(seconds)
+            self.news.wait_for(lambda: self.ended or self.seen != len(self.events), seconds)
+            assert not self.ended, "a watch that has ended shows nothing"
             assert self.seen == len(self.events), self.events[self.seen :]
 
     def close(self):
-        self.answer.shutdown()  # closing would wait for the thread that reads
+        try:
+            self.answer.shutdown()  # closing would wait for the thread that reads
+        except RuntimeError:
+            pass  # it has ended by itself
 
 
 def refused(status, action, *said):
@@ -185,7 +199,7 @@ def refused(status, action, *said):
     raise AssertionError(f"{status} was due, got {str(answer)[:400]}")
 
 
-def eventually(what, probe, seconds=30, every=0.1):
+def eventually(what, probe, seconds=120, every=0.1):
     """What `probe` gives as soon as that is true; an answer of 404 or 409 counts as not yet."""
     end, last = time.monotonic() + seconds, None
     while time.monotonic() < end:

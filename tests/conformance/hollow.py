@@ -1,9 +1,10 @@
-"""Nodes that only report: ready, with a fresh lease; every pod bound to them is said to run, and ends when it is deleted."""
+"""Nodes that only report: ready, with a fresh lease; every pod bound to them is said to run, and ends when it is deleted.
+Other nodes that the cluster has get no pods meanwhile: they would pull images."""
 
 import datetime
 import threading
 
-from client import MERGE, Refused, Watch, meta
+from client import MERGE, Ended, Refused, Watch, meta
 
 
 def now(fraction=False):
@@ -14,13 +15,14 @@ def now(fraction=False):
 class HollowNodes:
     def __init__(self, api, count):
         self.api, self.stop = api, threading.Event()
-        self.names = [f"hollow-{number}" for number in range(count)]
+        self.names, self.cordoned = [f"hollow-{number}" for number in range(count)], []
         self.nodes, self.leases = api.resource("v1", "nodes"), api.resource("coordination.k8s.io/v1", "leases", "kube-node-lease")
 
     def __enter__(self):
         for name in self.names:
             self.register(name)
         if self.names:
+            self.cordon()
             self.beat()
             threading.Thread(target=self.report, daemon=True).start()
             threading.Thread(target=self.act_as_kubelet, daemon=True).start()
@@ -30,6 +32,15 @@ class HollowNodes:
         self.stop.set()
         for name in self.names:
             self.nodes.delete(name)
+        for name in self.cordoned:
+            self.nodes.patch(name, {"spec": {"unschedulable": None}})
+
+    def cordon(self):
+        for node in self.nodes.list()["items"]:
+            name = node["metadata"]["name"]
+            if name not in self.names and not node["spec"].get("unschedulable"):
+                self.nodes.patch(name, {"spec": {"unschedulable": True}})
+                self.cordoned.append(name)
 
     def register(self, name):
         body = {"apiVersion": "v1", "kind": "Node", "metadata": meta(name, {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"})}
@@ -61,7 +72,8 @@ class HollowNodes:
             version = pods.list()["metadata"]["resourceVersion"]
             for pod in pods.list()["items"]:
                 self.tend(pod)
-            watch = Watch(pods, {"resourceVersion": version, "timeoutSeconds": 3600})
+            # Shorter than the client waits for an answer to go on.
+            watch = Watch(pods, {"resourceVersion": version, "timeoutSeconds": 60})
             try:
                 while not self.stop.is_set():
                     event = watch.next(3600)
@@ -69,6 +81,8 @@ class HollowNodes:
                         break
                     if event["type"] != "DELETED":
                         self.tend(event["object"])
+            except Ended:
+                pass  # the server ends it, and what has changed since is listed
             finally:
                 watch.close()
 

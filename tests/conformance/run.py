@@ -48,7 +48,14 @@ def run_one(title, function, api):
 def namespaces_go(api):
     """The framework waits for its namespaces to be gone."""
     namespaces, own = api.resource("v1", "namespaces"), f"e2e-run={os.getpid()}"
-    eventually("namespaces are gone", lambda: not namespaces.names(labelSelector=own), seconds=90)
+    eventually("namespaces are gone", lambda: not namespaces.names(labelSelector=own))
+
+
+def is_furnished(api):
+    """The framework begins when the cluster is up, and so has what its controllers make of themselves."""
+    for group_version, plural in (("v1", "services"), ("v1", "endpoints"), ("discovery.k8s.io/v1", "endpointslices")):
+        resource = api.resource(group_version, plural, "default")
+        eventually(f"the {plural} of the API server", lambda resource=resource: resource.exists("kubernetes"))
 
 
 def class_a(path):
@@ -83,6 +90,7 @@ def main():
             if wrong:
                 failed[title] = wrong
 
+    is_furnished(api)
     with HollowNodes(Api(options.kubeconfig), options.hollow_nodes):
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as workers:
             list(workers.map(judge, [title for title, (_, serial) in chosen.items() if not serial]))

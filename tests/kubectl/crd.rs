@@ -103,7 +103,7 @@ fn kubectl_works_on_a_custom_kind_as_on_any_other() {
     };
     let (definition, certificate) = (file("crd.yaml", DEFINITION), file("web.yaml", CERTIFICATE));
     cluster.kubectl(&["apply", "-f", &definition]).ok();
-    cluster.kubectl(&["wait", "--for=condition=Established", "crd/certificates.pki.example.com", "--timeout=20s"]).ok();
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd/certificates.pki.example.com", "--timeout=120s"]).ok();
     assert_eq!(cluster.kubectl(&["apply", "-f", &certificate]).ok(), "certificate.pki.example.com/web created\n");
     assert_eq!(cluster.kubectl(&["apply", "-f", &certificate]).ok(), "certificate.pki.example.com/web unchanged\n");
 
@@ -156,7 +156,7 @@ fn kubectl_works_on_a_custom_kind_as_on_any_other() {
     cluster.kubectl(&["delete", "cert", "web"]).ok();
     assert!(cluster.get(&["cert", "web"]).is_none());
     cluster.kubectl(&["apply", "-f", &certificate]).ok();
-    cluster.kubectl(&["delete", "crd", "certificates.pki.example.com", "--timeout=30s"]).ok();
+    cluster.kubectl(&["delete", "crd", "certificates.pki.example.com", "--timeout=120s"]).ok();
     eventually("the kind is gone", || {
         let resources = cluster.kubectl(&["api-resources", "--api-group=pki.example.com", "--no-headers"]).ok();
         resources.trim().is_empty().then_some(())

@@ -100,9 +100,9 @@ spec:
   - name: main
     image: '{image}'
     command: [sh, -c, 'touch /tmp/alive; while :; do sleep 1; done']
-    startupProbe: {{exec: {{command: [cat, /tmp/alive]}}, periodSeconds: 1}}
-    readinessProbe: {{exec: {{command: [cat, /tmp/ready]}}, periodSeconds: 1}}
-    livenessProbe: {{exec: {{command: [cat, /tmp/alive]}}, periodSeconds: 1, failureThreshold: 1}}
+    startupProbe: {{exec: {{command: [cat, /tmp/alive]}}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 60}}
+    readinessProbe: {{exec: {{command: [cat, /tmp/ready]}}, periodSeconds: 1, timeoutSeconds: 60}}
+    livenessProbe: {{exec: {{command: [cat, /tmp/alive]}}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1}}
 "
     ));
     container(&cluster, "probed", "has started", |status| status["started"] == true);
@@ -113,10 +113,11 @@ spec:
     cluster.kubectl_wait("condition=Ready=false", &["pod/probed"]);
     cluster.kubectl(&["exec", "probed", "--", "/bin/busybox", "rm", "/tmp/alive"]).ok();
     container(&cluster, "probed", "runs again", |status| status["restartCount"] == 1 && status["started"] == true);
-    let events = cluster
-        .kubectl(&["get", "events", "--field-selector", "involvedObject.name=probed", "-o", "jsonpath={.items[*].reason}"])
-        .ok();
-    assert!(events.contains("Unhealthy") && events.contains("Killing"), "{events}");
+    eventually("both are told", || {
+        let about = ["get", "events", "--field-selector", "involvedObject.name=probed", "-o", "jsonpath={.items[*].reason}"];
+        let events = cluster.kubectl(&about).ok();
+        (events.contains("Unhealthy") && events.contains("Killing")).then_some(())
+    });
 }
 
 #[test]
@@ -166,8 +167,10 @@ spec:
     container(&cluster, "nowhere", "its image cannot be pulled", |status| {
         ["ErrImagePull", "ImagePullBackOff"].iter().any(|reason| status["state"]["waiting"]["reason"] == *reason)
     });
-    let described = cluster.kubectl(&["describe", "pod", "nowhere"]).ok();
-    assert!(described.contains("Failed to pull image") && described.contains("none:v1"), "{described}");
+    eventually("kubectl tells why", || {
+        let described = cluster.kubectl(&["describe", "pod", "nowhere"]).ok();
+        (described.contains("Failed to pull image") && described.contains("none:v1")).then_some(())
+    });
 }
 
 #[test]
@@ -212,6 +215,7 @@ spec:
 "
     ));
     cluster.kubectl_wait("condition=PodScheduled=false", &["pod/second"]);
-    let described = cluster.kubectl(&["describe", "pod", "second"]).ok();
-    assert!(described.contains("didn't have free ports"), "{described}");
+    eventually("kubectl tells why", || {
+        cluster.kubectl(&["describe", "pod", "second"]).ok().contains("didn't have free ports").then_some(())
+    });
 }

@@ -10,6 +10,10 @@ fn kubectl_scales_updates_pauses_and_undoes_a_deployment() {
     let cluster = Cluster::up();
     let kubectl = |arguments: &[&str]| cluster.kubectl(arguments).ok();
     kubectl(&["create", "deployment", "web", "--image", &first, "--port=8080"]);
+    // A controller that comes late sees only what became of it, and counts one revision less.
+    eventually("the first revision is there", || {
+        kubectl(&["get", "rs", "-l", "app=web", "-o", "name"]).starts_with("replicaset").then_some(())
+    });
     kubectl(&[
         "patch",
         "deploy",
@@ -17,7 +21,7 @@ fn kubectl_scales_updates_pauses_and_undoes_a_deployment() {
         "-p",
         r#"{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":1,"containers":[{"name":"web","readinessProbe":{"httpGet":{"port":8080},"periodSeconds":1}}]}}}}"#,
     ]);
-    let status = || kubectl(&["rollout", "status", "deploy/web", "--timeout=60s"]);
+    let status = || kubectl(&["rollout", "status", "deploy/web", "--timeout=120s"]);
     assert!(status().ends_with("deployment \"web\" successfully rolled out\n"));
 
     assert_eq!(kubectl(&["scale", "deploy/web", "--replicas=3"]), "deployment.apps/web scaled\n");

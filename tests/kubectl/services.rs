@@ -1,5 +1,7 @@
 //! Services' addresses, proxies to pods, services and nodes, and draining a node that a disruption budget guards.
 
+use std::fs::File;
+
 use mizzen_tests::command::Ran;
 use mizzen_tests::{Cluster, Kubectl, Registry, eventually, images};
 
@@ -67,13 +69,18 @@ fn what_pods_answer_is_reached_through_the_api_server_and_a_node_is_drained_as_i
         let allowed = cluster.kubectl(&["get", "pdb", "web", "-o", "jsonpath={.status.disruptionsAllowed}"]).ok();
         (allowed == "1").then_some(())
     });
-    let drain = ["drain", node, "--timeout=12s", "--ignore-daemonsets", "--delete-emptydir-data"];
-    let drained = text(cluster.kubectl(&drain));
-    assert!(drained.contains("evicted"), "{drained}");
-    assert!(drained.contains("Cannot evict pod as it would violate the pod's disruption budget."), "{drained}");
+    let folder = tempfile::tempdir().unwrap();
+    let output = File::create(folder.path().join("output")).unwrap();
+    let said = || std::fs::read_to_string(folder.path().join("output")).unwrap();
+    let mut drain = cluster.kubectl_command(&["drain", node, "--timeout=200s", "--ignore-daemonsets", "--delete-emptydir-data"]);
+    let mut drain = drain.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
+    eventually("one pod is evicted and the other must not be", || {
+        let refused = "Cannot evict pod as it would violate the pod's disruption budget.";
+        assert_eq!(drain.try_wait().unwrap(), None, "{}", said());
+        (said().contains(" evicted\n") && said().contains(refused)).then_some(())
+    });
     cluster.kubectl(&["delete", "pdb", "web"]).ok();
-    let drained = cluster.kubectl(&drain).ok();
-    assert!(drained.contains(&format!("node/{node} drained")), "{drained}");
+    assert!(drain.wait().unwrap().success() && said().contains(&format!("node/{node} drained")), "{}", said());
     eventually("no pod is left on the node", || {
         let left = cluster.kubectl(&["get", "pods", "-A", "-o", "name", &format!("--field-selector=spec.nodeName={node}")]).ok();
         left.is_empty().then_some(())

@@ -58,7 +58,12 @@ kind: Pod
 metadata: {{name: web}}
 spec:
   terminationGracePeriodSeconds: 0
-  containers: [{{name: web, image: '{image}', command: [httpd, -f, -p, '127.0.0.1:8080', -h, /www]}}]
+  containers:
+  - name: web
+    image: '{image}'
+    command: [httpd, -f, -p, '127.0.0.1:8080', -h, /www]
+    # Port 8080 in hexadecimal: a forwarded connection that is refused ends kubectl.
+    readinessProbe: {{exec: {{command: [grep, ':1F90 ', /proc/net/tcp]}}, periodSeconds: 1, timeoutSeconds: 60}}
 "
     ));
     cluster.kubectl_wait("condition=Ready", &["pod/web"]);

@@ -31,9 +31,9 @@ spec:
   - name: main
     image: {serving}
     ports: [{{name: web, containerPort: 8080}}]
-    startupProbe: {{tcpSocket: {{port: web}}, periodSeconds: 1}}
-    readinessProbe: {{httpGet: {{path: /status/204, port: web}}, periodSeconds: 1}}
-    livenessProbe: {{tcpSocket: {{port: 8080}}, periodSeconds: 1}}
+    startupProbe: {{tcpSocket: {{port: web}}, periodSeconds: 1, timeoutSeconds: 60}}
+    readinessProbe: {{httpGet: {{path: /status/204, port: web}}, periodSeconds: 1, timeoutSeconds: 60}}
+    livenessProbe: {{tcpSocket: {{port: 8080}}, periodSeconds: 1, timeoutSeconds: 60}}
     lifecycle:
       postStart: {{httpGet: {{path: /wait/1, port: web}}}}
       preStop: {{httpGet: {{path: /wait/2, port: web}}}}
@@ -45,7 +45,7 @@ spec:
   containers:
   - name: main
     image: {serving}
-    readinessProbe: {{httpGet: {{path: /status/503, port: 8080}}, periodSeconds: 1}}
+    readinessProbe: {{httpGet: {{path: /status/503, port: 8080}}, periodSeconds: 1, timeoutSeconds: 60}}
 ---
 apiVersion: v1
 kind: Pod
@@ -73,8 +73,9 @@ spec:
 "
     ));
     cluster.kubectl_wait("condition=Ready", &["pod/good"]);
-    let logs = cluster.kubectl(&["logs", "good"]).ok();
-    assert!(logs.contains("waiting for 1 ms"), "the postStart hook was run: {logs}");
+    eventually("the log tells that the postStart hook was run", || {
+        cluster.kubectl(&["logs", "good"]).ok().contains("waiting for 1 ms").then_some(())
+    });
     let unready = eventually("the probe's failure is told", || {
         let events = events(&cluster, "unready");
         events.contains("Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 503").then_some(events)
@@ -93,7 +94,9 @@ spec:
     });
     assert_eq!(trapping["lastState"]["terminated"]["reason"], "WasmTrap");
     assert_eq!(trapping["lastState"]["terminated"]["exitCode"], 134);
-    assert!(events(&cluster, "trapping").contains("BackOff: Back-off restarting failed container main"));
+    eventually("the back-off is told", || {
+        events(&cluster, "trapping").contains("BackOff: Back-off restarting failed container main").then_some(())
+    });
     let refused = cluster.kubectl(&["exec", "good", "--", "ls"]).err();
     assert!(refused.contains("a Wasm pod has no shell and no processes to add"), "{refused}");
 

@@ -11,6 +11,9 @@ use crate::command::{Ran, run};
 use crate::executables::mizzen;
 use crate::wait::eventually;
 
+/// That a container has started says nothing of what its program listens on.
+pub const ANSWERS: &str = "readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}";
+
 impl Cluster {
     /// `mizzen get|apply|describe|logs|exec|delete` as the cluster's administrator.
     ///
@@ -38,14 +41,14 @@ impl Cluster {
         run(self.mizzen_command(&["apply", "-f", "-"]).stdin(text(manifest))).ok()
     }
 
-    /// A pod of one container, made and Ready.
+    /// A pod of one container that serves HTTP on port 8080, made and answering.
     ///
     /// # Panics
     /// When it does not get there.
     #[track_caller]
     pub fn run(&self, name: &str, image: &str) {
         self.apply(&format!(
-            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  terminationGracePeriodSeconds: 1\n  containers: [{{name: {name}, image: '{image}'}}]\n"
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  terminationGracePeriodSeconds: 1\n  containers:\n  - {{name: {name}, image: '{image}', {ANSWERS}}}\n"
         ));
         self.ready(name);
     }

@@ -107,6 +107,10 @@ impl Cluster {
             }
             std::fs::read_to_string(&out).unwrap_or_default().to_lowercase().contains("is ready").then_some(())
         });
+        // Controllers make these, and a pod made before has no account: nobody but a test is that quick.
+        eventually("the namespace is furnished", || {
+            self.get(&["serviceaccount/default", "configmap/kube-root-ca.crt", "-n", "default"]).map(drop)
+        });
     }
 
     /// `kill -9` of the server and agent. The shims and containers stay.
@@ -204,5 +208,5 @@ impl Drop for Cluster {
 
 /// The answer of `GET /` at an address, by curl.
 pub fn http(address: IpAddr, port: u16) -> Ran {
-    run(Command::new("curl").args(["-sS", "--max-time", "5", &format!("http://{address}:{port}/")]))
+    run(Command::new("curl").args(["-sS", "--max-time", "30", &format!("http://{address}:{port}/")]))
 }

@@ -45,6 +45,12 @@ impl Folder {
         self.path.join("data")
     }
 
+    /// Leaves the folder to whoever looks for leftovers next, as a killed test does.
+    pub fn abandon(mut self) -> PathBuf {
+        self.leave = true;
+        self.path.clone()
+    }
+
     /// Takes down what `mizzen` made; where that fails the folder stays, and the next run tries to.
     pub fn down(&mut self) {
         let down = run(mizzen().args(["down", "--delete-data", "--data-dir"]).arg(self.data()));
@@ -63,9 +69,12 @@ impl Default for Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if !self.leave
-            && let Err(error) = std::fs::remove_dir_all(&self.path)
-        {
+        if self.leave {
+            return;
+        }
+        // Whoever looks for leftovers meanwhile would find a folder without its lock.
+        let _turn = lock(&root().join("turn"), FlockArg::LockExclusive);
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
             eprintln!("remove {}: {error}", self.path.display());
         }
     }

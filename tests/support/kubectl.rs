@@ -41,7 +41,7 @@ pub trait Kubectl {
     #[track_caller]
     fn kubectl_wait(&self, condition: &str, what: &[&str]) {
         let condition = format!("--for={condition}");
-        let ran = self.kubectl(&[&["wait", &condition, "--timeout=60s"], what].concat());
+        let ran = self.kubectl(&[&["wait", &condition, "--timeout=120s"], what].concat());
         if ran.code != Some(0) {
             let pods = self.kubectl(&["describe", "pods", "-A"]).stdout;
             panic!("{}\n{}{}\n{pods}", ran.line, ran.stdout, ran.stderr);

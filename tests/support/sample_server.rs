@@ -38,7 +38,7 @@ pub const API_VERSION: &str = "wardle.example.com/v1alpha1";
 pub const NAMESPACE: &str = "wardle";
 pub const SERVICE: &str = "sample-api";
 /// How often a state is looked for, and how long after.
-const PATIENCE: u32 = 1200;
+const PATIENCE: u32 = 2400;
 const PAUSE: Duration = Duration::from_millis(50);
 const ROOT: &str = "/apis/wardle.example.com/v1alpha1";
 

@@ -132,7 +132,7 @@ async fn collect(store: &RaftStore, after: u64) -> Vec<Event> {
     let mut watch = store.watch("/load/", after).expect("is kept");
     let mut events = Vec::new();
     while watch.progress() < store.revision() {
-        let next = tokio::time::timeout(Duration::from_secs(10), watch.next()).await;
+        let next = tokio::time::timeout(Duration::from_secs(120), watch.next()).await;
         events.extend(next.expect("comes in time").expect("is kept"));
     }
     events

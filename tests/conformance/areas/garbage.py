@@ -30,10 +30,10 @@ class Owners:
         return self.of("replicationcontrollers").create(body)
 
     def have_pods(self, count):
-        eventually(f"{count} pods", lambda: len(self.pods.list()["items"]) == count, seconds=60)
+        eventually(f"{count} pods", lambda: len(self.pods.list()["items"]) == count)
 
     def no_pods(self):
-        eventually("no pods", lambda: not self.pods.list()["items"], seconds=60)
+        eventually("no pods", lambda: not self.pods.list()["items"])
 
 
 @behaviour(TITLE + "delete pods created by rc when not orphaning")
@@ -74,7 +74,7 @@ def foreground(world):
         assert not owners.pods.list()["items"], f"the controller went before {pods} pods"
         return True
 
-    eventually("the controller is gone", gone, seconds=60)
+    eventually("the controller is gone", gone)
 
 
 @behaviour(TITLE + "not delete dependents that have both valid owner and owner that's waiting for dependents to be deleted [Serial]")
@@ -90,7 +90,7 @@ def two_owners(world):
         patch = {"metadata": {"ownerReferences": [second]}}
         owners.pods.patch(name, patch, kind="application/strategic-merge-patch+json")
     controllers.delete("to-be-deleted", {"propagationPolicy": "Foreground"})
-    eventually("the controller is gone", lambda: not controllers.exists("to-be-deleted"), seconds=60)
+    eventually("the controller is gone", lambda: not controllers.exists("to-be-deleted"))
     pods = owners.pods.list()["items"]
     assert sorted(pod["metadata"]["name"] for pod in pods) == kept, [pod["metadata"]["name"] for pod in pods]
     assert not any("deletionTimestamp" in pod["metadata"] for pod in pods)

@@ -59,7 +59,7 @@ def services_go(world):
     service["spec"] = {"selector": {"foo": "bar"}, "ports": [{"port": 80, "targetPort": 80}]}
     services.create(service)
     resource.delete(name)
-    eventually("the namespace is gone", lambda: not resource.exists(name), seconds=60)
+    eventually("the namespace is gone", lambda: not resource.exists(name))
     resource.create({"apiVersion": "v1", "kind": "Namespace", "metadata": meta(name, {"e2e-framework": "nsdelete"})})
     assert not services.exists("test-service")
 
@@ -81,7 +81,7 @@ def pods_go_first(world):
         remaining = conditions.get("NamespaceContentRemaining", {})
         return deleted and remaining.get("status") == "True" and "pods" in remaining["message"]
 
-    eventually("the pod is deleted and named as what remains", blocked, seconds=60)
+    eventually("the pod is deleted and named as what remains", blocked)
     assert "deletionTimestamp" not in maps.get("test-configmap")["metadata"]
     pods.patch("testpod", {"metadata": {"finalizers": None}})
-    eventually("the namespace is gone", lambda: not resource.exists(name), seconds=60)
+    eventually("the namespace is gone", lambda: not resource.exists(name))

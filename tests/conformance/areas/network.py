@@ -117,11 +117,11 @@ def mirrored(world):
         return found == ([[80]], [[address]])
 
     endpoints.create(at("10.1.2.3"))
-    eventually("the endpoints are mirrored", lambda: mirrors("10.1.2.3"), seconds=12)
+    eventually("the endpoints are mirrored", lambda: mirrors("10.1.2.3"))
     endpoints.update(at("10.2.3.4"))
-    eventually("the change is mirrored", lambda: mirrors("10.2.3.4"), seconds=12)
+    eventually("the change is mirrored", lambda: mirrors("10.2.3.4"))
     endpoints.delete(name)
-    eventually("the mirror is gone", lambda: not slices_of(world, namespace, name), seconds=12)
+    eventually("the mirror is gone", lambda: not slices_of(world, namespace, name))
 
 
 @behaviour("[sig-network] Endpoints should test the lifecycle of an Endpoint")

@@ -49,7 +49,7 @@ class Quotas:
             return all(used.get(key) == value for key, value in wanted.items())
 
         try:
-            eventually(f"{name} counts {wanted}", counted, seconds=20)
+            eventually(f"{name} counts {wanted}", counted)
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.quotas.get(name).get('status')}") from error
 
@@ -222,10 +222,10 @@ def status(world):
     eventually("the hard status is the spec's", lambda: hard() == {"cpu": "500m", "memory": "500Mi"})
     changed = resource.change("e2e", lambda body: body["status"].update(hard={"cpu": "1", "memory": "1Gi"}), "status")
     equal(changed["status"]["hard"], {"cpu": "1", "memory": "1Gi"})
-    eventually("the controller sets it back", lambda: hard() == {"cpu": "500m", "memory": "500Mi"}, seconds=60)
+    eventually("the controller sets it back", lambda: hard() == {"cpu": "500m", "memory": "500Mi"})
     resource.patch("e2e", {"spec": {"hard": {"cpu": "1", "memory": "1Gi"}}})
-    eventually("it follows the spec", lambda: hard() == {"cpu": "1", "memory": "1Gi"}, seconds=60)
+    eventually("it follows the spec", lambda: hard() == {"cpu": "1", "memory": "1Gi"})
     patched = resource.patch("e2e", {"status": {"hard": {"cpu": "2", "memory": "2Gi"}}, "spec": {"hard": {"cpu": "9"}}}, "status")
     equal((patched["status"]["hard"], patched["spec"]["hard"]), ({"cpu": "2", "memory": "2Gi"}, {"cpu": "1", "memory": "1Gi"}))
-    eventually("the controller sets it back", lambda: hard() == {"cpu": "1", "memory": "1Gi"}, seconds=60)
+    eventually("the controller sets it back", lambda: hard() == {"cpu": "1", "memory": "1Gi"})
     equal(resource.get("e2e")["spec"]["hard"], {"cpu": "1", "memory": "1Gi"})

@@ -262,9 +262,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_not_reached_is_unavailable() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
-        let authority = listener.local_addr().expect("an address").to_string();
-        drop(listener);
+        // Bound and not listening: nobody else gets the port meanwhile.
+        let taken = tokio::net::TcpSocket::new_v4().expect("a socket");
+        taken.bind(([127, 0, 0, 1], 0).into()).expect("binds");
+        let authority = taken.local_addr().expect("an address").to_string();
         let request = Request::get("/").body(Body::empty()).expect("a request");
         let refused = forward(&Upstream { authority, https: false }, "/", &links(), request).await.expect_err("nobody listens");
         assert_eq!(refused.code, 503);

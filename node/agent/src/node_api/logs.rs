@@ -23,7 +23,7 @@ pub(super) async fn logs(
         Ok(options) => options,
         Err(status) => return answer(&status),
     };
-    let Some(handle) = state.pods.named(&namespace, &name) else {
+    let Some(handle) = state.pods.named(&namespace, &name).await else {
         return refuse(Reason::NotFound, format!("pod {namespace}/{name} is not on this node"));
     };
     let pod = handle.desired.borrow().pod.clone();

@@ -77,7 +77,7 @@ pub(super) async fn port_forward(
         Ok(ports) => ports,
         Err(message) => return refuse(Reason::BadRequest, message),
     };
-    let Some(handle) = state.pods.named(&namespace, &name) else {
+    let Some(handle) = state.pods.named(&namespace, &name).await else {
         return refuse(Reason::NotFound, format!("pod {namespace}/{name} is not on this node"));
     };
     let uid = handle.desired.borrow().pod.metadata.uid.clone().unwrap_or_default();

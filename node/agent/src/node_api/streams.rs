@@ -75,7 +75,7 @@ async fn stream(
     let Some(protocol) = protocol else {
         return refuse(Reason::BadRequest, "no subprotocol that this node speaks (v5.channel.k8s.io, v4.channel.k8s.io)");
     };
-    let status = match find(&state, &namespace, &name, &container) {
+    let status = match find(&state, &namespace, &name, &container).await {
         Ok(status) => status,
         Err(refusal) => return *refusal,
     };
@@ -92,8 +92,8 @@ async fn stream(
     }
 }
 
-fn find(state: &State, namespace: &str, name: &str, container: &str) -> Result<ContainerStatus, Box<Response>> {
-    let Some(handle) = state.pods.named(namespace, name) else {
+async fn find(state: &State, namespace: &str, name: &str, container: &str) -> Result<ContainerStatus, Box<Response>> {
+    let Some(handle) = state.pods.named(namespace, name).await else {
         return Err(Box::new(refuse(Reason::NotFound, format!("pod {namespace}/{name} is not on this node"))));
     };
     let status = handle.latest.borrow().get(container).cloned();

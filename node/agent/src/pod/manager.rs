@@ -42,8 +42,10 @@ impl Pods {
         self.handles.read().values().cloned().collect()
     }
 
-    /// The pod of that name; where one of them is ending, the newer.
-    pub(crate) fn named(&self, namespace: &str, name: &str) -> Option<Arc<Handle>> {
+    /// The pod of that name; where one of them is ending, the newer. Whoever asks before the agent knows its pods waits for
+    /// that: the API has the node as Ready already.
+    pub(crate) async fn named(&self, namespace: &str, name: &str) -> Option<Arc<Handle>> {
+        self.known().await;
         let is_named =
             |pod: &Pod| pod.metadata.namespace.as_deref() == Some(namespace) && pod.metadata.name.as_deref() == Some(name);
         let handles = self.handles.read();

@@ -39,10 +39,26 @@ impl Handle {
     pub(crate) fn new(pod: Arc<Pod>, observed: Vec<ContainerStatus>) -> Arc<Self> {
         Arc::new(Self {
             desired: watch::Sender::new(Desired { pod, gone: false }),
+            latest: watch::Sender::new(owned(&latest(&observed))),
             observed: watch::Sender::new(observed),
-            latest: watch::Sender::default(),
         })
     }
+}
+
+/// The latest attempt of each container.
+fn latest<'a>(attempts: impl IntoIterator<Item = &'a ContainerStatus>) -> BTreeMap<&'a str, &'a ContainerStatus> {
+    let mut latest: BTreeMap<&str, &ContainerStatus> = BTreeMap::new();
+    for status in attempts {
+        let name = labels::get(&status.labels, labels::CONTAINER);
+        if latest.get(name).is_none_or(|known| labels::attempt(known) < labels::attempt(status)) {
+            latest.insert(name, status);
+        }
+    }
+    latest
+}
+
+fn owned(latest: &BTreeMap<&str, &ContainerStatus>) -> BTreeMap<String, ContainerStatus> {
+    latest.iter().map(|(name, status)| ((*name).to_owned(), (*status).clone())).collect()
 }
 
 /// A step that failed is not tried again before this.
@@ -394,21 +410,14 @@ impl Worker {
     }
 
     fn share_attempts(&self) {
-        let mut latest: BTreeMap<&str, &ContainerStatus> = BTreeMap::new();
-        for status in self.memory.known.values() {
-            let name = labels::get(&status.labels, labels::CONTAINER);
-            let newer = latest.get(name).is_none_or(|known| labels::attempt(known) < labels::attempt(status));
-            if newer {
-                latest.insert(name, status);
-            }
-        }
+        let latest = latest(self.memory.known.values());
         self.handle.latest.send_if_modified(|known| {
             let changed = !known
                 .iter()
                 .map(|(name, status)| (name.as_str(), status))
                 .eq(latest.iter().map(|(name, status)| (*name, *status)));
             if changed {
-                *known = latest.into_iter().map(|(name, status)| (name.to_owned(), status.clone())).collect();
+                *known = owned(&latest);
             }
             changed
         });

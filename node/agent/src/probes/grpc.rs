@@ -193,20 +193,20 @@ mod tests {
             let action = GRPCAction { port: i32::from(target.port()), service: service.map(str::to_owned) };
             check(&action, Some(target.ip()), Duration::from_millis(timeout)).await
         };
-        assert_eq!(ask(None, 5000).await, Ok(()));
-        assert_eq!(ask(Some("web"), 5000).await, Ok(()));
+        assert_eq!(ask(None, 60_000).await, Ok(()));
+        assert_eq!(ask(Some("web"), 60_000).await, Ok(()));
         for (service, why) in [
             ("down", "service unhealthy (responded with \"NOT_SERVING\")"),
             ("starting", "service unhealthy (responded with \"UNKNOWN\")"),
             ("none", "this server does not implement the grpc health protocol"),
             ("other", "health rpc probe failed: rpc error: code 5"),
         ] {
-            let error = ask(Some(service), 5000).await.expect_err("fails");
+            let error = ask(Some(service), 60_000).await.expect_err("fails");
             assert!(error.starts_with(why), "{service}: {error}");
         }
         assert!(ask(Some("hangs"), 50).await.expect_err("fails").starts_with("timeout:"));
         let nobody = GRPCAction { port: 1, service: None };
-        let error = check(&nobody, Some(target.ip()), Duration::from_secs(5)).await.expect_err("fails");
+        let error = check(&nobody, Some(target.ip()), Duration::from_secs(60)).await.expect_err("fails");
         assert!(error.starts_with("failed to connect service"), "{error}");
     }
 
@@ -245,7 +245,7 @@ mod tests {
         let target = hasty_server().await;
         let action = GRPCAction { port: i32::from(target.port()), service: None };
         for _ in 0..200 {
-            assert_eq!(check(&action, Some(target.ip()), Duration::from_secs(5)).await, Ok(()));
+            assert_eq!(check(&action, Some(target.ip()), Duration::from_secs(60)).await, Ok(()));
         }
     }
 

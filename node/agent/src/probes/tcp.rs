@@ -34,13 +34,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_that_listens_passes_and_one_that_does_not_fails() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
-        let number = listener.local_addr().expect("has an address").port();
-        let action = TCPSocketAction { host: None, port: IntOrString::Int(i32::from(number)) };
+        let socket = || {
+            let socket = tokio::net::TcpSocket::new_v4().expect("makes a socket");
+            socket.bind(([127, 0, 0, 1], 0).into()).expect("binds");
+            let number = socket.local_addr().expect("has an address").port();
+            (socket, TCPSocketAction { host: None, port: IntOrString::Int(i32::from(number)) })
+        };
+        let ((open, action), (_closed, silent)) = (socket(), socket());
+        let _listener = open.listen(1).expect("listens");
         let loopback = Some(IpAddr::from([127, 0, 0, 1]));
         let container = Container::default();
-        connect(&container, &action, loopback, Duration::from_secs(5)).await.expect("connects");
-        drop(listener);
-        connect(&container, &action, loopback, Duration::from_secs(5)).await.expect_err("is refused");
+        connect(&container, &action, loopback, Duration::from_secs(60)).await.expect("connects");
+        connect(&container, &silent, loopback, Duration::from_secs(60)).await.expect_err("is refused");
     }
 }

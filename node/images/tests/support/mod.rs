@@ -13,15 +13,9 @@ pub(crate) fn ann() -> Credentials {
     Credentials::Basic { username: USER.into(), password: PASSWORD.into() }
 }
 
-/// Impatient.
+/// Tries again soon, and waits as long as a busy machine may take.
 pub(crate) fn settings() -> Settings {
-    Settings {
-        stall: Duration::from_millis(400),
-        attempts: 3,
-        backoff: Duration::from_millis(5),
-        longest_wait: Duration::from_secs(3),
-        ..Settings::default()
-    }
+    Settings { attempts: 3, backoff: Duration::from_millis(5), longest_wait: Duration::from_secs(3), ..Settings::default() }
 }
 
 /// Two layers: Debian's static busybox with links to it, and what is configured on top.

@@ -131,8 +131,8 @@ impl Drop for Server {
 /// Connects from the namespace and answers what the server said.
 pub(crate) fn call(namespace: Option<&Path>, target: (IpAddr, u16)) -> io::Result<String> {
     inside(namespace, move || {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::from(target), Duration::from_secs(2))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::from(target), Duration::from_secs(10))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let mut said = String::new();
         stream.read_to_string(&mut said)?;
         if said.is_empty() {
@@ -142,8 +142,10 @@ pub(crate) fn call(namespace: Option<&Path>, target: (IpAddr, u16)) -> io::Resul
     })
 }
 
+/// One that the kernel gives to nobody else meanwhile: its own range begins at 32768.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    let start = 10_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    (start..30_000).find(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok()).expect("one is free")
 }
 
 /// Makes the namespace send packets for 127.0.0.1 over its interface, as a malicious pod with CAP_NET_ADMIN could.
@@ -174,7 +176,7 @@ pub(crate) fn nft_tables() -> String {
 }
 
 pub(crate) fn eventually(what: &str, is: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while !is() {
         assert!(std::time::Instant::now() < deadline, "not in time: {what}");
         std::thread::yield_now();

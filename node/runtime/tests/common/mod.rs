@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mizzen_runtime::{ContainerSpec, ContainerState, Exit, Runtime};
 
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         if let Some(seen) = look().await {
             return seen;

@@ -83,7 +83,7 @@ async fn a_change_of_any_container_moves_the_counter() {
     let mut changes = node.runtime.changes();
     node.started(&node.sh("a", "sleep 0.1")).await;
     changes.changed().await.unwrap();
-    let deadline = std::time::Duration::from_secs(20);
+    let deadline = std::time::Duration::from_secs(120);
     let exited = async {
         while !matches!(node.runtime.status("a").await.unwrap().state, ContainerState::Exited(_)) {
             changes.changed().await.unwrap();

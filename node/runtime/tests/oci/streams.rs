@@ -18,7 +18,7 @@ async fn expect(session: &mut Session, part: &str) -> String {
             assert_ne!(session.stdout.read_buf(&mut seen).await.unwrap(), 0, "{}", String::from_utf8_lossy(&seen));
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), reading).await.expect(part);
+    tokio::time::timeout(std::time::Duration::from_secs(120), reading).await.expect(part);
     String::from_utf8(seen).unwrap()
 }
 

@@ -141,7 +141,7 @@ impl Drop for Node {
         // Whatever the test left: kill by cgroup, then take the cgroups away.
         let hierarchies = mizzen_runtime::oci::Hierarchies::discover().unwrap();
         let pods = hierarchies.directories(&self.cgroup);
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while Instant::now() < deadline && !(pods.iter().all(|pod| remove(&pod.path)) && self.shims_are_gone()) {
             std::thread::yield_now();
         }
@@ -170,7 +170,7 @@ pub(crate) async fn finish(mut session: Session) -> (i32, String, String) {
         }
     };
     let both = async { tokio::join!(session.stdout.read_to_end(&mut out), stderr) };
-    tokio::time::timeout(Duration::from_secs(20), both).await.expect("the streams end").0.unwrap();
-    let code = tokio::time::timeout(Duration::from_secs(20), session.exit).await.expect("it exits").unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(120), both).await.expect("the streams end").0.unwrap();
+    let code = tokio::time::timeout(Duration::from_secs(120), session.exit).await.expect("it exits").unwrap().unwrap();
     (code, String::from_utf8_lossy(&out).into_owned(), String::from_utf8_lossy(&err).into_owned())
 }

@@ -86,10 +86,10 @@ async fn a_spinning_pod_can_be_removed_and_does_not_stall_its_neighbours() {
 async fn a_request_in_flight_is_finished_before_a_serving_pod_ends() {
     let node = Node::new();
     node.runtime.start(&node.tryout("one", "10.99.0.1")).await.unwrap();
-    let asking = node.get_path("10.99.0.1", "/wait/2000");
+    let asking = node.get_path("10.99.0.1", "/wait/5000");
     let stopping = async {
         eventually("the component has the request", || async {
-            node.entries("one").iter().any(|entry| entry.contains("waiting for 2000 ms")).then_some(())
+            node.entries("one").iter().any(|entry| entry.contains("waiting for 5000 ms")).then_some(())
         })
         .await;
         node.runtime.signal("one", libc::SIGTERM).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_request_in_flight_is_finished_before_a_serving_pod_ends() {
         assert!(matches!(node.runtime.status("one").await.unwrap().state, ContainerState::Running { .. }), "it still answers");
     };
     let (answer, ()) = tokio::join!(asking, stopping);
-    assert!(answer.contains("200 OK") && answer.contains("waited for 2000 ms"), "{answer}");
+    assert!(answer.contains("200 OK") && answer.contains("waited for 5000 ms"), "{answer}");
     assert_eq!(node.exit("one").await.code, 0);
 }
 

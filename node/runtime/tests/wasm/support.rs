@@ -29,7 +29,7 @@ impl Node {
         let keeper = Command::new("unshare").args(["--net", "sleep", "600"]).stdin(Stdio::null()).spawn().unwrap();
         let node = Self { runtime: open(dir.path()), keeper, dir };
         let own = std::fs::read_link("/proc/self/ns/net").unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while std::fs::read_link(node.namespace()).is_ok_and(|namespace| namespace == own) {
             assert!(Instant::now() < deadline, "no network namespace");
             std::thread::yield_now();
@@ -69,7 +69,7 @@ impl Node {
     /// Those of hosts that were killed, as soon as they have ended.
     fn remove_cgroups(&self) {
         let directories = Hierarchies::discover().unwrap().directories(&self.cgroup());
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         for directory in directories.into_iter().map(|directory| directory.path).filter(|path| path.exists()) {
             let below = std::fs::read_dir(&directory).into_iter().flatten().flatten().map(|entry| entry.path());
             for path in below.filter(|path| path.is_dir()).chain([directory.clone()]) {
@@ -153,8 +153,8 @@ impl Node {
         std::thread::spawn(move || {
             let exchange = || {
                 setns(namespace, CloneFlags::CLONE_NEWNET)?;
-                let mut stream = TcpStream::connect_timeout(&target, Duration::from_secs(5))?;
-                stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+                let mut stream = TcpStream::connect_timeout(&target, Duration::from_secs(30))?;
+                stream.set_read_timeout(Some(Duration::from_secs(60)))?;
                 stream.write_all(question.as_bytes())?;
                 let mut text = String::new();
                 if question.is_empty() {
@@ -241,6 +241,11 @@ impl Drop for Node {
         self.remove_cgroups();
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
+        // The runtime is still noting that the hosts have ended: where it looks there is nothing any more.
+        let gone = self.dir.path().with_extension("gone");
+        if std::fs::rename(self.dir.path(), &gone).is_ok() {
+            let _ = std::fs::remove_dir_all(gone);
+        }
     }
 }
 
