@@ -3,6 +3,7 @@
 pub mod agent;
 mod audit;
 mod eviction;
+mod scheduler;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use mizzen_api::quantity::Quantity;
 use serde::Deserialize;
 
 pub use audit::Audit;
+pub use scheduler::Scheduler;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -81,6 +83,7 @@ pub struct File {
     pub service_cidr: Option<String>,
     /// Which ports of the nodes services may have, `FIRST-LAST`.
     pub service_node_port_range: Option<String>,
+    pub scheduler: Scheduler,
 }
 
 /// The flags of `mizzen up`, each before its field in the file.
@@ -123,6 +126,7 @@ pub struct Config {
     /// The file that says what is encrypted at rest.
     pub encryption: Option<PathBuf>,
     pub services: ServiceAddresses,
+    pub scheduler: Scheduler,
 }
 
 /// What containers and images may take of the node, and what is to be left.
@@ -170,6 +174,7 @@ impl Config {
             encryption: file.encryption_provider_config,
             concurrency: concurrency(file.max_requests_inflight, file.max_mutating_requests_inflight)?,
             services,
+            scheduler: file.scheduler.checked()?,
             api_server_names: file.api_server_names,
             api_address: flags.api_address.or(file.api_address).unwrap_or(DEFAULT_API_ADDRESS),
             kubeconfig: flags.kubeconfig.or(file.kubeconfig).unwrap_or_else(|| data_dir.join("kubeconfig")),

@@ -20,6 +20,7 @@ use mizzen_client::Client;
 use mizzen_controllers::{ControllersConfig, FrontProxyTrust};
 use mizzen_raft::{RaftConfig, RaftStore};
 use mizzen_reconcile::{Clock, SystemClock};
+use mizzen_scheduler::profile::Profiles;
 use mizzen_scheduler::{Scheduler, SchedulerConfig};
 use mizzen_store::encryption::Encryption;
 use mizzen_store::seal::{Seal, Unsealed};
@@ -101,12 +102,15 @@ impl ControlPlane {
         let reached = reached_by_pods(address, node_address);
         start_controllers(&mut tasks, &server, registry, &pki, &clock, (config.services, reached), end);
         let scheduler = server.client(Identity::component("system:kube-scheduler", &[]));
-        watch_over(
-            &mut tasks,
-            "scheduler",
-            Scheduler::start(SchedulerConfig::new(scheduler, clock.clone(), cancel.clone(), rand::random())),
-            end,
-        );
+        let scheduler = SchedulerConfig {
+            client: scheduler,
+            clock: clock.clone(),
+            cancel: cancel.clone(),
+            profiles: Profiles::new(config.scheduler.profiles.clone())?,
+            percentage_of_nodes_to_score: config.scheduler.percentage_of_nodes_to_score,
+            seed: rand::random(),
+        };
+        watch_over(&mut tasks, "scheduler", Scheduler::start(scheduler), end);
         Ok(Self { server, pki, clock, store, tasks })
     }
 

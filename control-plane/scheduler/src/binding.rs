@@ -1,45 +1,60 @@
 //! Carries a decision out: permit, pre-bind, bind, and what people are told.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use mizzen_api::Reason;
 use mizzen_client::{Client, PatchKind};
 use mizzen_reconcile::{Clock, Recorder, typed};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::framework::{Plugin, PluginError};
+use crate::framework::{PluginError, Point};
 use crate::pod::PodInfo;
+use crate::profile::Profile;
 
 pub(crate) struct Binder {
     pub(crate) client: Arc<dyn Client>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) recorder: Recorder,
-    pub(crate) plugins: Vec<Arc<dyn Plugin>>,
+    /// By `schedulerName`: each profile reports under its own.
+    pub(crate) recorders: HashMap<String, Recorder>,
 }
 
 impl Binder {
+    pub(crate) fn normal(&self, pod: &PodInfo, reason: &str, message: impl Into<String>) {
+        if let Some(recorder) = self.recorders.get(&pod.scheduler) {
+            recorder.normal(&pod.reference(), reason, message);
+        }
+    }
+
+    /// As Kubernetes' scheduler says it, about the victim.
+    pub(crate) fn tell_preempted(&self, by: &PodInfo, victim: &PodInfo, node: &str) {
+        if let Some(recorder) = self.recorders.get(&by.scheduler) {
+            recorder.normal(&victim.reference(), "Preempted", format!("Preempted by pod {} on node {node}", by.uid));
+        }
+    }
+
     /// Binds a pod whose resources are reserved; gives them back when it fails.
-    pub(crate) async fn bind(&self, pod: &PodInfo, node: &str) -> Result<(), PluginError> {
-        let outcome = self.try_bind(pod, node).await;
+    pub(crate) async fn bind(&self, profile: &Profile, pod: &PodInfo, node: &str) -> Result<(), PluginError> {
+        let outcome = self.try_bind(profile, pod, node).await;
         match &outcome {
             Ok(()) => {
                 let message = format!("Successfully assigned {}/{} to {node}", pod.key.namespace, pod.key.name);
-                self.recorder.normal(&pod.reference(), "Scheduled", message);
+                self.normal(pod, "Scheduled", message);
             }
-            Err(_) => self.plugins.iter().rev().for_each(|plugin| plugin.unreserve(pod, node)),
+            Err(_) => profile.at(Point::Reserve).rev().for_each(|(_, plugin)| plugin.unreserve(pod, node)),
         }
         outcome
     }
 
-    async fn try_bind(&self, pod: &PodInfo, node: &str) -> Result<(), PluginError> {
-        for plugin in &self.plugins {
+    async fn try_bind(&self, profile: &Profile, pod: &PodInfo, node: &str) -> Result<(), PluginError> {
+        for (_, plugin) in profile.at(Point::Permit) {
             plugin.permit(pod, node).await?;
         }
-        for plugin in &self.plugins {
+        for (_, plugin) in profile.at(Point::PreBind) {
             plugin.pre_bind(pod, node).await?;
         }
-        for plugin in &self.plugins {
+        for (_, plugin) in profile.at(Point::Bind) {
             if let Some(outcome) = plugin.bind(pod, node).await {
                 return outcome;
             }
@@ -57,22 +72,47 @@ impl Binder {
     }
 
     /// Tells that a pod was not scheduled: an event, and the PodScheduled condition.
-    pub(crate) async fn tell_failure(&self, pod: &PodInfo, reason: &str, message: &str) {
-        self.recorder.warning(&pod.reference(), "FailedScheduling", message);
-        let told = pod.unscheduled.as_ref().is_some_and(|(r, m)| r == reason && m == message);
-        if told {
-            return;
+    pub(crate) async fn tell_failure(&self, pod: &PodInfo, reason: &str, message: &str, nominated: Nominated<'_>) {
+        if let Some(recorder) = self.recorders.get(&pod.scheduler) {
+            recorder.warning(&pod.reference(), "FailedScheduling", message);
         }
-        let condition = json!({
-            "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
-            "lastTransitionTime": self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        });
-        let patch = json!({"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}});
-        let (namespace, name) = (&pod.key.namespace, &pod.key.name);
-        match typed::patch::<Pod>(self.client.as_ref(), namespace, name, "status", PatchKind::Strategic, patch).await {
-            Ok(_) => {}
-            Err(error) if error.is(Reason::NotFound) || error.is(Reason::Conflict) => {}
-            Err(error) => tracing::warn!(pod = %pod.key, %error, "cannot tell that the pod is unschedulable"),
+        let told = pod.unscheduled.as_ref().is_some_and(|(r, m)| r == reason && m == message);
+        let mut status = json!({});
+        if !told {
+            status["conditions"] = json!([{
+                "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
+                "lastTransitionTime": self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            }]);
+        }
+        match nominated {
+            Nominated::At(node) if pod.nominated_node != node => status["nominatedNodeName"] = json!(node),
+            Nominated::Nowhere if !pod.nominated_node.is_empty() => status["nominatedNodeName"] = json!(null),
+            _ => {}
+        }
+        if status != json!({}) {
+            self.patch_status(pod, status, "tell that the pod is unschedulable").await;
         }
     }
+
+    /// Patches a pod's status; that it has gone meanwhile is no failure. Answers whether it was written.
+    pub(crate) async fn patch_status(&self, pod: &PodInfo, status: Value, purpose: &str) -> bool {
+        let patch = json!({"metadata": {"uid": pod.uid}, "status": status});
+        let (namespace, name) = (&pod.key.namespace, &pod.key.name);
+        match typed::patch::<Pod>(self.client.as_ref(), namespace, name, "status", PatchKind::Strategic, patch).await {
+            Ok(_) => true,
+            Err(error) if error.is(Reason::NotFound) || error.is(Reason::Conflict) => false,
+            Err(error) => {
+                tracing::warn!(pod = %pod.key, %error, "cannot {purpose}");
+                false
+            }
+        }
+    }
+}
+
+/// What becomes of the node that a pod is nominated for.
+#[derive(Clone, Copy)]
+pub(crate) enum Nominated<'a> {
+    AsItIs,
+    At(&'a str),
+    Nowhere,
 }

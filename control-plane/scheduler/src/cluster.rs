@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mizzen_api::ObjectRef;
 
+use crate::budget::Budget;
 use crate::framework::ClusterEvent;
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
@@ -17,25 +18,54 @@ pub(crate) struct Cluster {
     placed: HashMap<ObjectRef, Arc<PodInfo>>,
     /// Uids of placed pods whose binding the cache has not shown yet.
     assumed: HashSet<String>,
-    snapshot: Option<Arc<Snapshot>>,
+    /// Waiting pods that room is made for, by uid; `nominated_node` says where.
+    nominated: HashMap<String, Arc<PodInfo>>,
+    budgets: BTreeMap<ObjectRef, Arc<Budget>>,
+    /// What snapshots do not have yet.
+    stale: Stale,
+}
+
+#[derive(Default)]
+struct Stale {
+    /// Names of nodes that changed.
+    nodes: HashSet<String>,
+    /// Nodes came or went.
+    members: bool,
+    nominated: bool,
+    budgets: bool,
 }
 
 impl Cluster {
-    pub(crate) fn snapshot(&mut self) -> Arc<Snapshot> {
-        let nodes = &self.nodes;
-        self.snapshot.get_or_insert_with(|| Arc::new(Snapshot { nodes: nodes.values().cloned().collect() })).clone()
+    /// Brings the one snapshot there is up to date.
+    pub(crate) fn refresh(&mut self, snapshot: &mut Snapshot) {
+        let stale = std::mem::take(&mut self.stale);
+        if stale.members {
+            snapshot.reset(self.nodes.values().cloned().collect());
+        } else {
+            snapshot.update(stale.nodes.iter().filter_map(|name| self.nodes.get(name).cloned()));
+        }
+        if stale.nominated {
+            snapshot.nominated.clear();
+            for pod in self.nominated.values() {
+                snapshot.nominated.entry(pod.nominated_node.clone()).or_default().push(pod.clone());
+            }
+        }
+        if stale.budgets {
+            snapshot.budgets = Arc::new(self.budgets.values().cloned().collect());
+        }
     }
 
     /// Takes over a node's new state; answers what it may mean for waiting pods.
     pub(crate) fn set_node(&mut self, name: &str, node: Option<&Arc<NodeInfo>>) -> Option<ClusterEvent> {
-        self.snapshot = None;
         let Some(node) = node else {
+            self.stale.members = true;
             self.nodes.remove(name);
             return None;
         };
         let mut fresh = NodeInfo::clone(node);
         match self.nodes.remove(name) {
             None => {
+                self.stale.members = true;
                 for pod in self.placed.values().filter(|pod| pod.node == name) {
                     fresh.add_pod(pod.clone());
                 }
@@ -43,22 +73,37 @@ impl Cluster {
                 Some(ClusterEvent::NodeAdded)
             }
             Some(old) => {
-                fresh.inherit(NodeInfo::clone(&old));
-                self.nodes.insert(name.to_owned(), Arc::new(fresh));
                 let changed = old.labels != node.labels
                     || old.taints != node.taints
                     || old.unschedulable != node.unschedulable
                     || old.allocatable != node.allocatable
                     || old.allowed_pods != node.allowed_pods;
+                fresh.inherit(&old);
+                self.nodes.insert(name.to_owned(), Arc::new(fresh));
+                self.stale.nodes.insert(name.to_owned());
                 changed.then_some(ClusterEvent::NodeChanged)
             }
         }
     }
 
     /// Takes over a pod's new state from the cache; answers what it may mean for waiting pods.
-    pub(crate) fn set_pod(&mut self, key: &ObjectRef, pod: Option<&Arc<PodInfo>>) -> Option<ClusterEvent> {
+    pub(crate) fn set_pod(
+        &mut self,
+        key: &ObjectRef,
+        old: Option<&Arc<PodInfo>>,
+        pod: Option<&Arc<PodInfo>>,
+    ) -> Option<ClusterEvent> {
+        if let Some(old) = old
+            && pod.is_none_or(|pod| pod.uid != old.uid)
+        {
+            self.set_nominated(&old.uid, None);
+        }
         match pod.filter(|pod| !pod.finished) {
             Some(pod) if pod.node.is_empty() => {
+                // One that was nominated here is not shown at once.
+                if !pod.nominated_node.is_empty() || old.is_some_and(|old| !old.nominated_node.is_empty()) {
+                    self.set_nominated(&pod.uid, Some(pod));
+                }
                 // An assumed pod stays where it is assumed, unless it is another one of the same name.
                 if self.placed.get(key).is_some_and(|placed| placed.uid != pod.uid) {
                     self.unplace(key);
@@ -67,19 +112,82 @@ impl Cluster {
                 None
             }
             Some(pod) => {
+                self.set_nominated(&pod.uid, None);
                 self.assumed.remove(&pod.uid);
-                let known = self.placed.get(key).is_some_and(|placed| placed.uid == pod.uid && placed.labels == pod.labels);
-                self.place(pod.clone());
-                (!known).then_some(ClusterEvent::PodPlaced)
+                let before = self.placed.get(key).filter(|placed| placed.uid == pod.uid && placed.node == pod.node);
+                match before.cloned() {
+                    Some(before) => {
+                        let known = before.labels == pod.labels;
+                        let left = before.requests != pod.requests;
+                        if !is_same_on_node(&before, pod) {
+                            self.place(pod.clone());
+                        }
+                        match (left, known) {
+                            (true, _) => Some(ClusterEvent::PodLeft),
+                            (_, false) => Some(ClusterEvent::PodPlaced),
+                            _ => None,
+                        }
+                    }
+                    None => {
+                        self.place(pod.clone());
+                        Some(ClusterEvent::PodPlaced)
+                    }
+                }
             }
             None => self.unplace(key).then_some(ClusterEvent::PodLeft),
         }
+    }
+
+    pub(crate) fn set_budget(&mut self, key: &ObjectRef, budget: Option<&Arc<Budget>>) {
+        self.stale.budgets = true;
+        match budget {
+            Some(budget) => self.budgets.insert(key.clone(), budget.clone()),
+            None => self.budgets.remove(key),
+        };
+    }
+
+    /// Keeps room on a node for a waiting pod, before the API has confirmed it.
+    pub(crate) fn nominate(&mut self, pod: &PodInfo, node: &str) {
+        let mut nominated = pod.clone();
+        node.clone_into(&mut nominated.nominated_node);
+        self.set_nominated(&pod.uid, Some(&Arc::new(nominated)));
+    }
+
+    /// Gives up the room that is kept for a pod; answers whether there was any.
+    pub(crate) fn forget_nomination(&mut self, pod: &PodInfo) -> bool {
+        let had = self.nominated.contains_key(&pod.uid);
+        self.set_nominated(&pod.uid, None);
+        had
+    }
+
+    /// Where room is kept for a pod.
+    pub(crate) fn nomination(&self, uid: &str) -> Option<&Arc<PodInfo>> {
+        self.nominated.get(uid)
+    }
+
+    /// Pods of a lower priority that are nominated for a node.
+    pub(crate) fn nominated_after(&self, pod: &PodInfo, node: &str) -> Vec<Arc<PodInfo>> {
+        let after = |other: &&Arc<PodInfo>| other.nominated_node == node && other.priority < pod.priority;
+        self.nominated.values().filter(after).cloned().collect()
+    }
+
+    fn set_nominated(&mut self, uid: &str, pod: Option<&Arc<PodInfo>>) {
+        let before = match pod.filter(|pod| !pod.nominated_node.is_empty()) {
+            Some(pod) => {
+                self.stale.nominated = true;
+                self.nominated.insert(uid.to_owned(), pod.clone())
+            }
+            None => self.nominated.remove(uid),
+        };
+        self.stale.nominated |= before.is_some();
     }
 
     /// Counts a pod as bound, before the API has confirmed it.
     pub(crate) fn assume(&mut self, pod: &PodInfo, node: &str) {
         let mut placed = pod.clone();
         node.clone_into(&mut placed.node);
+        placed.object = None;
+        self.set_nominated(&pod.uid, None);
         self.assumed.insert(pod.uid.clone());
         self.place(Arc::new(placed));
     }
@@ -114,10 +222,20 @@ impl Cluster {
 
     fn change_node(&mut self, name: &str, change: impl FnOnce(&mut NodeInfo)) {
         if let Some(node) = self.nodes.get_mut(name) {
-            self.snapshot = None;
             change(Arc::make_mut(node));
+            self.stale.nodes.insert(name.to_owned());
         }
     }
+}
+
+/// Whether nothing changed that plugins look at on a node.
+fn is_same_on_node(a: &PodInfo, b: &PodInfo) -> bool {
+    a.labels == b.labels
+        && a.requests == b.requests
+        && a.terminating == b.terminating
+        && a.is_preempted == b.is_preempted
+        && a.started == b.started
+        && a.owner == b.owner
 }
 
 #[cfg(test)]
@@ -131,7 +249,9 @@ mod tests {
     }
 
     fn requested(cluster: &mut Cluster, node: &str) -> i64 {
-        let snapshot = cluster.snapshot();
+        cluster.stale.members = true;
+        let mut snapshot = Snapshot::default();
+        cluster.refresh(&mut snapshot);
         snapshot.nodes.iter().find(|n| n.name == node).expect("is there").requested.milli_cpu
     }
 
@@ -147,12 +267,12 @@ mod tests {
         cluster.assume(&waiting, "n1");
         assert_eq!(requested(&mut cluster, "n1"), 300);
         // The cache still shows it unbound.
-        cluster.set_pod(&waiting.key, Some(&Arc::new(waiting.clone())));
+        cluster.set_pod(&waiting.key, None, Some(&Arc::new(waiting.clone())));
         assert_eq!(requested(&mut cluster, "n1"), 300);
-        cluster.set_pod(&waiting.key, Some(&Arc::new(pod("a", "u1", "n1", 300))));
+        cluster.set_pod(&waiting.key, None, Some(&Arc::new(pod("a", "u1", "n1", 300))));
         cluster.forget(&waiting);
         assert_eq!(requested(&mut cluster, "n1"), 300, "confirmed: forgetting comes too late");
-        assert_eq!(cluster.set_pod(&waiting.key, None), Some(ClusterEvent::PodLeft));
+        assert_eq!(cluster.set_pod(&waiting.key, None, None), Some(ClusterEvent::PodLeft));
         assert_eq!(requested(&mut cluster, "n1"), 0);
         cluster.assume(&waiting, "n1");
         cluster.forget(&waiting);
@@ -162,13 +282,13 @@ mod tests {
     #[test]
     fn a_node_that_comes_after_its_pods_counts_them() {
         let mut cluster = Cluster::default();
-        cluster.set_pod(&ObjectRef::new("d", "a"), Some(&Arc::new(pod("a", "u1", "n1", 200))));
+        cluster.set_pod(&ObjectRef::new("d", "a"), None, Some(&Arc::new(pod("a", "u1", "n1", 200))));
         assert_eq!(cluster.set_node("n1", Some(&node("n1"))), Some(ClusterEvent::NodeAdded));
         assert_eq!(requested(&mut cluster, "n1"), 200);
         assert_eq!(cluster.set_node("n1", Some(&node("n1"))), None, "nothing that matters changed");
         let mut done = pod("a", "u1", "n1", 200);
         done.finished = true;
-        cluster.set_pod(&done.key.clone(), Some(&Arc::new(done)));
+        cluster.set_pod(&done.key.clone(), None, Some(&Arc::new(done)));
         assert_eq!(requested(&mut cluster, "n1"), 0);
     }
 }

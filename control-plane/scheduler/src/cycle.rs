@@ -1,13 +1,15 @@
 //! One scheduling cycle: filter, score, choose. Pure but for the random choice among equals, whose source is given.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rand::Rng;
 
 use crate::diagnosis::Diagnosis;
-use crate::framework::{Candidates, CycleState, Plugin};
+use crate::framework::{Candidates, PluginState, Point, Rejection, Scope, Trial, Unplaced};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
+use crate::profile::Profile;
 use crate::snapshot::Snapshot;
 
 /// Nodes asked about at a time.
@@ -15,73 +17,110 @@ const BATCH: usize = 256;
 /// With at most so many nodes, all of them are looked at.
 const ALWAYS_ALL: usize = 100;
 
-pub(crate) struct Cycle {
-    plugins: Vec<Arc<dyn Plugin>>,
+/// Chooses nodes; remembers where it stopped to look.
+#[derive(Default)]
+pub struct Cycle {
     /// Where the next cycle begins to look, so that large clusters fill evenly.
     start: usize,
+    /// How many feasible nodes of a hundred are enough to choose from; 0 for a share by the size of the cluster.
+    percentage: usize,
+}
+
+/// What is known about one pod in its cycle.
+struct Attempt<'a> {
+    profile: &'a Profile,
+    pod: &'a PodInfo,
+    snapshot: &'a Snapshot,
+    states: Vec<PluginState>,
+    /// By place in the profile: has nothing to say about this pod.
+    skipped: Vec<bool>,
+    diagnosis: Diagnosis,
+    /// Places of nodes whose rejection other pods' leaving may mend.
+    hopeful: Vec<usize>,
 }
 
 impl Cycle {
-    pub(crate) fn new(plugins: Vec<Arc<dyn Plugin>>) -> Self {
-        Self { plugins, start: 0 }
-    }
-
-    pub(crate) fn plugins(&self) -> &[Arc<dyn Plugin>] {
-        &self.plugins
+    /// `percentage`: how many feasible nodes of a hundred are enough to choose from; 0 for a share by the size of the cluster.
+    pub fn new(percentage: u8) -> Self {
+        Self { start: 0, percentage: percentage.into() }
     }
 
     /// The name of the node for the pod.
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) fn run(&mut self, pod: &PodInfo, snapshot: &Snapshot, random: &mut impl Rng) -> Result<String, Box<Diagnosis>> {
-        let mut state = CycleState::default();
-        let mut diagnosis = Diagnosis::of(snapshot.nodes.len());
-        for plugin in &self.plugins {
-            if let Err(rejection) = plugin.pre_filter(pod, snapshot, &mut state) {
-                diagnosis.reject_whole(plugin.name(), &rejection);
-                return Err(Box::new(diagnosis));
-            }
+    pub fn run(
+        &mut self,
+        profile: &Profile,
+        pod: &PodInfo,
+        snapshot: &Snapshot,
+        random: &mut impl Rng,
+    ) -> Result<String, Box<Diagnosis>> {
+        let mut attempt = Attempt {
+            profile,
+            pod,
+            snapshot,
+            states: vec![PluginState::default(); profile.plugins().len()],
+            skipped: vec![false; profile.plugins().len()],
+            diagnosis: Diagnosis::of(snapshot.nodes.len()),
+            hopeful: Vec::new(),
+        };
+        if !profile.missing().is_empty() {
+            attempt.diagnosis.reject_for_missing(profile.missing());
+            return Err(Box::new(attempt.diagnosis));
         }
-        let feasible = self.filter(pod, snapshot, &state, &mut diagnosis);
-        match feasible.as_slice() {
-            [] => {
-                diagnosis.notes = self.plugins.iter().filter_map(|p| p.post_filter(pod, snapshot, &state)).collect();
-                Err(Box::new(diagnosis))
+        let feasible = match attempt.pre_filter() {
+            Ok(only) => self.feasible(&mut attempt, only.as_ref()),
+            Err((slot, rejection)) => {
+                if !rejection.unresolvable {
+                    attempt.hopeful = (0..snapshot.nodes.len()).collect();
+                }
+                attempt.diagnosis.reject_whole(&profile.plugins()[slot], &rejection);
+                Vec::new()
             }
+        };
+        match feasible.as_slice() {
+            [] => Err(attempt.post_filter(random.random_range(0..snapshot.nodes.len().max(1)))),
             [only] => Ok(only.name.clone()),
-            _ => Ok(self.best(pod, snapshot, &feasible, &mut state, random)),
+            _ => Ok(attempt.best(&feasible, random)),
         }
     }
 
-    fn filter(
-        &mut self,
-        pod: &PodInfo,
-        snapshot: &Snapshot,
-        state: &CycleState,
-        diagnosis: &mut Diagnosis,
-    ) -> Vec<Arc<NodeInfo>> {
+    fn feasible(&mut self, attempt: &mut Attempt<'_>, only: Option<&BTreeSet<String>>) -> Vec<Arc<NodeInfo>> {
+        let snapshot = attempt.snapshot;
         let nodes = &snapshot.nodes;
-        let enough = enough(nodes.len());
+        let mut feasible = Vec::new();
+        // Room was made for it there.
+        let nominated = &attempt.pod.nominated_node;
+        if !nominated.is_empty() && only.is_none_or(|only| only.contains(nominated)) {
+            if let Some(at) = snapshot.position(nominated) {
+                attempt.filter(&nodes[at..=at], at, &mut feasible);
+            }
+            if !feasible.is_empty() {
+                return feasible;
+            }
+            attempt.forget_rejections();
+        }
+        if let Some(only) = only {
+            let places: Vec<usize> = only.iter().filter_map(|name| snapshot.position(name)).collect();
+            // The others are not looked at, and nobody's leaving would make them do.
+            attempt.diagnosis.leave_out(nodes.len() - places.len());
+            for at in places {
+                attempt.filter(&nodes[at..=at], at, &mut feasible);
+            }
+            return feasible;
+        }
+        let enough = enough(nodes.len(), self.percentage);
         let start = if nodes.is_empty() { 0 } else { self.start % nodes.len() };
         let (behind, ahead) = nodes.split_at(start);
-        let mut feasible = Vec::new();
         let mut seen = 0;
-        for batch in ahead.chunks(BATCH).chain(behind.chunks(BATCH)) {
-            let mut candidates = Candidates::new(batch);
-            for plugin in &self.plugins {
-                candidates.asking(plugin.name());
-                plugin.filter(pod, &mut candidates, state);
-            }
-            for (node, rejection) in candidates.into_verdicts() {
-                match rejection {
-                    Some((plugin, rejection)) => diagnosis.reject(plugin, rejection),
-                    None => feasible.push(node.clone()),
+        for (offset, part) in [(start, ahead), (0, behind)] {
+            for (number, batch) in part.chunks(BATCH).enumerate() {
+                if feasible.len() >= enough {
+                    break;
                 }
-            }
-            seen += batch.len();
-            if feasible.len() >= enough {
-                break;
+                attempt.filter(batch, offset + number * BATCH, &mut feasible);
+                seen += batch.len();
             }
         }
         if enough < nodes.len() {
@@ -89,28 +128,103 @@ impl Cycle {
         }
         feasible
     }
+}
 
-    fn best(
-        &self,
-        pod: &PodInfo,
-        snapshot: &Snapshot,
-        feasible: &[Arc<NodeInfo>],
-        state: &mut CycleState,
-        random: &mut impl Rng,
-    ) -> String {
+impl Attempt<'_> {
+    /// The nodes that alone can do, where a plugin knows.
+    fn pre_filter(&mut self) -> Result<Option<BTreeSet<String>>, (usize, Rejection)> {
+        let mut only: Option<BTreeSet<String>> = None;
+        for (slot, plugin) in self.profile.at(Point::PreFilter) {
+            match plugin.pre_filter(self.pod, self.snapshot, &mut self.states[slot]).map_err(|why| (slot, why))? {
+                Scope::All => {}
+                Scope::Skip => self.skipped[slot] = true,
+                Scope::Nodes(names) => {
+                    only = Some(match only {
+                        Some(only) => only.intersection(&names).cloned().collect(),
+                        None => names,
+                    });
+                }
+            }
+        }
+        Ok(only)
+    }
+
+    /// Asks the filters about a batch of nodes, the first of which is at `offset` in the snapshot.
+    fn filter(&mut self, batch: &[Arc<NodeInfo>], offset: usize, feasible: &mut Vec<Arc<NodeInfo>>) {
+        let mut candidates = Candidates::new(batch);
+        for (slot, plugin) in self.profile.at(Point::Filter) {
+            if !self.skipped[slot] {
+                candidates.asking(slot);
+                plugin.filter(self.pod, self.snapshot, &mut candidates, &mut self.states[slot]);
+            }
+        }
+        for (number, (node, rejection)) in candidates.into_verdicts().enumerate() {
+            let rejection = rejection.or_else(|| self.room_is_promised(node));
+            match rejection {
+                Some((slot, rejection)) => {
+                    if !rejection.unresolvable {
+                        self.hopeful.push(offset + number);
+                    }
+                    self.diagnosis.reject(&self.profile.plugins()[slot], rejection);
+                }
+                None => feasible.push(node.clone()),
+            }
+        }
+    }
+
+    /// Why a node that would do is left to the pods that are nominated for it.
+    fn room_is_promised(&self, node: &Arc<NodeInfo>) -> Option<(usize, Rejection)> {
+        self.snapshot.nominated_before(self.pod, &node.name).next()?;
+        let Self { profile, pod, snapshot, skipped, .. } = self;
+        let mut trial = Trial { profile, pod, snapshot, skipped, node: node.clone(), states: self.states.clone() };
+        trial.fits_with_nominated().err()
+    }
+
+    fn forget_rejections(&mut self) {
+        self.diagnosis.forget_rejections();
+        self.hopeful.clear();
+    }
+
+    fn post_filter(mut self, start: usize) -> Box<Diagnosis> {
+        let unplaced = Unplaced {
+            snapshot: self.snapshot,
+            profile: self.profile,
+            pod: self.pod,
+            states: &self.states,
+            skipped: &self.skipped,
+            hopeful: &self.hopeful,
+            start,
+        };
+        for (_, plugin) in self.profile.at(Point::PostFilter) {
+            let Some(answer) = plugin.post_filter(self.pod, &unplaced) else { continue };
+            self.diagnosis.notes.extend(answer.note);
+            self.diagnosis.clears_nomination |= answer.clear_nomination;
+            if answer.nomination.is_some() {
+                self.diagnosis.nomination = answer.nomination;
+                break;
+            }
+        }
+        Box::new(self.diagnosis)
+    }
+
+    fn best(&mut self, feasible: &[Arc<NodeInfo>], random: &mut impl Rng) -> String {
+        for (slot, plugin) in self.profile.at(Point::PreScore) {
+            plugin.pre_score(self.pod, feasible, self.snapshot, &mut self.states[slot]);
+        }
         let mut totals = vec![0_i64; feasible.len()];
-        for plugin in &self.plugins {
-            plugin.pre_score(pod, feasible, snapshot, state);
+        for (slot, plugin) in self.profile.at(Point::Score) {
             let mut scores = Vec::with_capacity(feasible.len());
             for batch in feasible.chunks(BATCH) {
-                let Some(batch_scores) = plugin.score(pod, batch, state).filter(|scores| scores.len() == batch.len()) else {
-                    break;
-                };
+                let batch_scores = plugin.score(self.pod, self.snapshot, batch, &mut self.states[slot]);
+                let Some(batch_scores) = batch_scores.filter(|scores| scores.len() == batch.len()) else { break };
                 scores.extend(batch_scores);
             }
             if scores.len() == feasible.len() {
                 plugin.normalize(&mut scores);
-                totals.iter_mut().zip(scores).for_each(|(total, score)| *total += score.saturating_mul(plugin.weight()));
+                let weight = self.profile.plugins()[slot].weight;
+                totals.iter_mut().zip(scores).for_each(|(total, score)| {
+                    *total = total.saturating_add(score.saturating_mul(weight));
+                });
             }
         }
         let highest = totals.iter().copied().max().unwrap_or(0);
@@ -120,10 +234,10 @@ impl Cycle {
 }
 
 /// How many feasible nodes are enough to choose from: in large clusters looking at all of them is not worth it.
-fn enough(nodes: usize) -> usize {
-    if nodes <= ALWAYS_ALL {
+fn enough(nodes: usize, percentage: usize) -> usize {
+    if nodes <= ALWAYS_ALL || percentage >= 100 {
         return nodes;
     }
-    let percent = 50_usize.saturating_sub(nodes / 125).max(5);
+    let percent = if percentage == 0 { 50_usize.saturating_sub(nodes / 125).max(5) } else { percentage };
     (nodes * percent / 100).max(ALWAYS_ALL)
 }

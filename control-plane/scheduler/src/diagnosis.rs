@@ -3,19 +3,29 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
-use crate::framework::Rejection;
+use crate::framework::{ClusterEvent, Nomination, Rejection};
+use crate::profile::Enabled;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Diagnosis {
+#[derive(Clone, Debug, Default)]
+pub struct Diagnosis {
     pub(crate) nodes: usize,
     /// How many nodes gave each reason.
     reasons: BTreeMap<Cow<'static, str>, usize>,
-    /// The plugins that rejected: their events wake the pod.
-    pub(crate) plugins: HashSet<&'static str>,
+    /// After what the pod is worth another try, by what the plugins say that rejected; `None` while none has.
+    wakes_on: Option<HashSet<ClusterEvent>>,
     /// Said instead of the counts when the pod was rejected as a whole.
     whole: Option<String>,
     /// What post-filter plugins add.
     pub(crate) notes: Vec<String>,
+    /// Room that is made for the pod.
+    pub(crate) nomination: Option<Nomination>,
+    /// The node that the pod is nominated for does it no good.
+    pub(crate) clears_nomination: bool,
+}
+
+/// A reason as it is told: of plugins that are not ours, with their name.
+fn told(by: &Enabled, reason: Cow<'static, str>) -> Cow<'static, str> {
+    if by.is_native { reason } else { format!("{}: {reason}", by.plugin.name()).into() }
 }
 
 impl Diagnosis {
@@ -23,20 +33,46 @@ impl Diagnosis {
         Self { nodes, ..Self::default() }
     }
 
-    pub(crate) fn reject(&mut self, plugin: &'static str, rejection: Rejection) {
-        self.plugins.insert(plugin);
+    pub(crate) fn reject(&mut self, by: &Enabled, rejection: Rejection) {
+        self.wakes_on.get_or_insert_default().extend(by.plugin.wakes_on());
         for reason in rejection.reasons {
-            *self.reasons.entry(reason).or_insert(0) += 1;
+            *self.reasons.entry(told(by, reason)).or_insert(0) += 1;
         }
     }
 
-    pub(crate) fn reject_whole(&mut self, plugin: &'static str, rejection: &Rejection) {
-        self.plugins.insert(plugin);
-        self.whole = Some(rejection.reasons.join(", "));
+    pub(crate) fn reject_whole(&mut self, by: &Enabled, rejection: &Rejection) {
+        self.wakes_on.get_or_insert_default().extend(by.plugin.wakes_on());
+        self.whole = Some(told(by, rejection.reasons.join(", ").into()).into_owned());
     }
 
-    pub(crate) fn message(&self) -> String {
-        if self.nodes == 0 {
+    /// No pod is scheduled without plugins that its profile names.
+    pub(crate) fn reject_for_missing(&mut self, plugins: &[String]) {
+        self.wakes_on = Some(HashSet::new());
+        let named: Vec<String> = plugins.iter().map(|name| format!("plugin {name:?} is not loaded")).collect();
+        self.whole = Some(named.join(", "));
+    }
+
+    /// These nodes were not looked at: the pod names others.
+    pub(crate) fn leave_out(&mut self, nodes: usize) {
+        if nodes > 0 {
+            let why = "node(s) didn't match Pod's node affinity/selector";
+            *self.reasons.entry(why.into()).or_insert(0) += nodes;
+        }
+    }
+
+    /// Nodes are asked about anew.
+    pub(crate) fn forget_rejections(&mut self) {
+        self.reasons.clear();
+    }
+
+    /// The events after which the pod is worth another try, beside [`ClusterEvent::PluginsChanged`]; `None` for all.
+    pub(crate) fn wakes_on(&self) -> Option<&HashSet<ClusterEvent>> {
+        self.wakes_on.as_ref()
+    }
+
+    /// As the FailedScheduling event has it.
+    pub fn message(&self) -> String {
+        if self.nodes == 0 && self.whole.is_none() {
             return "no nodes available to schedule pods".to_owned();
         }
         let mut counts: Vec<String> = self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
@@ -49,18 +85,38 @@ impl Diagnosis {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::framework::{Plugin, Points};
+
+    struct Named(&'static str);
+
+    impl Plugin for Named {
+        fn name(&self) -> &str {
+            self.0
+        }
+
+        fn points(&self) -> Points {
+            Points::default()
+        }
+    }
+
+    fn enabled(name: &'static str, is_native: bool) -> Enabled {
+        Enabled { plugin: Arc::new(Named(name)), weight: 1, is_native }
+    }
 
     #[test]
-    fn the_message_counts_each_reason() {
-        let mut diagnosis = Diagnosis::of(3);
+    fn the_message_counts_each_reason_and_names_plugins_that_are_not_ours() {
+        let mut diagnosis = Diagnosis::of(4);
         let both = Rejection { reasons: vec!["Insufficient memory".into(), "Insufficient cpu".into()], unresolvable: false };
-        diagnosis.reject("NodeResourcesFit", both);
-        diagnosis.reject("NodeResourcesFit", Rejection::new("Insufficient cpu"));
-        diagnosis.reject("NodeUnschedulable", Rejection::new("node(s) were unschedulable"));
+        diagnosis.reject(&enabled("NodeResourcesFit", true), both);
+        diagnosis.reject(&enabled("NodeResourcesFit", true), Rejection::new("Insufficient cpu"));
+        diagnosis.reject(&enabled("NodeUnschedulable", true), Rejection::new("node(s) were unschedulable"));
+        diagnosis.reject(&enabled("zones", false), Rejection::new("too far away"));
         assert_eq!(
             diagnosis.message(),
-            "0/3 nodes are available: 1 Insufficient memory, 1 node(s) were unschedulable, 2 Insufficient cpu."
+            "0/4 nodes are available: 1 Insufficient memory, 1 node(s) were unschedulable, 1 zones: too far away, 2 Insufficient cpu."
         );
         assert_eq!(Diagnosis::of(0).message(), "no nodes available to schedule pods");
     }

@@ -1,14 +1,22 @@
 //! The scheduling framework: the extension points of Kubernetes' scheduler as one trait, over batches of nodes.
 //!
 //! A plugin is called once for a pod and a batch of nodes, never once for a node, so that a plugin behind a border
-//! (a Wasm component) pays for crossing it once.
+//! (a Wasm component) pays for crossing it once. Which plugins are asked, where and with what weight, is said by a
+//! [`crate::profile::Profile`]; plugins come and go while the scheduler runs, between two cycles.
 
-use std::any::Any;
-use std::borrow::Cow;
-use std::collections::HashMap;
+mod candidates;
+mod points;
+mod post_filter;
+mod state;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
+
+pub use candidates::{Candidates, Rejection};
+pub use points::{Point, Points};
+pub use post_filter::{Nomination, PostFilter, Trial, Unplaced};
+pub use state::PluginState;
 
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
@@ -27,75 +35,23 @@ pub enum ClusterEvent {
     PodPlaced,
     /// A pod stopped taking resources of its node.
     PodLeft,
+    /// A plugin was loaded, swapped or unloaded: wakes every pod.
+    PluginsChanged,
 }
 
+/// What a plugin may ask to be woken by.
 pub const ALL_EVENTS: &[ClusterEvent] =
     &[ClusterEvent::NodeAdded, ClusterEvent::NodeChanged, ClusterEvent::PodPlaced, ClusterEvent::PodLeft];
 
-/// Why a pod does not go to a node.
+/// What a plugin's filter has to say about a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    /// In Kubernetes' words, such as `Insufficient cpu`.
-    pub reasons: Vec<Cow<'static, str>>,
-    /// Evicting other pods would not help.
-    pub unresolvable: bool,
-}
-
-impl Rejection {
-    pub fn new(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { reasons: vec![reason.into()], unresolvable: false }
-    }
-
-    pub fn unresolvable(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { reasons: vec![reason.into()], unresolvable: true }
-    }
-}
-
-/// What a plugin works out once per pod and keeps for its later extension points.
-#[derive(Default)]
-pub struct CycleState(HashMap<&'static str, Box<dyn Any + Send + Sync>>);
-
-impl CycleState {
-    pub fn set<T: Send + Sync + 'static>(&mut self, plugin: &'static str, value: T) {
-        self.0.insert(plugin, Box::new(value));
-    }
-
-    pub fn get<T: 'static>(&self, plugin: &'static str) -> Option<&T> {
-        self.0.get(plugin)?.downcast_ref()
-    }
-}
-
-/// The nodes of one batch that no plugin has rejected yet.
-pub struct Candidates<'a> {
-    nodes: &'a [Arc<NodeInfo>],
-    rejections: Vec<Option<(&'static str, Rejection)>>,
-    plugin: &'static str,
-}
-
-impl<'a> Candidates<'a> {
-    pub fn new(nodes: &'a [Arc<NodeInfo>]) -> Self {
-        Self { nodes, rejections: vec![None; nodes.len()], plugin: "" }
-    }
-
-    pub(crate) fn asking(&mut self, plugin: &'static str) {
-        self.plugin = plugin;
-    }
-
-    /// Asks about every node that is left.
-    pub fn check(&mut self, mut verdict: impl FnMut(&NodeInfo) -> Result<(), Rejection>) {
-        for (node, rejection) in self.nodes.iter().zip(&mut self.rejections) {
-            if rejection.is_none()
-                && let Err(why) = verdict(node)
-            {
-                *rejection = Some((self.plugin, why));
-            }
-        }
-    }
-
-    /// Every node with the plugin that rejected it and why, or `None` where it is feasible.
-    pub fn into_verdicts(self) -> impl Iterator<Item = (&'a Arc<NodeInfo>, Option<(&'static str, Rejection)>)> {
-        self.nodes.iter().zip(self.rejections)
-    }
+pub enum Scope {
+    /// It is to be asked about nodes.
+    All,
+    /// No other nodes can do, by name; it is to be asked about these.
+    Nodes(std::collections::BTreeSet<String>),
+    /// Nothing: it is not asked in this cycle.
+    Skip,
 }
 
 /// A failure at or after reserving: the pod is tried again.
@@ -103,19 +59,23 @@ impl<'a> Candidates<'a> {
 #[error("{0}")]
 pub struct PluginError(pub String);
 
-/// One concern of scheduling. Every extension point has a default that does nothing.
+/// One concern of scheduling. Every extension point has a default that does nothing; only those that
+/// [`Plugin::points`] names are called.
 #[async_trait]
 pub trait Plugin: Send + Sync + 'static {
-    /// As Kubernetes names it, where it has it.
-    fn name(&self) -> &'static str;
+    /// As Kubernetes names it, where it has it. Unique among the plugins of a scheduler.
+    fn name(&self) -> &str;
 
-    /// Weight of its scores.
+    /// The extension points that it has; profiles enable all of them or some.
+    fn points(&self) -> Points;
+
+    /// Weight of its scores where the profile states none.
     fn weight(&self) -> i64 {
         1
     }
 
     /// The events after which a pod that this plugin rejected is worth another try.
-    fn wakes_on(&self) -> &'static [ClusterEvent] {
+    fn wakes_on(&self) -> &[ClusterEvent] {
         ALL_EVENTS
     }
 
@@ -123,22 +83,36 @@ pub trait Plugin: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why no node will do.
-    fn pre_filter(&self, _pod: &PodInfo, _snapshot: &Snapshot, _state: &mut CycleState) -> Result<(), Rejection> {
-        Ok(())
+    fn pre_filter(&self, _pod: &PodInfo, _snapshot: &Snapshot, _state: &mut PluginState) -> Result<Scope, Rejection> {
+        Ok(Scope::All)
     }
 
-    /// Rejects nodes the pod cannot go to.
-    fn filter(&self, _pod: &PodInfo, _candidates: &mut Candidates<'_>, _state: &CycleState) {}
+    /// In a trial (preemption, nominated pods) `other` is on `node` from now on: brings `state` up to it. `node` is as
+    /// before.
+    fn pod_added(&self, _pod: &PodInfo, _other: &PodInfo, _node: &NodeInfo, _state: &mut PluginState) {}
 
-    /// Called when no node is feasible; may make room (preemption). Answers a note for the event, or nothing.
-    fn post_filter(&self, _pod: &PodInfo, _snapshot: &Snapshot, _state: &CycleState) -> Option<String> {
+    /// As [`Plugin::pod_added`]: `other` has left `node`.
+    fn pod_removed(&self, _pod: &PodInfo, _other: &PodInfo, _node: &NodeInfo, _state: &mut PluginState) {}
+
+    /// Rejects nodes the pod cannot go to. In a trial, the candidate is not the snapshot's node of that name, and has a
+    /// generation of its own.
+    fn filter(&self, _pod: &PodInfo, _snapshot: &Snapshot, _candidates: &mut Candidates<'_>, _state: &mut PluginState) {}
+
+    /// Called when no node is feasible; may make room (preemption). `None` when it has nothing to say.
+    fn post_filter(&self, _pod: &PodInfo, _unplaced: &Unplaced<'_>) -> Option<PostFilter> {
         None
     }
 
-    fn pre_score(&self, _pod: &PodInfo, _feasible: &[Arc<NodeInfo>], _snapshot: &Snapshot, _state: &mut CycleState) {}
+    fn pre_score(&self, _pod: &PodInfo, _feasible: &[Arc<NodeInfo>], _snapshot: &Snapshot, _state: &mut PluginState) {}
 
-    /// One raw score per node; `None` when the plugin has no opinion on this pod.
-    fn score(&self, _pod: &PodInfo, _nodes: &[Arc<NodeInfo>], _state: &CycleState) -> Option<Vec<i64>> {
+    /// One raw score per node of a batch of feasible ones; `None` when the plugin has no opinion on this pod.
+    fn score(
+        &self,
+        _pod: &PodInfo,
+        _snapshot: &Snapshot,
+        _nodes: &[Arc<NodeInfo>],
+        _state: &mut PluginState,
+    ) -> Option<Vec<i64>> {
         None
     }
 

@@ -1,9 +1,10 @@
 //! The scheduler: chooses a node for every pod that has none, and binds it there.
 //!
 //! [`cluster`] mirrors nodes and pods; [`queue`] says which pod is next; [`cycle`] decides, through the plugins of
-//! [`framework`], on one immutable [`snapshot::Snapshot`]; [`binding`] carries the decision out.
+//! [`framework`] that the pod's [`profile`] has, on one [`snapshot::Snapshot`]; [`binding`] carries the decision out.
 
 mod binding;
+pub mod budget;
 mod cluster;
 mod cycle;
 mod diagnosis;
@@ -11,9 +12,14 @@ pub mod framework;
 pub mod node;
 pub mod plugins;
 pub mod pod;
+mod preemption;
+pub mod profile;
 mod queue;
+pub mod relations;
 pub mod resources;
 mod scheduler;
 pub mod snapshot;
 
+pub use cycle::Cycle;
+pub use diagnosis::Diagnosis;
 pub use scheduler::{Scheduler, SchedulerConfig};

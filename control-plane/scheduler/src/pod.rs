@@ -9,6 +9,7 @@ use mizzen_api::{Object, ObjectRef, pod_resources};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use crate::relations::Relations;
 use crate::resources::Amounts;
 
 /// A port of the node that a pod takes.
@@ -27,7 +28,7 @@ pub struct PodInfo {
     pub resource_version: String,
     pub labels: Arc<BTreeMap<String, String>>,
     /// The uid of the controlling owner, empty when there is none.
-    pub owner: String,
+    pub owner: Arc<str>,
     pub created: Option<Timestamp>,
     pub terminating: bool,
     /// Succeeded or Failed: it takes nothing of its node any more.
@@ -36,6 +37,14 @@ pub struct PodInfo {
     pub node: String,
     pub scheduler: String,
     pub priority: i32,
+    /// `spec.preemptionPolicy` is not `Never`.
+    pub may_preempt: bool,
+    /// `status.nominatedNodeName`; empty when there is none.
+    pub nominated_node: String,
+    /// `status.startTime`.
+    pub started: Option<Timestamp>,
+    /// It was made to end by the scheduler, for a pod of a higher priority.
+    pub is_preempted: bool,
     /// `spec.schedulingGates` is not empty.
     pub gated: bool,
     pub requests: Amounts,
@@ -47,6 +56,10 @@ pub struct PodInfo {
     pub affinity: Option<Affinity>,
     pub spread: Vec<TopologySpreadConstraint>,
     pub images: Vec<String>,
+    /// Its relations to other pods, if it states any.
+    pub relations: Option<Arc<Relations>>,
+    /// The whole object while the pod waits, for plugins that look at what is not here.
+    pub object: Option<Arc<Object>>,
     /// The PodScheduled condition's reason and message, when it is False.
     pub unscheduled: Option<(String, String)>,
 }
@@ -62,13 +75,17 @@ impl PodInfo {
         let document = object.value().ok()?;
         let (head, spec, status) = (object.head(), &document["spec"], &document["status"]);
         let requests = Amounts::of(&pod_resources::requests(spec));
-        let condition = list(status, "conditions").iter().find(|condition| text(condition, "type") == "PodScheduled");
+        let condition = |name: &str| list(status, "conditions").iter().find(|condition| text(condition, "type") == name);
+        let node = text(spec, "nodeName");
+        let affinity: Option<Affinity> = part(spec, "affinity")?;
+        let key = head.object_ref();
         Some(Self {
-            key: head.object_ref(),
+            relations: affinity.as_ref().and_then(|affinity| Relations::of(affinity, &key.namespace, &head.labels)).map(Arc::new),
+            key,
             uid: head.uid.clone(),
             resource_version: head.resource_version.clone(),
             labels: head.labels.clone(),
-            owner: head.controller().map(|owner| owner.uid.clone()).unwrap_or_default(),
+            owner: head.controller().map(|owner| owner.uid.as_str().into()).unwrap_or_default(),
             created: head.creation_timestamp.as_deref().and_then(|time| time.parse().ok()),
             terminating: head.is_terminating(),
             finished: matches!(text(status, "phase"), "Succeeded" | "Failed"),
@@ -77,14 +94,20 @@ impl PodInfo {
             requests,
             host_ports: host_ports(spec),
             images: list(spec, "containers").iter().filter_map(|container| part(container, "image")?).collect(),
-            node: text(spec, "nodeName").to_owned(),
+            node: node.to_owned(),
+            object: node.is_empty().then(|| object.clone()),
             scheduler: part::<Option<String>>(spec, "schedulerName")?.unwrap_or_else(|| "default-scheduler".to_owned()),
             priority: part(spec, "priority")?,
+            may_preempt: text(spec, "preemptionPolicy") != "Never",
+            nominated_node: text(status, "nominatedNodeName").to_owned(),
+            started: text(status, "startTime").parse().ok(),
+            is_preempted: condition("DisruptionTarget")
+                .is_some_and(|found| text(found, "status") == "True" && text(found, "reason") == "PreemptionByScheduler"),
             tolerations: part(spec, "tolerations")?,
             node_selector: part(spec, "nodeSelector")?,
-            affinity: part(spec, "affinity")?,
+            affinity,
             spread: part(spec, "topologySpreadConstraints")?,
-            unscheduled: condition
+            unscheduled: condition("PodScheduled")
                 .filter(|condition| text(condition, "status") == "False")
                 .map(|condition| (text(condition, "reason").to_owned(), text(condition, "message").to_owned())),
         })
@@ -92,7 +115,7 @@ impl PodInfo {
 
     /// Whether it states affinity or anti-affinity to other pods.
     pub fn is_social(&self) -> bool {
-        self.affinity.as_ref().is_some_and(|affinity| affinity.pod_affinity.is_some() || affinity.pod_anti_affinity.is_some())
+        self.relations.is_some()
     }
 
     pub(crate) fn reference(&self) -> ObjectReference {

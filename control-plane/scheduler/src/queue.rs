@@ -51,6 +51,8 @@ struct State {
     active: BTreeSet<Order>,
     /// Backoff and unschedulable pods by when they are due.
     waiting: BTreeSet<(Instant, ObjectRef)>,
+    /// Unschedulable pods by what they wake on.
+    hoping: HashMap<ClusterEvent, BTreeSet<ObjectRef>>,
     /// Counts events; the number of the last one of each kind.
     events: u64,
     last: HashMap<ClusterEvent, u64>,
@@ -139,11 +141,10 @@ impl SchedulingQueue {
         state.last.insert(event, number);
         let hopes = |key: &ObjectRef| {
             let entry = state.entries.get(key)?;
-            let Place::Unschedulable { wakes_on } = &entry.place else { return None };
             let failed_at = entry.due.checked_sub(STALE)?;
-            wakes_on.contains(&event).then(|| (key.clone(), failed_at + BACKOFF.delay(entry.attempts.saturating_sub(1))))
+            Some((key.clone(), failed_at + BACKOFF.delay(entry.attempts.saturating_sub(1))))
         };
-        let woken: Vec<_> = state.waiting.iter().filter_map(|(_, key)| hopes(key)).collect();
+        let woken: Vec<_> = state.hoping.get(&event).into_iter().flatten().filter_map(hopes).collect();
         let any = !woken.is_empty();
         for (key, due) in woken {
             state.wait(&key, due, Place::Backoff);
@@ -161,7 +162,15 @@ impl State {
         let Some(entry) = self.entries.get(key) else { return };
         match &entry.place {
             Place::Active(order) => self.active.remove(order),
-            Place::Backoff | Place::Unschedulable { .. } => self.waiting.remove(&(entry.due, key.clone())),
+            Place::Backoff => self.waiting.remove(&(entry.due, key.clone())),
+            Place::Unschedulable { wakes_on } => {
+                for event in wakes_on {
+                    if let Some(keys) = self.hoping.get_mut(event) {
+                        keys.remove(key);
+                    }
+                }
+                self.waiting.remove(&(entry.due, key.clone()))
+            }
             Place::InFlight { .. } => false,
         };
     }
@@ -178,6 +187,11 @@ impl State {
     fn wait(&mut self, key: &ObjectRef, due: Instant, place: Place) {
         self.unlist(key);
         if let Some(entry) = self.entries.get_mut(key) {
+            if let Place::Unschedulable { wakes_on } = &place {
+                wakes_on.iter().for_each(|event| {
+                    self.hoping.entry(*event).or_default().insert(key.clone());
+                });
+            }
             entry.due = due;
             entry.place = place;
             self.waiting.insert((due, key.clone()));

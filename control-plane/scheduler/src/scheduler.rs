@@ -1,9 +1,10 @@
 //! The scheduling loop: takes the next pod, decides, assumes, and binds while the next one is already decided on.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use mizzen_api::ObjectRef;
 use mizzen_client::Client;
 use mizzen_reconcile::typed::gvr;
@@ -15,45 +16,48 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::binding::Binder;
+use crate::binding::{Binder, Nominated};
+use crate::budget::Budget;
 use crate::cluster::Cluster;
 use crate::cycle::Cycle;
 use crate::diagnosis::Diagnosis;
-use crate::framework::{ALL_EVENTS, ClusterEvent, Plugin};
+use crate::framework::{ALL_EVENTS, ClusterEvent, Point};
 use crate::node::NodeInfo;
-use crate::plugins;
 use crate::pod::PodInfo;
+use crate::profile::{Profile, Profiles};
 use crate::queue::SchedulingQueue;
+use crate::snapshot::Snapshot;
 
-/// Bindings under way at a time.
-const BINDING: usize = 64;
+/// Decisions that are being carried out at a time.
+const UNDER_WAY: usize = 256;
 
 pub struct SchedulerConfig {
     /// The API as seen by `system:kube-scheduler`.
     pub client: Arc<dyn Client>,
     pub clock: Arc<dyn Clock>,
     pub cancel: CancellationToken,
-    /// Which pods are this scheduler's: `spec.schedulerName`, most often `default-scheduler`.
-    pub name: String,
+    /// Which pods are this scheduler's, by `spec.schedulerName`, and which plugins decide about them.
+    pub profiles: Arc<Profiles>,
+    /// How many feasible nodes of a hundred are enough to choose from; 0 for a share by the size of the cluster.
+    pub percentage_of_nodes_to_score: u8,
     /// Fixes the choice among equally good nodes.
     pub seed: u64,
-    /// Asked after the native plugins.
-    pub more_plugins: Vec<Arc<dyn Plugin>>,
-}
-
-impl SchedulerConfig {
-    /// The default scheduler, with the native plugins only.
-    pub fn new(client: Arc<dyn Client>, clock: Arc<dyn Clock>, cancel: CancellationToken, seed: u64) -> Self {
-        Self { client, clock, cancel, name: "default-scheduler".to_owned(), seed, more_plugins: Vec::new() }
-    }
 }
 
 pub struct Scheduler {
     pods: Arc<WatchCache<PodInfo>>,
-    cluster: Mutex<Cluster>,
-    queue: SchedulingQueue,
-    binder: Binder,
-    bindings: Arc<Semaphore>,
+    profiles: Arc<Profiles>,
+    pub(crate) cluster: Mutex<Cluster>,
+    pub(crate) queue: SchedulingQueue,
+    pub(crate) binder: Binder,
+    under_way: Arc<Semaphore>,
+}
+
+/// What only the loop has.
+struct Loop {
+    cycle: Cycle,
+    snapshot: Snapshot,
+    random: StdRng,
 }
 
 impl Scheduler {
@@ -68,17 +72,18 @@ impl Scheduler {
         })
     }
 
-    fn observe_pods(self: &Arc<Self>, name: String) {
+    fn observe_pods(self: &Arc<Self>) {
         let scheduler = Arc::downgrade(self);
         self.pods.on_change(move |change| {
             let Some(scheduler) = scheduler.upgrade() else { return };
-            let event = scheduler.cluster.lock().set_pod(change.key, change.new);
+            let event = scheduler.cluster.lock().set_pod(change.key, change.old, change.new);
             if let Some(event) = event {
                 scheduler.queue.on_event(event);
             }
-            match change.new.filter(|pod| waits(pod, &name)) {
+            let waits = |pod: &PodInfo| waits(pod) && scheduler.profiles.has(&pod.scheduler);
+            match change.new.filter(|pod| waits(pod)) {
                 // Its own status tells of failures: only a change of what scheduling looks at is worth another try.
-                Some(pod) if change.old.is_none_or(|old| old.uid != pod.uid || !waits(old, &name) || differ(old, pod)) => {
+                Some(pod) if change.old.is_none_or(|old| old.uid != pod.uid || !waits(old) || differ(old, pod)) => {
                     scheduler.queue.add(change.key, pod.priority, pod.created);
                 }
                 Some(_) => {}
@@ -98,46 +103,83 @@ impl Scheduler {
         });
     }
 
-    async fn schedule(self: &Arc<Self>, key: ObjectRef, cycle: &mut Cycle, random: &mut StdRng) {
-        let Some(pod) = self.pods.get(&key).filter(|pod| pod.node.is_empty() && !pod.terminating) else {
+    fn observe_budgets(self: &Arc<Self>, budgets: &WatchCache<Budget>) {
+        let scheduler = Arc::downgrade(self);
+        budgets.on_change(move |change| {
+            if let Some(scheduler) = scheduler.upgrade() {
+                scheduler.cluster.lock().set_budget(change.key, change.new);
+            }
+        });
+    }
+
+    async fn schedule(self: &Arc<Self>, key: ObjectRef, own: &mut Loop) {
+        let pod = self.pods.get(&key).filter(|pod| pod.node.is_empty() && !pod.terminating);
+        let profile = pod.as_ref().and_then(|pod| self.profiles.get(&pod.scheduler));
+        let (Some(mut pod), Some(profile)) = (pod, profile) else {
             self.queue.remove(&key);
             return;
         };
-        let snapshot = {
+        {
             let mut cluster = self.cluster.lock();
             if cluster.is_placed(&pod) {
                 return;
             }
-            cluster.snapshot()
-        };
-        match cycle.run(&pod, &snapshot, random) {
-            Ok(node) => self.assume_and_bind(pod, node).await,
-            Err(diagnosis) => {
-                self.queue.unschedulable(&key, wakes_on(cycle.plugins(), &diagnosis));
-                let message = diagnosis.message();
-                tracing::debug!(pod = %key, message, "unschedulable");
-                self.binder.tell_failure(&pod, "Unschedulable", &message).await;
+            // The API may not have shown it yet.
+            if let Some(nominated) = cluster.nomination(&pod.uid) {
+                Arc::make_mut(&mut pod).nominated_node.clone_from(&nominated.nominated_node);
             }
+            cluster.refresh(&mut own.snapshot);
+        }
+        match own.cycle.run(&profile, &pod, &own.snapshot, &mut own.random) {
+            Ok(node) => self.assume_and_bind(profile, pod, node).await,
+            Err(diagnosis) => self.leave_waiting(&pod, *diagnosis).await,
         }
     }
 
-    async fn assume_and_bind(self: &Arc<Self>, pod: Arc<PodInfo>, node: String) {
+    async fn leave_waiting(self: &Arc<Self>, pod: &Arc<PodInfo>, diagnosis: Diagnosis) {
+        let message = diagnosis.message();
+        tracing::debug!(pod = %pod.key, message, "unschedulable");
+        if let Some(to) = &diagnosis.nomination {
+            self.cluster.lock().nominate(pod, &to.node);
+            let (scheduler, pod, to, wakes_on) = (self.clone(), pod.clone(), to.clone(), wakes_on(&diagnosis));
+            return self.carry_out(async move { scheduler.make_room(&pod, &to, &message, wakes_on).await }).await;
+        }
+        let mut nominated = Nominated::AsItIs;
+        if diagnosis.clears_nomination && self.cluster.lock().forget_nomination(pod) {
+            nominated = Nominated::Nowhere;
+        }
+        self.queue.unschedulable(&pod.key, wakes_on(&diagnosis));
+        let (scheduler, pod) = (self.clone(), pod.clone());
+        self.carry_out(async move { scheduler.binder.tell_failure(&pod, "Unschedulable", &message, nominated).await }).await;
+    }
+
+    /// Talks to the API while the next pod is decided on; waits while too much is under way.
+    async fn carry_out(&self, work: impl Future<Output = ()> + Send + 'static) {
+        // The semaphore is never closed.
+        let permit = self.under_way.clone().acquire_owned().await;
+        tokio::spawn(async move {
+            let _permit = permit;
+            work.await;
+        });
+    }
+
+    async fn assume_and_bind(self: &Arc<Self>, profile: Arc<Profile>, pod: Arc<PodInfo>, node: String) {
         self.cluster.lock().assume(&pod, &node);
-        for (at, plugin) in self.binder.plugins.iter().enumerate() {
+        let reserving: Vec<_> = profile.at(Point::Reserve).map(|(_, plugin)| plugin.clone()).collect();
+        for (at, plugin) in reserving.iter().enumerate() {
             if let Err(error) = plugin.reserve(&pod, &node) {
-                self.binder.plugins[..=at].iter().rev().for_each(|plugin| plugin.unreserve(&pod, &node));
+                reserving[..=at].iter().rev().for_each(|plugin| plugin.unreserve(&pod, &node));
                 return self.take_back(&pod, &error.to_string()).await;
             }
         }
-        let permit = self.bindings.clone().acquire_owned().await;
         let scheduler = self.clone();
-        tokio::spawn(async move {
-            let _permit = permit;
-            if let Err(error) = scheduler.binder.bind(&pod, &node).await {
+        self.carry_out(async move {
+            if let Err(error) = scheduler.binder.bind(&profile, &pod, &node).await {
                 tracing::debug!(pod = %pod.key, %error, "binding failed");
                 scheduler.take_back(&pod, &error.to_string()).await;
             }
-        });
+        })
+        .await;
     }
 
     async fn take_back(&self, pod: &PodInfo, error: &str) {
@@ -146,45 +188,51 @@ impl Scheduler {
         self.queue.on_event(ClusterEvent::PodLeft);
         // A pod that went away meanwhile is no failure to tell of.
         if self.pods.get(&pod.key).is_some_and(|present| present.uid == pod.uid && present.node.is_empty()) {
-            self.binder.tell_failure(pod, "SchedulerError", error).await;
+            self.binder.tell_failure(pod, "SchedulerError", error, Nominated::AsItIs).await;
         }
     }
 }
 
 async fn run(config: SchedulerConfig) {
-    let mut all_plugins = plugins::all();
-    all_plugins.extend(config.more_plugins);
-    let (client, cancel) = (config.client, config.cancel);
+    let (client, cancel, clock) = (config.client, config.cancel, config.clock);
     let pods = WatchCache::projected(WatchSpec::all(gvr::<Pod>()), PodInfo::of).start(client.clone(), cancel.child_token());
     let nodes = WatchCache::projected(WatchSpec::all(gvr::<Node>()), NodeInfo::of).start(client.clone(), cancel.child_token());
+    let budgets = WatchCache::projected(WatchSpec::all(gvr::<PodDisruptionBudget>()), Budget::of);
+    let budgets = budgets.start(client.clone(), cancel.child_token());
     nodes.synced().await;
     pods.synced().await;
-    let binder = Binder {
-        recorder: Recorder::start(client.clone(), config.clock.clone(), &config.name, ""),
-        clock: config.clock,
-        client,
-        plugins: all_plugins.clone(),
-    };
+    let recorder = |name: &str| (name.to_owned(), Recorder::start(client.clone(), clock.clone(), name, ""));
+    let recorders: HashMap<String, Recorder> = config.profiles.names().map(recorder).collect();
+    let mut plugin_changes = config.profiles.changes();
     let scheduler = Arc::new(Scheduler {
         pods,
+        profiles: config.profiles,
         cluster: Mutex::new(Cluster::default()),
         queue: SchedulingQueue::default(),
-        binder,
-        bindings: Arc::new(Semaphore::new(BINDING)),
+        binder: Binder { client, clock, recorders },
+        under_way: Arc::new(Semaphore::new(UNDER_WAY)),
     });
+    scheduler.observe_budgets(&budgets);
     scheduler.observe_nodes(&nodes);
-    scheduler.observe_pods(config.name);
-    let mut cycle = Cycle::new(all_plugins);
-    let mut random = StdRng::seed_from_u64(config.seed);
+    scheduler.observe_pods();
+    let mut own = Loop {
+        cycle: Cycle::new(config.percentage_of_nodes_to_score),
+        snapshot: Snapshot::default(),
+        random: StdRng::seed_from_u64(config.seed),
+    };
     loop {
-        let key = scheduler.queue.next().await;
-        scheduler.schedule(key, &mut cycle, &mut random).await;
+        tokio::select! {
+            biased;
+            // The sender lives in the profiles, so that this cannot fail.
+            Ok(()) = plugin_changes.changed() => scheduler.queue.on_event(ClusterEvent::PluginsChanged),
+            key = scheduler.queue.next() => scheduler.schedule(key, &mut own).await,
+        }
     }
 }
 
-/// Whether a pod is this scheduler's to place.
-fn waits(pod: &PodInfo, scheduler: &str) -> bool {
-    pod.node.is_empty() && pod.scheduler == scheduler && !pod.gated && !pod.terminating && !pod.finished
+/// Whether a pod is to be placed.
+fn waits(pod: &PodInfo) -> bool {
+    pod.node.is_empty() && !pod.gated && !pod.terminating && !pod.finished
 }
 
 /// Whether something that scheduling looks at is different.
@@ -197,10 +245,11 @@ fn differ(old: &PodInfo, new: &PodInfo) -> bool {
         || old.priority != new.priority
 }
 
-fn wakes_on(plugins: &[Arc<dyn Plugin>], diagnosis: &Diagnosis) -> HashSet<ClusterEvent> {
-    if diagnosis.plugins.is_empty() {
-        return ALL_EVENTS.iter().copied().collect();
+fn wakes_on(diagnosis: &Diagnosis) -> HashSet<ClusterEvent> {
+    let mut events = diagnosis.wakes_on().cloned().unwrap_or_else(|| ALL_EVENTS.iter().copied().collect());
+    events.insert(ClusterEvent::PluginsChanged);
+    if diagnosis.nomination.is_some() {
+        events.insert(ClusterEvent::PodLeft);
     }
-    let rejecting = plugins.iter().filter(|plugin| diagnosis.plugins.contains(plugin.name()));
-    rejecting.flat_map(|plugin| plugin.wakes_on()).copied().collect()
+    events
 }

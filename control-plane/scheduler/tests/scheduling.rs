@@ -13,6 +13,10 @@ use mizzen_apiserver::virtuals::Virtuals;
 use mizzen_apiserver::{ApiServer, Authenticate, Peer, ServerConfig};
 use mizzen_client::{ApiRequest, Client, DeleteOptions, ListOptions, PatchKind};
 use mizzen_reconcile::Clock;
+use mizzen_scheduler::framework::{Candidates, Plugin, PluginState, Point, Points, Rejection};
+use mizzen_scheduler::pod::PodInfo;
+use mizzen_scheduler::profile::{Loaded, ProfileConfig, Profiles};
+use mizzen_scheduler::snapshot::Snapshot;
 use mizzen_scheduler::{Scheduler, SchedulerConfig};
 use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
 use serde_json::{Value, json};
@@ -39,6 +43,7 @@ impl Authenticate for Nobody {
 struct World {
     client: Arc<dyn Client>,
     cancel: CancellationToken,
+    profiles: Arc<Profiles>,
 }
 
 impl Drop for World {
@@ -58,6 +63,16 @@ fn node(name: &str, cpu: &str) -> Value {
     })
 }
 
+/// A message, and that preemption does not help on any of so many nodes.
+fn no_victims(message: &str, nodes: usize) -> String {
+    format!("{message} preemption: 0/{nodes} nodes are available: {nodes} No preemption victims found for incoming pod.")
+}
+
+/// A message, and that no pod's leaving would help on any of so many nodes.
+fn not_helpful(message: &str, nodes: usize) -> String {
+    format!("{message} preemption: 0/{nodes} nodes are available: {nodes} Preemption is not helpful for scheduling.")
+}
+
 fn pod(name: &str, cpu: &str) -> Value {
     json!({
         "metadata": {"name": name},
@@ -67,6 +82,11 @@ fn pod(name: &str, cpu: &str) -> Value {
 
 impl World {
     async fn start() -> Self {
+        Self::with(Vec::new()).await
+    }
+
+    async fn with(profiles: Vec<ProfileConfig>) -> Self {
+        let profiles = Profiles::new(profiles).expect("the profiles are valid");
         let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now()));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(HISTORY_BYTES));
         let cancel = CancellationToken::new();
@@ -85,8 +105,15 @@ impl World {
         let client = server.client(Identity::component("admin", &["system:masters"]));
         bootstrap::ensure(client.as_ref()).await.expect("the first objects are stored");
         let scheduler = server.client(Identity::component("system:kube-scheduler", &[]));
-        Scheduler::start(SchedulerConfig::new(scheduler, clock, cancel.clone(), 7));
-        let world = Self { client, cancel };
+        Scheduler::start(SchedulerConfig {
+            client: scheduler,
+            clock,
+            cancel: cancel.clone(),
+            profiles: profiles.clone(),
+            percentage_of_nodes_to_score: 0,
+            seed: 7,
+        });
+        let world = Self { client, cancel, profiles };
         world.create("serviceaccounts", "default", json!({"metadata": {"name": "default"}})).await;
         world
     }
@@ -160,9 +187,9 @@ async fn a_pod_without_room_says_why_and_is_bound_when_a_node_comes() {
     world.create("pods", "default", pod("a", "2")).await;
     world.unschedulable("a", "no nodes available to schedule pods").await;
     world.add_node(node("small", "1")).await;
-    let message = "0/1 nodes are available: 1 Insufficient cpu.";
-    world.unschedulable("a", message).await;
-    world.event("FailedScheduling", message).await;
+    let message = not_helpful("0/1 nodes are available: 1 Insufficient cpu.", 1);
+    world.unschedulable("a", &message).await;
+    world.event("FailedScheduling", &message).await;
     world.add_node(node("large", "4")).await;
     assert_eq!(world.node_of("a").await, "large");
     world.event("Scheduled", "Successfully assigned default/a to large").await;
@@ -175,7 +202,7 @@ async fn a_pod_waits_for_another_one_to_leave() {
     world.create("pods", "default", pod("first", "800m")).await;
     assert_eq!(world.node_of("first").await, "n1");
     world.create("pods", "default", pod("second", "800m")).await;
-    world.unschedulable("second", "0/1 nodes are available: 1 Insufficient cpu.").await;
+    world.unschedulable("second", &no_victims("0/1 nodes are available: 1 Insufficient cpu.", 1)).await;
     world.delete("pods", "default", "first").await;
     assert_eq!(world.node_of("second").await, "n1");
 }
@@ -220,7 +247,7 @@ async fn taints_selectors_and_cordons_keep_pods_off_and_are_named() {
     world.create("pods", "default", picky).await;
     let message = "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, \
                    1 node(s) had untolerated taint {dedicated: db}, 1 node(s) were unschedulable.";
-    world.unschedulable("picky", message).await;
+    world.unschedulable("picky", &not_helpful(message, 3)).await;
     let label = json!({"metadata": {"labels": {"disk": "ssd"}}});
     world.client.write(ApiRequest::patch(&gvr("nodes"), "", "plain", PatchKind::Merge, label)).await.expect("labels");
     assert_eq!(world.node_of("picky").await, "plain");
@@ -254,4 +281,177 @@ async fn pods_of_another_scheduler_and_gated_pods_are_left_alone() {
         .await
         .expect("opens the gate");
     assert_eq!(world.node_of("gated").await, "n1");
+}
+
+/// A filter that is loaded at run time: nodes have to have a label.
+struct Wants {
+    name: String,
+    label: &'static str,
+}
+
+impl Plugin for Wants {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn points(&self) -> Points {
+        Points::of(&[Point::Filter])
+    }
+
+    fn filter(&self, _: &PodInfo, _: &Snapshot, candidates: &mut Candidates<'_>, _: &mut PluginState) {
+        let rejected: Vec<usize> =
+            candidates.left().filter(|(_, node)| !node.labels.contains_key(self.label)).map(|(at, _)| at).collect();
+        rejected.into_iter().for_each(|at| candidates.reject(at, Rejection::new(format!("no {}", self.label))));
+    }
+}
+
+fn wants(label: &'static str, profiles: &[&str]) -> Loaded {
+    let plugin = Arc::new(Wants { name: "label".to_owned(), label });
+    let profiles = profiles.iter().map(|name| (*name).to_owned()).collect();
+    Loaded { plugin, profiles, points: Points::of(&Point::ALL), weight: 0 }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_is_loaded_swapped_and_unloaded_while_pods_wait() {
+    let world = World::start().await;
+    world.add_node(node("n1", "8")).await;
+    world.profiles.load(wants("gpu", &["default-scheduler"])).expect("is loaded");
+    world.create("pods", "default", pod("a", "1")).await;
+    world.unschedulable("a", &no_victims("0/1 nodes are available: 1 label: no gpu.", 1)).await;
+    world.profiles.load(wants("disk", &["default-scheduler"])).expect("is swapped");
+    world.unschedulable("a", &no_victims("0/1 nodes are available: 1 label: no disk.", 1)).await;
+    world.profiles.load(wants("kubernetes.io/hostname", &["default-scheduler"])).expect("is swapped");
+    assert_eq!(world.node_of("a").await, "n1");
+    world.profiles.load(wants("gpu", &["default-scheduler"])).expect("is swapped");
+    world.create("pods", "default", pod("b", "1")).await;
+    world.unschedulable("b", &no_victims("0/1 nodes are available: 1 label: no gpu.", 1)).await;
+    assert!(world.profiles.unload("label"));
+    assert_eq!(world.node_of("b").await, "n1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_is_chosen_by_scheduler_name_and_waits_for_plugins_that_it_names() {
+    let profiles = json!([{}, {"schedulerName": "picky", "plugins": {"filter": {"enabled": [{"name": "label"}]}}}]);
+    let world = World::with(serde_json::from_value(profiles).expect("is valid")).await;
+    world.add_node(node("n1", "8")).await;
+    let mut picky = pod("picky", "1");
+    picky["spec"]["schedulerName"] = json!("picky");
+    world.create("pods", "default", picky).await;
+    world.unschedulable("picky", "0/1 nodes are available: plugin \"label\" is not loaded.").await;
+    world.create("pods", "default", pod("plain", "1")).await;
+    assert_eq!(world.node_of("plain").await, "n1", "the other profile does not name it");
+    world.profiles.load(wants("gpu", &[])).expect("is loaded");
+    let message = no_victims("0/1 nodes are available: 1 label: no gpu.", 1);
+    world.unschedulable("picky", &message).await;
+    world.event("FailedScheduling", &message).await;
+    let label = json!({"metadata": {"labels": {"gpu": "yes"}}});
+    world.client.write(ApiRequest::patch(&gvr("nodes"), "", "n1", PatchKind::Merge, label)).await.expect("labels");
+    assert_eq!(world.node_of("picky").await, "n1");
+}
+
+/// A pod with a class of its own, by which it has its priority.
+fn important(name: &str, cpu: &str, class: &str) -> Value {
+    let mut important = pod(name, cpu);
+    important["spec"]["priorityClassName"] = json!(class);
+    important
+}
+
+impl World {
+    async fn with_classes() -> Self {
+        let world = Self::start().await;
+        for (name, value) in [("high", 1000), ("middle", 500)] {
+            let class = json!({"metadata": {"name": name}, "value": value});
+            let classes = GroupVersionResource::new("scheduling.k8s.io", "v1", "priorityclasses");
+            world.client.write(ApiRequest::create(&classes, "", class)).await.expect("is created");
+        }
+        let never = json!({"metadata": {"name": "never"}, "value": 1000, "preemptionPolicy": "Never"});
+        let classes = GroupVersionResource::new("scheduling.k8s.io", "v1", "priorityclasses");
+        world.client.write(ApiRequest::create(&classes, "", never)).await.expect("is created");
+        world
+    }
+
+    async fn until_terminating(&self, name: &str) -> Value {
+        self.until("the pod ends", || async {
+            let pod = self.pod(name).await;
+            pod.pointer("/metadata/deletionTimestamp").is_some().then_some(pod)
+        })
+        .await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_of_a_higher_priority_makes_others_leave_and_takes_their_place() {
+    let world = World::with_classes().await;
+    world.add_node(node("n1", "2")).await;
+    for name in ["low", "also-low"] {
+        world.create("pods", "default", pod(name, "1")).await;
+        world.node_of(name).await;
+    }
+    world.create("pods", "default", important("high", "1", "high")).await;
+    let victim = world
+        .until("one of them ends", || async {
+            for name in ["low", "also-low"] {
+                let pod = world.pod(name).await;
+                if pod.pointer("/metadata/deletionTimestamp").is_some() {
+                    return Some(pod);
+                }
+            }
+            None
+        })
+        .await;
+    let conditions = victim["status"]["conditions"].as_array().expect("has conditions").clone();
+    let condition = conditions.iter().find(|condition| condition["type"] == "DisruptionTarget").expect("is told why");
+    assert_eq!(condition["reason"], "PreemptionByScheduler");
+    assert_eq!(condition["message"], "default-scheduler: preempting to accommodate a higher priority pod");
+    assert_eq!(victim["metadata"]["deletionGracePeriodSeconds"], 30, "with its own grace");
+    let high = world.pod("high").await;
+    assert_eq!(high["status"]["nominatedNodeName"], "n1");
+    let by = high["metadata"]["uid"].as_str().expect("has a uid");
+    world.event("Preempted", &format!("Preempted by pod {by} on node n1")).await;
+    // Its room is kept for it, whoever comes meanwhile.
+    world.create("pods", "default", pod("late", "1")).await;
+    world.unschedulable("late", &no_victims("0/1 nodes are available: 1 Insufficient cpu.", 1)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    world.delete("pods", "default", victim["metadata"]["name"].as_str().expect("has a name")).await;
+    assert_eq!(world.node_of("high").await, "n1");
+    let left = if victim["metadata"]["name"] == "low" { "also-low" } else { "low" };
+    assert_eq!(world.pod(left).await.pointer("/metadata/deletionTimestamp"), None, "one was enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_never_preempts_waits() {
+    let world = World::with_classes().await;
+    world.add_node(node("n1", "1")).await;
+    world.create("pods", "default", pod("low", "1")).await;
+    world.node_of("low").await;
+    world.create("pods", "default", important("polite", "1", "never")).await;
+    let message = "0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to preemptionPolicy=Never.";
+    world.unschedulable("polite", message).await;
+    assert_eq!(world.pod("low").await.pointer("/metadata/deletionTimestamp"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nominated_pod_gives_way_to_one_of_a_higher_priority() {
+    let world = World::with_classes().await;
+    world.add_node(node("n1", "1")).await;
+    world.create("pods", "default", pod("low", "1")).await;
+    world.node_of("low").await;
+    world.create("pods", "default", important("middle", "1", "middle")).await;
+    world.until_terminating("low").await;
+    world.create("pods", "default", important("high", "1", "high")).await;
+    let nominated = |name: &'static str, node: Value| {
+        let world = &world;
+        async move {
+            world
+                .until("the nomination", || async {
+                    (world.pod(name).await["status"]["nominatedNodeName"] == node).then_some(())
+                })
+                .await;
+        }
+    };
+    nominated("high", json!("n1")).await;
+    nominated("middle", Value::Null).await;
+    world.delete("pods", "default", "low").await;
+    assert_eq!(world.node_of("high").await, "n1");
+    assert_eq!(world.pod("middle").await["spec"].get("nodeName"), None);
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::framework::{CycleState, MAX_SCORE, Plugin};
+use crate::framework::{MAX_SCORE, Plugin, PluginState, Point, Points};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
+use crate::snapshot::Snapshot;
 
 pub(super) struct BalancedAllocation;
 
@@ -25,7 +26,11 @@ impl Plugin for BalancedAllocation {
         "NodeResourcesBalancedAllocation"
     }
 
-    fn score(&self, pod: &PodInfo, nodes: &[Arc<NodeInfo>], _state: &CycleState) -> Option<Vec<i64>> {
+    fn points(&self) -> Points {
+        Points::of(&[Point::Score])
+    }
+
+    fn score(&self, pod: &PodInfo, _snapshot: &Snapshot, nodes: &[Arc<NodeInfo>], _state: &mut PluginState) -> Option<Vec<i64>> {
         // A pod that asks for nothing balances nothing.
         let asks = pod.requests.milli_cpu > 0 || pod.requests.memory > 0;
         asks.then(|| nodes.iter().map(|node| score(pod, node)).collect())

@@ -1,7 +1,8 @@
 //! NodePorts: a host port is given once per node, address and protocol.
 
-use crate::framework::{Candidates, ClusterEvent, CycleState, Plugin, Rejection};
+use crate::framework::{Candidates, ClusterEvent, Plugin, PluginState, Point, Points, Rejection, Scope};
 use crate::pod::{HostPort, PodInfo};
+use crate::snapshot::Snapshot;
 
 pub(super) struct NodePorts;
 
@@ -16,16 +17,21 @@ impl Plugin for NodePorts {
         "NodePorts"
     }
 
+    fn points(&self) -> Points {
+        Points::of(&[Point::PreFilter, Point::Filter])
+    }
+
     fn wakes_on(&self) -> &'static [ClusterEvent] {
         &[ClusterEvent::NodeAdded, ClusterEvent::PodLeft]
     }
 
-    fn filter(&self, pod: &PodInfo, candidates: &mut Candidates<'_>, _state: &CycleState) {
-        if pod.host_ports.is_empty() {
-            return;
-        }
+    fn pre_filter(&self, pod: &PodInfo, _snapshot: &Snapshot, _state: &mut PluginState) -> Result<Scope, Rejection> {
+        Ok(if pod.host_ports.is_empty() { Scope::Skip } else { Scope::All })
+    }
+
+    fn filter(&self, pod: &PodInfo, _snapshot: &Snapshot, candidates: &mut Candidates<'_>, _state: &mut PluginState) {
         candidates.check(|node| {
-            let mut taken = node.pods.values().flat_map(|other| &other.host_ports);
+            let mut taken = node.pods.iter().flat_map(|other| &other.host_ports);
             match taken.any(|theirs| pod.host_ports.iter().any(|ours| clash(ours, theirs))) {
                 true => Err(Rejection::new("node(s) didn't have free ports for the requested pod ports")),
                 false => Ok(()),

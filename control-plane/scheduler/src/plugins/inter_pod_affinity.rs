@@ -1,207 +1,172 @@
 //! InterPodAffinity: pods that want to be with other pods, or away from them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{PodAffinityTerm, WeightedPodAffinityTerm};
-use mizzen_api::selector::{LabelSelector, Operator, Requirement};
-
-use crate::framework::{Candidates, ClusterEvent, CycleState, MAX_SCORE, Plugin, Rejection};
+use crate::framework::{Candidates, MAX_SCORE, Plugin, PluginState, Point, Points, Rejection, Scope};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
+use crate::relations::{Domain, Relations, Term};
 use crate::snapshot::Snapshot;
 
 pub(super) struct InterPodAffinity;
 
-const NAME: &str = "InterPodAffinity";
-
-/// A topology domain: label key and value.
-type Domain = (String, String);
-
-struct Term {
-    key: String,
-    selector: LabelSelector,
-    /// Empty with `all_namespaces` unset means the pod's own, already filled in.
-    namespaces: HashSet<String>,
-    all_namespaces: bool,
-    weight: i64,
-}
-
-impl Term {
-    fn new(term: &PodAffinityTerm, weight: i64, owner: &PodInfo) -> Self {
-        let document = term.label_selector.as_ref().and_then(|selector| serde_json::to_value(selector).ok());
-        let mut selector = LabelSelector::from_document(document.as_ref()).unwrap_or_else(|_| LabelSelector::nothing());
-        let narrowed = |keys: &Option<Vec<String>>, operator: Operator| {
-            let present = keys.iter().flatten().filter_map(|key| Some((key.clone(), owner.labels.get(key)?.clone())));
-            present.filter_map(|(key, value)| Requirement::new(&key, operator, [value]).ok()).collect::<Vec<_>>()
-        };
-        let mut more = narrowed(&term.match_label_keys, Operator::In);
-        more.extend(narrowed(&term.mismatch_label_keys, Operator::NotIn));
-        if !more.is_empty() && document.is_some() {
-            selector = LabelSelector::new(selector.requirements().iter().cloned().chain(more).collect());
-        }
-        let mut namespaces: HashSet<String> = term.namespaces.iter().flatten().cloned().collect();
-        if namespaces.is_empty() && term.namespace_selector.is_none() {
-            namespaces.insert(owner.key.namespace.clone());
-        }
-        let all_namespaces = term.namespace_selector.as_ref().is_some_and(|selector| {
-            selector.match_labels.as_ref().is_none_or(|labels| labels.is_empty())
-                && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
-        });
-        // A namespace's name is the one label of it that is known without reading namespaces.
-        for (key, value) in term.namespace_selector.iter().flat_map(|selector| selector.match_labels.iter().flatten()) {
-            if key == "kubernetes.io/metadata.name" {
-                namespaces.insert(value.clone());
-            }
-        }
-        Self { key: term.topology_key.clone(), selector, namespaces, all_namespaces, weight }
-    }
-
-    fn matches(&self, pod: &PodInfo) -> bool {
-        (self.all_namespaces || self.namespaces.contains(&pod.key.namespace)) && self.selector.matches(&pod.labels)
-    }
-
-    fn domain(&self, node: &NodeInfo) -> Option<Domain> {
-        Some((self.key.clone(), node.labels.get(&self.key)?.clone()))
-    }
-}
-
-fn required(terms: Option<&Vec<PodAffinityTerm>>, owner: &PodInfo) -> Vec<Term> {
-    terms.into_iter().flatten().map(|term| Term::new(term, 1, owner)).collect()
-}
-
-fn preferred(terms: Option<&Vec<WeightedPodAffinityTerm>>, sign: i64, owner: &PodInfo) -> Vec<Term> {
-    terms.into_iter().flatten().map(|term| Term::new(&term.pod_affinity_term, sign * i64::from(term.weight), owner)).collect()
-}
-
-fn wanted(pod: &PodInfo) -> Vec<Term> {
-    let affinity = pod.affinity.as_ref().and_then(|affinity| affinity.pod_affinity.as_ref());
-    required(affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref()), pod)
-}
-
-fn unwanted(pod: &PodInfo) -> Vec<Term> {
-    let affinity = pod.affinity.as_ref().and_then(|affinity| affinity.pod_anti_affinity.as_ref());
-    required(affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref()), pod)
-}
-
-fn preferences(pod: &PodInfo) -> Vec<Term> {
-    let affinity = pod.affinity.as_ref();
-    let near = affinity.and_then(|a| a.pod_affinity.as_ref());
-    let far = affinity.and_then(|a| a.pod_anti_affinity.as_ref());
-    let mut terms = preferred(near.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref()), 1, pod);
-    terms.extend(preferred(far.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref()), -1, pod));
-    terms
-}
-
-#[derive(Default)]
-struct Relations {
-    wanted: Vec<Term>,
-    unwanted: Vec<Term>,
-    /// Domains with a pod that matches all wanted terms.
+/// What keeps the pod off nodes, or lets it there: counts of pods by domain.
+#[derive(Clone, Default)]
+struct Surroundings {
+    own: Arc<Relations>,
+    /// Pods that match all wanted terms.
     near: HashMap<Domain, usize>,
-    /// Domains with a pod that matches an unwanted term.
-    far: HashSet<Domain>,
-    /// Domains from which a pod that is there keeps this one off.
-    kept_off: HashSet<Domain>,
+    /// Pods that match an unwanted term.
+    far: HashMap<Domain, usize>,
+    /// Pods that are there and do not want this one.
+    kept_off: HashMap<Domain, usize>,
     /// The first of a group that wants to be with its own kind may go anywhere.
-    is_first: bool,
+    wants_its_kind: bool,
 }
 
-fn relate(pod: &PodInfo, nodes: &[Arc<NodeInfo>]) -> Relations {
-    let mut relations = Relations { wanted: wanted(pod), unwanted: unwanted(pod), ..Relations::default() };
-    let looks_around = !relations.wanted.is_empty() || !relations.unwanted.is_empty();
-    for node in nodes {
-        for other in node.pods.values().filter(|_| looks_around) {
-            if !relations.wanted.is_empty() && relations.wanted.iter().all(|term| term.matches(other)) {
-                for domain in relations.wanted.iter().filter_map(|term| term.domain(node)) {
-                    *relations.near.entry(domain).or_default() += 1;
-                }
-            }
-            relations
-                .far
-                .extend(relations.unwanted.iter().filter(|term| term.matches(other)).filter_map(|term| term.domain(node)));
-        }
-        for other in node.social.values() {
-            let theirs = unwanted(other);
-            relations.kept_off.extend(theirs.iter().filter(|term| term.matches(pod)).filter_map(|term| term.domain(node)));
-        }
-    }
-    relations.is_first = relations.near.is_empty() && relations.wanted.iter().all(|term| term.matches(pod));
-    relations
+fn change(counts: &mut HashMap<Domain, usize>, domain: Domain, by: isize) {
+    let count = counts.entry(domain).or_default();
+    *count = count.saturating_add_signed(by);
 }
 
-fn verdict(relations: &Relations, node: &NodeInfo) -> Result<(), Rejection> {
-    let near = relations
-        .wanted
-        .iter()
-        .all(|term| term.domain(node).is_some_and(|domain| relations.is_first || relations.near.contains_key(&domain)));
-    if !near {
-        return Err(Rejection::unresolvable("node(s) didn't match pod affinity rules"));
+fn has(counts: &HashMap<Domain, usize>, domain: &Domain) -> bool {
+    counts.get(domain).is_some_and(|count| *count > 0)
+}
+
+impl Surroundings {
+    fn of<'a>(
+        pod: &PodInfo,
+        all: impl Iterator<Item = &'a Arc<NodeInfo>>,
+        social: impl Iterator<Item = &'a Arc<NodeInfo>>,
+    ) -> Self {
+        let own = pod.relations.clone().unwrap_or_default();
+        let wants_its_kind = own.wanted.iter().all(|term| term.matches(pod));
+        let mut surroundings = Self { own, wants_its_kind, ..Self::default() };
+        if !surroundings.own.wanted.is_empty() || !surroundings.own.unwanted.is_empty() {
+            all.for_each(|node| node.pods.iter().for_each(|other| surroundings.look_at(other, node, 1)));
+        }
+        social.for_each(|node| node.social.iter().for_each(|other| surroundings.hear(other, pod, node, 1)));
+        surroundings
     }
-    let mut domains = relations.unwanted.iter().filter_map(|term| term.domain(node));
-    if domains.any(|domain| relations.far.contains(&domain)) {
-        return Err(Rejection::new("node(s) didn't match pod anti-affinity rules"));
+
+    /// What the pod thinks of another one.
+    fn look_at(&mut self, other: &PodInfo, node: &NodeInfo, by: isize) {
+        let own = self.own.clone();
+        if !own.wanted.is_empty() && own.wanted.iter().all(|term| term.matches(other)) {
+            own.wanted.iter().filter_map(|term| term.domain(node)).for_each(|domain| change(&mut self.near, domain, by));
+        }
+        let unwanted = own.unwanted.iter().filter(|term| term.matches(other));
+        unwanted.filter_map(|term| term.domain(node)).for_each(|domain| change(&mut self.far, domain, by));
     }
-    let kept_off = relations.kept_off.iter().any(|(key, value)| node.labels.get(key) == Some(value));
-    if kept_off {
-        return Err(Rejection::new("node(s) didn't satisfy existing pods anti-affinity rules"));
+
+    /// What another one thinks of the pod.
+    fn hear(&mut self, other: &PodInfo, pod: &PodInfo, node: &NodeInfo, by: isize) {
+        let theirs = other.relations.iter().flat_map(|relations| &relations.unwanted).filter(|term| term.matches(pod));
+        theirs.filter_map(|term| term.domain(node)).for_each(|domain| change(&mut self.kept_off, domain, by));
     }
-    Ok(())
+
+    fn verdict(&self, node: &NodeInfo) -> Result<(), Rejection> {
+        let is_first = self.wants_its_kind && self.near.values().all(|count| *count == 0);
+        let is_near = |term: &Term| term.domain(node).is_some_and(|domain| is_first || has(&self.near, &domain));
+        if !self.own.wanted.iter().all(is_near) {
+            return Err(Rejection::unresolvable("node(s) didn't match pod affinity rules"));
+        }
+        let mut domains = self.own.unwanted.iter().filter_map(|term| term.domain(node));
+        if domains.any(|domain| has(&self.far, &domain)) {
+            return Err(Rejection::new("node(s) didn't match pod anti-affinity rules"));
+        }
+        let here = |((key, value), count): (&Domain, &usize)| *count > 0 && node.labels.get(key) == Some(value);
+        if self.kept_off.iter().any(here) {
+            return Err(Rejection::new("node(s) didn't satisfy existing pods anti-affinity rules"));
+        }
+        Ok(())
+    }
 }
 
 /// Points by domain: what the pod prefers, and what pods that are there prefer about it.
+#[derive(Clone, Default)]
 struct Attraction(HashMap<Domain, i64>);
 
-fn attract(pod: &PodInfo, nodes: &[Arc<NodeInfo>]) -> Attraction {
-    let mine = preferences(pod);
-    let mut points: HashMap<Domain, i64> = HashMap::new();
-    for node in nodes {
-        let mut draw = |term: &Term| {
-            if let Some(domain) = term.domain(node) {
-                *points.entry(domain).or_insert(0) += term.weight;
+impl Attraction {
+    fn of<'a>(
+        pod: &PodInfo,
+        all: impl Iterator<Item = &'a Arc<NodeInfo>>,
+        social: impl Iterator<Item = &'a Arc<NodeInfo>>,
+    ) -> Self {
+        let mut points = Self::default();
+        let mine = pod.relations.as_ref().map(|relations| relations.preferred.as_slice()).unwrap_or_default();
+        if !mine.is_empty() {
+            for node in all {
+                let matching = |other| mine.iter().filter(|term| term.matches(other)).collect::<Vec<_>>();
+                node.pods.iter().flat_map(|other| matching(other)).for_each(|term| points.draw(term, node));
             }
-        };
-        for other in node.pods.values().filter(|_| !mine.is_empty()) {
-            mine.iter().filter(|term| term.matches(other)).for_each(&mut draw);
         }
-        for other in node.social.values() {
-            let theirs: Vec<Term> = preferences(other).into_iter().chain(wanted(other)).collect();
-            theirs.iter().filter(|term| term.matches(pod)).for_each(&mut draw);
+        for node in social {
+            for theirs in node.social.iter().filter_map(|other| other.relations.as_deref()) {
+                let terms = theirs.preferred.iter().chain(&theirs.wanted);
+                terms.filter(|term| term.matches(pod)).for_each(|term| points.draw(term, node));
+            }
+        }
+        points
+    }
+
+    fn draw(&mut self, term: &Term, node: &NodeInfo) {
+        if let Some(domain) = term.domain(node) {
+            *self.0.entry(domain).or_insert(0) += term.weight;
         }
     }
-    Attraction(points)
 }
 
 impl Plugin for InterPodAffinity {
     fn name(&self) -> &'static str {
-        NAME
+        "InterPodAffinity"
+    }
+
+    fn points(&self) -> Points {
+        Points::of(&[Point::PreFilter, Point::Filter, Point::PreScore, Point::Score])
     }
 
     fn weight(&self) -> i64 {
         2
     }
 
-    fn wakes_on(&self) -> &'static [ClusterEvent] {
-        crate::framework::ALL_EVENTS
+    fn pre_filter(&self, pod: &PodInfo, snapshot: &Snapshot, state: &mut PluginState) -> Result<Scope, Rejection> {
+        let states = pod.relations.as_ref().is_some_and(|own| !own.wanted.is_empty() || !own.unwanted.is_empty());
+        let surroundings = Surroundings::of(pod, snapshot.nodes.iter(), snapshot.social());
+        if !states && surroundings.kept_off.is_empty() {
+            return Ok(Scope::Skip);
+        }
+        state.set(surroundings);
+        Ok(Scope::All)
     }
 
-    fn pre_filter(&self, pod: &PodInfo, snapshot: &Snapshot, state: &mut CycleState) -> Result<(), Rejection> {
-        state.set(NAME, relate(pod, &snapshot.nodes));
-        Ok(())
-    }
-
-    fn filter(&self, _pod: &PodInfo, candidates: &mut Candidates<'_>, state: &CycleState) {
-        if let Some(relations) = state.get::<Relations>(NAME) {
-            candidates.check(|node| verdict(relations, node));
+    fn pod_added(&self, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, state: &mut PluginState) {
+        if let Some(surroundings) = state.get_mut::<Surroundings>() {
+            surroundings.look_at(other, node, 1);
+            surroundings.hear(other, pod, node, 1);
         }
     }
 
-    fn pre_score(&self, pod: &PodInfo, _feasible: &[Arc<NodeInfo>], snapshot: &Snapshot, state: &mut CycleState) {
-        state.set(NAME, attract(pod, &snapshot.nodes));
+    fn pod_removed(&self, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, state: &mut PluginState) {
+        if let Some(surroundings) = state.get_mut::<Surroundings>() {
+            surroundings.look_at(other, node, -1);
+            surroundings.hear(other, pod, node, -1);
+        }
     }
 
-    fn score(&self, _pod: &PodInfo, nodes: &[Arc<NodeInfo>], state: &CycleState) -> Option<Vec<i64>> {
-        let Attraction(points) = state.get(NAME)?;
+    fn filter(&self, _pod: &PodInfo, _snapshot: &Snapshot, candidates: &mut Candidates<'_>, state: &mut PluginState) {
+        if let Some(surroundings) = state.get::<Surroundings>() {
+            candidates.check(|node| surroundings.verdict(node));
+        }
+    }
+
+    fn pre_score(&self, pod: &PodInfo, _feasible: &[Arc<NodeInfo>], snapshot: &Snapshot, state: &mut PluginState) {
+        state.set(Attraction::of(pod, snapshot.nodes.iter(), snapshot.social()));
+    }
+
+    fn score(&self, _pod: &PodInfo, _snapshot: &Snapshot, nodes: &[Arc<NodeInfo>], state: &mut PluginState) -> Option<Vec<i64>> {
+        let Attraction(points) = state.get()?;
         if points.is_empty() {
             return None;
         }
@@ -223,7 +188,7 @@ impl Plugin for InterPodAffinity {
 mod tests {
     use std::collections::BTreeMap;
 
-    use k8s_openapi::api::core::v1::{Affinity, PodAffinity, PodAntiAffinity};
+    use k8s_openapi::api::core::v1::{Affinity, PodAffinity, PodAffinityTerm, PodAntiAffinity};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorDocument;
 
     use super::*;
@@ -249,20 +214,23 @@ mod tests {
             }),
             ..Affinity::default()
         };
-        PodInfo { uid: uid.into(), labels: labels(app).into(), affinity: Some(affinity), ..PodInfo::default() }
+        let relations = Relations::of(&affinity, "", &labels(app)).map(Arc::new);
+        PodInfo { uid: uid.into(), labels: labels(app).into(), affinity: Some(affinity), relations, ..PodInfo::default() }
     }
 
     fn feasible(waiting: &PodInfo, placed: &[(&str, PodInfo)]) -> Vec<&'static str> {
-        let nodes: Vec<_> = ["n1", "n2"]
-            .map(|name| {
-                let mut node =
-                    NodeInfo { name: name.into(), labels: BTreeMap::from([("host".into(), name.into())]), ..NodeInfo::default() };
-                placed.iter().filter(|(on, _)| *on == name).for_each(|(_, pod)| node.add_pod(Arc::new(pod.clone())));
-                Arc::new(node)
-            })
-            .into();
-        let relations = relate(waiting, &nodes);
-        ["n1", "n2"].into_iter().zip(&nodes).filter(|(_, node)| verdict(&relations, node).is_ok()).map(|(name, _)| name).collect()
+        let nodes = ["n1", "n2"].map(|name| {
+            let mut node = NodeInfo {
+                name: name.into(),
+                labels: Arc::new(BTreeMap::from([("host".into(), name.into())])),
+                ..NodeInfo::default()
+            };
+            placed.iter().filter(|(on, _)| *on == name).for_each(|(_, pod)| node.add_pod(Arc::new(pod.clone())));
+            Arc::new(node)
+        });
+        let nodes: &[Arc<NodeInfo>] = &nodes;
+        let around = Surroundings::of(waiting, nodes.iter(), nodes.iter());
+        ["n1", "n2"].into_iter().zip(nodes).filter(|(_, node)| around.verdict(node).is_ok()).map(|(name, _)| name).collect()
     }
 
     #[test]

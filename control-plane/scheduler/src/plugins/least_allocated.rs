@@ -1,31 +1,20 @@
 //! LeastAllocated: prefers nodes with much free CPU and memory (the default scoring of NodeResourcesFit).
 
-use std::sync::Arc;
-
-use crate::framework::{CycleState, MAX_SCORE, Plugin};
+use crate::framework::MAX_SCORE;
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
-
-pub(super) struct LeastAllocated;
 
 fn free(capacity: i64, taken: i64) -> Option<i64> {
     (capacity > 0).then(|| (capacity.saturating_sub(taken).max(0)).saturating_mul(MAX_SCORE) / capacity)
 }
 
-fn score(pod: &PodInfo, node: &NodeInfo) -> i64 {
+/// The mean of the free shares once the pod is there.
+pub(super) fn score(pod: &PodInfo, node: &NodeInfo) -> i64 {
     let cpu = free(node.allocatable.milli_cpu, node.scoring.0.saturating_add(pod.scoring.0));
     let memory = free(node.allocatable.memory, node.scoring.1.saturating_add(pod.scoring.1));
-    let known: Vec<i64> = cpu.into_iter().chain(memory).collect();
-    known.iter().sum::<i64>() / i64::try_from(known.len()).unwrap_or(1).max(1)
-}
-
-impl Plugin for LeastAllocated {
-    fn name(&self) -> &'static str {
-        "NodeResourcesFit/LeastAllocated"
-    }
-
-    fn score(&self, pod: &PodInfo, nodes: &[Arc<NodeInfo>], _state: &CycleState) -> Option<Vec<i64>> {
-        Some(nodes.iter().map(|node| score(pod, node)).collect())
+    match (cpu, memory) {
+        (Some(cpu), Some(memory)) => i64::midpoint(cpu, memory),
+        (one, other) => one.or(other).unwrap_or(0),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The native plugins, one file each.
 
 mod balanced_allocation;
+mod default_preemption;
 mod host_ports;
 mod image_locality;
 mod inter_pod_affinity;
@@ -27,7 +28,7 @@ pub fn all() -> Vec<Arc<dyn Plugin>> {
         Arc::new(resource_fit::NodeResourcesFit),
         Arc::new(topology_spread::PodTopologySpread),
         Arc::new(inter_pod_affinity::InterPodAffinity),
-        Arc::new(least_allocated::LeastAllocated),
+        Arc::new(default_preemption::DefaultPreemption),
         Arc::new(balanced_allocation::BalancedAllocation),
         Arc::new(image_locality::ImageLocality),
     ]

@@ -1,14 +1,15 @@
 //! NodeAffinity: node selector, required and preferred node affinity.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm};
+use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
 use mizzen_api::selector::{Operator, Requirement};
 
-use crate::framework::{Candidates, ClusterEvent, CycleState, Plugin, Rejection, normalize_by_maximum};
+use crate::framework::{Candidates, ClusterEvent, Plugin, PluginState, Point, Points, Rejection, Scope, normalize_by_maximum};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
+use crate::snapshot::Snapshot;
 
 pub(super) struct NodeAffinity;
 
@@ -48,17 +49,39 @@ fn selected(selector: &BTreeMap<String, String>, node: &NodeInfo) -> bool {
     selector.iter().all(|(key, value)| node.labels.get(key) == Some(value))
 }
 
+fn required(pod: &PodInfo) -> Option<&NodeSelector> {
+    pod.affinity.as_ref()?.node_affinity.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref()
+}
+
+/// The nodes that a selector names, when every term of it names some (as those of a DaemonSet's pods do).
+fn named(required: &NodeSelector) -> Option<BTreeSet<String>> {
+    let of_term = |term: &NodeSelectorTerm| {
+        let is_name = |r: &&NodeSelectorRequirement| r.key == "metadata.name" && r.operator == "In";
+        let named = term.match_fields.iter().flatten().find(is_name)?;
+        Some(named.values.clone().unwrap_or_default())
+    };
+    let terms: Option<Vec<_>> = required.node_selector_terms.iter().map(of_term).collect();
+    Some(terms?.into_iter().flatten().collect())
+}
+
+/// Whether the pod says nothing about its nodes' labels.
+pub(super) fn is_indifferent(pod: &PodInfo) -> bool {
+    pod.node_selector.is_empty() && required(pod).is_none()
+}
+
 /// Whether node selector and required affinity let the pod onto the node.
 pub(super) fn allows(pod: &PodInfo, node: &NodeInfo) -> bool {
-    let affinity = pod.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
-    let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     selected(&pod.node_selector, node)
-        && required.is_none_or(|required| required.node_selector_terms.iter().any(|term| term_matches(term, node)))
+        && required(pod).is_none_or(|required| required.node_selector_terms.iter().any(|term| term_matches(term, node)))
 }
 
 impl Plugin for NodeAffinity {
     fn name(&self) -> &'static str {
         "NodeAffinity"
+    }
+
+    fn points(&self) -> Points {
+        Points::of(&[Point::PreFilter, Point::Filter, Point::Score])
     }
 
     fn weight(&self) -> i64 {
@@ -69,12 +92,20 @@ impl Plugin for NodeAffinity {
         &[ClusterEvent::NodeAdded, ClusterEvent::NodeChanged]
     }
 
-    fn filter(&self, pod: &PodInfo, candidates: &mut Candidates<'_>, _state: &CycleState) {
+    fn pre_filter(&self, pod: &PodInfo, _snapshot: &Snapshot, _state: &mut PluginState) -> Result<Scope, Rejection> {
+        Ok(match (required(pod), pod.node_selector.is_empty()) {
+            (None, true) => Scope::Skip,
+            (None, false) => Scope::All,
+            (Some(required), _) => named(required).map_or(Scope::All, Scope::Nodes),
+        })
+    }
+
+    fn filter(&self, pod: &PodInfo, _snapshot: &Snapshot, candidates: &mut Candidates<'_>, _state: &mut PluginState) {
         let why = "node(s) didn't match Pod's node affinity/selector";
         candidates.check(|node| if allows(pod, node) { Ok(()) } else { Err(Rejection::unresolvable(why)) });
     }
 
-    fn score(&self, pod: &PodInfo, nodes: &[Arc<NodeInfo>], _state: &CycleState) -> Option<Vec<i64>> {
+    fn score(&self, pod: &PodInfo, _snapshot: &Snapshot, nodes: &[Arc<NodeInfo>], _state: &mut PluginState) -> Option<Vec<i64>> {
         let affinity = pod.affinity.as_ref()?.node_affinity.as_ref()?;
         let preferred = affinity.preferred_during_scheduling_ignored_during_execution.as_ref()?;
         let score = |node: &Arc<NodeInfo>| {
@@ -96,7 +127,7 @@ mod tests {
     fn terms_are_alternatives_and_their_requirements_add_up() {
         let node = NodeInfo {
             name: "n1".into(),
-            labels: BTreeMap::from([("zone".into(), "a".into()), ("cpus".into(), "8".into())]),
+            labels: Arc::new(BTreeMap::from([("zone".into(), "a".into()), ("cpus".into(), "8".into())])),
             ..NodeInfo::default()
         };
         let requirement = |key: &str, operator: &str, values: &[&str]| NodeSelectorRequirement {

@@ -3,8 +3,9 @@
 use k8s_openapi::api::core::v1::Taint;
 
 use super::taint_toleration::tolerates;
-use crate::framework::{Candidates, ClusterEvent, CycleState, Plugin, Rejection};
+use crate::framework::{Candidates, ClusterEvent, Plugin, PluginState, Point, Points, Rejection};
 use crate::pod::PodInfo;
+use crate::snapshot::Snapshot;
 
 pub(super) struct NodeUnschedulable;
 
@@ -13,11 +14,15 @@ impl Plugin for NodeUnschedulable {
         "NodeUnschedulable"
     }
 
+    fn points(&self) -> Points {
+        Points::of(&[Point::Filter])
+    }
+
     fn wakes_on(&self) -> &'static [ClusterEvent] {
         &[ClusterEvent::NodeAdded, ClusterEvent::NodeChanged]
     }
 
-    fn filter(&self, pod: &PodInfo, candidates: &mut Candidates<'_>, _state: &CycleState) {
+    fn filter(&self, pod: &PodInfo, _snapshot: &Snapshot, candidates: &mut Candidates<'_>, _state: &mut PluginState) {
         let taint = Taint { key: "node.kubernetes.io/unschedulable".into(), effect: "NoSchedule".into(), ..Taint::default() };
         let tolerated = tolerates(&pod.tolerations, &taint);
         candidates.check(|node| {

@@ -1,12 +1,19 @@
 //! NodeResourcesFit: what a pod requests must be free on the node.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use crate::framework::{Candidates, ClusterEvent, CycleState, Plugin, Rejection};
+use super::least_allocated;
+use crate::framework::{Candidates, ClusterEvent, Plugin, PluginState, Point, Points, Rejection};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
+use crate::snapshot::Snapshot;
 
 pub(super) struct NodeResourcesFit;
+
+/// Said about thousands of nodes at a time.
+const COMMON: [(&str, &str); 3] =
+    [("cpu", "Insufficient cpu"), ("memory", "Insufficient memory"), ("ephemeral-storage", "Insufficient ephemeral-storage")];
 
 /// What the node lacks, and whether it would lack it even when empty.
 fn lacking(pod: &PodInfo, node: &NodeInfo) -> Option<Rejection> {
@@ -17,7 +24,8 @@ fn lacking(pod: &PodInfo, node: &NodeInfo) -> Option<Rejection> {
     }
     let mut check = |name: &str, wanted: i64, allocatable: i64, requested: i64| {
         if wanted > 0 && wanted > allocatable.saturating_sub(requested) {
-            reasons.push(format!("Insufficient {name}").into());
+            let common = COMMON.iter().find(|(common, _)| *common == name).map(|(_, reason)| Cow::Borrowed(*reason));
+            reasons.push(common.unwrap_or_else(|| format!("Insufficient {name}").into()));
             unresolvable |= wanted > allocatable;
         }
     };
@@ -37,19 +45,25 @@ impl Plugin for NodeResourcesFit {
         "NodeResourcesFit"
     }
 
+    fn points(&self) -> Points {
+        Points::of(&[Point::Filter, Point::Score])
+    }
+
     fn wakes_on(&self) -> &'static [ClusterEvent] {
         &[ClusterEvent::NodeAdded, ClusterEvent::NodeChanged, ClusterEvent::PodLeft]
     }
 
-    fn filter(&self, pod: &PodInfo, candidates: &mut Candidates<'_>, _state: &CycleState) {
+    fn filter(&self, pod: &PodInfo, _snapshot: &Snapshot, candidates: &mut Candidates<'_>, _state: &mut PluginState) {
         candidates.check(|node| lacking(pod, node).map_or(Ok(()), Err));
+    }
+
+    fn score(&self, pod: &PodInfo, _snapshot: &Snapshot, nodes: &[Arc<NodeInfo>], _state: &mut PluginState) -> Option<Vec<i64>> {
+        Some(nodes.iter().map(|node| least_allocated::score(pod, node)).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::resources::Amounts;
 

@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 
-use crate::framework::{Candidates, ClusterEvent, CycleState, Plugin, Rejection, normalize_by_maximum};
+use crate::framework::{Candidates, ClusterEvent, Plugin, PluginState, Point, Points, Rejection, normalize_by_maximum};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
+use crate::snapshot::Snapshot;
 
 pub(super) struct TaintToleration;
+
+fn text(part: &Option<String>) -> &str {
+    part.as_deref().unwrap_or_default()
+}
 
 /// Whether one of the tolerations covers the taint (`core/v1.Toleration`).
 pub(super) fn tolerates(tolerations: &[Toleration], taint: &Taint) -> bool {
     tolerations.iter().any(|toleration| {
-        let text = |part: &Option<String>| part.clone().unwrap_or_default();
-        let effect = text(&toleration.effect);
-        let key = text(&toleration.key);
+        let (effect, key) = (text(&toleration.effect), text(&toleration.key));
         let exists = toleration.operator.as_deref() == Some("Exists");
         (effect.is_empty() || effect == taint.effect)
             && (key.is_empty() && exists || key == taint.key)
@@ -28,6 +31,10 @@ impl Plugin for TaintToleration {
         "TaintToleration"
     }
 
+    fn points(&self) -> Points {
+        Points::of(&[Point::Filter, Point::Score])
+    }
+
     fn weight(&self) -> i64 {
         3
     }
@@ -36,7 +43,7 @@ impl Plugin for TaintToleration {
         &[ClusterEvent::NodeAdded, ClusterEvent::NodeChanged]
     }
 
-    fn filter(&self, pod: &PodInfo, candidates: &mut Candidates<'_>, _state: &CycleState) {
+    fn filter(&self, pod: &PodInfo, _snapshot: &Snapshot, candidates: &mut Candidates<'_>, _state: &mut PluginState) {
         candidates.check(|node| {
             let keeps_off = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
             match node.taints.iter().filter(keeps_off).find(|taint| !tolerates(&pod.tolerations, taint)) {
@@ -49,10 +56,11 @@ impl Plugin for TaintToleration {
         });
     }
 
-    fn score(&self, pod: &PodInfo, nodes: &[Arc<NodeInfo>], _state: &CycleState) -> Option<Vec<i64>> {
+    fn score(&self, pod: &PodInfo, _snapshot: &Snapshot, nodes: &[Arc<NodeInfo>], _state: &mut PluginState) -> Option<Vec<i64>> {
         let unwelcome = |taint: &&Taint| taint.effect == "PreferNoSchedule" && !tolerates(&pod.tolerations, taint);
         let count = |node: &Arc<NodeInfo>| i64::try_from(node.taints.iter().filter(unwelcome).count()).unwrap_or(i64::MAX);
-        Some(nodes.iter().map(count).collect())
+        let any = nodes.iter().any(|node| node.taints.iter().any(|taint| taint.effect == "PreferNoSchedule"));
+        any.then(|| nodes.iter().map(count).collect())
     }
 
     fn normalize(&self, scores: &mut [i64]) {

@@ -8,28 +8,21 @@ use k8s_openapi::api::core::v1::TopologySpreadConstraint;
 use mizzen_api::selector::LabelSelector;
 
 use super::{node_affinity, taint_toleration};
-use crate::framework::{Candidates, ClusterEvent, CycleState, MAX_SCORE, Plugin, Rejection};
+use crate::framework::{Candidates, MAX_SCORE, Plugin, PluginState, Point, Points, Rejection, Scope};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::snapshot::Snapshot;
 
 pub(super) struct PodTopologySpread;
 
-const NAME: &str = "PodTopologySpread";
-const HOSTNAME: &str = "kubernetes.io/hostname";
 const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// Which pods count against each other.
-enum Counted {
-    Selected(LabelSelector),
-    SameOwner,
-}
-
+#[derive(Clone)]
 struct Constraint {
     key: String,
     max_skew: i64,
     min_domains: i64,
-    counted: Counted,
+    selector: LabelSelector,
     /// The pod itself is among the counted.
     counts_itself: bool,
     honor_affinity: bool,
@@ -38,10 +31,23 @@ struct Constraint {
     domains: HashMap<String, i64>,
 }
 
-#[derive(Default)]
-struct Spread {
-    hard: Vec<Constraint>,
-    soft: Vec<Constraint>,
+/// Those that nodes are rejected for.
+#[derive(Clone, Default)]
+struct Hard {
+    constraints: Vec<Constraint>,
+    /// Nodes without one of these labels do not count.
+    keys: HashSet<String>,
+}
+
+/// Those that nodes are scored by.
+#[derive(Clone)]
+enum Soft {
+    Stated(Vec<Constraint>),
+    /// Kubernetes' default constraints: nodes matter more than zones. Pods of the same controller, by zone.
+    SameOwner {
+        zones: HashMap<String, i64>,
+        hosts: usize,
+    },
 }
 
 fn constraint(pod: &PodInfo, stated: &TopologySpreadConstraint) -> Constraint {
@@ -60,64 +66,83 @@ fn constraint(pod: &PodInfo, stated: &TopologySpreadConstraint) -> Constraint {
         max_skew: stated.max_skew.into(),
         min_domains: stated.min_domains.unwrap_or(1).into(),
         counts_itself: requirements.matches(&pod.labels),
-        counted: Counted::Selected(requirements),
+        selector: requirements,
         honor_affinity: stated.node_affinity_policy.as_deref() != Some("Ignore"),
         honor_taints: stated.node_taints_policy.as_deref() == Some("Honor"),
         domains: HashMap::new(),
     }
 }
 
-/// What Kubernetes' default constraints do: nodes matter more than zones.
-fn defaults(pod: &PodInfo) -> Vec<Constraint> {
-    if pod.owner.is_empty() {
-        return Vec::new();
+const HOST_SKEW: i64 = 3;
+const ZONE_SKEW: i64 = 5;
+
+/// Counts the other pods of the controller zone by zone; what is on a node is known there.
+fn same_owner(pod: &PodInfo, snapshot: &Snapshot) -> Soft {
+    let hosts = snapshot.nodes.len();
+    let mut zones: HashMap<String, i64> = HashMap::new();
+    if node_affinity::is_indifferent(pod) {
+        let counts = snapshot.zones_of(&pod.owner);
+        for zone in snapshot.zones().keys() {
+            let count = counts.and_then(|counts| counts.get(zone)).copied().unwrap_or(0);
+            zones.insert(zone.clone(), i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    } else {
+        for node in snapshot.nodes.iter().filter(|node| node_affinity::allows(pod, node)) {
+            if let Some(zone) = node.labels.get(ZONE) {
+                *zones.entry(zone.clone()).or_default() += owned(pod, node);
+            }
+        }
     }
-    let soft = |key: &str, max_skew| Constraint {
-        key: key.to_owned(),
-        max_skew,
-        min_domains: 1,
-        counted: Counted::SameOwner,
-        counts_itself: true,
-        honor_affinity: true,
-        honor_taints: false,
-        domains: HashMap::new(),
-    };
-    vec![soft(HOSTNAME, 3), soft(ZONE, 5)]
+    Soft::SameOwner { zones, hosts }
+}
+
+fn owned(pod: &PodInfo, node: &NodeInfo) -> i64 {
+    node.by_owner.get(&pod.owner).map_or(0, |count| i64::try_from(*count).unwrap_or(i64::MAX))
+}
+
+/// The fewer the domains, the more pods each must hold anyway: rarer domains weigh less.
+fn crowding(present: i64, domains: usize, max_skew: i64) -> i64 {
+    let weight = i64::from((domains + 2).ilog2()).max(1);
+    present.saturating_mul(weight).saturating_add(max_skew - 1)
 }
 
 impl Constraint {
     fn domain<'a>(&self, node: &'a NodeInfo) -> Option<&'a str> {
-        match node.labels.get(&self.key) {
-            Some(value) => Some(value),
-            // A node without the label is still a host of its own.
-            None if self.key == HOSTNAME && matches!(self.counted, Counted::SameOwner) => Some(&node.name),
-            None => None,
-        }
+        node.labels.get(&self.key).map(String::as_str)
     }
 
-    fn count_on(&self, pod: &PodInfo, node: &NodeInfo) -> usize {
-        match &self.counted {
-            Counted::SameOwner => node.by_owner.get(&pod.owner).copied().unwrap_or(0),
-            Counted::Selected(selector) => {
-                let counts = |other: &&Arc<PodInfo>| {
-                    !other.terminating && other.key.namespace == pod.key.namespace && selector.matches(&other.labels)
-                };
-                node.pods.values().filter(counts).count()
-            }
+    fn counts(&self, pod: &PodInfo, other: &PodInfo) -> bool {
+        !other.terminating && other.key.namespace == pod.key.namespace && self.selector.matches(&other.labels)
+    }
+
+    /// Whether pods on the node count.
+    fn is_eligible(&self, pod: &PodInfo, node: &NodeInfo, required_keys: &HashSet<String>) -> bool {
+        (!self.honor_affinity || node_affinity::allows(pod, node))
+            && (!self.honor_taints || tolerated(pod, node))
+            && required_keys.iter().all(|key| node.labels.contains_key(key))
+    }
+
+    /// In a trial, a pod came to the node or left it.
+    fn change(&mut self, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, required_keys: &HashSet<String>, by: i64) {
+        if self.counts(pod, other)
+            && self.is_eligible(pod, node, required_keys)
+            && let Some(count) = self.domain(node).and_then(|domain| self.domains.get_mut(domain))
+        {
+            *count += by;
         }
     }
 
     fn count_all(&mut self, pod: &PodInfo, nodes: &[Arc<NodeInfo>], required_keys: &HashSet<String>) {
         for node in nodes {
-            let eligible = (!self.honor_affinity || node_affinity::allows(pod, node))
-                && (!self.honor_taints || tolerated(pod, node))
-                && required_keys.iter().all(|key| node.labels.contains_key(key));
-            if !eligible {
-                continue;
-            }
-            if let Some(domain) = self.domain(node).map(str::to_owned) {
-                let count = self.count_on(pod, node);
-                *self.domains.entry(domain).or_insert(0) += i64::try_from(count).unwrap_or(i64::MAX);
+            let Some(domain) = self.domain(node).filter(|_| self.is_eligible(pod, node, required_keys)) else { continue };
+            let count = node.pods.iter().filter(|other| self.counts(pod, other)).count();
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            match self.domains.get_mut(domain) {
+                Some(present) => *present = present.saturating_add(count),
+                None => {
+                    let domain = domain.to_owned();
+                    self.domains.insert(domain, count);
+                }
             }
         }
     }
@@ -128,12 +153,12 @@ impl Constraint {
         if enough { self.domains.values().copied().min().unwrap_or(0) } else { 0 }
     }
 
-    fn verdict(&self, node: &NodeInfo) -> Result<(), Rejection> {
+    fn verdict(&self, node: &NodeInfo, least: i64) -> Result<(), Rejection> {
         let Some(domain) = self.domain(node) else {
             return Err(Rejection::unresolvable("node(s) didn't match pod topology spread constraints (missing required label)"));
         };
         let present = self.domains.get(domain).copied().unwrap_or(0);
-        if present + i64::from(self.counts_itself) - self.least() > self.max_skew {
+        if present + i64::from(self.counts_itself) - least > self.max_skew {
             return Err(Rejection::new("node(s) didn't match pod topology spread constraints"));
         }
         Ok(())
@@ -145,55 +170,77 @@ fn tolerated(pod: &PodInfo, node: &NodeInfo) -> bool {
     keeps_off.into_iter().all(|taint| taint_toleration::tolerates(&pod.tolerations, taint))
 }
 
+fn stated<'a>(pod: &'a PodInfo, when_unsatisfiable: &'a str) -> impl Iterator<Item = Constraint> + 'a {
+    pod.spread.iter().filter(move |stated| stated.when_unsatisfiable == when_unsatisfiable).map(|stated| constraint(pod, stated))
+}
+
 impl Plugin for PodTopologySpread {
     fn name(&self) -> &'static str {
-        NAME
+        "PodTopologySpread"
+    }
+
+    fn points(&self) -> Points {
+        Points::of(&[Point::PreFilter, Point::Filter, Point::PreScore, Point::Score])
     }
 
     fn weight(&self) -> i64 {
         2
     }
 
-    fn pre_filter(&self, pod: &PodInfo, snapshot: &Snapshot, state: &mut CycleState) -> Result<(), Rejection> {
-        let mut spread = Spread::default();
-        for stated in &pod.spread {
-            let is_hard = stated.when_unsatisfiable == "DoNotSchedule";
-            if is_hard { &mut spread.hard } else { &mut spread.soft }.push(constraint(pod, stated));
+    fn pre_filter(&self, pod: &PodInfo, snapshot: &Snapshot, state: &mut PluginState) -> Result<Scope, Rejection> {
+        let mut constraints: Vec<Constraint> = stated(pod, "DoNotSchedule").collect();
+        if constraints.is_empty() {
+            return Ok(Scope::Skip);
         }
-        if pod.spread.is_empty() {
-            spread.soft = defaults(pod);
-        }
-        let keys: HashSet<String> = spread.hard.iter().map(|constraint| constraint.key.clone()).collect();
-        for constraint in &mut spread.hard {
-            constraint.count_all(pod, &snapshot.nodes, &keys);
-        }
-        for constraint in &mut spread.soft {
-            constraint.count_all(pod, &snapshot.nodes, &HashSet::new());
-        }
-        state.set(NAME, spread);
-        Ok(())
+        let keys: HashSet<String> = constraints.iter().map(|constraint| constraint.key.clone()).collect();
+        constraints.iter_mut().for_each(|constraint| constraint.count_all(pod, &snapshot.nodes, &keys));
+        state.set(Hard { constraints, keys });
+        Ok(Scope::All)
     }
 
-    fn filter(&self, _pod: &PodInfo, candidates: &mut Candidates<'_>, state: &CycleState) {
-        for constraint in state.get::<Spread>(NAME).into_iter().flat_map(|spread| &spread.hard) {
-            candidates.check(|node| constraint.verdict(node));
+    fn pod_added(&self, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, state: &mut PluginState) {
+        if let Some(Hard { constraints, keys }) = state.get_mut() {
+            constraints.iter_mut().for_each(|constraint| constraint.change(pod, other, node, keys, 1));
         }
     }
 
-    fn score(&self, _pod: &PodInfo, nodes: &[Arc<NodeInfo>], state: &CycleState) -> Option<Vec<i64>> {
-        let soft = &state.get::<Spread>(NAME)?.soft;
-        if soft.is_empty() {
-            return None;
+    fn pod_removed(&self, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, state: &mut PluginState) {
+        if let Some(Hard { constraints, keys }) = state.get_mut() {
+            constraints.iter_mut().for_each(|constraint| constraint.change(pod, other, node, keys, -1));
         }
-        let score = |node: &Arc<NodeInfo>| {
-            let crowding = soft.iter().map(|constraint| {
-                let present = constraint.domain(node).and_then(|domain| constraint.domains.get(domain)).copied().unwrap_or(0);
-                // The fewer the domains, the more pods each must hold anyway: rarer domains weigh less.
-                let domains = i64::try_from(constraint.domains.len()).unwrap_or(i64::MAX - 2);
-                let weight = i64::from((domains + 2).unsigned_abs().ilog2()).max(1);
-                present.saturating_mul(weight).saturating_add(constraint.max_skew - 1)
-            });
-            crowding.sum()
+    }
+
+    fn filter(&self, _pod: &PodInfo, _snapshot: &Snapshot, candidates: &mut Candidates<'_>, state: &mut PluginState) {
+        for constraint in state.get::<Hard>().into_iter().flat_map(|hard| &hard.constraints) {
+            let least = constraint.least();
+            candidates.check(|node| constraint.verdict(node, least));
+        }
+    }
+
+    fn pre_score(&self, pod: &PodInfo, _feasible: &[Arc<NodeInfo>], snapshot: &Snapshot, state: &mut PluginState) {
+        *state = PluginState::default();
+        let mut soft: Vec<Constraint> = stated(pod, "ScheduleAnyway").collect();
+        if pod.spread.is_empty() && !pod.owner.is_empty() {
+            state.set(same_owner(pod, snapshot));
+        } else if !soft.is_empty() {
+            soft.iter_mut().for_each(|constraint| constraint.count_all(pod, &snapshot.nodes, &HashSet::new()));
+            state.set(Soft::Stated(soft));
+        }
+    }
+
+    fn score(&self, pod: &PodInfo, _snapshot: &Snapshot, nodes: &[Arc<NodeInfo>], state: &mut PluginState) -> Option<Vec<i64>> {
+        let soft = state.get::<Soft>()?;
+        let of_stated = |node: &NodeInfo, constraint: &Constraint| {
+            let present = constraint.domain(node).and_then(|domain| constraint.domains.get(domain)).copied().unwrap_or(0);
+            crowding(present, constraint.domains.len(), constraint.max_skew)
+        };
+        let score = |node: &Arc<NodeInfo>| match soft {
+            Soft::Stated(constraints) => constraints.iter().map(|constraint| of_stated(node, constraint)).sum(),
+            Soft::SameOwner { zones, hosts } => {
+                let zone = if zones.is_empty() { None } else { node.labels.get(ZONE) };
+                let in_zone = zone.and_then(|zone| zones.get(zone)).copied().unwrap_or(0);
+                crowding(owned(pod, node), *hosts, HOST_SKEW) + crowding(in_zone, zones.len(), ZONE_SKEW)
+            }
         };
         Some(nodes.iter().map(score).collect())
     }
@@ -203,10 +250,6 @@ impl Plugin for PodTopologySpread {
         for score in scores {
             *score = if most == 0 { MAX_SCORE } else { MAX_SCORE * (most + least - *score) / most };
         }
-    }
-
-    fn wakes_on(&self) -> &'static [ClusterEvent] {
-        crate::framework::ALL_EVENTS
     }
 }
 
@@ -224,8 +267,8 @@ mod tests {
     }
 
     fn node(name: &str, zone: &str, pods: usize) -> Arc<NodeInfo> {
-        let labels = BTreeMap::from([(HOSTNAME.to_owned(), name.to_owned()), (ZONE.to_owned(), zone.to_owned())]);
-        let mut node = NodeInfo { name: name.into(), labels, ..NodeInfo::default() };
+        let labels = BTreeMap::from([("kubernetes.io/hostname".to_owned(), name.to_owned()), (ZONE.to_owned(), zone.to_owned())]);
+        let mut node = NodeInfo { name: name.into(), labels: Arc::new(labels), ..NodeInfo::default() };
         (0..pods).for_each(|number| node.add_pod(Arc::new(pod(&format!("{name}-{number}"), "set"))));
         Arc::new(node)
     }
@@ -243,11 +286,11 @@ mod tests {
             ..TopologySpreadConstraint::default()
         };
         let waiting = PodInfo { spread: vec![stated], ..pod("new", "set") };
-        let snapshot = Snapshot { nodes: vec![node("n1", "a", 1), node("n2", "a", 1), node("n3", "b", 1)] };
-        let mut state = CycleState::default();
+        let snapshot = Snapshot::of(vec![node("n1", "a", 1), node("n2", "a", 1), node("n3", "b", 1)]);
+        let mut state = PluginState::default();
         PodTopologySpread.pre_filter(&waiting, &snapshot, &mut state).expect("goes on");
         let mut candidates = Candidates::new(&snapshot.nodes);
-        PodTopologySpread.filter(&waiting, &mut candidates, &state);
+        PodTopologySpread.filter(&waiting, &snapshot, &mut candidates, &mut state);
         let feasible: Vec<_> = candidates.into_verdicts().filter(|(_, why)| why.is_none()).map(|(n, _)| n.name.clone()).collect();
         assert_eq!(feasible, ["n3"]);
     }
@@ -255,10 +298,10 @@ mod tests {
     #[test]
     fn pods_of_one_controller_prefer_empty_nodes() {
         let waiting = pod("new", "set");
-        let snapshot = Snapshot { nodes: vec![node("n1", "a", 2), node("n2", "a", 0), node("n3", "a", 1)] };
-        let mut state = CycleState::default();
-        PodTopologySpread.pre_filter(&waiting, &snapshot, &mut state).expect("goes on");
-        let mut scores = PodTopologySpread.score(&waiting, &snapshot.nodes, &state).expect("scores");
+        let snapshot = Snapshot::of(vec![node("n1", "a", 2), node("n2", "a", 0), node("n3", "a", 1)]);
+        let mut state = PluginState::default();
+        PodTopologySpread.pre_score(&waiting, &snapshot.nodes, &snapshot, &mut state);
+        let mut scores = PodTopologySpread.score(&waiting, &snapshot, &snapshot.nodes, &mut state).expect("scores");
         PodTopologySpread.normalize(&mut scores);
         assert!(scores[1] > scores[2] && scores[2] > scores[0], "{scores:?}");
     }

@@ -1,0 +1,133 @@
+//! Profiles as they are written in the configuration: `KubeSchedulerConfiguration` of `kubescheduler.config.k8s.io/v1`.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+
+use crate::framework::Point;
+
+pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    #[error("there are two profiles with the schedulerName {0:?}")]
+    Twice(String),
+    #[error("profile {scheduler_name:?}: {point}: {why}")]
+    Invalid { scheduler_name: String, point: &'static str, why: String },
+    #[error("{0:?} is the name of a native plugin")]
+    NativeName(String),
+}
+
+/// One profile.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ProfileConfig {
+    /// Pods with this `spec.schedulerName` are its.
+    pub scheduler_name: String,
+    /// Changes to the default plugins.
+    pub plugins: PluginsConfig,
+}
+
+impl Default for ProfileConfig {
+    fn default() -> Self {
+        Self { scheduler_name: DEFAULT_SCHEDULER.to_owned(), plugins: PluginsConfig::default() }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PluginsConfig {
+    /// All extension points that a plugin has.
+    pub multi_point: PluginSet,
+    pub pre_filter: PluginSet,
+    pub filter: PluginSet,
+    pub post_filter: PluginSet,
+    pub pre_score: PluginSet,
+    pub score: PluginSet,
+    pub reserve: PluginSet,
+    pub permit: PluginSet,
+    pub pre_bind: PluginSet,
+    pub bind: PluginSet,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PluginSet {
+    /// Asked in this order; at one extension point, before those that `multiPoint` brings.
+    pub enabled: Vec<PluginRef>,
+    /// Left out of the defaults; `*` for all.
+    pub disabled: Vec<PluginRef>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginRef {
+    pub name: String,
+    /// Of its scores; the plugin's own when left out or 0.
+    #[serde(default)]
+    pub weight: i64,
+}
+
+impl PluginsConfig {
+    pub(super) fn at(&self, point: Point) -> &PluginSet {
+        match point {
+            Point::PreFilter => &self.pre_filter,
+            Point::Filter => &self.filter,
+            Point::PostFilter => &self.post_filter,
+            Point::PreScore => &self.pre_score,
+            Point::Score => &self.score,
+            Point::Reserve => &self.reserve,
+            Point::Permit => &self.permit,
+            Point::PreBind => &self.pre_bind,
+            Point::Bind => &self.bind,
+        }
+    }
+}
+
+impl PluginSet {
+    pub(super) fn disables(&self, name: &str) -> bool {
+        self.disabled.iter().any(|plugin| plugin.name == name || plugin.name == "*")
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let mut seen = HashSet::new();
+        for plugin in &self.enabled {
+            if plugin.name.is_empty() {
+                return Err("a plugin has no name".to_owned());
+            }
+            if !seen.insert(&plugin.name) {
+                return Err(format!("plugin {:?} is enabled twice", plugin.name));
+            }
+            if !(0..=100).contains(&plugin.weight) {
+                return Err(format!("plugin {:?}: weight {} is not between 0 and 100", plugin.name, plugin.weight));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The default profile where none is stated.
+///
+/// # Errors
+/// Names what is wrong.
+pub(super) fn checked(profiles: Vec<ProfileConfig>) -> Result<Vec<ProfileConfig>, ProfileError> {
+    if profiles.is_empty() {
+        return Ok(vec![ProfileConfig::default()]);
+    }
+    let mut names = HashSet::new();
+    for profile in &profiles {
+        if !names.insert(&profile.scheduler_name) {
+            return Err(ProfileError::Twice(profile.scheduler_name.clone()));
+        }
+        let sets = Point::ALL.map(|point| (point.as_str(), profile.plugins.at(point)));
+        for (point, set) in sets.into_iter().chain([("multiPoint", &profile.plugins.multi_point)]) {
+            let scheduler_name = profile.scheduler_name.clone();
+            set.check().map_err(|why| ProfileError::Invalid { scheduler_name, point, why })?;
+        }
+        if profile.scheduler_name.is_empty() {
+            let why = "has to be a name".to_owned();
+            return Err(ProfileError::Invalid { scheduler_name: String::new(), point: "schedulerName", why });
+        }
+    }
+    Ok(profiles)
+}

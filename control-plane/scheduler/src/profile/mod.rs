@@ -1,0 +1,52 @@
+//! Profiles: which plugins decide about the pods of a `schedulerName`, in which order and with what weight.
+
+mod compile;
+mod config;
+mod set;
+
+use std::sync::Arc;
+
+pub use config::{PluginRef, PluginSet, PluginsConfig, ProfileConfig, ProfileError};
+pub use set::{Loaded, Profiles};
+
+use crate::framework::{Plugin, Point};
+
+/// A plugin in a profile; its place among [`Profile::plugins`] stands for it in a cycle.
+#[derive(Clone)]
+pub struct Enabled {
+    pub plugin: Arc<dyn Plugin>,
+    /// Of its scores; at least 1.
+    pub weight: i64,
+    /// One of ours: its reasons are Kubernetes' own words, and stand without its name.
+    pub is_native: bool,
+}
+
+/// Immutable: a change of plugins makes a new one, which the next cycle takes.
+#[derive(Clone, Default)]
+pub struct Profile {
+    scheduler_name: String,
+    plugins: Vec<Enabled>,
+    /// Places of the plugins of each extension point, in the order in which they are asked.
+    order: [Vec<usize>; Point::ALL.len()],
+    /// Plugins that the configuration names and nobody has loaded yet: until then, no pod is scheduled.
+    missing: Vec<String>,
+}
+
+impl Profile {
+    pub fn scheduler_name(&self) -> &str {
+        &self.scheduler_name
+    }
+
+    pub fn plugins(&self) -> &[Enabled] {
+        &self.plugins
+    }
+
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
+    /// The plugins of an extension point, each with its place.
+    pub fn at(&self, point: Point) -> impl DoubleEndedIterator<Item = (usize, &Arc<dyn Plugin>)> {
+        self.order[point as usize].iter().map(|slot| (*slot, &self.plugins[*slot].plugin))
+    }
+}
