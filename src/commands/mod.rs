@@ -7,6 +7,7 @@ mod describe;
 mod down;
 mod exec;
 mod get;
+mod hollow;
 mod image;
 mod kubeconfig;
 mod logs;
@@ -35,6 +36,8 @@ enum Command {
     Server(crate::config::Flags),
     /// Run a node of a server that runs elsewhere
     Agent(crate::config::agent::Flags),
+    /// Run simulated nodes, for tests and to plan capacity
+    Hollow(hollow::Args),
     /// Remove every container, mount, namespace and address of a cluster
     Down(down::Args),
     /// Images on the node
@@ -67,6 +70,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Server(flags) => server::run(flags).await,
             Command::Agent(flags) => agent::run(flags).await,
             Command::Down(args) => down::run(args).await,
+            Command::Hollow(args) => hollow::run(args).await,
             Command::Image(args) => image::run(args).await,
             Command::Kubeconfig(args) => kubeconfig::run(args),
             Command::Get(args) => return Ok(get::run(args).await),

@@ -14,6 +14,7 @@ mod objects;
 mod own_client;
 mod pods;
 mod rollouts;
+mod scheduling;
 mod services;
 mod spdy;
 mod streams;

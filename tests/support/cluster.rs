@@ -71,6 +71,17 @@ impl Cluster {
         cluster
     }
 
+    /// [`Cluster::server`] with a configuration file (docs/configuration.md).
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn server_configured(config: &str) -> Self {
+        let mut cluster = Self::down_with("server", &[]);
+        cluster.configure(config);
+        cluster.start();
+        cluster
+    }
+
     /// Gives the next start this configuration file.
     ///
     /// # Panics

@@ -12,6 +12,7 @@ mod config;
 pub mod demo;
 pub mod executables;
 pub mod folder;
+pub mod hollow;
 pub mod hostile;
 pub mod images;
 pub mod kubectl;

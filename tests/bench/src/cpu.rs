@@ -31,6 +31,12 @@ impl Used {
     }
 }
 
+/// What a process has used since `before`, for each of `count`.
+pub(crate) fn of_server_each(now: &Used, before: &Used, count: usize) -> String {
+    let (now, before) = (now.server.unwrap_or_default(), before.server.unwrap_or_default());
+    format!("{:.0} µs", now.saturating_sub(before).as_secs_f64() * 1e6 / count.max(1) as f64)
+}
+
 fn own() -> Duration {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Duration::ZERO };
     [usage.user_time(), usage.system_time()]

@@ -17,6 +17,7 @@ mod memory;
 mod pods;
 mod raft;
 mod samples;
+mod scheduler;
 mod startup;
 mod table;
 mod wasm;
@@ -51,6 +52,7 @@ enum Part {
     Api,
     List,
     Watch,
+    Scheduler,
 }
 
 /// What the benchmark runs itself as, in namespaces of its own.
@@ -95,6 +97,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted(Part::Watch) {
         watch::measure(&mut table).await?;
+    }
+    if wanted(Part::Scheduler) {
+        scheduler::measure(&mut table).await?;
     }
     println!("{table}");
     Ok(())
