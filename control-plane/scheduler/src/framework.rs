@@ -148,6 +148,9 @@ pub trait Plugin: Send + Sync + 'static {
     async fn bind(&self, _pod: &PodInfo, _node: &str) -> Option<Result<(), PluginError>> {
         None
     }
+
+    /// The attempt is over, the pod bound or not: what was kept for it outside of its state can go.
+    fn end(&self, _pod: &PodInfo) {}
 }
 
 /// Scales raw scores so that the highest becomes [`MAX_SCORE`]; `reverse` makes the highest raw score the worst.

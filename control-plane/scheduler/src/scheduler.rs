@@ -132,7 +132,10 @@ impl Scheduler {
         }
         match own.cycle.run(&profile, &pod, &own.snapshot, &mut own.random) {
             Ok(node) => self.assume_and_bind(profile, pod, node).await,
-            Err(diagnosis) => self.leave_waiting(&pod, *diagnosis).await,
+            Err(diagnosis) => {
+                profile.end(&pod);
+                self.leave_waiting(&pod, *diagnosis).await;
+            }
         }
     }
 
@@ -169,12 +172,15 @@ impl Scheduler {
         for (at, plugin) in reserving.iter().enumerate() {
             if let Err(error) = plugin.reserve(&pod, &node) {
                 reserving[..=at].iter().rev().for_each(|plugin| plugin.unreserve(&pod, &node));
+                profile.end(&pod);
                 return self.take_back(&pod, &error.to_string()).await;
             }
         }
         let scheduler = self.clone();
         self.carry_out(async move {
-            if let Err(error) = scheduler.binder.bind(&profile, &pod, &node).await {
+            let bound = scheduler.binder.bind(&profile, &pod, &node).await;
+            profile.end(&pod);
+            if let Err(error) = bound {
                 tracing::debug!(pod = %pod.key, %error, "binding failed");
                 scheduler.take_back(&pod, &error.to_string()).await;
             }

@@ -10,6 +10,7 @@ pub use config::{PluginRef, PluginSet, PluginsConfig, ProfileConfig, ProfileErro
 pub use set::{Loaded, Profiles};
 
 use crate::framework::{Plugin, Point};
+use crate::pod::PodInfo;
 
 /// A plugin in a profile; its place among [`Profile::plugins`] stands for it in a cycle.
 #[derive(Clone)]
@@ -43,6 +44,11 @@ impl Profile {
 
     pub fn missing(&self) -> &[String] {
         &self.missing
+    }
+
+    /// Tells every plugin that the attempt is over.
+    pub(crate) fn end(&self, pod: &PodInfo) {
+        self.plugins.iter().for_each(|enabled| enabled.plugin.end(pod));
     }
 
     /// The plugins of an extension point, each with its place.
