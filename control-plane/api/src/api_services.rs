@@ -26,7 +26,7 @@ impl Priority {
     pub const CUSTOM: Self = Self { group: 1000, version: 100 };
 }
 
-/// The order of Kubernetes' own groups.
+/// The order of Kubernetes' own groups, and ours behind them.
 const BUILTIN: &[(&str, &str, i64, i64)] = &[
     ("", "v1", 18_000, 1),
     ("apps", "v1", 17_800, 15),
@@ -49,6 +49,7 @@ const BUILTIN: &[(&str, &str, i64, i64)] = &[
     ("discovery.k8s.io", "v1", 16_200, 15),
     ("resource.k8s.io", "v1", 16_200, 20),
     ("flowcontrol.apiserver.k8s.io", "v1", 16_100, 21),
+    ("mizzen.dev", "v1alpha1", 15_000, 1),
 ];
 
 /// The built-in group versions that have an APIService, and their places. The group of APIServices itself has none, and

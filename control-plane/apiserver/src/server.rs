@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use mizzen_api::{Registry, ServiceAddresses};
 use mizzen_client::Client;
+use mizzen_extensions::plugins::Policies;
 use mizzen_store::Store;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -81,6 +82,8 @@ pub struct Settings {
     /// What proves to API servers behind an APIService that a request comes from this one; without it they are shown nothing.
     pub front_proxy: Option<PemPair>,
     pub deadlines: Deadlines,
+    /// The admission policies that are Wasm components; without it, their objects are stored and not asked.
+    pub policies: Option<Arc<dyn Policies>>,
 }
 
 impl Default for Settings {
@@ -93,6 +96,7 @@ impl Default for Settings {
             services: ServiceAddresses::default(),
             front_proxy: None,
             deadlines: Deadlines::default(),
+            policies: None,
         }
     }
 }
@@ -111,7 +115,7 @@ impl ApiServer {
         let fairness = Fairness::start(config.store.clone(), (settings.concurrency, settings.patience), shutdown.clone());
         let custom = CustomKinds::start(config.store.clone(), config.registry.clone(), shutdown.clone());
         let aggregation = Aggregation::start(config.store.clone(), settings.front_proxy.as_ref(), shutdown.clone());
-        let dynamic = Dynamic::start(config.store.clone(), shutdown.clone());
+        let dynamic = Dynamic::start(config.store.clone(), settings.policies, shutdown.clone());
         let pipeline = Arc::new(Pipeline {
             store: config.store,
             registry: config.registry.clone(),

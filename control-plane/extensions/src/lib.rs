@@ -2,12 +2,15 @@
 //!
 //! Admission (`admissionregistration.k8s.io/v1`): what policies and webhooks match, and what policies say ([`policy`]).
 //!
+//! Plugins (`mizzen.dev`): the kinds that load Wasm components ([`plugins`]).
+//!
 //! No I/O: the API server follows the objects, serves what [`custom::served`] makes of definitions, and asks the policies.
 
 pub mod cel;
 pub mod custom;
 pub mod definition;
 pub mod matching;
+pub mod plugins;
 pub mod policy;
 pub mod schema;
 pub mod versions;

@@ -111,6 +111,11 @@ impl Matching {
         if self.rules.is_empty() && self.is_open { Some(subject.version) } else { found(&self.rules) }
     }
 
+    /// Whether a rule names the group itself, and not only by `*`.
+    pub fn names_group(&self, group: &str) -> bool {
+        self.rules.iter().any(|rule| rule.groups.iter().any(|named| named == group))
+    }
+
     /// Whether the new or the old object has the labels that are asked for.
     pub fn selects_object(&self, object: Option<&Value>, old: Option<&Value>) -> bool {
         self.objects.is_everything()

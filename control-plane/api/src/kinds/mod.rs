@@ -44,6 +44,8 @@ mod token_review;
 mod value;
 mod workload;
 
+pub use admission_registration::{check_match, check_match_conditions};
+
 use crate::descriptor::ResourceDescriptor;
 
 /// Adding a kind is one file, and one line here.

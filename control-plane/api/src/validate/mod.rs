@@ -6,6 +6,7 @@ mod path;
 mod quantities;
 mod selectors;
 
+pub use crate::kinds::{check_match, check_match_conditions};
 pub use metadata::{validate_labels, validate_metadata, validate_metadata_update};
 pub use names::{
     NameRule, base64, cidr, config_map_key, dns1035_label, dns1123_label, dns1123_subdomain, domain_prefixed_path, env_var_name,

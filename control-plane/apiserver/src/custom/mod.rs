@@ -13,8 +13,8 @@ use mizzen_api::registry::Snapshot;
 use mizzen_api::schema::SchemaSet;
 use mizzen_api::{Object, Registry, ResourceDescriptor};
 use mizzen_extensions::custom::{Served, served};
-use mizzen_extensions::definition;
 use mizzen_extensions::versions::by_priority;
+use mizzen_extensions::{definition, plugins};
 use mizzen_store::Store;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -67,11 +67,20 @@ impl Definition {
     }
 }
 
+/// What is served whatever the definitions say.
+fn builtin(present: &Snapshot) -> Snapshot {
+    let own = plugins::kinds();
+    let mut schemas = SchemaSet::clone(present.schemas());
+    own.schemas.iter().for_each(|(name, schema)| schemas.insert(name.clone(), schema.clone()));
+    own.published.iter().for_each(|(name, schema)| schemas.publish(name.clone(), schema.clone()));
+    present.with([Arc::new(definition::descriptor())].into_iter().chain(own.descriptors.iter().cloned()), Arc::new(schemas))
+}
+
 impl CustomKinds {
     /// Serves the definitions that the store has, and follows them on a task of its own until `shutdown`.
     pub(crate) fn start(store: Arc<dyn Store>, registry: Arc<Registry>, shutdown: CancellationToken) -> Arc<Self> {
         let present = registry.snapshot();
-        let builtin = Arc::new(present.with([Arc::new(definition::descriptor())], present.schemas().clone()));
+        let builtin = Arc::new(builtin(&present));
         let kinds = Arc::new(Self { store, registry, builtin, state: Mutex::default(), looked: AtomicU64::new(0) });
         let revision = kinds.load();
         tokio::spawn(follow::run(kinds.clone(), revision, shutdown));

@@ -5,6 +5,8 @@ mod policy;
 mod rules;
 mod webhook;
 
+pub use rules::{check_match, check_match_conditions};
+
 use super::builder::resource;
 use crate::descriptor::{ResourceDescriptor, Scope, Strategy};
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::builder::Describe;
 use super::super::value::{absent, child, fill, list, set, text};
 use super::extension;
-use super::rules::{check_conditions, check_match, default_match};
+use super::rules::{check_match, check_match_conditions, default_match};
 use crate::descriptor::{Column, Context, ResourceDescriptor, Strategy};
 use crate::print::age;
 use crate::status::Cause;
@@ -72,7 +72,7 @@ impl Strategy for Policy {
                 check_match(matching, RULES, &path, &mut causes);
             }
         }
-        check_conditions(spec, &at, &mut causes);
+        check_match_conditions(spec, &at, &mut causes);
         check_expressions(spec, "variables", &at, &mut causes);
         if self.mutating {
             check_mutations(spec, &at, &mut causes)

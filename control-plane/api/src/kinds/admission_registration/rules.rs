@@ -24,8 +24,8 @@ pub(super) fn default_match(matching: &mut Value, rules: &[&str]) {
     }
 }
 
-/// Checks what [`default_match`] fills in.
-pub(super) fn check_match(matching: &Value, rules: &[&str], at: &Path, causes: &mut Vec<Cause>) {
+/// Checks the selectors, match policy and rules of `matchConstraints`; `rules` is where the rules are.
+pub fn check_match(matching: &Value, rules: &[&str], at: &Path, causes: &mut Vec<Cause>) {
     causes.extend(one_of(at.field("matchPolicy"), text(matching, "/matchPolicy"), &["Equivalent", "Exact"]));
     for field in ["namespaceSelector", "objectSelector"] {
         causes.extend(validate_label_selector(matching.get(field), &at.field(field)));
@@ -67,8 +67,8 @@ fn check_rule(rule: &Value, at: &Path, causes: &mut Vec<Cause>) {
     causes.extend(one_of(at.field("scope"), text(rule, "/scope"), &["*", "Cluster", "Namespaced"]));
 }
 
-/// Checks `matchConditions`.
-pub(super) fn check_conditions(object: &Value, at: &Path, causes: &mut Vec<Cause>) {
+/// Checks the names of `matchConditions`, and that there are expressions.
+pub fn check_match_conditions(object: &Value, at: &Path, causes: &mut Vec<Cause>) {
     let (conditions, path) = (list(object, "/matchConditions"), at.field("matchConditions"));
     if conditions.len() > MAX_CONDITIONS {
         causes.push(too_many(path, conditions.len(), MAX_CONDITIONS));

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::value::{absent, fill, int, list, list_mut, text};
 use super::extension;
-use super::rules::{check_conditions, check_match, default_match};
+use super::rules::{check_match, check_match_conditions, default_match};
 use crate::descriptor::{Column, Context, ResourceDescriptor, Strategy};
 use crate::print::age;
 use crate::status::Cause;
@@ -110,7 +110,7 @@ fn check_hook(hook: &Value, at: &Path, causes: &mut Vec<Cause>) {
         let why = "the timeout value must be between 1 and 30 seconds";
         causes.push(invalid(at.field("timeoutSeconds"), &seconds.into(), why));
     }
-    check_conditions(hook, at, causes);
+    check_match_conditions(hook, at, causes);
     let client = at.field("clientConfig");
     match (absent(hook, "/clientConfig/url"), absent(hook, "/clientConfig/service")) {
         (true, true) | (false, false) => causes.push(required(client, "exactly one of url or service is required")),

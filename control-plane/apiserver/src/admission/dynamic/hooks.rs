@@ -85,7 +85,7 @@ impl Hook {
         }
         match response["allowed"].as_bool() {
             Some(true) => Ok(Some(response)),
-            _ => Err(review::refusal(&self.name, &response["status"])),
+            _ => Err(review::refusal(&format!("webhook {:?}", self.name), &response["status"], 400)),
         }
     }
 
@@ -121,15 +121,7 @@ pub(super) async fn mutate(hook: &Hook, request: &Request<'_>) -> Result<Option<
     if let Err(error) = json_patch::apply(&mut changed, &patch) {
         return failed(error.to_string());
     }
-    let own = &request.attributes.target.version;
-    if version == **own {
-        return Ok(Some(changed));
-    }
-    // Back into the version of the request.
-    let Some(custom) = &request.attributes.target.descriptor.custom else { return Ok(Some(changed)) };
-    let descriptor = &request.attributes.target.descriptor;
-    let mut back = request.attributes.custom.convert(descriptor, custom, own, vec![changed]).await?;
-    Ok(back.pop())
+    request.back(&version, changed).await.map(Some)
 }
 
 /// What a webhook is told of a document.

@@ -1,4 +1,4 @@
-//! Admission by objects of the API (`admissionregistration.k8s.io/v1`): policies, and webhooks. They are compiled when they
+//! Admission by objects of the API: policies and webhooks (`admissionregistration.k8s.io/v1`), and plugins (`mizzen.dev`). They are compiled when they
 //! change, into a snapshot that requests load; where there are none, loading it is all that a request pays.
 
 mod authority;
@@ -6,6 +6,7 @@ mod bindings;
 mod follow;
 mod hooks;
 mod mutation;
+mod plugins;
 mod policies;
 mod request;
 mod review;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use mizzen_api::Status;
+use mizzen_extensions::plugins::Policies;
 use mizzen_extensions::policy;
 use mizzen_store::Store;
 use parking_lot::Mutex;
@@ -33,6 +35,8 @@ const GROUP: &str = "admissionregistration.k8s.io";
 
 pub(crate) struct Dynamic {
     store: Arc<dyn Store>,
+    /// Without it, the objects of plugins are not looked at.
+    plugins: Option<Arc<dyn Policies>>,
     /// What the objects say, each compiled once.
     entries: Mutex<Entries>,
     snapshot: ArcSwap<Snapshot>,
@@ -40,8 +44,8 @@ pub(crate) struct Dynamic {
 
 impl Dynamic {
     /// Takes over what the store has, and follows it on a task of its own until `shutdown`.
-    pub(crate) fn start(store: Arc<dyn Store>, shutdown: CancellationToken) -> Arc<Self> {
-        let dynamic = Arc::new(Self { store, entries: Mutex::default(), snapshot: ArcSwap::default() });
+    pub(crate) fn start(store: Arc<dyn Store>, plugins: Option<Arc<dyn Policies>>, shutdown: CancellationToken) -> Arc<Self> {
+        let dynamic = Arc::new(Self { store, plugins, entries: Mutex::default(), snapshot: ArcSwap::default() });
         let revision = dynamic.load();
         tokio::spawn(follow::run(dynamic.clone(), revision, shutdown));
         dynamic
@@ -73,11 +77,15 @@ impl Dynamic {
         let request = Request::new(attributes, object);
         if attributes.operation == Operation::Delete {
             // There is no document to change; webhooks that change others may still refuse.
+            for plugin in &snapshot.mutating_plugins {
+                plugins::mutate(plugin, &request).await?;
+            }
             for hook in &snapshot.mutating_hooks {
                 hooks::mutate(hook, &request).await?;
             }
         }
         policies::validate(&snapshot.validating, &request).await?;
+        plugins::validate(&snapshot.validating_plugins, &request).await?;
         futures::future::try_join_all(snapshot.validating_hooks.iter().map(|hook| hooks::validate(hook, &request))).await?;
         Ok(())
     }

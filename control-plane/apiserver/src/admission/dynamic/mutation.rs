@@ -6,6 +6,7 @@ use mizzen_api::Status;
 use serde_json::Value;
 
 use super::hooks::{self, Hook};
+use super::plugins::{self, Plugin};
 use super::policies;
 use super::request::Request;
 use super::snapshot::{Bound, Snapshot};
@@ -14,6 +15,7 @@ use crate::admission::Attributes;
 #[derive(Clone)]
 enum Step {
     Policy(Arc<Bound>),
+    Plugin(Arc<Plugin>),
     Hook(Arc<Hook>),
 }
 
@@ -22,21 +24,21 @@ impl Step {
     fn is_reinvoked(&self) -> bool {
         match self {
             Self::Policy(bound) => bound.policy.is_reinvoked,
+            Self::Plugin(plugin) => plugin.is_reinvoked,
             Self::Hook(hook) => hook.is_reinvoked,
         }
     }
 
     async fn run(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
-        match self {
-            Self::Policy(bound) => policies::mutate(bound, attributes, object).await,
-            Self::Hook(hook) => {
-                let changed = hooks::mutate(hook, &Request::new(attributes, Some(object))).await?;
-                if let Some(changed) = changed {
-                    *object = changed;
-                }
-                Ok(())
-            }
+        let changed = match self {
+            Self::Policy(bound) => return policies::mutate(bound, attributes, object).await,
+            Self::Plugin(plugin) => plugins::mutate(plugin, &Request::new(attributes, Some(object))).await?,
+            Self::Hook(hook) => hooks::mutate(hook, &Request::new(attributes, Some(object))).await?,
+        };
+        if let Some(changed) = changed {
+            *object = changed;
         }
+        Ok(())
     }
 }
 
@@ -47,7 +49,7 @@ pub(in crate::admission) struct Round {
 }
 
 impl Round {
-    /// Policies first, then webhooks, by name. `None` when the document is as it was.
+    /// Policies first, then plugins, then webhooks, by name. `None` when the document is as it was.
     pub(super) async fn run(
         snapshot: Arc<Snapshot>,
         attributes: &Attributes<'_>,
@@ -56,7 +58,8 @@ impl Round {
         let before = object.clone();
         let mut seen = Vec::new();
         let policies = snapshot.mutating.iter().cloned().map(Step::Policy);
-        for step in policies.chain(snapshot.mutating_hooks.iter().cloned().map(Step::Hook)) {
+        let plugins = snapshot.mutating_plugins.iter().cloned().map(Step::Plugin);
+        for step in policies.chain(plugins).chain(snapshot.mutating_hooks.iter().cloned().map(Step::Hook)) {
             step.run(attributes, object).await?;
             if step.is_reinvoked() {
                 seen.push((step, object.clone()));

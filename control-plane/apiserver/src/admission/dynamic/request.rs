@@ -34,6 +34,19 @@ impl<'a> Request<'a> {
         Self { attributes, object, versions }
     }
 
+    /// A document in another version, as it is in the version of the request.
+    ///
+    /// # Errors
+    /// When a conversion webhook fails.
+    pub(super) async fn back(&self, version: &str, document: Value) -> Result<Value, Status> {
+        let target = self.attributes.target;
+        let Some(custom) = target.descriptor.custom.as_ref().filter(|_| version != &*target.version) else {
+            return Ok(document);
+        };
+        let mut back = self.attributes.custom.convert(&target.descriptor, custom, &target.version, vec![document]).await?;
+        back.pop().ok_or_else(|| Status::internal("a conversion lost the object"))
+    }
+
     pub(super) fn operation(&self) -> &'static str {
         match self.attributes.operation {
             Operation::Create => "CREATE",
@@ -99,23 +112,42 @@ impl<'a> Request<'a> {
         converted.pop().map(Cow::Owned).ok_or_else(|| Status::internal("a conversion lost the object"))
     }
 
+    /// The kind of what is asked about.
+    pub(super) fn kind(&self) -> &str {
+        match self.attributes.operation {
+            Operation::Connect => self.object.and_then(|options| options["kind"].as_str()).unwrap_or_default(),
+            _ => &self.attributes.target.descriptor.kind,
+        }
+    }
+
+    /// A namespace counts as in itself.
+    pub(super) fn namespace(&self) -> &str {
+        match self.attributes.target.is_namespace() {
+            true => self.attributes.name(),
+            false => self.attributes.namespace(),
+        }
+    }
+
+    /// The options of the operation, as far as they are shown.
+    pub(super) fn options(&self) -> Option<Value> {
+        let kind = match self.attributes.operation {
+            Operation::Create => "CreateOptions",
+            Operation::Update => "UpdateOptions",
+            Operation::Delete => "DeleteOptions",
+            Operation::Connect => return None,
+        };
+        Some(json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"}))
+    }
+
     /// `AdmissionRequest` without the objects.
     pub(super) fn describe(&self, uid: &str, version: &str) -> Value {
         let attributes = self.attributes;
         let (target, who) = (attributes.target, attributes.identity);
-        let kind = match attributes.operation {
-            Operation::Connect => self.object.and_then(|options| options["kind"].as_str()).unwrap_or_default(),
-            _ => &target.descriptor.kind,
-        };
+        let kind = self.kind();
         let kind_in = |version: &str| json!({"group": attributes.group(), "version": version, "kind": kind});
         let resource_in =
             |version: &str| json!({"group": attributes.group(), "version": version, "resource": attributes.resource()});
-        let options = match attributes.operation {
-            Operation::Create => json!({"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"}),
-            Operation::Update => json!({"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1"}),
-            Operation::Delete => json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"}),
-            Operation::Connect => Value::Null,
-        };
+        let options = self.options().unwrap_or_default();
         let mut user = json!({"username": who.username, "groups": who.groups});
         if !who.uid.is_empty() {
             user["uid"] = json!(who.uid);
@@ -128,10 +160,8 @@ impl<'a> Request<'a> {
             "requestResource": resource_in(&target.version), "name": attributes.name(), "operation": self.operation(),
             "userInfo": user, "dryRun": attributes.dry_run, "options": options,
         });
-        if !attributes.namespace().is_empty() {
-            request["namespace"] = json!(attributes.namespace());
-        } else if target.is_namespace() {
-            request["namespace"] = json!(attributes.name());
+        if !self.namespace().is_empty() {
+            request["namespace"] = json!(self.namespace());
         }
         if !attributes.subresource().is_empty() {
             request["subResource"] = json!(attributes.subresource());

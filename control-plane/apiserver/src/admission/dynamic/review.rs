@@ -49,16 +49,16 @@ fn accept(mut answer: Value, uid: &str, version: &str) -> Result<Value, String> 
     Ok(response)
 }
 
-/// A refusal in the webhook's words.
-pub(super) fn refusal(name: &str, result: &Value) -> Status {
-    let denied = format!("admission webhook {name:?} denied the request");
+/// A refusal in the words of who refused, with `usual` as code where it says none.
+pub(super) fn refusal(who: &str, result: &Value, usual: u16) -> Status {
+    let denied = format!("admission {who} denied the request");
     let text = |field: &str| result[field].as_str().filter(|text| !text.is_empty());
     let message = match text("message").or_else(|| text("reason")) {
         Some(why) => format!("{denied}: {why}"),
         None => format!("{denied} without explanation"),
     };
     let code = result["code"].as_u64().and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
-    let code = code.unwrap_or(400);
+    let code = code.unwrap_or(usual);
     let reason = text("reason").and_then(|reason| serde_json::from_value(json!(reason)).ok()).unwrap_or(match code {
         400 => Reason::BadRequest,
         403 => Reason::Forbidden,
@@ -88,7 +88,7 @@ mod tests {
             (json!({"code": 403, "message": "not you"}), 403, "admission webhook \"a.b.c\" denied the request: not you"),
         ];
         for (result, code, message) in cases {
-            let status = refusal("a.b.c", &result);
+            let status = refusal("webhook \"a.b.c\"", &result, 400);
             assert_eq!((status.code, status.message.as_str()), (code, message));
         }
     }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mizzen_api::Object;
+use mizzen_extensions::plugins::{ADMISSION_POLICIES, CLUSTER_ADMISSION_POLICIES, Policies};
 use mizzen_extensions::policy::Policy;
 
 use super::bindings::Binding;
 use super::hooks::Hook;
+use super::plugins::Plugin;
 
 /// A policy and the bindings that put it to work.
 pub(super) struct Bound {
@@ -19,6 +21,9 @@ pub(super) struct Bound {
 pub(super) struct Snapshot {
     pub(super) mutating: Vec<Arc<Bound>>,
     pub(super) validating: Vec<Arc<Bound>>,
+    /// By name, those of the cluster first.
+    pub(super) mutating_plugins: Vec<Arc<Plugin>>,
+    pub(super) validating_plugins: Vec<Arc<Plugin>>,
     /// In the order of their configurations' names.
     pub(super) mutating_hooks: Vec<Arc<Hook>>,
     pub(super) validating_hooks: Vec<Arc<Hook>>,
@@ -26,11 +31,11 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) fn is_empty(&self) -> bool {
-        !self.mutates() && self.validating.is_empty() && self.validating_hooks.is_empty()
+        !self.mutates() && self.validating.is_empty() && self.validating_plugins.is_empty() && self.validating_hooks.is_empty()
     }
 
     pub(super) fn mutates(&self) -> bool {
-        !self.mutating.is_empty() || !self.mutating_hooks.is_empty()
+        !self.mutating.is_empty() || !self.mutating_plugins.is_empty() || !self.mutating_hooks.is_empty()
     }
 }
 
@@ -39,6 +44,7 @@ enum Entry {
     Policy(Arc<Policy>),
     Binding(Arc<Binding>),
     Hooks(Vec<Arc<Hook>>),
+    Plugin(Arc<Plugin>),
 }
 
 /// The objects by `resource/name`, which is their order too.
@@ -47,14 +53,20 @@ pub(super) struct Entries(BTreeMap<String, (u64, Entry)>);
 
 impl Entries {
     /// Takes over what there is now, and compiles what is new. Tells whether something changed.
-    pub(super) fn take<'a>(&mut self, present: impl Iterator<Item = (&'a str, &'a Object)>) -> bool {
+    pub(super) fn take<'a>(
+        &mut self,
+        present: impl Iterator<Item = (&'a str, &'a Object)>,
+        host: Option<&Arc<dyn Policies>>,
+    ) -> bool {
         let mut next = BTreeMap::new();
         let mut changed = false;
         for (key, object) in present {
             let known = self.0.get(key).filter(|(revision, _)| *revision == object.revision());
             let entry = known.map(|(_, entry)| entry.clone()).or_else(|| {
-                changed = true;
-                parse(key, object)
+                let before = self.0.get(key).map(|(_, entry)| entry);
+                let entry = parse(key, object, before, host);
+                changed |= !matches!((before, &entry), (Some(Entry::Plugin(before)), Some(Entry::Plugin(entry))) if Arc::ptr_eq(before, entry));
+                entry
             });
             if let Some(entry) = entry {
                 next.insert(key.to_owned(), (object.revision(), entry));
@@ -66,7 +78,15 @@ impl Entries {
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
+        let plugins = [CLUSTER_ADMISSION_POLICIES, ADMISSION_POLICIES].into_iter().flat_map(|resource| self.of(resource));
+        let plugins = plugins.filter_map(|entry| match entry {
+            Entry::Plugin(plugin) => Some(plugin.clone()),
+            _ => None,
+        });
+        let (mutating_plugins, validating_plugins) = plugins.partition(|plugin| plugin.is_mutating);
         Snapshot {
+            mutating_plugins,
+            validating_plugins,
             mutating: self.bound("mutatingadmissionpolicies", "mutatingadmissionpolicybindings"),
             validating: self.bound("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
             mutating_hooks: self.hooks("mutatingwebhookconfigurations"),
@@ -105,9 +125,18 @@ impl Entries {
     }
 }
 
-fn parse(key: &str, object: &Object) -> Option<Entry> {
+fn parse(key: &str, object: &Object, before: Option<&Entry>, host: Option<&Arc<dyn Policies>>) -> Option<Entry> {
     let document = object.value().ok()?;
     match key.split('/').next()? {
+        CLUSTER_ADMISSION_POLICIES | ADMISSION_POLICIES => {
+            let known = match before {
+                Some(Entry::Plugin(plugin)) => Some(plugin.clone()),
+                _ => None,
+            };
+            // What its status counts changes all the time.
+            let known = known.filter(|plugin| plugin.is_of(&document));
+            Some(Entry::Plugin(known.or_else(|| Some(Arc::new(Plugin::parse(document, host?.clone()))))?))
+        }
         "mutatingadmissionpolicies" | "validatingadmissionpolicies" => Some(Entry::Policy(Arc::new(Policy::parse(&document)))),
         "mutatingadmissionpolicybindings" | "validatingadmissionpolicybindings" => {
             Some(Entry::Binding(Arc::new(Binding::parse(&document))))

@@ -1,0 +1,303 @@
+//! Admission policies that are Wasm components (`mizzen.dev`): when they are asked, and what their answers do.
+
+use std::sync::Arc;
+
+use mizzen_api::{ObjectRef, Status};
+use mizzen_apply::json_patch;
+use mizzen_extensions::matching::Matching;
+use mizzen_extensions::plugins::{self, Answer, Decision, Denial, Named, Policies, Review, User};
+use mizzen_extensions::policy::{Conditions, Met};
+use serde_json::{Value, json};
+
+use super::request::Request;
+use super::review;
+use crate::admission::Operation;
+use crate::audit;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Enforce,
+    Warn,
+    Audit,
+}
+
+/// One object, as requests use it.
+pub(super) struct Plugin {
+    host: Arc<dyn Policies>,
+    object: ObjectRef,
+    spec: Value,
+    matching: Matching,
+    conditions: Conditions,
+    mode: Mode,
+    ignores_failures: bool,
+    pub(super) is_mutating: bool,
+    pub(super) is_reinvoked: bool,
+    /// Whether it may be asked about objects of its own group.
+    is_for_plugins: bool,
+    /// Once something was loaded, a server that has lost it must not let everything pass.
+    was_loaded: bool,
+}
+
+impl Plugin {
+    pub(super) fn parse(document: Value, host: Arc<dyn Policies>) -> Self {
+        let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let spec = &document["spec"];
+        let matching = Matching::parse(&spec["matchConstraints"], "resourceRules", false);
+        Self {
+            host,
+            object: ObjectRef::new(text("/metadata/namespace"), text("/metadata/name")),
+            conditions: Conditions::parse(spec),
+            mode: match spec["mode"].as_str() {
+                Some("warn") => Mode::Warn,
+                Some("audit") => Mode::Audit,
+                _ => Mode::Enforce,
+            },
+            ignores_failures: spec["failurePolicy"] == "Ignore",
+            is_mutating: spec["mutating"] == true,
+            is_reinvoked: spec["reinvocationPolicy"] == "IfNeeded",
+            is_for_plugins: spec["matchPluginObjects"] == true && matching.names_group(plugins::GROUP),
+            was_loaded: was_loaded(&document),
+            matching,
+            spec: spec.clone(),
+        }
+    }
+
+    /// Whether the object says the same as before, whatever its status counts.
+    pub(super) fn is_of(&self, document: &Value) -> bool {
+        self.spec == document["spec"] && self.was_loaded == was_loaded(document)
+    }
+
+    fn name(&self) -> &str {
+        &self.object.name
+    }
+
+    /// How messages call it.
+    fn title(&self) -> String {
+        match self.object.namespace.as_str() {
+            "" => format!("policy {:?}", self.name()),
+            namespace => format!("policy {:?}", format!("{namespace}/{}", self.name())),
+        }
+    }
+
+    fn is_about(&self, request: &Request<'_>) -> bool {
+        (request.attributes.group() != plugins::GROUP || self.is_for_plugins)
+            && (self.object.namespace.is_empty() || self.object.namespace == request.attributes.namespace())
+    }
+
+    /// The version in which the policy is asked about the request, if it is.
+    async fn asked(&self, request: &Request<'_>) -> Result<Option<String>, Failure> {
+        if !self.is_about(request) {
+            return Ok(None);
+        }
+        let Some(version) = request.matched(&self.matching) else { return Ok(None) };
+        if self.conditions.is_empty() {
+            return Ok(Some(version));
+        }
+        match self.conditions.met(&mut request.documents(&version).await?) {
+            Met::Yes => Ok(Some(version)),
+            Met::No => Ok(None),
+            Met::Failed(error) => Err(Failure::Policy(error)),
+        }
+    }
+
+    /// The answer; `None` where the policy is not asked.
+    async fn answer(&self, request: &Request<'_>, asking: &mut Asking) -> Result<Option<(String, Answer)>, Failure> {
+        let Some(version) = self.asked(request).await? else { return Ok(None) };
+        let policy = match self.host.find(&self.object) {
+            Some(policy) => policy,
+            None if self.was_loaded => return Err(Failure::Policy("it is not loaded".to_owned())),
+            None => return Ok(None),
+        };
+        let answer = policy.review(asking.review(request, &version).await?).await.map_err(Failure::Policy)?;
+        Ok(Some((version, answer)))
+    }
+
+    /// What the client is told, and the audit log, of a policy that failed; an error where that refuses the request.
+    fn failed(&self, failure: Failure, request: &Request<'_>) -> Result<(), Status> {
+        let error = match failure {
+            Failure::Policy(error) => error,
+            Failure::Request(status) => return Err(status),
+        };
+        let said = format!("failed calling admission {}: {error}", self.title());
+        if self.ignores_failures {
+            tracing::warn!(policy = self.title(), error, "failed calling an admission policy, failing open");
+            return Ok(());
+        }
+        self.object_to(Status::internal(said), request)
+    }
+
+    fn denied(&self, denial: &Denial, request: &Request<'_>) -> Result<(), Status> {
+        let Denial { code, reason, message } = denial;
+        let result = json!({"code": code, "reason": reason, "message": message});
+        self.object_to(review::refusal(&self.title(), &result, 403), request)
+    }
+
+    /// Refuses, or only says so.
+    fn object_to(&self, refusal: Status, request: &Request<'_>) -> Result<(), Status> {
+        match self.mode {
+            Mode::Enforce => return Err(refusal),
+            Mode::Warn => request.attributes.warnings.add(refusal.message),
+            Mode::Audit => audit::annotate(&format!("{}/denied", self.name()), || refusal.message),
+        }
+        Ok(())
+    }
+
+    fn tell(&self, answer: &mut Answer, request: &Request<'_>) {
+        for warning in answer.warnings.drain(..) {
+            request.attributes.warnings.add(warning);
+        }
+        for (key, value) in answer.audit_annotations.drain(..) {
+            audit::annotate(&format!("{}/{key}", self.name()), || value);
+        }
+    }
+
+    /// The document as the policy wants it, from its answer.
+    async fn changed(&self, decision: Decision, version: &str, request: &Request<'_>) -> Result<Option<Value>, Failure> {
+        let wrong = |why: &dyn std::fmt::Display| Failure::Policy(why.to_string());
+        // A deletion has no document to change.
+        let Some(object) = request.object else { return Ok(None) };
+        let changed = match decision {
+            Decision::Allow | Decision::Deny(_) => return Ok(None),
+            Decision::Patch(patch) => {
+                let patch =
+                    serde_json::from_str(&patch).map_err(|error| wrong(&format!("its patch is no JSON patch: {error}")))?;
+                let mut changed = request.in_version(version, object).await?.into_owned();
+                json_patch::apply(&mut changed, &patch).map_err(|error| wrong(&error))?;
+                changed
+            }
+            Decision::Replace(text) => {
+                serde_json::from_str::<Value>(&text).map_err(|error| wrong(&format!("its object is no JSON: {error}")))?
+            }
+        };
+        let shown = request.in_version(version, object).await?;
+        for field in ["apiVersion", "kind"] {
+            if changed[field] != shown[field] {
+                return Err(wrong(&format!("it changed {field}")));
+            }
+        }
+        Ok(Some(request.back(version, changed).await?))
+    }
+}
+
+fn was_loaded(document: &Value) -> bool {
+    document.pointer("/status/digest").and_then(Value::as_str).is_some_and(|digest| !digest.is_empty())
+}
+
+/// Why there is no answer.
+enum Failure {
+    /// The policy's own doing.
+    Policy(String),
+    /// The request cannot be shown to it.
+    Request(Status),
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Request(status)
+    }
+}
+
+/// The request in a policy's terms, written once for all policies that see the same.
+#[derive(Default)]
+struct Asking(Option<(String, Review)>);
+
+impl Asking {
+    async fn review(&mut self, request: &Request<'_>, version: &str) -> Result<&Review, Status> {
+        let known = match self.0.take() {
+            Some((of, review)) if of == version => review,
+            _ => describe(request, version).await?,
+        };
+        Ok(&self.0.insert((version.to_owned(), known)).1)
+    }
+}
+
+async fn describe(request: &Request<'_>, version: &str) -> Result<Review, Status> {
+    let attributes = request.attributes;
+    let named = |name: &str| Named { group: attributes.group().to_owned(), version: version.to_owned(), name: name.to_owned() };
+    let who = attributes.identity;
+    Ok(Review {
+        uid: uuid::Uuid::new_v4().to_string(),
+        kind: named(request.kind()),
+        resource: named(attributes.resource()),
+        subresource: Some(attributes.subresource()).filter(|name| !name.is_empty()).map(str::to_owned),
+        name: attributes.name().to_owned(),
+        namespace: request.namespace().to_owned(),
+        operation: match attributes.operation {
+            Operation::Create => plugins::Operation::Create,
+            Operation::Update => plugins::Operation::Update,
+            Operation::Delete => plugins::Operation::Delete,
+            Operation::Connect => plugins::Operation::Connect,
+        },
+        user: User {
+            name: who.username.clone(),
+            uid: who.uid.clone(),
+            groups: who.groups.clone(),
+            extra: who.extra.iter().map(|(key, values)| (key.clone(), values.clone())).collect(),
+        },
+        dry_run: attributes.dry_run,
+        object: text(request, version, request.object).await?,
+        old_object: text(request, version, attributes.old).await?,
+        options: request.options().map(|options| options.to_string()),
+    })
+}
+
+async fn text(request: &Request<'_>, version: &str, document: Option<&Value>) -> Result<Option<String>, Status> {
+    Ok(match document {
+        Some(document) => Some(request.in_version(version, document).await?.to_string()),
+        None => None,
+    })
+}
+
+/// Asks every policy that only looks; the first that refuses decides.
+pub(super) async fn validate(policies: &[Arc<Plugin>], request: &Request<'_>) -> Result<(), Status> {
+    let mut asking = Asking::default();
+    for policy in policies {
+        let outcome = match policy.answer(request, &mut asking).await {
+            Ok(None) => continue,
+            Ok(Some((_, mut answer))) => {
+                policy.tell(&mut answer, request);
+                match answer.decision {
+                    Decision::Allow => continue,
+                    Decision::Deny(denial) => {
+                        policy.denied(&denial, request)?;
+                        continue;
+                    }
+                    Decision::Patch(_) | Decision::Replace(_) => {
+                        Failure::Policy("it answered with changes, and its object does not say that it is mutating".to_owned())
+                    }
+                }
+            }
+            Err(failure) => failure,
+        };
+        policy.failed(outcome, request)?;
+    }
+    Ok(())
+}
+
+/// The document as the policy wants it; `None` when it is to stay as it is.
+pub(super) async fn mutate(policy: &Plugin, request: &Request<'_>) -> Result<Option<Value>, Status> {
+    let failure = match policy.answer(request, &mut Asking::default()).await {
+        Ok(None) => return Ok(None),
+        Ok(Some((version, mut answer))) => {
+            policy.tell(&mut answer, request);
+            if let Decision::Deny(denial) = &answer.decision {
+                return policy.denied(denial, request).map(|()| None);
+            }
+            match policy.changed(answer.decision, &version, request).await {
+                Ok(Some(_)) if policy.mode == Mode::Audit => {
+                    audit::annotate(&format!("{}/changed", policy.name()), || "true".to_owned());
+                    return Ok(None);
+                }
+                Ok(Some(_)) if policy.mode == Mode::Warn => {
+                    let said = format!("admission {} would change the request", policy.title());
+                    request.attributes.warnings.add(said);
+                    return Ok(None);
+                }
+                Ok(changed) => return Ok(changed),
+                Err(failure) => failure,
+            }
+        }
+        Err(failure) => failure,
+    };
+    policy.failed(failure, request).map(|()| None)
+}
