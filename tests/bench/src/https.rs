@@ -23,11 +23,22 @@ use tokio_rustls::client::TlsStream;
 pub(crate) struct Endpoint {
     address: SocketAddr,
     tls: Arc<ClientConfig>,
+    /// Without a client certificate.
+    nameless: Arc<ClientConfig>,
+    /// A header line, or nothing.
+    authorization: Arc<str>,
 }
 
 impl Endpoint {
     pub(crate) fn of(cluster: &Cluster) -> anyhow::Result<Self> {
-        Ok(Self { address: cluster.api(), tls: Arc::new(administrator(&cluster.kubeconfig())?) })
+        let (tls, nameless) = configs(&cluster.kubeconfig())?;
+        Ok(Self { address: cluster.api(), tls: Arc::new(tls), nameless: Arc::new(nameless), authorization: "".into() })
+    }
+
+    /// The same for somebody who has a token instead of the administrator's certificate.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        let authorization = format!("Authorization: Bearer {token}\r\n").into();
+        Self { tls: self.nameless.clone(), authorization, ..self.clone() }
     }
 
     pub(crate) async fn connect(&self) -> anyhow::Result<Https> {
@@ -35,11 +46,13 @@ impl Endpoint {
         stream.set_nodelay(true)?;
         let name = ServerName::from(self.address.ip());
         let stream = tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, stream).await?;
-        Ok(Https { stream, host: self.address.to_string(), received: Vec::new() })
+        let headers = format!("Host: {}\r\n{}", self.address, self.authorization);
+        Ok(Https { stream, headers, received: Vec::new() })
     }
 }
 
-fn administrator(kubeconfig: &Path) -> anyhow::Result<ClientConfig> {
+/// With the administrator's certificate, and without any.
+fn configs(kubeconfig: &Path) -> anyhow::Result<(ClientConfig, ClientConfig)> {
     let config: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(kubeconfig)?)?;
     let pem = |list: &str, kind: &str, field: &str| {
         let encoded = config[list][0][kind][field].as_str().with_context(|| format!("the kubeconfig has no {field}"))?;
@@ -52,7 +65,8 @@ fn administrator(kubeconfig: &Path) -> anyhow::Result<ClientConfig> {
     let chain = pem("users", "user", "client-certificate-data")?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>()?;
     let key = PrivateKeyDer::from_pem_slice(&pem("users", "user", "client-key-data")?)?;
-    Ok(ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key)?)
+    let nameless = ClientConfig::builder().with_root_certificates(roots.clone()).with_no_client_auth();
+    Ok((ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key)?, nameless))
 }
 
 /// What is asked.
@@ -66,7 +80,8 @@ pub(crate) struct Request<'a> {
 /// One connection.
 pub(crate) struct Https {
     stream: TlsStream<TcpStream>,
-    host: String,
+    /// Those of every request.
+    headers: String,
     /// Read and not yet consumed.
     received: Vec<u8>,
 }
@@ -123,8 +138,8 @@ impl Https {
     async fn ask(&mut self, request: &Request<'_>) -> anyhow::Result<Head> {
         let Request { method, path, content_type, body } = request;
         let mut bytes = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
-            self.host,
+            "{method} {path} HTTP/1.1\r\n{}Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+            self.headers,
             body.len()
         )
         .into_bytes();

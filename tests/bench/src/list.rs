@@ -1,13 +1,12 @@
 //! One list of 10,000 pods.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use mizzen_tests::Cluster;
 use serde_json::{Value, json};
 
+use crate::fill;
 use crate::https::Endpoint;
 use crate::memory::{self, megabytes};
 use crate::samples::{Samples, show};
@@ -16,12 +15,14 @@ use crate::table::Table;
 const PODS: usize = 10_000;
 const CLIENTS: usize = 16;
 const LISTS: usize = 10;
+/// What a small pod lacks to 4.8 kB.
+const NOTES: usize = 2300;
 
 pub(crate) async fn measure(table: &mut Table) -> anyhow::Result<()> {
     let cluster = Cluster::up();
     let endpoint = Endpoint::of(&cluster)?;
     let begin = Instant::now();
-    fill(&endpoint).await?;
+    fill::create(&endpoint, CLIENTS, fill::PODS, 0..PODS, large_pod).await?;
     let filled = begin.elapsed();
     let per_second = PODS as f64 / filled.as_secs_f64();
     table.row(&format!("API: create {PODS} pods over TLS, {CLIENTS} clients"), format!("{per_second:.0}/s"), "", String::new());
@@ -49,28 +50,7 @@ pub(crate) async fn measure(table: &mut Table) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Creates pods that no scheduler takes.
-async fn fill(endpoint: &Endpoint) -> anyhow::Result<()> {
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut tasks = Vec::new();
-    for _ in 0..CLIENTS {
-        let (mut connection, next) = (endpoint.connect().await?, next.clone());
-        tasks.push(tokio::spawn(async move {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= PODS {
-                    return Ok::<_, anyhow::Error>(());
-                }
-                connection.create("/api/v1/namespaces/default/pods", pod(number).to_string().as_bytes()).await?;
-            }
-        }));
-    }
-    for task in tasks {
-        task.await??;
-    }
-    Ok(())
-}
-
+/// A pod that no scheduler takes.
 pub(crate) fn pod(number: usize) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -84,4 +64,11 @@ pub(crate) fn pod(number: usize) -> Value {
             }],
         },
     })
+}
+
+/// The same with as many bytes as an ordinary pod that runs: 4.8 kB once it is stored.
+pub(crate) fn large_pod(number: usize) -> Value {
+    let mut large = pod(number);
+    large["metadata"]["annotations"] = json!({"example.com/notes": "x".repeat(NOTES)});
+    large
 }

@@ -19,6 +19,9 @@ pub(crate) const DOCUMENT: usize = 1000;
 pub(crate) trait Caller: Send + 'static {
     /// One request, its answer awaited; `turn` counts this client's. `false` when there is nothing left to ask for.
     async fn call(&mut self, turn: usize) -> anyhow::Result<bool>;
+
+    /// Between two requests; nobody measures it.
+    async fn rest(&mut self) {}
 }
 
 pub(crate) struct Load {
@@ -53,6 +56,7 @@ pub(crate) async fn run(callers: Vec<Box<dyn Caller>>, time: Duration, server: O
                     break;
                 }
                 latencies.push(start.elapsed());
+                caller.rest().await;
             }
             Ok::<_, anyhow::Error>(latencies)
         }));

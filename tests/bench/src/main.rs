@@ -8,6 +8,8 @@ mod cpu;
 mod create_to_exit;
 mod disk;
 mod etcd;
+mod fill;
+mod flood;
 mod http2;
 mod https;
 mod list;
@@ -17,6 +19,7 @@ mod memory;
 mod pods;
 mod raft;
 mod samples;
+mod scale;
 mod scheduler;
 mod startup;
 mod table;
@@ -53,6 +56,9 @@ enum Part {
     List,
     Watch,
     Scheduler,
+    Flood,
+    /// 150,000 pods, which takes minutes: only when it is named
+    Scale,
 }
 
 /// What the benchmark runs itself as, in namespaces of its own.
@@ -100,6 +106,12 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted(Part::Scheduler) {
         scheduler::measure(&mut table).await?;
+    }
+    if wanted(Part::Flood) {
+        flood::measure(&mut table).await?;
+    }
+    if args.only.contains(&Part::Scale) {
+        scale::measure(&mut table).await?;
     }
     println!("{table}");
     Ok(())

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::cpu::Used;
+use crate::fill;
 use crate::https::Endpoint;
 use crate::list::pod;
 use crate::samples::Samples;
@@ -24,15 +25,13 @@ const PACED: usize = 500;
 const PACE: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(120);
 
-const PODS: &str = "/api/v1/namespaces/default/pods";
-
 pub(crate) async fn measure(table: &mut Table) -> anyhow::Result<()> {
     let cluster = Cluster::up();
     let endpoint = Endpoint::of(&cluster)?;
     let mut watchers = Watchers::open(&endpoint).await?;
 
     let (begin, before) = (Instant::now(), Used::now(cluster.pid()));
-    burst(&endpoint, BURST).await?;
+    fill::create(&endpoint, CLIENTS, fill::PODS, 0..BURST, pod).await?;
     watchers.all_have(BURST).await?;
     let (took, after) = (begin.elapsed(), Used::now(cluster.pid()));
     let deliveries = BURST * WATCHERS;
@@ -62,7 +61,7 @@ impl Watchers {
         let (seen, first) = mpsc::unbounded_channel();
         let (events, mut tasks) = (Arc::new(AtomicUsize::new(0)), tokio::task::JoinSet::new());
         for watcher in 0..WATCHERS {
-            let mut watching = endpoint.connect().await?.watch(&format!("{PODS}?watch=1")).await?;
+            let mut watching = endpoint.connect().await?.watch(&format!("{}?watch=1", fill::PODS)).await?;
             let (events, seen) = (events.clone(), (watcher == 0).then(|| seen.clone()));
             tasks.spawn(async move {
                 loop {
@@ -95,27 +94,6 @@ impl Watchers {
     }
 }
 
-async fn burst(endpoint: &Endpoint, count: usize) -> anyhow::Result<()> {
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..CLIENTS {
-        let (mut connection, next) = (endpoint.connect().await?, next.clone());
-        tasks.spawn(async move {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= count {
-                    return Ok::<_, anyhow::Error>(());
-                }
-                connection.create(PODS, pod(number).to_string().as_bytes()).await?;
-            }
-        });
-    }
-    while let Some(ended) = tasks.join_next().await {
-        ended??;
-    }
-    Ok(())
-}
-
 async fn paced(endpoint: &Endpoint, watchers: &mut Watchers) -> anyhow::Result<Samples> {
     let mut connection = endpoint.connect().await?;
     let mut ticks = tokio::time::interval(PACE);
@@ -124,7 +102,7 @@ async fn paced(endpoint: &Endpoint, watchers: &mut Watchers) -> anyhow::Result<S
     for number in BURST..BURST + PACED {
         ticks.tick().await;
         let begin = Instant::now();
-        connection.create(PODS, pod(number).to_string().as_bytes()).await?;
+        connection.create(fill::PODS, pod(number).to_string().as_bytes()).await?;
         let seen = tokio::time::timeout(PATIENCE, watchers.first.recv()).await?.context("the first watcher runs")?;
         lags.push(seen.saturating_duration_since(begin));
     }
