@@ -131,7 +131,7 @@ impl Drop for Server {
 /// Connects from the namespace and answers what the server said.
 pub(crate) fn call(namespace: Option<&Path>, target: (IpAddr, u16)) -> io::Result<String> {
     inside(namespace, move || {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::from(target), Duration::from_secs(10))?;
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::from(target), Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let mut said = String::new();
         stream.read_to_string(&mut said)?;
