@@ -50,8 +50,9 @@ fn a_pod_of_a_higher_priority_takes_the_place_of_others_which_are_told_why() {
     let told = low["status"]["conditions"].as_array().expect("has conditions").iter();
     let told = told.clone().find(|condition| condition["type"] == "DisruptionTarget").expect("is told why");
     assert_eq!((told["status"].as_str(), told["reason"].as_str()), (Some("True"), Some("PreemptionByScheduler")));
-    let high = cluster.get(&["pod", "high"]).expect("is there");
-    assert_eq!(high["status"]["nominatedNodeName"], "hollow-0");
+    let high = cluster.until(&["pod", "high"], "has its place reserved", |high| {
+        (high["status"]["nominatedNodeName"] == "hollow-0").then(|| high.clone())
+    });
     let by = format!("Preempted by pod {} on node hollow-0", high["metadata"]["uid"].as_str().expect("has a uid"));
     eventually("an event says by whom", || {
         let events =
@@ -101,8 +102,10 @@ spec:
     set("p4", 500);
     eventually("the most important one runs", || ready("p4").then_some(()));
     eventually("of the others, what still has room", || (ready("p3") && !ready("p1") && !ready("p2")).then_some(()));
-    let waiting = cluster.kubectl(&["get", "pods", "--field-selector", "status.phase=Pending", "-o", "name"]).ok();
-    assert_eq!(waiting.lines().count(), 2, "their sets made them anew: {waiting}");
+    eventually("their sets make them anew", || {
+        let waiting = cluster.kubectl(&["get", "pods", "--field-selector", "status.phase=Pending", "-o", "name"]).ok();
+        (waiting.lines().count() == 2).then_some(())
+    });
 }
 
 #[test]
@@ -159,7 +162,7 @@ fn hollow_nodes_run_pods_by_their_profile_and_go_when_interrupted() {
     nodes.sort_unstable();
     nodes.dedup();
     assert_eq!(nodes, ["hollow-0", "hollow-1", "hollow-2", "hollow-3"], "two on each");
-    cluster.kubectl(&["delete", "pod", "stays", "--wait", "--timeout=30s"]).ok();
+    cluster.kubectl(&["delete", "pod", "stays", "--wait", "--timeout=120s"]).ok();
     assert_eq!(hollow.interrupt(), Some(0), "{}", hollow.said());
     assert_eq!(cluster.kubectl(&["get", "nodes", "-o", "name"]).ok(), "");
 }

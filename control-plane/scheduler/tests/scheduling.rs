@@ -404,8 +404,12 @@ async fn a_pod_of_a_higher_priority_makes_others_leave_and_takes_their_place() {
     assert_eq!(condition["reason"], "PreemptionByScheduler");
     assert_eq!(condition["message"], "default-scheduler: preempting to accommodate a higher priority pod");
     assert_eq!(victim["metadata"]["deletionGracePeriodSeconds"], 30, "with its own grace");
-    let high = world.pod("high").await;
-    assert_eq!(high["status"]["nominatedNodeName"], "n1");
+    let high = world
+        .until("its place is reserved", || async {
+            let high = world.pod("high").await;
+            (high["status"]["nominatedNodeName"] == "n1").then_some(high)
+        })
+        .await;
     let by = high["metadata"]["uid"].as_str().expect("has a uid");
     world.event("Preempted", &format!("Preempted by pod {by} on node n1")).await;
     // Its room is kept for it, whoever comes meanwhile.
