@@ -72,9 +72,7 @@ impl Cycle {
         let feasible = match attempt.pre_filter() {
             Ok(only) => self.feasible(&mut attempt, only.as_ref()),
             Err((slot, rejection)) => {
-                if !rejection.unresolvable {
-                    attempt.hopeful = (0..snapshot.nodes.len()).collect();
-                }
+                // A trial asks filters only, so that it could not tell whether other pods' leaving helps.
                 attempt.diagnosis.reject_whole(&profile.plugins()[slot], &rejection);
                 Vec::new()
             }

@@ -13,7 +13,7 @@ use mizzen_apiserver::virtuals::Virtuals;
 use mizzen_apiserver::{ApiServer, Authenticate, Peer, ServerConfig};
 use mizzen_client::{ApiRequest, Client, DeleteOptions, ListOptions, PatchKind};
 use mizzen_reconcile::Clock;
-use mizzen_scheduler::framework::{Candidates, Plugin, PluginState, Point, Points, Rejection};
+use mizzen_scheduler::framework::{Candidates, Plugin, PluginState, Point, Points, Rejection, Scope};
 use mizzen_scheduler::pod::PodInfo;
 use mizzen_scheduler::profile::{Loaded, ProfileConfig, Profiles};
 use mizzen_scheduler::snapshot::Snapshot;
@@ -458,4 +458,35 @@ async fn a_nominated_pod_gives_way_to_one_of_a_higher_priority() {
     world.delete("pods", "default", "low").await;
     assert_eq!(world.node_of("high").await, "n1");
     assert_eq!(world.pod("middle").await["spec"].get("nodeName"), None);
+}
+
+/// Refuses every pod before nodes are asked about.
+struct Closed;
+
+impl Plugin for Closed {
+    fn name(&self) -> &'static str {
+        "closed"
+    }
+
+    fn points(&self) -> Points {
+        Points::of(&[Point::PreFilter])
+    }
+
+    fn pre_filter(&self, _: &PodInfo, _: &Snapshot, _: &mut PluginState) -> Result<Scope, Rejection> {
+        Err(Rejection::new("not today"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_preempted_for_a_pod_that_is_refused_as_a_whole() {
+    let world = World::with_classes().await;
+    world.add_node(node("n1", "1")).await;
+    world.create("pods", "default", pod("low", "1")).await;
+    world.node_of("low").await;
+    let profiles = vec!["default-scheduler".to_owned()];
+    let closed = Loaded { plugin: Arc::new(Closed), profiles, points: Points::of(&Point::ALL), weight: 0 };
+    world.profiles.load(closed).expect("is loaded");
+    world.create("pods", "default", important("high", "1", "high")).await;
+    world.unschedulable("high", &not_helpful("0/1 nodes are available: closed: not today.", 1)).await;
+    assert_eq!(world.pod("low").await.pointer("/metadata/deletionTimestamp"), None);
 }
