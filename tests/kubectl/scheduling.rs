@@ -10,7 +10,7 @@ fn phase(cluster: &Cluster, pod: &str) -> String {
 fn classes(cluster: &Cluster, values: &[(&str, i32)]) {
     for (name, value) in values {
         cluster.kubectl_apply(&format!(
-            "{{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {{name: {name}}}, value: {value}}}"
+            "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {{name: {name}}}\nvalue: {value}\n"
         ));
     }
 }
