@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::AgentConfig;
 use crate::error::AgentError;
 use crate::logs::watch::Watches;
+use crate::node::room::Room;
 use crate::node::{capacity, image_gc, lease, register};
 use crate::node_api;
 use crate::pod::manager::{self, Pods};
@@ -55,6 +56,7 @@ impl Agent {
             sources: Sources::new(config.client.clone()),
             volumes,
             capacity: capacity::read(&data_dir),
+            room: Room::default(),
             node_name: config.node_name,
             cluster: config.cluster,
             host_addresses: vec![config.node_address],

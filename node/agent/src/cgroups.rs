@@ -68,6 +68,14 @@ pub(crate) fn ensure(path: &str, resources: &Resources) -> Result<(), CgroupErro
     Ok(())
 }
 
+/// Bytes that the processes of a cgroup use now; `None` where that cannot be read. Blocks.
+pub(crate) fn memory_usage(path: &str) -> Option<u64> {
+    let cgroup = Cgroup::load(hierarchies::auto(), path.trim_start_matches('/'));
+    let memory = cgroup.controller_of::<MemController>()?.memory_stat();
+    // Reading fails as zero.
+    Some(memory.usage_in_bytes).filter(|used| *used > 0)
+}
+
 /// Removes a cgroup and those below it. Blocks. No error when there is none.
 ///
 /// # Errors

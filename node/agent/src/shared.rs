@@ -19,6 +19,7 @@ use crate::logs::watch::Watches;
 use crate::node::capacity::Capacity;
 use crate::node::image_gc::Thresholds;
 use crate::node::pressure::EvictionHard;
+use crate::node::room::Room;
 use crate::pod::sources::Sources;
 use crate::pulled::Pulled;
 
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) recorder: Recorder,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) capacity: Capacity,
+    pub(crate) room: Room,
     pub(crate) log_limits: LogLimits,
     pub(crate) image_gc: Thresholds,
     pub(crate) eviction: EvictionHard,

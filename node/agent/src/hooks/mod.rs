@@ -1,6 +1,7 @@
 //! The steps of a pod's life, each idempotent, one file each.
 
 pub(crate) mod admit;
+pub(crate) mod allocate;
 pub(crate) mod credentials;
 pub(crate) mod files;
 pub(crate) mod kind;

@@ -4,95 +4,84 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use mizzen_runtime::{ContainerStatus, Resources};
 
 use crate::cgroups::{self, CgroupError};
-use crate::node::capacity::Capacity;
+use crate::error::HookError;
+use crate::pod::allocation::{self, Record};
 use crate::pod::labels;
 use crate::pod::view::Resized;
 use crate::shared::Shared;
 use crate::spec::resources;
 
-pub(crate) async fn resize(shared: &Shared, pod: &Pod, container: &Container, running: &ContainerStatus) -> Resized {
-    if let Some(why) = refusal(container, running, &shared.capacity) {
-        return Resized::Infeasible(why);
-    }
+/// Pod and container as they are to be; `record` is what is written down when it is done.
+pub(crate) async fn resize(
+    shared: &Shared,
+    pod: &Pod,
+    container: &Container,
+    running: &ContainerStatus,
+    record: &Record,
+) -> Resized {
     let qos = resources::qos(pod);
     let path = cgroups::pod_path(&shared.cluster, qos, labels::pod_uid(running));
     let (whole, own) = (resources::of_pod(pod), resources::of_container(container, qos, shared.capacity.memory));
-    let id = running.id.clone();
-    let bounded = tokio::task::spawn_blocking(move || bound(&path, &whole, &id, &own)).await;
-    match bounded {
-        Ok(Ok(())) => Resized::Done,
-        Ok(Err(error)) => Resized::Failed(error.to_string()),
+    let (id, name) = (running.id.clone(), container.name.clone());
+    let bounded = tokio::task::spawn_blocking(move || {
+        let own_path = format!("{path}/{id}");
+        let used = [cgroups::memory_usage(&path), cgroups::memory_usage(&own_path)];
+        match too_low(&name, [whole.memory_limit, own.memory_limit], used) {
+            Some(why) => Err(why),
+            None => bound(&path, &whole, &own_path, &own).map_err(|error| error.to_string()),
+        }
+    });
+    let written = match bounded.await {
+        Ok(Ok(())) => allocation::write(shared, pod, record).await,
+        Ok(Err(why)) => return Resized::Failed(why),
+        Err(_) => Err(HookError::Worker),
+    };
+    match written {
+        Ok(()) => Resized::Done,
         Err(error) => Resized::Failed(error.to_string()),
     }
 }
 
 /// A cgroup has no more than the one around it: to grow, the pod's goes first; to shrink, the container's.
-fn bound(pod: &str, whole: &Resources, id: &str, own: &Resources) -> Result<(), CgroupError> {
+fn bound(pod: &str, whole: &Resources, container: &str, own: &Resources) -> Result<(), CgroupError> {
     let grown = cgroups::ensure(pod, whole);
-    cgroups::ensure(&format!("{pod}/{id}"), own)?;
+    cgroups::ensure(container, own)?;
     grown.or_else(|_| cgroups::ensure(pod, whole))
 }
 
-/// Why this node cannot do it.
-fn refusal(container: &Container, running: &ContainerStatus, capacity: &Capacity) -> Option<String> {
-    if labels::is_wasm(running) {
-        return Some("resize of Wasm containers is not supported by this node".to_owned());
-    }
-    let amounts = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
-    let (before, now) = (amounts(labels::get(&running.labels, labels::AMOUNTS)), amounts(&resources::amounts(container)));
-    for (name, capacity) in [("cpu", capacity.cpu_milli), ("memory", capacity.memory)] {
-        let of = |amounts: &serde_json::Value, list: &str| amounts.pointer(&format!("/{list}/{name}")).cloned();
-        let changes = ["requests", "limits"].iter().any(|list| of(&before, list) != of(&now, list));
-        let restarts = container
-            .resize_policy
-            .iter()
-            .flatten()
-            .any(|policy| policy.resource_name == name && policy.restart_policy == "RestartContainer");
-        if changes && restarts {
-            return Some(format!("resize of {name} with a restart (resizePolicy) is not supported by this node"));
-        }
-        let request = of(&now, "requests").and_then(|amount| mizzen_api::quantity::Quantity::from_value(&amount).ok());
-        let asked = request.map_or(0, |amount| if name == "cpu" { amount.milli_value() } else { amount.value() });
-        if asked > capacity {
-            return Some(format!("Node didn't have enough capacity: {name}, requested: {asked}, capacity: {capacity}"));
-        }
-    }
-    None
+/// The kernel kills under a limit on memory that is below what is used (or refuses it, with v1 hierarchies): no such limit is
+/// set. Of the pod and of the container, in bytes.
+fn too_low(container: &str, limits: [Option<i64>; 2], used: [Option<u64>; 2]) -> Option<String> {
+    let [of_pod, of_container] = [0, 1].map(|index| {
+        let (limit, used) = (limits[index]?, used[index]?);
+        u64::try_from(limit).is_ok_and(|limit| limit < used).then_some((limit, used))
+    });
+    let pod = of_pod.map(|(limit, used)| format!("attempting to set pod memory limit ({limit}) below current usage ({used})"));
+    let own = of_container.map(|(limit, used)| {
+        format!("attempting to set container {container:?} memory limit ({limit}) below current usage ({used})")
+    });
+    let why = match (pod, own) {
+        (None, None) => return None,
+        (Some(pod), Some(own)) => format!("[{pod}, {own}]"),
+        (Some(why), None) | (None, Some(why)) => why,
+    };
+    Some(format!("cannot decrease memory limits: {why}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use mizzen_runtime::ContainerState;
-    use serde_json::json;
-
     use super::*;
 
-    fn told(container: serde_json::Value, kind: &str) -> Option<String> {
-        let before = serde_json::from_value(json!({"name": "c", "resources": {"requests": {"cpu": "1"}}})).expect("a container");
-        let container: Container = serde_json::from_value(container).expect("a container");
-        let labels = BTreeMap::from([
-            (labels::AMOUNTS.to_owned(), resources::amounts(&before)),
-            (labels::RUNTIME.to_owned(), kind.to_owned()),
-        ]);
-        let state = ContainerState::Running { started_at: String::new(), pid: None };
-        let running = ContainerStatus { id: "c-0".into(), labels, state };
-        refusal(&container, &running, &Capacity { cpu_milli: 2000, memory: 1 << 30, pods: 1, storage: 1 })
-    }
-
     #[test]
-    fn what_this_node_cannot_do_is_said() {
-        let asks = |cpu: &str| {
-            json!({"name": "c", "resources": {"requests": {"cpu": cpu}},
-            "resizePolicy": [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]})
-        };
-        assert_eq!(told(asks("2"), "container"), None, "another resource's policy does not matter");
-        assert_eq!(told(asks("2"), "wasm").as_deref(), Some("resize of Wasm containers is not supported by this node"));
-        let why = "Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000";
-        assert_eq!(told(asks("3"), "container").as_deref(), Some(why));
-        let mut restarts = asks("2");
-        restarts["resizePolicy"][0]["resourceName"] = json!("cpu");
-        assert!(told(restarts, "container").is_some_and(|why| why.contains("resizePolicy")));
+    fn a_limit_on_memory_below_what_is_used_is_not_set() {
+        let told = |limit: Option<i64>, used: u64| too_low("web", [limit, limit], [Some(used), Some(used)]);
+        assert_eq!(told(Some(100), 100), None);
+        assert_eq!(told(None, 100), None);
+        assert_eq!(too_low("web", [Some(1), Some(1)], [None, None]), None, "what cannot be read is the kernel's to judge");
+        let both = "cannot decrease memory limits: [attempting to set pod memory limit (100) below current usage (101), \
+            attempting to set container \"web\" memory limit (100) below current usage (101)]";
+        assert_eq!(told(Some(100), 101).as_deref(), Some(both));
+        let pod = "cannot decrease memory limits: attempting to set pod memory limit (5) below current usage (6)";
+        assert_eq!(too_low("web", [Some(5), Some(6)], [Some(6), Some(6)]).as_deref(), Some(pod));
     }
 }

@@ -109,7 +109,8 @@ fn never_ran(id: String, labels: BTreeMap<String, String>, message: &str, at: &s
     ContainerStatus { id, labels, state: ContainerState::Exited(exit) }
 }
 
-fn explain(error: &HookError) -> StartError {
+/// The waiting reason of a container that could not be started.
+pub(crate) fn explain(error: &HookError) -> StartError {
     let reason = match error {
         HookError::Config(_) => "CreateContainerConfigError",
         HookError::Runtime(RuntimeError::Start { reason, .. }) if !reason.is_empty() => reason,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, ObjectReference};
 use mizzen_runtime::{ContainerState, ContainerStatus, Runtime, RuntimeError};
 use nix::sys::signal::Signal;
 use tokio::sync::watch;
@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Which container, and how.
 pub(crate) struct Stop {
     pub(crate) container: Option<Container>,
+    /// What events are about.
+    pub(crate) about: ObjectReference,
     pub(crate) status: ContainerStatus,
     pub(crate) address: Option<IpAddr>,
     /// Seconds; less when the pod is given less meanwhile.
@@ -69,6 +71,8 @@ pub(crate) async fn stop(shared: &Shared, stop: &Stop, pods_grace: watch::Receiv
             done = lifecycle::run(shared, container, id, wasm, stop.address, handler) => {
                 if let Err(why) = done {
                     tracing::info!(id, why, "preStop hook failed");
+                    // What the hook printed may be secret.
+                    shared.recorder.warning(&stop.about, "FailedPreStopHook", "PreStopHook failed");
                 }
             }
             () = grace.expired() => {}

@@ -5,6 +5,7 @@ pub(crate) mod image_gc;
 pub(crate) mod lease;
 pub(crate) mod pressure;
 pub(crate) mod register;
+pub(crate) mod room;
 pub(crate) mod status;
 
 use k8s_openapi::api::core::v1::ObjectReference;

@@ -14,6 +14,7 @@ use mizzen_reconcile::typed;
 use mizzen_runtime::{ContainerState, ContainerStatus};
 use nix::fcntl::OFlag;
 
+use super::allocation::{self, Record};
 use super::decide::Command;
 use super::labels;
 use super::memory::containers;
@@ -21,9 +22,10 @@ use super::outcome::Outcome;
 use super::view::Resize;
 use super::worker::Worker;
 use crate::error::HookError;
-use crate::hooks::{kind, prepare, processes, pull, resize, start, stop, teardown};
+use crate::hooks::{allocate, kind, prepare, processes, pull, resize, start, stop, teardown};
 use crate::logs;
 use crate::shared::{Shared, about};
+use crate::spec::resources;
 
 /// What of a termination message is kept, as the kubelet does.
 const MESSAGE: u64 = 4096;
@@ -37,7 +39,9 @@ pub(super) fn key(command: &Command) -> String {
         Command::Pull { image, .. } => format!("pull {image}"),
         Command::Start { container, .. } => format!("start {container}"),
         Command::Stop { id, .. } => format!("stop {id}"),
-        Command::Resize { id, .. } => format!("resize {id}"),
+        Command::Allocate => "allocate".to_owned(),
+        // Each bounds the pod as a whole, too.
+        Command::Resize { .. } => "resize".to_owned(),
         Command::Remove { id } => format!("remove {id}"),
         Command::Release => "release".to_owned(),
         Command::Teardown => "teardown".to_owned(),
@@ -48,7 +52,7 @@ pub(super) fn key(command: &Command) -> String {
 
 /// The work of a command; `None` when what it needs is not there any more.
 pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'static, Outcome>> {
-    let (shared, pod) = (worker.shared.clone(), worker.pod.clone());
+    let (shared, pod) = (worker.shared.clone(), worker.granted());
     let find =
         |name: &str| -> Option<Container> { containers(&pod).find(|container| container.name == name).map(Cow::into_owned) };
     Some(match command {
@@ -89,8 +93,14 @@ pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'s
             let ready = worker.memory.ready.clone()?;
             let target = processes::target(&pod, &container, |name| worker.memory.latest(name));
             worker.memory.containers.get_mut(&container)?.starting = Some(attempt);
+            let before = worker.memory.latest(&container).map(|status| labels::get(&status.labels, labels::AMOUNTS));
+            let is_resized = before.is_some_and(|before| *before != resources::amounts(&spec));
             async move {
-                let result = start::start(&shared, &pod, &spec, attempt, image, &ready, target).await;
+                let bounded = if is_resized { prepare::make_cgroup(&shared, &pod).await } else { Ok(()) };
+                let result = match bounded {
+                    Ok(()) => start::start(&shared, &pod, &spec, attempt, image, &ready, target).await,
+                    Err(error) => Err(start::explain(&error)),
+                };
                 Outcome::Started { container, result }
             }
             .boxed()
@@ -99,17 +109,31 @@ pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'s
             let status = worker.memory.known.get(&id)?.clone();
             let address = worker.memory.ready.as_ref().and_then(|ready| ready.network.addresses.first().copied());
             let pods_grace = worker.grace();
-            let stopping = stop::Stop { container: find(&container), status, address, grace };
+            let stopping =
+                stop::Stop { container: find(&container), about: about(&pod, Some(&container)), status, address, grace };
             async move { Outcome::Stopped { result: stop::stop(&shared, &stopping, pods_grace).await, id } }.boxed()
+        }
+        Command::Allocate => {
+            let (asked, before) = (worker.pod.clone(), worker.memory.granted.clone());
+            let wanted = allocation::wanted(&asked);
+            let record = Record { granted: wanted.clone(), ..worker.memory.record() };
+            let is_wasm = |name: &&String| worker.memory.latest(name).is_some_and(labels::is_wasm);
+            let wasm: Vec<String> = wanted.keys().filter(is_wasm).cloned().collect();
+            // What is freed from now on is news.
+            worker.freed.mark_unchanged();
+            async move {
+                let result = allocate::allocate(&shared, &asked, &before, &wasm, &record).await;
+                Outcome::Allocated { wanted, result }
+            }
+            .boxed()
         }
         Command::Resize { container, id, amounts } => {
             let spec = find(&container)?;
-            let mut before = worker.memory.known.get(&id)?.clone();
-            if let Some(amounts) = worker.memory.containers.get(&container).and_then(|memory| memory.resizes.given(&id)) {
-                before.labels.insert(labels::AMOUNTS.to_owned(), amounts.to_owned());
-            }
+            let running = worker.memory.known.get(&id)?.clone();
+            let mut record = worker.memory.record();
+            record.given.insert(id.clone(), amounts.clone());
             async move {
-                let outcome = resize::resize(&shared, &pod, &spec, &before).await;
+                let outcome = resize::resize(&shared, &pod, &spec, &running, &record).await;
                 Outcome::Resized { container, resize: Resize { id, amounts, outcome } }
             }
             .boxed()

@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::{Container, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::phase::Phase;
-use super::view::{Prepared, Resized, View, is_sidecar};
-use crate::spec::resources;
+use super::view::{Prepared, View, is_sidecar};
+use crate::node::room::Refusal;
 
 /// Type, status, reason, message.
 struct Wanted(&'static str, bool, Option<&'static str>, Option<String>);
@@ -25,7 +25,7 @@ pub(crate) fn of(view: &View<'_>, phase: Phase) -> Vec<PodCondition> {
     let before = view.pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     let mut conditions: Vec<PodCondition> =
         wanted.into_iter().map(|wanted| condition(wanted, before, view.now, view.pod.metadata.generation)).collect();
-    conditions.extend(resize(view).map(|wanted| condition(wanted, before, view.now, view.pod.metadata.generation)));
+    conditions.extend(resizes(view).into_iter().map(|wanted| condition(wanted, before, view.now, view.pod.metadata.generation)));
     let ours: Vec<String> = conditions.iter().map(|condition| condition.type_.clone()).collect();
     let is_ours = |kind: &String| ours.contains(kind) || RESIZES.contains(&kind.as_str());
     conditions.extend(before.iter().filter(|condition| !is_ours(&condition.type_)).cloned());
@@ -36,19 +36,22 @@ pub(crate) fn of(view: &View<'_>, phase: Phase) -> Vec<PodCondition> {
 }
 
 /// Conditions that are there only as long as a resize is not done.
-const RESIZES: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
+pub(crate) const RESIZES: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
 
-fn resize(view: &View<'_>) -> Option<Wanted> {
-    let containers = view.init_containers().iter().chain(view.main_containers());
-    let mut refusals: Vec<&Resized> =
-        containers.filter_map(|container| view.container(&container.name)?.refusal(&resources::amounts(container))).collect();
-    // What cannot be done at all is said first.
-    refusals.sort_by_key(|refusal| !matches!(refusal, Resized::Infeasible(_)));
-    match refusals.first()? {
-        Resized::Infeasible(why) => Some(Wanted(RESIZES[0], true, Some("Infeasible"), Some(why.clone()))),
-        Resized::Failed(why) => Some(Wanted(RESIZES[1], true, Some("Error"), Some(why.clone()))),
-        Resized::Done => None,
-    }
+fn resizes(view: &View<'_>) -> Vec<Wanted> {
+    let pending = view.pending().map(|pending| {
+        let (reason, why) = match &pending.refusal {
+            Refusal::Infeasible(why) => ("Infeasible", why),
+            Refusal::Deferred(why) => ("Deferred", why),
+        };
+        Wanted(RESIZES[0], true, Some(reason), Some(why.clone()))
+    });
+    let mut resized = view.containers.values().filter(|container| container.is_to_be_resized()).peekable();
+    let in_progress = resized.peek().is_some().then(|| {
+        let error = resized.find_map(|container| container.resize_error());
+        Wanted(RESIZES[1], true, error.map(|_| "Error"), error.map(str::to_owned))
+    });
+    pending.into_iter().chain(in_progress).collect()
 }
 
 fn condition(wanted: Wanted, before: &[PodCondition], now: Timestamp, generation: Option<i64>) -> PodCondition {

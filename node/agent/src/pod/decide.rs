@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Container;
 
 use super::phase::{self, Phase};
-use super::view::{Attempt, ContainerView, ImageView, Prepared, Resized, RestartPolicy, View, finished_at, is_sidecar};
+use super::view::{Attempt, ContainerView, ImageView, Prepared, RestartPolicy, View, finished_at, is_sidecar};
 use crate::spec::resources;
 
 /// A step towards the desired state. Each is idempotent, and one that is under way is not begun again.
@@ -31,7 +31,9 @@ pub(crate) enum Command {
         grace: i64,
         why: Why,
     },
-    /// Gives a container that runs the amounts of CPU and memory that the pod asks for now.
+    /// Asks the node for the amounts of CPU and memory that the manifest asks for now.
+    Allocate,
+    /// Gives a container that runs the amounts of CPU and memory that it was granted.
     Resize {
         container: String,
         id: String,
@@ -54,6 +56,8 @@ pub(crate) enum Command {
 pub(crate) enum Why {
     PodEnds,
     Unhealthy(String),
+    /// It cannot be given other amounts while it runs.
+    Resized,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,6 +99,9 @@ pub(crate) fn decide(view: &View<'_>) -> Decision {
     }
     if let Some(deadline) = view.deadline() {
         decision.wake(deadline);
+    }
+    if view.asks_for_others() && view.pending().is_none_or(|pending| pending.again) {
+        decision.add(Command::Allocate);
     }
     keep_running(view, &mut decision);
     decision
@@ -239,19 +246,12 @@ fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision:
         None => start(view, name, state, 0, decision),
         Some(current) => match current.exit() {
             None if state.is_coming_up() => {}
-            None => {
-                if let Some((message, grace)) = &state.unhealthy {
-                    let own = view.spec().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
-                    decision.add(Command::Stop {
-                        container: name.clone(),
-                        id: current.id.clone(),
-                        grace: grace.unwrap_or(own).max(0),
-                        why: Why::Unhealthy(message.clone()),
-                    });
-                    return;
+            None => match &state.unhealthy {
+                Some((why, grace)) => {
+                    decision.add(stop(view, container, &current.id, *grace, Why::Unhealthy(why.clone())));
                 }
-                resize(container, state, &current.id, decision);
-            }
+                None => resize(view, container, state, &current.id, decision),
+            },
             Some(exit) if !policy.restarts(exit) => {}
             Some(exit) => {
                 let due = finished_at(exit).checked_add(state.backoff).unwrap_or(view.now);
@@ -264,12 +264,19 @@ fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision:
     }
 }
 
-fn resize(container: &Container, state: &ContainerView, id: &str, decision: &mut Decision) {
-    let wanted = resources::amounts(container);
-    let is_infeasible = matches!(state.refusal(&wanted), Some(Resized::Infeasible(_)));
-    if state.amounts().is_some_and(|amounts| amounts != wanted) && !is_infeasible {
-        decision.add(Command::Resize { container: container.name.clone(), id: id.to_owned(), amounts: wanted });
-    }
+fn resize(view: &View<'_>, container: &Container, state: &ContainerView, id: &str, decision: &mut Decision) {
+    let Some(before) = state.amounts().filter(|_| state.is_to_be_resized()) else { return };
+    let (container, id, amounts) = match resources::restarts(container, before, &state.granted) {
+        true => return decision.add(stop(view, container, id, None, Why::Resized)),
+        false => (container.name.clone(), id.to_owned(), state.granted.clone()),
+    };
+    decision.add(Command::Resize { container, id, amounts });
+}
+
+/// Ends a container of a pod that goes on.
+fn stop(view: &View<'_>, container: &Container, id: &str, grace: Option<i64>, why: Why) -> Command {
+    let own = view.spec().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+    Command::Stop { container: container.name.clone(), id: id.to_owned(), grace: grace.unwrap_or(own).max(0), why }
 }
 
 fn start(view: &View<'_>, name: &str, state: &ContainerView, attempt: u32, decision: &mut Decision) {

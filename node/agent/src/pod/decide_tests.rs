@@ -1,8 +1,9 @@
 use serde_json::json;
 
 use super::super::fixtures::{World, at, failure};
-use super::super::view::Resize;
+use super::super::view::{Resize, Resized};
 use super::*;
+use crate::node::room::Refusal;
 
 fn start(container: &str, attempt: u32) -> Command {
     Command::Start { container: container.into(), attempt }
@@ -295,24 +296,47 @@ fn an_ephemeral_container_runs_once_beside_the_others_and_ends_with_them() {
 }
 
 #[test]
-fn a_container_that_runs_is_given_what_the_pod_asks_for_now() {
+fn a_container_that_runs_is_given_what_it_was_granted() {
     let spec = json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": "2"}}}]});
     let mut world = World::new(spec).running("a", 0);
-    let wanted = r#"{"requests":{"cpu":"2"}}"#.to_owned();
-    let resize = Command::Resize { container: "a".into(), id: "a-0".into(), amounts: wanted.clone() };
+    let amounts = r#"{"requests":{"cpu":"2"}}"#.to_owned();
+    let resize = Command::Resize { container: "a".into(), id: "a-0".into(), amounts: amounts.clone() };
     assert_eq!(world.commands(), std::slice::from_ref(&resize));
-    for (outcome, commands) in
-        [(Resized::Failed("busy".into()), vec![resize]), (Resized::Infeasible("no".into()), vec![]), (Resized::Done, vec![])]
-    {
-        let told = Resize { id: "a-0".into(), amounts: wanted.clone(), outcome };
+    for (outcome, commands) in [(Resized::Failed("busy".into()), vec![resize]), (Resized::Done, vec![])] {
+        let told = Resize { id: "a-0".into(), amounts: amounts.clone(), outcome };
         world.containers.get_mut("a").expect("is there").resizes.tried(told);
         assert_eq!(world.commands(), commands);
     }
-    // What it has is not forgotten when it cannot have more.
-    let more = Resize { id: "a-0".into(), amounts: "more".into(), outcome: Resized::Infeasible("no".into()) };
+    // What it has is not forgotten when it could not have more.
+    let more = Resize { id: "a-0".into(), amounts: "more".into(), outcome: Resized::Failed("no".into()) };
     world.containers.get_mut("a").expect("is there").resizes.tried(more);
     assert_eq!(world.commands(), vec![]);
-    world.pod.spec.as_mut().expect("has one").containers[0].resources = None;
+    world.containers.get_mut("a").expect("is there").granted = "{}".into();
     let back = Command::Resize { container: "a".into(), id: "a-0".into(), amounts: "{}".into() };
     assert_eq!(world.commands(), vec![back]);
+}
+
+#[test]
+fn a_container_that_cannot_be_resized_while_it_runs_is_started_anew() {
+    let policy = json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]);
+    let spec = json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": "2"}}, "resizePolicy": policy}]});
+    let world = World::new(spec).running("a", 0);
+    let stop = Command::Stop { container: "a".into(), id: "a-0".into(), grace: 30, why: Why::Resized };
+    assert_eq!(world.commands(), [stop]);
+    assert_eq!(world.exited("a", 143, 1, 0).now(1).commands(), [start("a", 1)]);
+}
+
+#[test]
+fn the_node_is_asked_once_for_what_the_manifest_asks_for_now_and_again_when_room_has_appeared() {
+    let world = || World::one("Always").running("a", 0).asking_for(json!({"requests": {"cpu": "2"}}));
+    assert_eq!(world().commands(), [Command::Allocate]);
+    let mut world = world().refused(Refusal::Deferred("full".into()));
+    assert!(world.commands().is_empty());
+    world.pending.as_mut().expect("is there").again = true;
+    assert_eq!(world.commands(), [Command::Allocate]);
+    let world = world.refused(Refusal::Infeasible("never".into()));
+    assert!(world.commands().is_empty());
+    assert_eq!(world.asking_for(json!({"requests": {"cpu": "1"}})).commands(), [Command::Allocate], "less, say");
+    let back = World::one("Always").running("a", 0).asking_for(json!({})).refused(Refusal::Deferred("full".into()));
+    assert!(back.commands().is_empty());
 }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 use mizzen_runtime::{ContainerState, Exit};
 use serde_json::{Value, json};
 
+use super::allocation::{self, Pending};
 use super::decide::{Command, Decision, decide};
 use super::view::{Attempt, ContainerView, Failure, ImageView, Prepared, View};
+use crate::node::room::Refusal;
+use crate::spec::resources;
 
 pub(crate) const START: &str = "2026-01-01T00:00:00Z";
 
@@ -25,6 +28,7 @@ pub(crate) struct World {
     pub(crate) released: bool,
     pub(crate) torn_down: bool,
     pub(crate) rejected: Option<(String, String)>,
+    pub(crate) pending: Option<Pending>,
 }
 
 impl World {
@@ -32,10 +36,14 @@ impl World {
     pub(crate) fn new(spec: Value) -> Self {
         let document = json!({"metadata": {"name": "p", "namespace": "n", "uid": "u", "generation": 1}, "spec": spec});
         let pod: Pod = serde_json::from_value(document).expect("is a pod");
-        let names = super::memory::containers(&pod).map(|container| container.name.clone());
-        let view = ContainerView { image: ImageView::Ready { wasm: false }, ..ContainerView::default() };
+        let view = |container: &Container| {
+            let granted = resources::amounts(container);
+            ContainerView { image: ImageView::Ready { wasm: false }, granted, ..ContainerView::default() }
+        };
+        let all = super::memory::containers(&pod);
         Self {
-            containers: names.map(|name| (name, view.clone())).collect(),
+            containers: all.map(|container| (container.name.clone(), view(&container))).collect(),
+            pending: None,
             pod,
             now: 0,
             prepared: Prepared::Yes,
@@ -115,6 +123,18 @@ impl World {
         self
     }
 
+    /// The manifest asks for other resources of the first container than it was granted.
+    pub(crate) fn asking_for(mut self, resources: Value) -> Self {
+        let container = &mut self.pod.spec.as_mut().expect("has one").containers[0];
+        container.resources = Some(serde_json::from_value(resources).expect("are resources"));
+        self
+    }
+
+    pub(crate) fn refused(mut self, refusal: Refusal) -> Self {
+        self.pending = Some(Pending { wanted: allocation::wanted(&self.pod), refusal, again: false });
+        self
+    }
+
     pub(crate) fn now(mut self, seconds: i64) -> Self {
         self.now = seconds;
         self
@@ -138,6 +158,7 @@ impl World {
             released: self.released,
             torn_down: self.torn_down,
             refresh_at: at(1_000_000),
+            pending: self.pending.as_ref(),
         })
     }
 

@@ -152,8 +152,7 @@ fn take_in(
         return;
     }
     let handle = Handle::new(pod.clone(), listed.get(&uid).cloned().unwrap_or_default());
-    let others: Vec<Arc<Pod>> = handles.values().map(|handle| handle.desired.borrow().pod.clone()).collect();
-    let rejected = admit::admit(&pod, &others, &shared.capacity);
+    let rejected = admit::admit(&pod, &shared.room, &shared.capacity);
     if let Some((reason, message)) = &rejected {
         shared.recorder.warning(&crate::shared::about(&pod, None), reason, message.clone());
     }
@@ -163,8 +162,9 @@ fn take_in(
     tokio::spawn(async move {
         tokio::select! {
             () = cancel.cancelled() => {}
-            () = Worker::run(shared, handle, rejected) => {
+            () = Worker::run(shared.clone(), handle, rejected) => {
                 pods.handles.write().remove(&uid);
+                shared.room.leave(&uid);
             }
         }
     });

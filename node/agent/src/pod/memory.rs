@@ -10,10 +10,12 @@ use mizzen_images::{Image, ImageKind};
 use mizzen_runtime::{ContainerState, ContainerStatus, Exit};
 use tokio_util::sync::CancellationToken;
 
+use super::allocation::{self, Amounts, Pending, Record};
 use super::backoff::{self, Backoff};
 use super::labels;
-use super::view::{Attempt, ContainerView, Failure, ImageView, Prepared, Resizes};
+use super::view::{Attempt, ContainerView, Failure, ImageView, Prepared, Resize, Resized, Resizes};
 use crate::hooks::prepare::Ready;
+use crate::node::room::Refusal;
 
 /// The waiting reason of a container whose manifest names what is not there.
 const LACKS_CONFIGURATION: &str = "CreateContainerConfigError";
@@ -39,6 +41,11 @@ pub(crate) struct Memory {
     removed: HashSet<String>,
     pub(crate) rejected: Option<(String, String)>,
     pub(crate) deadline_told: bool,
+    /// What the pod's containers are to have of CPU and memory.
+    pub(crate) granted: Amounts,
+    pub(crate) pending: Option<Pending>,
+    /// A resize has begun, and nobody was told that it is done.
+    pub(crate) resizing: bool,
     pub(crate) released: bool,
     pub(crate) torn_down: bool,
 }
@@ -99,9 +106,41 @@ impl Memory {
             removed: HashSet::new(),
             rejected: None,
             deadline_told: false,
+            granted: allocation::wanted(pod),
+            pending: None,
+            resizing: false,
             released: false,
             torn_down: false,
         }
+    }
+
+    /// Takes up what an earlier agent granted the pod.
+    pub(crate) fn take_up(&mut self, pod: &Pod, record: Option<Record>, listed: &[ContainerStatus]) {
+        self.granted = allocation::found(pod, record.as_ref(), listed);
+        let given = record.map(|record| record.given).unwrap_or_default();
+        for status in listed {
+            if let Some(amounts) = given.get(&status.id) {
+                let container = self.containers.entry(labels::get(&status.labels, labels::CONTAINER).to_owned()).or_default();
+                let (id, amounts) = (status.id.clone(), amounts.clone());
+                container.resizes.tried(Resize { id, amounts, outcome: Resized::Done });
+            }
+        }
+    }
+
+    /// To be called when other pods have less than before.
+    pub(crate) fn room_appeared(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            pending.again = matches!(pending.refusal, Refusal::Deferred(_));
+        }
+    }
+
+    /// What an agent must know that comes after this one.
+    pub(crate) fn record(&self) -> Record {
+        let given = |memory: &ContainerMemory| {
+            let (id, amounts) = memory.resizes.done()?;
+            self.known.contains_key(id).then(|| (id.to_owned(), amounts.to_owned()))
+        };
+        Record { granted: self.granted.clone(), given: self.containers.values().filter_map(given).collect() }
     }
 
     /// Takes in what the runtimes list; answers the ids that were newly seen to have exited.
@@ -231,6 +270,9 @@ impl Memory {
             memory.delay_of = Some(id.clone());
             memory.delay_untold = memory.delay > SignedDuration::ZERO;
         }
+        // What is added for debugging is never resized.
+        let started_with = || current.as_ref().map(|attempt| attempt.amounts.clone()).unwrap_or_default();
+        let granted = self.granted.get(name).cloned().unwrap_or_else(started_with);
         let health = memory.health.as_ref().filter(|health| current.as_ref().is_some_and(|current| current.id == health.id));
         ContainerView {
             image: match (&memory.image, &memory.image_failure) {
@@ -246,6 +288,7 @@ impl Memory {
             started: health.is_some_and(|health| health.started),
             ready: health.is_some_and(|health| health.ready),
             unhealthy: health.and_then(|health| health.unhealthy.clone()),
+            granted,
             resizes: memory.resizes.clone(),
             current,
         }

@@ -1,6 +1,7 @@
 //! One pod on this node: what is known of it, what to do next, and how the API is told.
 
 mod act;
+pub(crate) mod allocation;
 pub(crate) mod backoff;
 pub(crate) mod conditions;
 pub(crate) mod decide;
@@ -11,6 +12,7 @@ pub(crate) mod memory;
 pub(crate) mod outcome;
 pub(crate) mod phase;
 pub(crate) mod publish;
+mod resizing;
 pub(crate) mod sources;
 pub(crate) mod status;
 pub(crate) mod view;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use mizzen_images::Image;
 use mizzen_runtime::ContainerStatus;
 
+use super::allocation::Amounts;
 use super::view::Resize;
 use crate::error::HookError;
 use crate::hooks::prepare::Ready;
 use crate::hooks::pull::PullError;
 use crate::hooks::start::{StartError, Started};
+use crate::node::room::Refusal;
 use crate::probes::ProbeKind;
 
 pub(crate) enum Outcome {
@@ -26,6 +28,10 @@ pub(crate) enum Outcome {
     Stopped {
         id: String,
         result: Result<ContainerStatus, HookError>,
+    },
+    Allocated {
+        wanted: Amounts,
+        result: Result<Result<(), Refusal>, HookError>,
     },
     Resized {
         container: String,

@@ -6,10 +6,15 @@ use mizzen_client::{ApiRequest, PatchKind};
 use mizzen_reconcile::typed::gvr;
 use serde_json::{Value, json};
 
+use super::conditions::RESIZES;
 use crate::shared::Shared;
 
-/// Conditions that the node sets; others are somebody else's.
+/// Conditions that the node sets, beside those about resizes; others are somebody else's.
 const OURS: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+
+fn is_ours(kind: &str) -> bool {
+    OURS.contains(&kind) || RESIZES.contains(&kind)
+}
 
 /// The pod with the status that this node told last: what the API shows may be older.
 pub(crate) fn with_latest_status(pod: &Pod, told: Option<&PodStatus>) -> Pod {
@@ -18,8 +23,8 @@ pub(crate) fn with_latest_status(pod: &Pod, told: Option<&PodStatus>) -> Pod {
         let mut status = told.clone();
         let theirs = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
         let mut conditions = told.conditions.clone().unwrap_or_default();
-        conditions.retain(|condition| OURS.contains(&condition.type_.as_str()));
-        conditions.extend(theirs.into_iter().filter(|condition| !OURS.contains(&condition.type_.as_str())));
+        conditions.retain(|condition| is_ours(&condition.type_));
+        conditions.extend(theirs.into_iter().filter(|condition| !is_ours(&condition.type_)));
         status.conditions = Some(conditions);
         pod.status = Some(status);
     }
@@ -35,12 +40,14 @@ pub(crate) async fn publish(shared: &Shared, pod: &Pod, status: &PodStatus) -> b
             fields.entry(field).or_insert(Value::Null);
         }
         if let Some(conditions) = fields.get_mut("conditions").and_then(Value::as_array_mut) {
-            conditions
-                .retain(|condition| condition["type"].as_str().is_some_and(|kind| OURS.contains(&kind) || !exists(pod, kind)));
+            conditions.retain(|condition| condition["type"].as_str().is_some_and(|kind| is_ours(kind) || !exists(pod, kind)));
             for condition in conditions.iter_mut().filter_map(Value::as_object_mut) {
                 condition.entry("reason").or_insert(Value::Null);
                 condition.entry("message").or_insert(Value::Null);
             }
+            let over = RESIZES.iter().filter(|kind| exists(pod, kind) && !conditions.iter().any(|told| told["type"] == **kind));
+            let over: Vec<Value> = over.map(|kind| json!({"type": kind, "$patch": "delete"})).collect();
+            conditions.extend(over);
         }
     }
     let (namespace, name) =

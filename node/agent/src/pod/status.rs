@@ -131,7 +131,8 @@ fn container_status(view: &View<'_>, container: &Container, init: bool) -> Conta
     };
     // What it has, which may differ from what the pod asks for now.
     let amounts = if running { known.amounts() } else { None };
-    let amounts: ResourceRequirements = amounts.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let parse = |text: &str| serde_json::from_str::<ResourceRequirements>(text).unwrap_or_default();
+    let (granted, amounts) = amounts.map(|amounts| (parse(&known.granted), parse(amounts))).unwrap_or_default();
     ContainerStatus {
         name: container.name.clone(),
         image: current.map(|attempt| attempt.image.clone()).filter(|image| !image.is_empty()).unwrap_or(asked),
@@ -142,7 +143,7 @@ fn container_status(view: &View<'_>, container: &Container, init: bool) -> Conta
         started: Some(running && stays_up && known.started),
         state: Some(state),
         last_state: Some(last_state),
-        allocated_resources: amounts.requests.clone(),
+        allocated_resources: granted.requests,
         resources: (amounts != ResourceRequirements::default()).then_some(amounts),
         ..ContainerStatus::default()
     }

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::super::fixtures::{World, failure};
 use super::super::view::{Prepared, Resize, Resized};
 use super::*;
+use crate::node::room::Refusal;
 
 fn shown(world: &World) -> Value {
     serde_json::to_value(world.look(status)).expect("encodes")
@@ -236,27 +237,35 @@ fn an_ephemeral_container_has_a_status_of_its_own_and_does_not_make_the_pod_unre
 }
 
 #[test]
-fn a_resize_that_cannot_be_is_a_condition_as_long_as_it_is_asked_for() {
-    let spec = json!({"containers": [{"name": "a", "image": "i", "resources": {"requests": {"cpu": "2"}}}]});
-    let mut world = World::new(spec).running("a", 0);
-    let refused = |outcome: Resized| Resize { id: "a-0".into(), amounts: r#"{"requests":{"cpu":"2"}}"#.into(), outcome };
-    let told = |world: &World| -> Vec<(String, Option<String>, Option<String>)> {
+fn a_resize_is_a_condition_until_it_is_done() {
+    let told = |world: &World| -> Vec<(String, String, String)> {
         let conditions = world.look(status).conditions.expect("there are conditions");
         let resizes = conditions.into_iter().filter(|condition| condition.type_.starts_with("PodResize"));
-        resizes.map(|condition| (condition.type_, condition.reason, condition.message)).collect()
+        resizes.map(|c| (c.type_, c.reason.unwrap_or_default(), c.message.unwrap_or_default())).collect()
     };
+    let of = |kind: &str, reason: &str, why: &str| vec![(kind.to_owned(), reason.to_owned(), why.to_owned())];
+    let wanted = || json!({"requests": {"cpu": "2"}});
+    let mut world = World::one("Always").running("a", 0).asking_for(wanted());
     assert_eq!(told(&world), []);
-    world.containers.get_mut("a").expect("is there").resizes.tried(refused(Resized::Infeasible("no".into())));
-    assert_eq!(told(&world), [("PodResizePending".to_owned(), Some("Infeasible".to_owned()), Some("no".to_owned()))]);
-    world.containers.get_mut("a").expect("is there").resizes.tried(refused(Resized::Failed("busy".into())));
-    assert_eq!(told(&world), [("PodResizeInProgress".to_owned(), Some("Error".to_owned()), Some("busy".to_owned()))]);
-
+    for (refusal, reason) in [(Refusal::Infeasible("why".into()), "Infeasible"), (Refusal::Deferred("why".into()), "Deferred")] {
+        world = world.refused(refusal);
+        assert_eq!(told(&world), of("PodResizePending", reason, "why"));
+    }
     world.pod.status = Some(world.look(status));
-    world.containers.get_mut("a").expect("is there").resizes.tried(refused(Resized::Done));
-    assert_eq!(told(&world), [], "what is done is not told any more");
-    let statuses = world.look(status).container_statuses.expect("there are some");
-    let requests = statuses[0].allocated_resources.clone().expect("is told");
-    assert_eq!(requests["cpu"].0, "2");
+    let amounts = r#"{"requests":{"cpu":"2"}}"#.to_owned();
+    world.containers.get_mut("a").expect("is there").granted.clone_from(&amounts);
+    assert_eq!(told(&world), of("PodResizeInProgress", "", ""));
+    let allocated = |world: &World| shown(world)["containerStatuses"][0]["allocatedResources"].clone();
+    assert_eq!(allocated(&world), json!({"cpu": "2"}));
+    assert_eq!(shown(&world)["containerStatuses"][0]["resources"], Value::Null, "it has what it had");
+    let mut tried = |outcome: Resized| {
+        let resize = Resize { id: "a-0".into(), amounts: amounts.clone(), outcome };
+        world.containers.get_mut("a").expect("is there").resizes.tried(resize);
+        told(&world)
+    };
+    assert_eq!(tried(Resized::Failed("busy".into())), of("PodResizeInProgress", "Error", "busy"));
+    assert_eq!(tried(Resized::Done), [], "what is done is not told any more");
+    assert_eq!(shown(&world)["containerStatuses"][0]["resources"], wanted());
 }
 
 #[test]

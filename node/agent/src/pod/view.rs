@@ -7,6 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use mizzen_runtime::{ContainerState, Exit};
 
+use super::allocation::{self, Pending};
+use crate::spec::resources;
+
 /// A pod as its worker sees it at one moment.
 pub(crate) struct View<'a> {
     pub(crate) pod: &'a Pod,
@@ -28,6 +31,8 @@ pub(crate) struct View<'a> {
     /// So is everything else.
     pub(crate) torn_down: bool,
     pub(crate) refresh_at: Timestamp,
+    /// Why the pod did not get what it asked for.
+    pub(crate) pending: Option<&'a Pending>,
 }
 
 /// Network, volumes and cgroup.
@@ -61,6 +66,8 @@ pub(crate) struct ContainerView {
     pub(crate) ready: bool,
     /// The startup or liveness probe gave up: its message and its own grace period.
     pub(crate) unhealthy: Option<(String, Option<i64>)>,
+    /// The amounts of CPU and memory that it is to have.
+    pub(crate) granted: String,
     pub(crate) resizes: Resizes,
 }
 
@@ -75,8 +82,6 @@ pub(crate) struct Resize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Resized {
     Done,
-    /// This node cannot do it.
-    Infeasible(String),
     /// It did not work, and is tried again.
     Failed(String),
 }
@@ -85,7 +90,7 @@ pub(crate) enum Resized {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Resizes {
     last: Option<Resize>,
-    /// The last that was done: one that is refused takes nothing back.
+    /// The last that was done: one that fails takes nothing back.
     done: Option<Resize>,
 }
 
@@ -95,6 +100,25 @@ impl Resizes {
             self.done = Some(resize.clone());
         }
         self.last = Some(resize);
+    }
+
+    /// The last did not work either, for whatever amounts of memory were used then.
+    pub(crate) fn failed_as(&self, resize: &Resize) -> bool {
+        let failed = self.last.as_ref().filter(|last| matches!(last.outcome, Resized::Failed(_)));
+        failed.is_some_and(|last| last.id == resize.id && last.amounts == resize.amounts)
+    }
+
+    /// Why the last did not work.
+    pub(crate) fn error(&self) -> Option<&str> {
+        match &self.last.as_ref()?.outcome {
+            Resized::Failed(why) => Some(why),
+            Resized::Done => None,
+        }
+    }
+
+    /// The last attempt that was given other amounts, and these.
+    pub(crate) fn done(&self) -> Option<(&str, &str)> {
+        self.done.as_ref().map(|resize| (resize.id.as_str(), resize.amounts.as_str()))
     }
 
     /// The amounts that an attempt was given since it started.
@@ -123,11 +147,15 @@ impl ContainerView {
         (!amounts.is_empty()).then_some(amounts)
     }
 
-    /// What keeps the container from having `wanted` amounts.
-    pub(crate) fn refusal(&self, wanted: &str) -> Option<&Resized> {
-        let current = self.current.as_ref().filter(|current| current.is_running())?;
-        let resize = self.resizes.last.as_ref().filter(|resize| resize.id == current.id && resize.amounts == wanted)?;
-        (resize.outcome != Resized::Done).then_some(&resize.outcome)
+    /// It runs with other amounts than it was granted.
+    pub(crate) fn is_to_be_resized(&self) -> bool {
+        self.current.as_ref().is_some_and(Attempt::is_running) && self.amounts().is_some_and(|amounts| amounts != self.granted)
+    }
+
+    /// Why its last resize did not work.
+    pub(crate) fn resize_error(&self) -> Option<&str> {
+        self.resizes.last.as_ref().filter(|resize| resize.amounts == self.granted && self.is_to_be_resized())?;
+        self.resizes.error()
     }
 }
 
@@ -201,6 +229,18 @@ impl View<'_> {
         let ephemeral = self.spec().into_iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
         let ephemeral = ephemeral.map(|container| (container.name.as_str(), container.image.as_deref()));
         lasting.chain(ephemeral).find(|(known, _)| *known == name).and_then(|(_, image)| image).unwrap_or_default()
+    }
+
+    /// The manifest asks for other amounts of CPU and memory than the pod was granted.
+    pub(crate) fn asks_for_others(&self) -> bool {
+        let mut containers = self.init_containers().iter().chain(self.main_containers());
+        containers
+            .any(|container| self.container(&container.name).is_some_and(|state| state.granted != resources::amounts(container)))
+    }
+
+    /// What keeps the pod from having what its manifest asks for now.
+    pub(crate) fn pending(&self) -> Option<&Pending> {
+        self.pending.filter(|pending| self.asks_for_others() && pending.wanted == allocation::wanted(self.pod))
     }
 
     pub(crate) fn restart_policy(&self) -> RestartPolicy {

@@ -10,13 +10,16 @@ use mizzen_runtime::{ContainerState, ContainerStatus};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::allocation;
 use super::decide::{Command, Decision, SHOWN_AS_FAILED, Why, decide};
 use super::memory::{Memory, containers};
 use super::outcome::Outcome;
 use super::sources::Subscription;
-use super::view::{Resized, View};
-use super::{act, health, labels, phase, publish, status};
+use super::view::{ContainerView, View};
+use super::{act, health, labels, phase, publish, resizing, status};
+use crate::error::HookError;
 use crate::hooks::start::StartError;
+use crate::node::room::Share;
 use crate::shared::{Shared, about};
 
 /// What the API wants of the pod.
@@ -83,6 +86,8 @@ pub(crate) struct Worker {
     tasks: JoinSet<String>,
     under_way: HashSet<String>,
     retries: HashMap<String, Retry>,
+    /// Tells when other pods of the node have less than before.
+    pub(super) freed: watch::Receiver<()>,
     /// Shortens the grace of what is being stopped.
     grace: watch::Sender<i64>,
 }
@@ -110,8 +115,15 @@ impl Worker {
         let mut awaited: Option<Subscription> = None;
         let mut memory = Memory::new(&pod, shared.now());
         memory.rejected = rejected;
+        if pod.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
+            let record = allocation::read(&shared, &pod).await;
+            memory.take_up(&pod, record, &observed.borrow().clone());
+            let granted = allocation::granted(&pod, &memory.granted);
+            shared.room.renote(pod.metadata.uid.as_deref().unwrap_or_default(), Share::of(&granted));
+        }
         let told = pod.status.clone().filter(|status| status.host_ip.is_some());
         let mut worker = Self {
+            freed: shared.room.freed(),
             grace: watch::Sender::new(i64::MAX),
             tasks: JoinSet::new(),
             under_way: HashSet::new(),
@@ -145,6 +157,10 @@ impl Worker {
             tokio::select! {
                 changed = desired.changed() => if changed.is_err() { return },
                 changed = observed.changed() => if changed.is_err() { return },
+                changed = worker.freed.changed(), if worker.memory.pending.is_some() => {
+                    if changed.is_err() { return }
+                    worker.memory.room_appeared();
+                }
                 () = sources.changed() => worker.memory.sources_changed(worker.shared.now()),
                 () = changed(awaited.as_mut()) => worker.memory.configuration_changed(worker.shared.now()),
                 Some(outcome) = outcomes.recv() => {
@@ -174,6 +190,7 @@ impl Worker {
         let now = self.shared.now();
         let addresses = self.memory.ready.as_ref().map(|ready| ready.network.addresses.clone()).unwrap_or_default();
         let views = self.memory.views(&pod);
+        let pending = self.memory.pending.clone();
         let phase = pod.status.as_ref().and_then(|status| status.phase.clone());
         let view = View {
             pod: &pod,
@@ -189,11 +206,13 @@ impl Worker {
             torn_down: self.memory.torn_down,
             refresh_at: self.memory.refresh_at,
             containers: views,
+            pending: pending.as_ref(),
         };
         let Decision { commands, wake_at } = decide(&view);
         let status = status::status(&view);
         let grace = if view.is_deleted() { view.grace() } else { i64::MAX };
         let overran = phase::overran(&view);
+        let is_resized = !view.containers.values().any(ContainerView::is_to_be_resized);
         self.share_attempts();
         if commands.contains(&Command::Forget) {
             return None;
@@ -206,6 +225,9 @@ impl Worker {
         if overran && !std::mem::replace(&mut self.memory.deadline_told, true) {
             let (reason, message) = phase::DEADLINE_EXCEEDED;
             self.shared.recorder.normal(&about(&pod, None), reason, message);
+        }
+        if is_resized {
+            resizing::tell_completed(self);
         }
         let may_tell = !self.gone && !self.last_word && self.tell_again_at.is_none_or(|at| at <= now);
         if may_tell && !publish::same(self.told.as_ref(), &status) {
@@ -267,6 +289,7 @@ impl Worker {
             let message = match why {
                 Why::PodEnds => format!("Stopping container {container}"),
                 Why::Unhealthy(why) => why.clone(),
+                Why::Resized => format!("Container {container} resize requires restart"),
             };
             self.shared.recorder.normal(&about(&self.pod, Some(container)), "Killing", message);
         }
@@ -322,22 +345,15 @@ impl Worker {
                 }
                 Err(error) => self.failed(format!("stop {id}"), &error, now),
             },
-            Outcome::Resized { container, resize } => {
-                let key = format!("resize {}", resize.id);
-                match &resize.outcome {
-                    Resized::Failed(why) => {
-                        let (path, why) = (resize.id.clone(), why.clone());
-                        self.failed(key, &crate::error::HookError::Cgroup { path, why }, now);
-                    }
-                    Resized::Done | Resized::Infeasible(_) => self.succeeded(&key),
-                }
-                self.memory.containers.entry(container).or_default().resizes.tried(resize);
-            }
+            Outcome::Allocated { wanted, result: Ok(answer) } => resizing::allocated(self, wanted, answer),
+            Outcome::Allocated { result: Err(error), .. } => self.failed("allocate".into(), &error, now),
+            Outcome::Resized { container, resize } => resizing::resized(self, container, resize, now),
             Outcome::Removed { id, result } => match result {
                 Ok(()) => self.memory.removed(&id),
                 Err(error) => self.failed(format!("remove {id}"), &error, now),
             },
             Outcome::Released(Ok(())) => {
+                self.shared.room.leave(self.pod.metadata.uid.as_deref().unwrap_or_default());
                 self.memory.released = true;
                 self.memory.ready = None;
             }
@@ -352,11 +368,17 @@ impl Worker {
         }
     }
 
-    fn succeeded(&mut self, key: &str) {
+    /// The pod as if its manifest asked for what it was granted.
+    pub(super) fn granted(&self) -> Arc<Pod> {
+        allocation::granted(&self.pod, &self.memory.granted)
+    }
+
+    /// A step has worked, or need not any more.
+    pub(super) fn succeeded(&mut self, key: &str) {
         self.retries.remove(key);
     }
 
-    fn failed(&mut self, key: String, error: &crate::error::HookError, now: Timestamp) {
+    pub(super) fn failed(&mut self, key: String, error: &HookError, now: Timestamp) {
         tracing::warn!(pod = self.pod.metadata.name, step = key, %error, "step failed, will be tried again");
         let retry = self.retries.entry(key).or_default();
         let wait = jiff::SignedDuration::from_millis(250).saturating_mul(1 << retry.failures.min(7));

@@ -46,6 +46,17 @@ pub(crate) fn amounts(container: &Container) -> String {
     Value::Object(lists.collect()).to_string()
 }
 
+/// Whether what differs between two [`amounts`] can only change with a restart of the container (`resizePolicy`).
+pub(crate) fn restarts(container: &Container, before: &str, now: &str) -> bool {
+    let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+    let (before, now) = (parse(before), parse(now));
+    let policies = container.resize_policy.iter().flatten().filter(|policy| policy.restart_policy == "RestartContainer");
+    policies.map(|policy| policy.resource_name.as_str()).any(|name| {
+        let of = |amounts: &Value, list: &str| amounts.get(list).and_then(|list| list.get(name)).cloned();
+        ["requests", "limits"].iter().any(|list| of(&before, list) != of(&now, list))
+    })
+}
+
 /// What the container's own cgroup gets. `node_memory` in bytes.
 pub(crate) fn of_container(container: &Container, qos: Qos, node_memory: i64) -> Resources {
     let resources = container.resources.as_ref();
