@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use mizzen_runtime::{ContainerState, ContainerStatus};
 use tokio::sync::{mpsc, watch};
@@ -64,6 +64,10 @@ fn owned(latest: &BTreeMap<&str, &ContainerStatus>) -> BTreeMap<String, Containe
     latest.iter().map(|(name, status)| ((*name).to_owned(), (*status).clone())).collect()
 }
 
+/// How long news wait for a start that is under way: most are over by then, and what comes of them is told with what led to
+/// them, in one write.
+const TOGETHER: SignedDuration = SignedDuration::from_millis(100);
+
 /// A step that failed is not tried again before this.
 #[derive(Default)]
 struct Retry {
@@ -82,6 +86,8 @@ pub(crate) struct Worker {
     /// Containers are being removed: the last word has been told.
     last_word: bool,
     tell_again_at: Option<Timestamp>,
+    /// Since when news have waited.
+    held_since: Option<Timestamp>,
     pub(super) sender: mpsc::UnboundedSender<Outcome>,
     tasks: JoinSet<String>,
     under_way: HashSet<String>,
@@ -130,6 +136,7 @@ impl Worker {
             retries: HashMap::new(),
             last_word: false,
             tell_again_at: None,
+            held_since: None,
             gone: false,
             shared,
             handle,
@@ -230,17 +237,30 @@ impl Worker {
             resizing::tell_completed(self);
         }
         let may_tell = !self.gone && !self.last_word && self.tell_again_at.is_none_or(|at| at <= now);
-        if may_tell && !publish::same(self.told.as_ref(), &status) {
+        let is_news = may_tell && !publish::same(self.told.as_ref(), &status);
+        let told_at = if is_news { self.held_until(now) } else { None };
+        if is_news && told_at.is_none() {
             if publish::publish(&self.shared, &pod, &status).await {
                 self.told = Some(status);
                 self.tell_again_at = None;
                 // Telling may have made the pod final, which is a new situation.
                 return Some(Some(now));
             }
-            self.tell_again_at = now.checked_add(jiff::SignedDuration::from_secs(1)).ok();
+            self.tell_again_at = now.checked_add(SignedDuration::from_secs(1)).ok();
         }
         let retries = self.retries.values().filter_map(|retry| retry.at).filter(|at| *at > now).min();
-        Some([wake_at, retries, self.tell_again_at].into_iter().flatten().min())
+        Some([wake_at, retries, self.tell_again_at, told_at].into_iter().flatten().min())
+    }
+
+    /// When news are to be told; `None` is now.
+    fn held_until(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let is_starting = self.memory.containers.values().any(|memory| memory.starting.is_some());
+        let until = self.held_since.get_or_insert(now).checked_add(TOGETHER).ok();
+        let until = until.filter(|until| is_starting && *until > now);
+        if until.is_none() {
+            self.held_since = None;
+        }
+        until
     }
 
     fn sleep(&self, wake_at: Option<Timestamp>) -> Duration {
@@ -381,7 +401,7 @@ impl Worker {
     pub(super) fn failed(&mut self, key: String, error: &HookError, now: Timestamp) {
         tracing::warn!(pod = self.pod.metadata.name, step = key, %error, "step failed, will be tried again");
         let retry = self.retries.entry(key).or_default();
-        let wait = jiff::SignedDuration::from_millis(250).saturating_mul(1 << retry.failures.min(7));
+        let wait = SignedDuration::from_millis(250).saturating_mul(1 << retry.failures.min(7));
         retry.failures = retry.failures.saturating_add(1);
         retry.at = now.checked_add(wait).ok();
     }
