@@ -42,13 +42,13 @@ spec:
     for container in ["first", "second"] {
         assert_eq!(of(&pod, container).unwrap()["restartCount"], 0);
     }
-    let events = eventually("both starts are told", || {
+    let started = eventually("both starts are told", || {
         let events = cluster.whole_events("ordered");
         let about = |event: &Value| event["involvedObject"]["fieldPath"].as_str().unwrap_or_default().to_owned();
         let started: Vec<_> = events.iter().filter(|event| event["reason"] == "Started").map(about).collect();
         (started.len() == 2).then_some(started)
     });
-    assert_eq!(events, ["spec.containers{first}", "spec.containers{second}"]);
+    assert_eq!(started, ["spec.containers{first}", "spec.containers{second}"]);
 }
 
 #[test]

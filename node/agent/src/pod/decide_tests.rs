@@ -25,6 +25,12 @@ fn two() -> World {
     World::new(json!({"containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "y"}]}))
 }
 
+/// The first has a postStart hook.
+fn hooked() -> World {
+    let hook = json!({"postStart": {"sleep": {"seconds": 1}}});
+    World::new(json!({"containers": [{"name": "a", "image": "x", "lifecycle": hook}, {"name": "b", "image": "y"}]}))
+}
+
 fn with_init() -> World {
     World::new(json!({
         "initContainers": [{"name": "i1", "image": "x"}, {"name": "side", "restartPolicy": "Always"}, {"name": "i2"}],
@@ -72,7 +78,7 @@ fn an_image_is_asked_for_when_its_container_is_about_to_start() {
     let world = world.exited("i1", 0, 1, 0).running("side", 0);
     assert_eq!(world.commands(), [pull("i2", "")]);
     let world = world.running("i2", 0).exited("i2", 0, 2, 0);
-    assert_eq!(world.commands(), [pull("a", "")]);
+    assert_eq!(world.commands(), [pull("a", ""), start("b", 0)]);
 }
 
 #[test]
@@ -94,35 +100,35 @@ fn a_preparation_that_failed_waits() {
 }
 
 #[test]
-fn main_containers_start_one_after_the_other_and_wait_for_post_start_hooks() {
-    assert_eq!(two().commands(), [start("a", 0)]);
-    let world = two().running("a", 0).starting("a", 0);
-    assert!(world.commands().is_empty(), "the hook of the first is not done");
-    assert_eq!(two().running("a", 0).commands(), [start("b", 0)]);
-    assert!(two().running("a", 0).running("b", 0).commands().is_empty());
+fn main_containers_start_in_their_order_and_wait_for_the_hooks_of_those_before_them() {
+    assert_eq!(two().commands(), [start("a", 0), start("b", 0)], "nothing tells them of each other");
+    assert_eq!(hooked().commands(), [start("a", 0)]);
+    assert!(hooked().running("a", 0).starting("a", 0).commands().is_empty(), "the hook is not done");
+    assert_eq!(hooked().running("a", 0).commands(), [start("b", 0)]);
+    assert!(hooked().running("a", 0).running("b", 0).commands().is_empty());
     // It ended beside its hook, or the hook failed and it was ended.
-    assert!(two().running("a", 0).starting("a", 0).exited("a", 1, 1, 9).commands().is_empty());
-    assert_eq!(two().running("a", 0).exited("a", 137, 1, 9).now(1).commands(), [start("b", 0)]);
+    assert!(hooked().running("a", 0).starting("a", 0).exited("a", 1, 1, 9).commands().is_empty());
+    assert_eq!(hooked().running("a", 0).exited("a", 137, 1, 9).now(1).commands(), [start("b", 0)]);
 }
 
 #[test]
-fn a_main_container_waits_for_the_images_of_those_before_it_and_its_own_is_pulled_meanwhile() {
-    let pulling = || two().image("a", ImageView::Unknown);
+fn a_hook_that_is_yet_to_come_holds_up_starts_but_no_pulls() {
+    let pulling = || hooked().image("a", ImageView::Unknown);
     assert_eq!(pulling().commands(), [pull("a", "x")]);
     assert_eq!(pulling().image("b", ImageView::Unknown).commands(), [pull("a", "x"), pull("b", "y")]);
-    let failed = two().image("a", ImageView::Failed(failure("ErrImagePull", 0, 10)));
+    let failed = hooked().image("a", ImageView::Failed(failure("ErrImagePull", 0, 10)));
     assert_eq!(failed.commands(), [start("b", 0)], "one that cannot start holds up nobody");
-    assert_eq!(two().start_error("a", "CreateContainerConfigError", 3).commands(), [start("b", 0)]);
+    assert_eq!(hooked().start_error("a", "CreateContainerConfigError", 3).commands(), [start("b", 0)]);
 }
 
 #[test]
 fn a_restart_waits_for_nobody_and_nobody_for_it() {
-    let both = || two().running("a", 0).running("b", 0).exited("a", 1, 1, 0).now(1);
+    let both = || hooked().running("a", 0).running("b", 0).exited("a", 1, 1, 0).now(1);
     assert_eq!(both().commands(), [start("a", 1)]);
-    let hooked = || two().exited("a", 1, 1, 0).running("a", 1).starting("a", 1);
-    assert_eq!(hooked().running("b", 0).exited("b", 1, 1, 0).now(1).commands(), [start("b", 1)]);
-    assert_eq!(hooked().start_error("b", "RunContainerError", 1).now(1).commands(), [start("b", 0)]);
-    let retried = two().start_error("a", "RunContainerError", 1).starting("a", 0).now(1);
+    let again = || hooked().exited("a", 1, 1, 0).running("a", 1).starting("a", 1);
+    assert_eq!(again().running("b", 0).exited("b", 1, 1, 0).now(1).commands(), [start("b", 1)]);
+    assert_eq!(again().start_error("b", "RunContainerError", 1).now(1).commands(), [start("b", 0)]);
+    let retried = hooked().start_error("a", "RunContainerError", 1).starting("a", 0).now(1);
     assert_eq!(retried.commands(), [start("a", 0), start("b", 0)], "what is tried again, too");
 }
 
@@ -152,7 +158,7 @@ fn init_containers_run_one_after_the_other_and_a_sidecar_only_has_to_be_up() {
     let world = world.probes("side", true, false);
     assert_eq!(world.commands(), [start("i2", 0)]);
     let world = world.running("i2", 0).exited("i2", 0, 2, 0);
-    assert_eq!(world.commands(), [start("a", 0)]);
+    assert_eq!(world.commands(), [start("a", 0), start("b", 0)]);
     let world = world.running("a", 0).running("b", 0).exited("side", 1, 3, 0).now(3);
     assert_eq!(world.commands(), [start("side", 1)], "a sidecar is kept up beside the others");
 }
@@ -313,7 +319,7 @@ fn a_container_that_runs_is_given_what_it_was_granted() {
     assert_eq!(world.commands(), vec![]);
     world.containers.get_mut("a").expect("is there").granted = "{}".into();
     let back = Command::Resize { container: "a".into(), id: "a-0".into(), amounts: "{}".into() };
-    assert_eq!(world.commands(), vec![back]);
+    assert_eq!(world.asking_for(json!({})).commands(), vec![back]);
 }
 
 #[test]

@@ -281,10 +281,12 @@ impl View<'_> {
             || self.init_containers().iter().all(|container| self.init_done(container))
     }
 
-    /// Main containers start one after the other: those before this one have had their turn.
+    /// Main containers start in their order, and one with a postStart hook holds up those after it until that is done. Nothing
+    /// else tells them of each other, so that the others need not wait for starts.
     pub(crate) fn has_turn(&self, container: &Container) -> bool {
         let before = self.main_containers().iter().take_while(|other| other.name != container.name);
-        before.filter_map(|other| self.container(&other.name)).all(ContainerView::had_its_turn)
+        let hooked = before.filter(|other| other.lifecycle.as_ref().is_some_and(|hooks| hooks.post_start.is_some()));
+        hooked.filter_map(|other| self.container(&other.name)).all(ContainerView::had_its_turn)
     }
 
     pub(crate) fn init_done(&self, container: &Container) -> bool {
