@@ -1,7 +1,8 @@
 //! The scheduler: chooses a node for every pod that has none, and binds it there.
 //!
 //! [`cluster`] mirrors nodes and pods; [`queue`] says which pod is next; [`cycle`] decides, through the plugins of
-//! [`framework`] that the pod's [`profile`] has, on one [`snapshot::Snapshot`]; [`binding`] carries the decision out.
+//! [`framework`] that the pod's [`profile`] has (native ones, and components by way of [`wasm`]), on one
+//! [`snapshot::Snapshot`]; [`binding`] carries the decision out.
 
 mod binding;
 pub mod budget;
@@ -19,6 +20,7 @@ pub mod relations;
 pub mod resources;
 mod scheduler;
 pub mod snapshot;
+pub mod wasm;
 
 pub use cycle::Cycle;
 pub use diagnosis::Diagnosis;

@@ -10,16 +10,25 @@ use wasmtime::{Engine, Module};
 use crate::program::Program;
 use crate::{engine, privileges};
 
-/// Module or component on standard input, what [`Program::load`] takes on standard output.
-pub(crate) fn run() -> anyhow::Result<()> {
+/// What is compiled, and so what it must import and export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum For {
+    /// What [`Program::load`] takes.
+    Pod,
+    /// What a server loads, which checks it by itself.
+    Plugin,
+}
+
+/// Module or component on standard input, machine code on standard output.
+pub(crate) fn run(purpose: For) -> anyhow::Result<()> {
     privileges::enter_sandbox().context("enter the sandbox")?;
     let mut bytes = Vec::new();
     stdin().lock().read_to_end(&mut bytes).context("read the module")?;
-    let artifact = compile(&engine::compiler()?, &bytes)?;
+    let artifact = compile(&engine::compiler()?, &bytes, purpose)?;
     stdout().lock().write_all(&artifact).context("write the artifact")
 }
 
-fn compile(engine: &Engine, bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+fn compile(engine: &Engine, bytes: &[u8], purpose: For) -> anyhow::Result<Vec<u8>> {
     if !bytes.starts_with(b"\0asm") {
         bail!("not a Wasm module or component");
     }
@@ -27,11 +36,15 @@ fn compile(engine: &Engine, bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
     let component = bytes.get(6..8) == Some(&[1, 0]);
     if component {
         let component = Component::from_binary(engine, bytes)?;
-        Program::from_component(engine, &component)?;
+        if purpose == For::Pod {
+            Program::from_component(engine, &component)?;
+        }
         Ok(component.serialize()?)
     } else {
         let module = Module::from_binary(engine, bytes)?;
-        Program::from_module(engine, &module)?;
+        if purpose == For::Pod {
+            Program::from_module(engine, &module)?;
+        }
         Ok(module.serialize()?)
     }
 }

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "usage: mizzen-wasm compile < module > artifact
+const USAGE: &str = "usage: mizzen-wasm compile [plugin] < module > artifact
        mizzen-wasm fingerprint
        mizzen-wasm host <directory> <milliseconds to stay without a pod> [own-network]";
 
@@ -34,7 +34,8 @@ fn main() -> ExitCode {
     let command = arguments.first().and_then(|argument| argument.to_str()).unwrap_or_default();
     let stay = arguments.get(2).and_then(|argument| argument.to_str()?.parse().ok()).map(Duration::from_millis);
     let result = match (command, arguments.get(1), stay) {
-        ("compile", None, None) => compile::run(),
+        ("compile", None, None) => compile::run(compile::For::Pod),
+        ("compile", Some(what), None) if what == "plugin" => compile::run(compile::For::Plugin),
         ("fingerprint", None, None) => compile::fingerprint(),
         ("host", Some(directory), Some(stay)) => {
             let own_network = arguments.get(3).is_some_and(|argument| argument == "own-network");

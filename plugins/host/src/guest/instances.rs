@@ -1,0 +1,64 @@
+//! Instances that stay warm, since their memory holds what they have learnt.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use wasmtime::Store;
+
+use super::call::{self, Warm};
+use super::data::Data;
+use crate::error::CallError;
+use crate::plugin::Shared;
+
+/// Instances that stay when nobody calls; each has a memory of its own.
+const KEEP: usize = 4;
+
+/// Makes a warm instance of the bindings `I`.
+pub(crate) type Make<I> = Box<dyn Fn(&mut Store<Data>) -> wasmtime::Result<Result<I, String>> + Send + Sync>;
+
+pub(crate) struct Instances<I> {
+    pub(crate) shared: Arc<Shared>,
+    make: Make<I>,
+    idle: Mutex<Vec<Warm<I>>>,
+}
+
+impl<I> Instances<I> {
+    pub(crate) fn new(shared: Arc<Shared>, make: Make<I>) -> Self {
+        Self { shared, make, idle: Mutex::default() }
+    }
+
+    /// A new instance, with its start counted as a call.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn make(&self) -> Result<Warm<I>, CallError> {
+        call::start(&self.shared, &self.make)
+    }
+
+    pub(crate) fn put_back(&self, warm: Warm<I>) {
+        let mut idle = self.idle.lock();
+        if warm.is_sound() && idle.len() < KEEP {
+            idle.push(warm);
+        }
+    }
+
+    /// Calls some instance that is free, the one used last first.
+    ///
+    /// # Errors
+    /// As [`Warm::call`]; and when the plugin failed too often.
+    pub(crate) fn call<R>(
+        &self,
+        function: &'static str,
+        call: impl FnOnce(&mut Store<Data>, &I) -> wasmtime::Result<Result<R, String>>,
+    ) -> Result<R, CallError> {
+        self.shared.admit()?;
+        let idle = self.idle.lock().pop();
+        let answer = idle.map_or_else(|| self.make(), Ok).and_then(|mut warm| {
+            let answer = warm.call(function, self.shared.limits.deadline, call);
+            self.put_back(warm);
+            answer
+        });
+        self.shared.ended(answer.as_ref().err());
+        answer
+    }
+}

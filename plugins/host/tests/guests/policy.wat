@@ -1,0 +1,33 @@
+;; A policy that allows everything, whose functions a test replaces. Memory begins with zeros, and the response that is made
+;; of zeros allows, with no warnings.
+(module
+  (import "mizzen:plugin/log@0.1.0" "write" (func $log (param i32 i32 i32)))
+  (import "mizzen:plugin/clock@0.1.0" "monotonic" (func $monotonic (result i64)))
+  (import "mizzen:plugin/random@0.1.0" "bytes" (func $random (param i32 i32)))
+  (import "mizzen:plugin/metrics@0.1.0" "count" (func $count (param i32 i32 f64)))
+  (import "mizzen:policy/context@0.1.0" "count" (func $objects (param i32 i32 i32 i32 i32 i32) (result i64)))
+  ;;IMPORTS
+  (memory (export "memory") 2)
+  ;; The first page is the guest's own, the second that of what it is handed, forgotten after each call.
+  (global $next (mut i32) (i32.const 65536))
+  (global $reviews (mut i32) (i32.const 0))
+  (data (i32.const 1024) "{\"name\":\"changed\"}")
+  (data (i32.const 1100) "hello")
+  (data (i32.const 1200) "reviews")
+  (func (export "cabi_realloc") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+    (global.set $next (i32.add (local.get $at) (local.get $size)))
+    (local.get $at))
+  (func $forget (global.set $next (i32.const 65536)))
+  (func (export "mizzen:policy/policy@0.1.0#validate-settings") (param $at i32) (param $size i32) (result i32)
+    VALIDATE)
+  (func (export "mizzen:policy/policy@0.1.0#configure") (param $at i32) (param $size i32) (result i32)
+    CONFIGURE)
+  (func (export "mizzen:policy/policy@0.1.0#review") (param $request i32) (result i32)
+    (global.set $reviews (i32.add (global.get $reviews) (i32.const 1)))
+    REVIEW)
+  (func (export "mizzen:policy/policy@0.1.0#review-batch") (param $at i32) (param $count i32) (result i32)
+    BATCH)
+  (func (export "cabi_post_mizzen:policy/policy@0.1.0#review") (param i32) (call $forget))
+)

@@ -1,0 +1,8 @@
+//! Plugins that fail in every way a guest can, through the host.
+//!
+//! The guests are written as text, so that each shows what it does wrong in one line.
+
+mod component;
+mod guest;
+mod policies;
+mod schedulers;
