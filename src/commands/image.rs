@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use mizzen_images::{Credentials, Image, ImageConfig, ImageKind, ImageStore, Progress, layout};
+use mizzen_images::{Image, ImageConfig, ImageKind, ImageStore, Progress, layout};
 use parking_lot::Mutex;
 
+use super::login::Login;
 use crate::cluster::data_dir::DataDir;
 
 #[derive(Debug, clap::Args)]
@@ -44,23 +45,6 @@ enum Command {
     },
     /// Make an OCI layout folder from a root directory or a Wasm module
     Build(Build),
-}
-
-#[derive(Debug, clap::Args)]
-struct Login {
-    #[arg(long, default_value = "")]
-    username: String,
-    #[arg(long, default_value = "", env = "MIZZEN_REGISTRY_PASSWORD", hide_env_values = true)]
-    password: String,
-}
-
-impl Login {
-    fn credentials(&self) -> Credentials {
-        match self.username.as_str() {
-            "" => Credentials::Anonymous,
-            _ => Credentials::Basic { username: self.username.clone(), password: self.password.clone() },
-        }
-    }
 }
 
 #[derive(Debug, clap::Args)]

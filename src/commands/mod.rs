@@ -10,7 +10,9 @@ mod get;
 mod hollow;
 mod image;
 mod kubeconfig;
+mod login;
 mod logs;
+mod plugin;
 mod serve;
 mod server;
 mod signals;
@@ -42,6 +44,8 @@ enum Command {
     Down(down::Args),
     /// Images on the node
     Image(image::Args),
+    /// Scheduler plugins and admission policies as Wasm components: begin, build, test, push
+    Plugin(plugin::Args),
     /// Print the administrator's kubeconfig, or make a node's
     Kubeconfig(kubeconfig::Args),
     /// Show objects
@@ -72,6 +76,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Down(args) => down::run(args).await,
             Command::Hollow(args) => hollow::run(args).await,
             Command::Image(args) => image::run(args).await,
+            Command::Plugin(args) => return plugin::run(args).await,
             Command::Kubeconfig(args) => kubeconfig::run(args),
             Command::Get(args) => return Ok(get::run(args).await),
             Command::Apply(args) => return Ok(apply::run(args).await),

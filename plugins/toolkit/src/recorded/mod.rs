@@ -1,0 +1,72 @@
+//! What was recorded: requests and clusters, as they stand in test tables.
+
+mod cluster;
+mod columns;
+mod context;
+mod pod;
+mod request;
+
+pub(crate) use cluster::Cluster;
+pub(crate) use context::Objects;
+pub(crate) use pod::pod;
+pub(crate) use request::{Recorded, request};
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::{ToolkitError, io};
+
+/// Something that stands in the table, or in a file beside it (YAML or JSON).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Source<T> {
+    File(PathBuf),
+    Inline(T),
+}
+
+impl<T: serde::de::DeserializeOwned + Clone> Source<T> {
+    /// # Errors
+    /// When the file cannot be read, or holds something else.
+    pub fn read(&self, folder: &Path) -> Result<T, ToolkitError> {
+        match self {
+            Self::Inline(inline) => Ok(inline.clone()),
+            Self::File(path) => yaml(&folder.join(path)),
+        }
+    }
+}
+
+/// # Errors
+/// When the file cannot be read, or holds something else.
+pub(crate) fn yaml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ToolkitError> {
+    let text = std::fs::read_to_string(path).map_err(io("read", path))?;
+    serde_yaml_ng::from_str(&text).map_err(|source| ToolkitError::Yaml { path: path.to_owned(), source })
+}
+
+/// Objects as a list, or as the `List` that kubectl writes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Many {
+    Plain(Vec<Value>),
+    List { items: Vec<Value> },
+}
+
+impl Many {
+    pub fn into_objects(self) -> Vec<Value> {
+        match self {
+            Self::Plain(objects) | Self::List { items: objects } => objects,
+        }
+    }
+}
+
+/// A text within an object, empty where it is not there.
+pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The texts of a map, such as labels.
+pub(crate) fn pairs(object: &Value, pointer: &str) -> Vec<(String, String)> {
+    let map = object.pointer(pointer).and_then(Value::as_object).into_iter().flatten();
+    map.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}

@@ -1,0 +1,20 @@
+//! How a command logs in to a registry.
+
+use mizzen_images::Credentials;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Login {
+    #[arg(long, default_value = "")]
+    username: String,
+    #[arg(long, default_value = "", env = "MIZZEN_REGISTRY_PASSWORD", hide_env_values = true)]
+    password: String,
+}
+
+impl Login {
+    pub(super) fn credentials(&self) -> Credentials {
+        match self.username.as_str() {
+            "" => Credentials::Anonymous,
+            _ => Credentials::Basic { username: self.username.clone(), password: self.password.clone() },
+        }
+    }
+}
