@@ -12,6 +12,7 @@ mod debug;
 mod demo;
 mod objects;
 mod own_client;
+mod plugins;
 mod pods;
 mod rollouts;
 mod scheduling;

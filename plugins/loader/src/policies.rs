@@ -1,0 +1,130 @@
+//! Admission policies: loaded by an engine that runs components, and watched over here.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mizzen_api::ObjectRef;
+use mizzen_extensions::plugins::{Answer, Policy, Review};
+use tokio::time::Instant;
+
+use crate::context::{Need, Seen, Views};
+use crate::fetch::Component;
+use crate::loads::{Loads, Statistics};
+use crate::meter::Meter;
+use crate::refusal::{NO_COMPONENT, Refusal};
+use crate::wanted::Terms;
+
+/// What grants a policy its questions about objects of the cluster.
+pub const CONTEXT: &str = "context";
+
+/// Runs components that are policies.
+#[async_trait]
+pub trait PolicyEngine: Send + Sync + 'static {
+    /// A policy whose settings were found valid and that is configured with them.
+    ///
+    /// # Errors
+    /// When the component is no policy, imports what it is not granted, or does not take its settings.
+    async fn load(&self, offer: Offer<'_>) -> Result<Arc<dyn RunningPolicy>, Refusal>;
+}
+
+/// A policy that can be asked.
+#[async_trait]
+pub trait RunningPolicy: Send + Sync + 'static {
+    /// # Errors
+    /// Why there is no answer.
+    async fn review(&self, review: &Review) -> Result<Answer, String>;
+
+    /// Of its instances, in bytes.
+    fn memory(&self) -> u64;
+}
+
+/// What a policy is to be made of.
+pub struct Offer<'a> {
+    pub object: &'a ObjectRef,
+    pub bytes: Vec<u8>,
+    /// Of the bytes, which have it.
+    pub digest: &'a str,
+    pub terms: &'a Terms,
+    views: &'a Views,
+}
+
+impl Offer<'_> {
+    /// What the policy may see of what it needs, once that is there.
+    ///
+    /// # Errors
+    /// When it may not ask, asks outside of its namespace, or for what is not served.
+    pub async fn context(&self, needs: Vec<Need>) -> Result<Seen, Refusal> {
+        if needs.is_empty() {
+            return Ok(Seen::default());
+        }
+        if !self.terms.capabilities.contains(CONTEXT) {
+            let message = format!("it needs to know of {}, and spec.capabilities does not grant {CONTEXT}", names(&needs));
+            return Err(Refusal::new("CapabilityMissing", message));
+        }
+        let own = &self.object.namespace;
+        if let Some(outside) = needs.iter().find(|need| !own.is_empty() && need.namespace != *own) {
+            let message = format!(
+                "it needs to know of {} {} outside of its namespace, which is for a ClusterAdmissionPolicy",
+                outside.api_version, outside.kind
+            );
+            return Err(Refusal::new("CapabilityMissing", message));
+        }
+        self.views.of(needs).await
+    }
+}
+
+fn names(needs: &[Need]) -> String {
+    needs.iter().map(|need| format!("{} {}", need.api_version, need.kind)).collect::<Vec<_>>().join(", ")
+}
+
+/// A policy at work, and how it does.
+pub struct LoadedPolicy {
+    running: Arc<dyn RunningPolicy>,
+    meter: Meter,
+}
+
+#[async_trait]
+impl Policy for LoadedPolicy {
+    async fn review(&self, review: &Review) -> Result<Answer, String> {
+        let begun = Instant::now();
+        let answer = self.running.review(review).await;
+        self.meter.note(begun.elapsed(), answer.is_err());
+        answer
+    }
+}
+
+/// Makes policies of both kinds.
+#[derive(Clone)]
+pub(crate) struct PolicyLoader {
+    pub(crate) engine: Arc<dyn PolicyEngine>,
+    pub(crate) views: Arc<Views>,
+}
+
+#[async_trait]
+impl Loads for PolicyLoader {
+    type Plugin = LoadedPolicy;
+
+    async fn load(&self, object: &ObjectRef, component: &Component, terms: &Terms) -> Result<Arc<LoadedPolicy>, Refusal> {
+        let bytes = tokio::fs::read(&component.path).await;
+        let bytes = bytes.map_err(|error| Refusal::new(NO_COMPONENT, format!("read {}: {error}", component.path.display())))?;
+        let actual = format!("sha256:{}", mizzen_images::sha256(&bytes));
+        if actual != component.digest {
+            let message = format!("{} is not what its digest says: it has {actual}", component.digest);
+            return Err(Refusal::new(NO_COMPONENT, message));
+        }
+        let offer = Offer { object, bytes, digest: &component.digest, terms, views: &self.views };
+        let running = self.engine.load(offer).await?;
+        Ok(Arc::new(LoadedPolicy { running, meter: Meter::default() }))
+    }
+
+    fn statistics(&self, plugin: &LoadedPolicy) -> Statistics {
+        let LoadedPolicy { running, meter } = plugin;
+        Statistics {
+            calls: meter.calls(),
+            errors: meter.errors(),
+            p50: meter.percentile(50),
+            p99: meter.percentile(99),
+            memory: running.memory(),
+        }
+    }
+}

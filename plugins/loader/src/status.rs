@@ -1,0 +1,131 @@
+//! The status of an object.
+
+use serde_json::{Value, json};
+
+use crate::loads::Statistics;
+use crate::refusal::Refusal;
+use crate::table::Live;
+
+/// How the last try to load what the object asks for went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// What is at work is what the object asks for.
+    Current,
+    /// As far as is known: the registry could not be asked again.
+    Stale(Refusal),
+    Refused(Refusal),
+}
+
+/// The status without what is counted.
+pub(crate) fn status<P: ?Sized>(
+    live: Option<&Live<P>>,
+    outcome: &Outcome,
+    generation: i64,
+    old: &Value,
+    now: jiff::Timestamp,
+) -> Value {
+    let at = live.map(|live| &live.component);
+    let loaded = match (at, outcome) {
+        (Some(component), _) => ("True", "Loaded", format!("{} is at work", component.digest)),
+        (None, Outcome::Refused(Refusal { reason, message }) | Outcome::Stale(Refusal { reason, message })) => {
+            ("False", *reason, message.clone())
+        }
+        (None, Outcome::Current) => ("False", "NotLoaded", "nothing is loaded yet".to_owned()),
+    };
+    let ready = match (outcome, at) {
+        (Outcome::Current, Some(_)) => ("True", "UpToDate", "what is at work is what the object asks for".to_owned()),
+        (Outcome::Current, None) => ("False", "NotLoaded", "nothing is loaded yet".to_owned()),
+        (Outcome::Stale(why), Some(_)) => {
+            let message = format!("the image as it was last seen is at work; it could not be looked at again: {}", why.message);
+            ("True", "RegistryUnreachable", message)
+        }
+        (Outcome::Refused(why) | Outcome::Stale(why), None) => ("False", why.reason, why.message.clone()),
+        (Outcome::Refused(why), Some(component)) => {
+            ("False", why.reason, format!("{}; {} stays at work", why.message, component.digest))
+        }
+    };
+    let condition = |kind: &str, (status, reason, message): (&str, &str, String)| {
+        let before = old["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == kind);
+        let since =
+            before.filter(|condition| condition["status"] == status).map(|condition| condition["lastTransitionTime"].clone());
+        let since = since.unwrap_or_else(|| json!(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()));
+        json!({"type": kind, "status": status, "reason": reason, "message": message, "observedGeneration": generation,
+               "lastTransitionTime": since})
+    };
+    json!({
+        // What was once at work is remembered though it is lost: a policy that fails closed must not let pass then.
+        "digest": at.map_or_else(|| old["digest"].clone(), |component| json!(component.digest)),
+        "manifestDigest": at.map_or_else(|| old["manifestDigest"].clone(), |component| json!(component.manifest)),
+        "observedGeneration": generation,
+        "conditions": [condition("Loaded", loaded), condition("Ready", ready)],
+    })
+}
+
+/// What is counted.
+pub(crate) fn counted(statistics: &Statistics) -> Value {
+    json!({
+        "calls": statistics.calls, "errors": statistics.errors, "memoryBytes": statistics.memory,
+        "latency": {"p50Microseconds": statistics.p50, "p99Microseconds": statistics.p99},
+    })
+}
+
+/// Whether a status says all that `wanted` says.
+pub(crate) fn says(old: &Value, wanted: &Value) -> bool {
+    match (old, wanted) {
+        (Value::Object(old), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| says(old.get(key).unwrap_or(&Value::Null), value))
+        }
+        (old, wanted) => old == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fetch::Component;
+    use crate::wanted::Terms;
+
+    fn live() -> Live<()> {
+        let component = Component { manifest: "sha256:aa".to_owned(), digest: "sha256:bb".to_owned(), path: "a".into() };
+        Live { plugin: Arc::new(()), component, uid: String::new(), image: String::new(), terms: Terms::default() }
+    }
+
+    fn condition<'a>(status: &'a Value, kind: &str) -> (&'a str, &'a str, &'a str) {
+        let mut all = status["conditions"].as_array().into_iter().flatten();
+        let found = all.find(|condition| condition["type"] == kind).expect("is there");
+        let text = |field: &str| found[field].as_str().unwrap_or_default();
+        (text("status"), text("reason"), text("message"))
+    }
+
+    #[test]
+    fn a_bad_one_is_told_and_the_good_one_that_stays_too() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let refused = Outcome::Refused(Refusal::new("InvalidSettings", "no labels"));
+        let status = status(Some(&live()), &refused, 2, &Value::Null, now);
+        assert_eq!(condition(&status, "Loaded"), ("True", "Loaded", "sha256:bb is at work"));
+        assert_eq!(condition(&status, "Ready"), ("False", "InvalidSettings", "no labels; sha256:bb stays at work"));
+        assert_eq!(status["digest"], "sha256:bb");
+    }
+
+    #[test]
+    fn one_that_never_was_says_why_in_both_conditions() {
+        let refused = Outcome::Refused(Refusal::new("PullFailed", "not there"));
+        let status = status::<()>(None, &refused, 1, &Value::Null, jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(condition(&status, "Loaded"), ("False", "PullFailed", "not there"));
+        assert_eq!(condition(&status, "Ready"), ("False", "PullFailed", "not there"));
+        assert_eq!(status["digest"], Value::Null);
+    }
+
+    #[test]
+    fn conditions_keep_their_time_while_they_hold_and_a_lost_digest_is_remembered() {
+        let first = status(Some(&live()), &Outcome::Current, 1, &Value::Null, jiff::Timestamp::UNIX_EPOCH);
+        let later = jiff::Timestamp::from_second(60).expect("is a time");
+        let same = status(Some(&live()), &Outcome::Current, 1, &first, later);
+        assert!(says(&first, &same));
+        let lost = status::<()>(None, &Outcome::Refused(Refusal::new("PullFailed", "gone")), 1, &first, later);
+        assert_eq!(lost["digest"], "sha256:bb");
+        assert_eq!(lost["conditions"][0]["lastTransitionTime"], "1970-01-01T00:01:00Z");
+    }
+}
