@@ -29,6 +29,8 @@ pub struct Connection {
 /// A cluster that can be asked.
 pub struct Session {
     pub client: kube::Client,
+    /// `HOST:PORT`, for what is said of a server that is not reached.
+    pub server: String,
     pub namespace: String,
     /// Whether the user named the namespace.
     pub told_namespace: bool,
@@ -44,7 +46,10 @@ impl Connection {
         let server = config.cluster_url.authority().map_or_else(String::new, ToString::to_string);
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let outcome = match kube::Client::try_from(config) {
-            Ok(client) => command(&Session { client, namespace, told_namespace: self.namespace.is_some() }).await,
+            Ok(client) => {
+                let (server, told_namespace) = (server.clone(), self.namespace.is_some());
+                command(&Session { client, server, namespace, told_namespace }).await
+            }
             Err(error) => Err(error.into()),
         };
         outcome.unwrap_or_else(|error| failure::say(&error, &server))
@@ -63,13 +68,23 @@ impl Connection {
         found.context("find a kubeconfig (use --kubeconfig FILE)")
     }
 
+    /// The one file to read; `None` where the environment says which, or there is none.
     fn path(&self) -> Option<PathBuf> {
-        if self.kubeconfig.is_some() {
-            return self.kubeconfig.clone();
-        }
+        let home = std::env::home_dir().map(|home| home.join(".kube/config"));
         let own = PathBuf::from(crate::config::DEFAULT_DATA_DIR).join("kubeconfig");
-        (std::env::var_os("KUBECONFIG").is_none() && own.exists()).then_some(own)
+        let is_told = std::env::var_os("KUBECONFIG").is_some_and(|files| !files.is_empty());
+        chosen(self.kubeconfig.clone(), is_told, home.into_iter().chain([own]), |path| path.exists())
     }
+}
+
+/// As kubectl chooses, with the default data folder's kubeconfig where a user has none.
+fn chosen(
+    given: Option<PathBuf>,
+    is_told: bool,
+    mut places: impl Iterator<Item = PathBuf>,
+    exists: impl Fn(&PathBuf) -> bool,
+) -> Option<PathBuf> {
+    given.or_else(|| if is_told { None } else { places.find(exists) })
 }
 
 impl Session {
@@ -153,6 +168,21 @@ pub fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kubeconfig_is_the_given_one_then_the_users_then_the_clusters_own() {
+        let choose = |given: Option<&str>, is_told: bool, there: &[&str]| {
+            let places = ["/home/jane/.kube/config", "/var/lib/mizzen/kubeconfig"].map(PathBuf::from).into_iter();
+            let chosen = chosen(given.map(PathBuf::from), is_told, places, |path| there.contains(&path.to_str().unwrap_or("")));
+            chosen.map(|path| path.display().to_string())
+        };
+        let (users, own) = ("/home/jane/.kube/config", "/var/lib/mizzen/kubeconfig");
+        assert_eq!(choose(Some("/given"), true, &[users, own]).as_deref(), Some("/given"));
+        assert_eq!(choose(None, true, &[users, own]), None, "KUBECONFIG names it");
+        assert_eq!(choose(None, false, &[users, own]).as_deref(), Some(users));
+        assert_eq!(choose(None, false, &[own]).as_deref(), Some(own));
+        assert_eq!(choose(None, false, &[]), None);
+    }
 
     #[test]
     fn selectors_are_escaped_in_the_query() {

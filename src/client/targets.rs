@@ -98,6 +98,18 @@ pub fn parse(catalogue: &Catalogue, words: &[String]) -> anyhow::Result<Vec<Targ
     Ok(targets)
 }
 
+/// An object in a namespace is not found by its name in all of them; what a file names says where it is.
+///
+/// # Errors
+/// For such an object.
+pub fn check_everywhere(targets: &[Target]) -> anyhow::Result<()> {
+    let is_somewhere = |target: &Target| target.resource.namespaced && target.name.is_some() && target.namespace.is_none();
+    if targets.iter().any(is_somewhere) {
+        bail!("a resource cannot be retrieved by name across all namespaces");
+    }
+    Ok(())
+}
+
 /// What is in files.
 ///
 /// # Errors
@@ -151,6 +163,20 @@ mod tests {
         {
             assert!(meant(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn only_an_object_of_no_namespace_is_found_by_its_name_in_all_of_them() {
+        let catalogue = Catalogue::of(&[("", "v1", "pods", "Pod", "po"), ("", "v1", "nodes", "Node", "no")]);
+        let everywhere = |words: &[&str], namespaced: bool| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let mut targets = parse(&catalogue, &words).expect("is good");
+            targets.iter_mut().for_each(|target| target.resource.namespaced = namespaced);
+            check_everywhere(&targets)
+        };
+        assert!(everywhere(&["pods"], true).is_ok() && everywhere(&["node", "a"], false).is_ok());
+        let refused = everywhere(&["pod", "a"], true).expect_err("is somewhere");
+        assert_eq!(refused.to_string(), "a resource cannot be retrieved by name across all namespaces");
     }
 
     #[test]

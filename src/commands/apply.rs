@@ -44,7 +44,7 @@ impl Args {
             // What one object is refused for is no reason to leave out the others.
             match self.apply(session, &mut catalogue, manifest).await {
                 Ok(said) => print(said)?,
-                Err(error) => code = failure::say(&error, ""),
+                Err(error) => code = failure::say(&error, &session.server),
             }
         }
         Ok(code)

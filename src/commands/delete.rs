@@ -100,6 +100,9 @@ impl Args {
         if !(selects || self.all) && targets.iter().any(|target| target.name.is_none()) {
             bail!("resource(s) were provided, but no name was specified");
         }
+        if self.all_namespaces {
+            targets::check_everywhere(&targets)?;
+        }
         if self.grace_period == Some(0) && !self.force {
             eprintln!("Warning: without --force, a grace period of 0 is taken for 1");
         }
@@ -113,7 +116,7 @@ impl Args {
         for target in self.named(session, targets).await? {
             match self.delete(session, target).await {
                 Ok(told) => doomed.extend(told),
-                Err(error) => code = failure::say(&error, ""),
+                Err(error) => code = failure::say(&error, &session.server),
             }
         }
         if doomed.is_empty() && code == ExitCode::SUCCESS && (selects || self.all) {

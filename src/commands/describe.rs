@@ -47,12 +47,15 @@ impl Args {
         if targets.is_empty() {
             bail!("You must specify the type of resource to describe");
         }
+        if self.all_namespaces {
+            targets::check_everywhere(&targets)?;
+        }
         let mut code = ExitCode::SUCCESS;
         let mut found = Vec::new();
         for target in &targets {
             match self.find(session, target).await {
                 Ok(objects) => found.extend(objects),
-                Err(error) => code = failure::say(&error, ""),
+                Err(error) => code = failure::say(&error, &session.server),
             }
         }
         if found.is_empty() && code == ExitCode::SUCCESS {

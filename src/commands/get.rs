@@ -70,8 +70,8 @@ impl Args {
         if selects && targets.iter().any(|target| target.name.is_some()) {
             bail!("name cannot be provided when a selector is specified");
         }
-        if self.all_namespaces && targets.iter().any(|target| target.name.is_some() && target.namespace.is_none()) {
-            bail!("a resource cannot be retrieved by name across all namespaces");
+        if self.all_namespaces {
+            targets::check_everywhere(&targets)?;
         }
         let several = targets.iter().any(|target| target.resource != first.resource);
         if self.watch || self.watch_only {
@@ -116,7 +116,7 @@ impl Args {
                 match self.ask(session, target, output).await {
                     Ok(answer) => all = merged(all, answer),
                     Err(error) if targets.len() == 1 => return Err(error),
-                    Err(error) => code = failure::say(&error, ""),
+                    Err(error) => code = failure::say(&error, &session.server),
                 }
             }
             let Some(table) = all.filter(|table| table["rows"].as_array().is_none_or(|rows| !rows.is_empty())) else { continue };
@@ -144,7 +144,7 @@ impl Args {
                     (target.resource.clone(), object)
                 })),
                 Err(error) if targets.len() == 1 => return Err(error),
-                Err(error) => code = failure::say(&error, ""),
+                Err(error) => code = failure::say(&error, &session.server),
             }
         }
         let alone = targets.len() == 1 && targets[0].name.is_some();

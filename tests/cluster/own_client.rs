@@ -37,6 +37,8 @@ fn mizzens_own_client_does_without_kubectl() {
     cat.stdin.take().unwrap().write_all(b"passed on").unwrap();
     assert_eq!(cat.wait_with_output().unwrap().stdout, b"passed on", "it ends with its input");
     assert_eq!(cluster.mizzen(&["get", "pod", "none"]).err(), "Error from server (NotFound): pods \"none\" not found\n");
+    let everywhere = cluster.mizzen(&["delete", "pod", "web", "-A"]).err();
+    assert_eq!(everywhere, "error: a resource cannot be retrieved by name across all namespaces\n");
     cluster.mizzen(&["delete", "pod", "web"]).ok();
     eventually("the pod is gone", || cluster.get(&["pod", "web"]).is_none().then_some(()));
 }
