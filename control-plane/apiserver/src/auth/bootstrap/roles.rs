@@ -6,6 +6,8 @@ use super::{SIGNERS, cluster_binding, cluster_role, group, named, rule, urls, us
 
 const WRITE: &str = "create delete deletecollection patch update";
 const READ: &str = "get list watch";
+/// Nothing is served there any more; but charts still grant it, and only who has a right may grant it.
+const EXTENSIONS: &str = "extensions";
 
 /// What `view` reads in a namespace. Secrets stay out: they would give more than reading.
 fn view() -> Vec<Value> {
@@ -18,8 +20,9 @@ fn view() -> Vec<Value> {
         rule(
             READ,
             "core",
-            "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status namespaces",
+            "bindings limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status namespaces",
         ),
+        rule(READ, "core events.k8s.io", "events"),
         rule(READ, "discovery.k8s.io", "endpointslices"),
         rule(
             READ,
@@ -28,12 +31,19 @@ fn view() -> Vec<Value> {
         ),
         rule(READ, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
         rule(READ, "batch", "cronjobs cronjobs/status jobs jobs/status"),
+        rule(
+            READ,
+            EXTENSIONS,
+            "daemonsets daemonsets/status deployments deployments/scale deployments/status ingresses ingresses/status networkpolicies replicasets replicasets/scale replicasets/status replicationcontrollers/scale",
+        ),
         rule(READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
         rule(READ, "networking.k8s.io", "ingresses ingresses/status networkpolicies"),
         rule(READ, "resource.k8s.io", "resourceclaims resourceclaims/status resourceclaimtemplates"),
     ]
 }
 
+/// What `edit` does in a namespace. As in Kubernetes 1.36, neither endpoints (which lead traffic past network policies) nor
+/// `pods/resize` are among it.
 fn edit() -> Vec<Value> {
     vec![
         rule(READ, "core", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy"),
@@ -43,8 +53,9 @@ fn edit() -> Vec<Value> {
         rule(
             WRITE,
             "core",
-            "configmaps endpoints events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts services services/proxy",
+            "configmaps persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts services services/proxy",
         ),
+        rule(WRITE, "core events.k8s.io", "events"),
         rule(
             WRITE,
             "apps",
@@ -52,6 +63,11 @@ fn edit() -> Vec<Value> {
         ),
         rule(WRITE, "autoscaling", "horizontalpodautoscalers"),
         rule(WRITE, "batch", "cronjobs jobs"),
+        rule(
+            WRITE,
+            EXTENSIONS,
+            "daemonsets deployments deployments/rollback deployments/scale ingresses networkpolicies replicasets replicasets/scale replicationcontrollers/scale",
+        ),
         rule(WRITE, "policy", "poddisruptionbudgets"),
         rule(WRITE, "networking.k8s.io", "ingresses networkpolicies"),
         rule(WRITE, "resource.k8s.io", "resourceclaims resourceclaimtemplates"),
@@ -110,7 +126,7 @@ pub(super) fn node() -> Vec<Value> {
         rule("create get list watch", "core", "nodes"),
         rule("patch update", "core", "nodes/status"),
         rule("patch update", "core", "nodes"),
-        rule("create patch update", "core", "events"),
+        rule("create patch update", "core events.k8s.io", "events"),
         rule(READ, "core", "pods"),
         rule("create delete", "core", "pods"),
         rule("patch update", "core", "pods/status"),
