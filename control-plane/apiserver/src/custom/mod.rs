@@ -2,6 +2,7 @@
 
 mod convert;
 mod follow;
+mod shared;
 mod show;
 mod webhook;
 
@@ -20,6 +21,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use shared::Shared;
+
 /// What is served for the definitions that there are. Only custom kinds come here.
 pub(crate) struct CustomKinds {
     store: Arc<dyn Store>,
@@ -29,6 +32,8 @@ pub(crate) struct CustomKinds {
     state: Mutex<State>,
     /// The store's revision that definitions were last read at.
     looked: AtomicU64,
+    /// What watchers are shown.
+    shared: Shared,
 }
 
 #[derive(Default)]
@@ -81,7 +86,14 @@ impl CustomKinds {
     pub(crate) fn start(store: Arc<dyn Store>, registry: Arc<Registry>, shutdown: CancellationToken) -> Arc<Self> {
         let present = registry.snapshot();
         let builtin = Arc::new(builtin(&present));
-        let kinds = Arc::new(Self { store, registry, builtin, state: Mutex::default(), looked: AtomicU64::new(0) });
+        let kinds = Arc::new(Self {
+            store,
+            registry,
+            builtin,
+            state: Mutex::default(),
+            looked: AtomicU64::new(0),
+            shared: Shared::default(),
+        });
         let revision = kinds.load();
         tokio::spawn(follow::run(kinds.clone(), revision, shutdown));
         kinds

@@ -44,17 +44,33 @@ impl CustomKinds {
         shown.pop().ok_or_else(|| Status::internal("a conversion lost the object"))
     }
 
-    /// Changes as a watch in the descriptor's version tells them.
-    pub(crate) async fn shown_events(&self, descriptor: &ResourceDescriptor, events: Vec<Event>) -> Result<Vec<Event>, Status> {
+    /// Changes as watches in the descriptor's version tell them. All watches share what is made for one.
+    pub(crate) async fn shown_events(
+        &self,
+        descriptor: &Arc<ResourceDescriptor>,
+        events: Vec<Event>,
+    ) -> Result<Vec<Event>, Status> {
         let mut shown = Vec::with_capacity(events.len());
         for event in events {
-            let both: Vec<Arc<Object>> = event.object.iter().chain(&event.previous).cloned().collect();
-            let mut both = self.shown(descriptor, both).await?.into_iter();
-            let object = event.object.as_ref().and_then(|_| both.next());
-            let previous = event.previous.as_ref().and_then(|_| both.next());
+            // The version before was shown when it was new.
+            let previous = self.shown_to_all(descriptor, event.previous.as_ref()).await?;
+            let object = self.shown_to_all(descriptor, event.object.as_ref()).await?;
             shown.push(Event { object, previous, ..event });
         }
         Ok(shown)
+    }
+
+    async fn shown_to_all(
+        &self,
+        descriptor: &Arc<ResourceDescriptor>,
+        object: Option<&Arc<Object>>,
+    ) -> Result<Option<Arc<Object>>, Status> {
+        let Some(object) = object else { return Ok(None) };
+        let is_rewritten = descriptor.custom.as_ref().is_some_and(|custom| custom.is_rewritten);
+        if !is_rewritten && is_of(descriptor, descriptor.storage_version(), object) {
+            return Ok(Some(object.clone()));
+        }
+        self.shared.get(descriptor, object, self.shown_one(descriptor, object.clone())).await.map(Some)
     }
 
     /// A document as it is stored.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mizzen_api::schema::{Problem, SchemaSet};
 use mizzen_api::{Reason, Status};
-use mizzen_apply::managed;
+use mizzen_apply::managed::{self, ApplyError, Versions};
 use mizzen_client::WriteOptions;
 use serde_json::Value;
 
@@ -12,6 +12,7 @@ use super::body::Parsed;
 use super::create::Ownership;
 use super::metadata;
 use super::modify::Change;
+use super::owners::{Conversions, Unmade};
 use super::schema::Validation;
 use super::target::Target;
 use super::{Pipeline, Written};
@@ -52,7 +53,11 @@ impl Pipeline {
                 }
                 self.authorize_target(user, "create", asked)?;
                 fits_new.clone()?;
-                let document = self.merge(target, options, None, &applied)?;
+                // Nobody owns anything yet.
+                let document = self.merge(target, options, (None, None), &applied).map_err(|unmade| match unmade {
+                    Unmade::Refused(status) => status,
+                    Unmade::Needs(needs) => Status::internal(needs),
+                })?;
                 match self.store_new(user, target, document, options, warnings.clone(), Ownership::Recorded).await {
                     // Somebody created it meanwhile: it is an update now.
                     Err(status) if status.is(Reason::AlreadyExists) => continue,
@@ -60,8 +65,8 @@ impl Pipeline {
                 }
             }
             let applying = self
-                .modify(user, target, options, |old| {
-                    let document = self.merge(target, options, Some(old), &applied)?;
+                .modify_in_versions(user, target, options, |old, conversions| {
+                    let document = self.merge(target, options, (Some(old), conversions), &applied)?;
                     Ok(Change { document, warnings: warnings.clone(), owned: true })
                 })
                 .await;
@@ -73,28 +78,46 @@ impl Pipeline {
         }
     }
 
-    fn merge(&self, target: &Target, options: &WriteOptions, live: Option<&Value>, applied: &Value) -> Result<Value, Status> {
+    fn merge(
+        &self,
+        target: &Target,
+        options: &WriteOptions,
+        (live, conversions): (Option<&Value>, Option<&Conversions>),
+        applied: &Value,
+    ) -> Result<Value, Unmade> {
         let schemas = self.registry.schemas();
         let api_version = target.api_version();
         let context = context(&schemas, target, &api_version, &options.field_manager, (self.clock)());
-        managed::apply(&context, live, applied, options.force)
-            .map_err(|error| error.to_status().about(&target.group_resource(), &target.name))
+        let versions = conversions.map(|conversions| conversions as &dyn Versions);
+        let context = managed::Context { versions, ..context };
+        managed::apply(&context, live, applied, options.force).map_err(|error| match error {
+            ApplyError::NeedsConversion(needs) => Unmade::Needs(*needs),
+            error => Unmade::Refused(error.to_status().about(&target.group_resource(), &target.name)),
+        })
     }
 
     /// Records who owns what a write changed.
-    pub(super) fn track(
+    ///
+    /// # Errors
+    /// When a conversion webhook fails.
+    pub(super) async fn track(
         &self,
         target: &Target,
         options: &WriteOptions,
         old: Option<&Value>,
         new: &mut Value,
         now: jiff::Timestamp,
-    ) {
+    ) -> Result<(), Status> {
         let manager = if options.field_manager.is_empty() { "unknown" } else { &options.field_manager };
         let schemas = self.registry.schemas();
         let api_version = target.api_version();
-        let context = context(&schemas, target, &api_version, manager, now);
-        managed::update(&context, old, new);
+        let mut conversions = Conversions::of(&self.registry, target);
+        loop {
+            let context = context(&schemas, target, &api_version, manager, now);
+            let versions = conversions.as_ref().map(|conversions| conversions as &dyn Versions);
+            let Err(needs) = managed::update(&managed::Context { versions, ..context }, old, new) else { return Ok(()) };
+            self.convert_for_owners(target, &mut conversions, needs).await?;
+        }
     }
 }
 
@@ -112,6 +135,7 @@ fn context<'a>(
         manager,
         subresource: &target.subresource,
         reset: reset(target),
+        versions: None,
         now,
     }
 }

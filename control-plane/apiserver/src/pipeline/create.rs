@@ -76,7 +76,7 @@ impl Pipeline {
         descriptor.strategy.prepare_create(&mut object);
         // Before admission: what the server adds is nobody's field.
         if let Ownership::Write = ownership {
-            self.track(target, options, None, &mut object, now);
+            self.track(target, options, None, &mut object, now).await?;
         }
         self.admission.mutate(&attributes, &mut object).await?;
         self.apply_defaults(target, &mut object);

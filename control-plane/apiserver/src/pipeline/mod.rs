@@ -19,6 +19,7 @@ mod list;
 mod metadata;
 mod modify;
 mod options;
+mod owners;
 mod patch;
 mod scale;
 mod schema;

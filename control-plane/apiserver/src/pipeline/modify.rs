@@ -7,6 +7,7 @@ use mizzen_client::WriteOptions;
 use serde_json::{Value, json};
 
 use super::metadata;
+use super::owners::{Conversions, Unmade};
 use super::target::Target;
 use super::write::{Beside, decoded, unstored};
 use super::{Pipeline, Written};
@@ -50,12 +51,30 @@ impl Pipeline {
         options: &WriteOptions,
         mut change: impl FnMut(&Value) -> Result<Change, Status> + Send,
     ) -> Result<Written, Status> {
+        self.modify_in_versions(user, target, options, |old, _| change(old).map_err(Unmade::Refused)).await
+    }
+
+    /// The same where `change` may need the documents in other versions; it is called again when they are there.
+    pub(super) async fn modify_in_versions(
+        &self,
+        user: &Arc<Identity>,
+        target: &Target,
+        options: &WriteOptions,
+        mut change: impl FnMut(&Value, Option<&Conversions>) -> Result<Change, Unmade> + Send,
+    ) -> Result<Written, Status> {
         let conflict = || errors::modified(&target.group_resource(), &target.name);
         for _ in 0..ATTEMPTS {
             let current = self.current(target)?;
             let shown = self.custom.shown_one(&target.descriptor, current.clone()).await?;
             let old = decoded(&shown)?;
-            let Change { document, warnings, owned } = change(&old)?;
+            let mut conversions = Conversions::of(&self.registry, target);
+            let Change { document, warnings, owned } = loop {
+                match change(&old, conversions.as_ref()) {
+                    Ok(change) => break change,
+                    Err(Unmade::Refused(status)) => return Err(status),
+                    Err(Unmade::Needs(needs)) => self.convert_for_owners(target, &mut conversions, needs).await?,
+                }
+            };
             let asked = metadata::text(&document, "resourceVersion");
             let pinned = !asked.is_empty() && asked != "0";
             if pinned && asked != current.head().resource_version {
@@ -107,7 +126,7 @@ impl Pipeline {
         metadata::keep_on_update(&mut new, old)?;
         // Before admission: what the server adds is nobody's field.
         if !owned {
-            self.track(target, options, Some(old), &mut new, now);
+            self.track(target, options, Some(old), &mut new, now).await?;
         }
         self.admission.mutate(&attributes, &mut new).await?;
         self.apply_defaults(target, &mut new);

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::compare::compare;
 use super::entries::{self, Entry, Manager, Operation};
 use super::error::ApplyError;
 use super::extract::extract_at;
 use super::fieldset::FieldSet;
 use super::node::{Kind, Node};
+use super::versions::{self, Changes};
 use super::{Context, last_applied, merge, ownership, remove, update};
 use crate::bounds;
 
@@ -23,7 +23,7 @@ pub(super) fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, fo
         && let Some(live) = live
     {
         update::record(ctx, BEFORE_FIRST_APPLY, None, live, &mut managed)
-            .map_err(|error| ApplyError::invalid(format!("failed to create manager for existing fields: {error}")))?;
+            .map_err(|failure| ApplyError::of("create manager for existing fields", failure))?;
     }
 
     let reset = ownership::reset_fields(ctx);
@@ -38,33 +38,32 @@ pub(super) fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, fo
 
     let (mut merged, recorded) = merged(ctx, root, live, applied)?;
     if let Some(last) = &last {
-        let mut owned = fields.clone();
-        for entry in &managed {
-            owned.add(&entry.fields);
-        }
-        remove::prune(ctx.set, root, &mut merged, &last.fields, &owned)
-            .map_err(|error| ApplyError::invalid(format!("failed to prune fields: {error}")))?;
+        let pruned = if managed.iter().chain([last]).all(|entry| versions::is_own(ctx, &entry.api_version)) {
+            let mut owned = fields.clone();
+            managed.iter().for_each(|entry| owned.add(&entry.fields));
+            remove::prune(ctx.set, root, &mut merged, &last.fields, &owned).map_err(Into::into)
+        } else {
+            remove::prune_across(ctx, &mut merged, last, &owned_by_version(ctx, &fields, &managed))
+        };
+        pruned.map_err(|failure| ApplyError::of("prune fields", failure))?;
     }
 
-    let change = compare(ctx.set, root, live, Some(&merged))
-        .map_err(|error| ApplyError::invalid(format!("failed to compare objects: {error}")))?
-        .without(&reset);
+    let changes = Changes::new(ctx, &managed, live, &merged).map_err(|failure| ApplyError::of("compare objects", failure))?;
     if !force && let Some(live) = live {
         let allowed: Option<FieldSet> = if ctx.manager == last_applied::MANAGER { last_applied::owned(ctx, live) } else { None };
-        let conflicts = ownership::conflicts(managed.iter(), &change, allowed.as_ref());
+        let conflicts = ownership::conflicts(managed.iter(), &changes, allowed.as_ref());
         if !conflicts.0.is_empty() {
             return Err(ApplyError::Conflicts(conflicts));
         }
     }
-    ownership::take_away(managed.iter_mut(), &change);
-    managed.retain(|entry| !entry.fields.is_empty());
+    ownership::take_away(&mut managed, &changes);
 
     ownership::strip(&mut fields);
     // With what was recorded before put back, the two differ only if the object does.
     entries::restore(&mut merged, recorded);
     let is_same_object = live == Some(&merged);
     let time = match last {
-        Some(last) if is_same_object && last.fields == fields => last.time,
+        Some(last) if is_same_object && last.fields == fields && last.api_version == ctx.api_version => last.time,
         _ => Some(super::timestamp(ctx.now)),
     };
     if !fields.is_empty() {
@@ -75,6 +74,18 @@ pub(super) fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, fo
     }
     entries::put(&mut merged, managed);
     Ok(merged)
+}
+
+/// What everybody owns, in each version; `fields` are those of the written one.
+fn owned_by_version(ctx: &Context<'_>, fields: &FieldSet, others: &[Entry]) -> Vec<(String, FieldSet)> {
+    let mut owned = vec![(ctx.api_version.to_owned(), fields.clone())];
+    for entry in others {
+        match owned.iter_mut().find(|(version, _)| *version == entry.api_version) {
+            Some((_, fields)) => fields.add(&entry.fields),
+            None => owned.push((entry.api_version.clone(), entry.fields.clone())),
+        }
+    }
+    owned
 }
 
 fn check(ctx: &Context<'_>, live: Option<&Value>, applied: &Value) -> Result<(), ApplyError> {

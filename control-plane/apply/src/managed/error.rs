@@ -2,6 +2,8 @@
 
 use mizzen_api::status::{Cause, Reason, Status};
 
+use super::versions::{Failure, NeedsConversion};
+
 /// One field that another manager owns with another value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
@@ -41,11 +43,22 @@ pub enum ApplyError {
     /// The configuration cannot be applied to an object of this kind.
     #[error("{reason}")]
     Invalid { reason: String },
+    /// Fields are owned in another version.
+    #[error("{0}")]
+    NeedsConversion(Box<NeedsConversion>),
 }
 
 impl ApplyError {
     pub(super) fn invalid(reason: String) -> Self {
         Self::Invalid { reason }
+    }
+
+    /// What `doing` failed of.
+    pub(super) fn of(doing: &str, failure: Failure) -> Self {
+        match failure {
+            Failure::Bad(bad) => Self::invalid(format!("failed to {doing}: {bad}")),
+            Failure::Needs(needs) => Self::NeedsConversion(Box::new(needs)),
+        }
     }
 
     /// The answer to the client, with the code, reason and causes that Kubernetes gives.
@@ -65,6 +78,7 @@ impl ApplyError {
                 status
             }
             Self::Invalid { reason } => Status::bad_request(reason.clone()),
+            Self::NeedsConversion(_) => Status::internal(self),
         }
     }
 }

@@ -16,6 +16,7 @@ mod remove;
 #[cfg(test)]
 mod tests;
 mod update;
+mod versions;
 
 use mizzen_api::schema::SchemaSet;
 use serde_json::Value;
@@ -25,6 +26,7 @@ pub use error::{ApplyError, Conflict, Conflicts};
 pub use extract::{BadItem, extract};
 pub use fieldset::FieldSet;
 pub use path::{PathElement, Scalar};
+pub use versions::{NeedsConversion, Versions};
 
 /// What is known of a write besides the documents.
 #[derive(Clone, Copy)]
@@ -41,6 +43,8 @@ pub struct Context<'a> {
     /// Top-level fields that this kind of write may not change, and so never owns: `["status"]` for the main resource of
     /// a kind with a status subresource, `["spec"]` for its status.
     pub reset: &'a [&'a str],
+    /// For kinds of several versions that are converted. Without it, all fields are taken to be of one version.
+    pub versions: Option<&'a dyn Versions>,
     pub now: jiff::Timestamp,
 }
 
@@ -50,7 +54,8 @@ pub struct Context<'a> {
 ///
 /// # Errors
 /// [`ApplyError::Conflicts`] when the configuration changes what others own and `force` is not set;
-/// [`ApplyError::Invalid`] when a document does not fit the schema's lists or nests too deep.
+/// [`ApplyError::Invalid`] when a document does not fit the schema's lists or nests too deep;
+/// [`ApplyError::NeedsConversion`] when somebody owns fields in another version.
 pub fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, force: bool) -> Result<Value, ApplyError> {
     apply::apply(ctx, live, applied, force)
 }
@@ -58,9 +63,12 @@ pub fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, force: bo
 /// Records in `new.metadata.managedFields` what a create (`old` is `None`), update or patch changed: the manager owns
 /// what it changed, others lose what was changed or removed. Managed fields that `new` brings count, unless the write is
 /// to a subresource; `[]` or `[{}]` forgets all managers, and nobody is recorded until the next apply. `old` has to be the
-/// document that `new` was made from. All field sets are taken to be of one version of the kind.
-pub fn update(ctx: &Context<'_>, old: Option<&Value>, new: &mut Value) {
-    update::update(ctx, old, new);
+/// document that `new` was made from.
+///
+/// # Errors
+/// When somebody owns fields in another version; `new` is as it was.
+pub fn update(ctx: &Context<'_>, old: Option<&Value>, new: &mut Value) -> Result<(), NeedsConversion> {
+    update::update(ctx, old, new)
 }
 
 /// The time of an entry, in seconds as `meta/v1.Time` has it.

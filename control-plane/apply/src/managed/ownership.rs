@@ -1,10 +1,10 @@
 //! How ownership moves when a document changes.
 
 use super::Context;
-use super::compare::Comparison;
 use super::entries::Entry;
 use super::error::{Conflict, Conflicts};
 use super::fieldset::FieldSet;
+use super::versions::Changes;
 
 /// What nobody owns: identity, and what only the server writes.
 const NEVER_OWNED: &[&[&str]] = &[
@@ -37,13 +37,9 @@ pub(super) fn reset_fields(ctx: &Context<'_>) -> FieldSet {
 }
 
 /// What each of `others` owns that the change sets to something else.
-pub(super) fn conflicts<'a>(
-    others: impl Iterator<Item = &'a Entry>,
-    change: &Comparison,
-    allowed: Option<&FieldSet>,
-) -> Conflicts {
+pub(super) fn conflicts<'a>(others: impl Iterator<Item = &'a Entry>, changes: &Changes, allowed: Option<&FieldSet>) -> Conflicts {
     let mut conflicts = Vec::new();
-    for entry in others {
+    for (entry, change) in others.filter_map(|entry| Some((entry, changes.of(entry)?))) {
         let mut taken = entry.fields.intersection(&change.modified);
         taken.add(&entry.fields.intersection(&change.added));
         if let Some(allowed) = allowed {
@@ -58,11 +54,14 @@ pub(super) fn conflicts<'a>(
     Conflicts(conflicts)
 }
 
-/// Takes from `others` what the change set or removed.
-pub(super) fn take_away<'a>(others: impl Iterator<Item = &'a mut Entry>, change: &Comparison) {
-    for entry in others {
+/// Takes from `others` what the change set or removed. Who owns nothing any more leaves, as does who owned in a version that
+/// is gone.
+pub(super) fn take_away(others: &mut Vec<Entry>, changes: &Changes) {
+    others.retain_mut(|entry| {
+        let Some(change) = changes.of(entry) else { return false };
         entry.fields.subtract(&change.modified);
         entry.fields.subtract(&change.added);
         entry.fields.subtract(&change.removed);
-    }
+        !entry.fields.is_empty()
+    });
 }

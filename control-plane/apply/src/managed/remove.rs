@@ -3,10 +3,13 @@
 use mizzen_api::schema::SchemaSet;
 use serde_json::Value;
 
+use super::Context;
+use super::entries::Entry;
 use super::extract::{BadItem, extract_at};
 use super::fieldset::FieldSet;
 use super::node::{Kind, Node};
 use super::path::PathElement;
+use super::versions::{Failure, in_version, root_of};
 
 /// Removes the members of `gone` from `value`.
 fn remove(set: &SchemaSet, node: Node<'_>, value: &mut Value, gone: &FieldSet) {
@@ -66,5 +69,42 @@ pub(super) fn prune(
     let mut dangling = all;
     dangling.subtract(&left_after_removing(&unowned)?);
     remove(set, root, merged, &dangling.intersection(&last));
+    Ok(())
+}
+
+/// The same where what was applied before, or what others own, is of other versions; `managed` is what is owned in each.
+pub(super) fn prune_across(
+    ctx: &Context<'_>,
+    merged: &mut Value,
+    last: &Entry,
+    managed: &[(String, FieldSet)],
+) -> Result<(), Failure> {
+    let set = ctx.set;
+    let all_of = |root, document: &Value| Ok::<_, BadItem>(extract_at(set, root, document)?.with_declared_parents(set, root));
+    // Of a version that is gone, nothing is known to have been applied.
+    let Some(root) = root_of(ctx, &last.api_version) else { return Ok(()) };
+    let applied = last.fields.with_declared_parents(set, root);
+    let before = in_version(ctx, merged, &last.api_version)?;
+    let mut pruned = before.clone();
+    remove(set, root, &mut pruned, &applied);
+
+    // What somebody owns comes back: first in the version that was pruned, so that the outcome can be converted.
+    let (first, others): (Vec<_>, Vec<_>) = managed.iter().partition(|(version, _)| *version == last.api_version);
+    for (version, owned) in first.into_iter().chain(others) {
+        let Some(root) = root_of(ctx, version) else { continue };
+        let (whole, left) = (in_version(ctx, &before, version)?, in_version(ctx, &pruned, version)?);
+        let mut gone = all_of(root, &whole)?;
+        gone.subtract(&all_of(root, &left)?);
+        gone.subtract(&owned.with_declared_parents(set, root));
+        pruned = whole;
+        remove(set, root, &mut pruned, &gone);
+    }
+
+    // Of what is left out then, only what was applied goes: what hangs below and is nobody's stays.
+    let mut dangling = all_of(root, &before)?;
+    dangling.subtract(&all_of(root, &in_version(ctx, &pruned, &last.api_version)?)?);
+    let mut left = before;
+    remove(set, root, &mut left, &dangling.intersection(&applied));
+    *merged = in_version(ctx, &left, ctx.api_version)?;
     Ok(())
 }

@@ -2,15 +2,14 @@
 
 use serde_json::Value;
 
-use super::compare::compare;
 use super::entries::{self, Entry, Manager, Operation};
 use super::extract::BadItem;
 use super::fieldset::FieldSet;
-use super::node::Node;
+use super::versions::{Changes, Failure, NeedsConversion};
 use super::{Context, ownership};
 use crate::bounds;
 
-pub(super) fn update(ctx: &Context<'_>, old: Option<&Value>, new: &mut Value) {
+pub(super) fn update(ctx: &Context<'_>, old: Option<&Value>, new: &mut Value) -> Result<(), NeedsConversion> {
     let requested = entries::take(new);
     let live = || entries::decode(old.and_then(entries::of)).unwrap_or_default();
     let mut managed = if ctx.subresource.is_empty() {
@@ -28,13 +27,19 @@ pub(super) fn update(ctx: &Context<'_>, old: Option<&Value>, new: &mut Value) {
     };
     // An object that nobody manages (they were reset) is managed again from its next apply.
     if managed.is_empty() && old.is_some() {
-        return;
+        return Ok(());
     }
-    if record(ctx, ctx.manager, old, new, &mut managed).is_err() {
+    match record(ctx, ctx.manager, old, new, &mut managed) {
+        Ok(()) => {}
         // Lists that cannot be told apart item by item are validation's to refuse; the owners stay as they were.
-        managed = live();
+        Err(Failure::Bad(_)) => managed = live(),
+        Err(Failure::Needs(needs)) => {
+            entries::restore(new, requested);
+            return Err(needs);
+        }
     }
     entries::put(new, managed);
+    Ok(())
 }
 
 /// Moves the ownership of all that differs between the documents to `manager`.
@@ -44,17 +49,15 @@ pub(super) fn record(
     old: Option<&Value>,
     new: &Value,
     managed: &mut Vec<Entry>,
-) -> Result<(), BadItem> {
+) -> Result<(), Failure> {
     for document in old.into_iter().chain([new]) {
         bounds::check_depth(document).map_err(|error| BadItem { path: String::new(), reason: error.to_string() })?;
     }
-    let root = Node::root(ctx.set, ctx.schema);
-    let change = compare(ctx.set, root, old, Some(new))?.without(&ownership::reset_fields(ctx));
-    ownership::take_away(managed.iter_mut(), &change);
-    managed.retain(|entry| !entry.fields.is_empty());
+    let changes = Changes::new(ctx, managed, old, new)?;
+    ownership::take_away(managed, &changes);
 
-    let mut fields: FieldSet = change.modified;
-    fields.add(&change.added);
+    let mut fields: FieldSet = changes.own.modified;
+    fields.add(&changes.own.added);
     ownership::strip(&mut fields);
     if !fields.is_empty() {
         let name = if manager.is_empty() { "unknown" } else { manager };

@@ -204,6 +204,7 @@ fn apply(mutation: &Mutation, scope: &mut Scope, attributes: &Attributes<'_>, ob
                 manager: "admission",
                 subresource: attributes.subresource(),
                 reset: &[],
+                versions: None,
                 now: jiff::Timestamp::UNIX_EPOCH,
             };
             let mut merged =

@@ -36,9 +36,10 @@ fn a_created_deployment_has_the_fields_that_kubernetes_records() {
         manager: "kubectl-client-side-apply",
         subresource: "",
         reset: &["status"],
+        versions: None,
         now: jiff::Timestamp::UNIX_EPOCH,
     };
-    update(&context, None, &mut deployment);
+    update(&context, None, &mut deployment).unwrap();
     assert_eq!(
         deployment["metadata"]["managedFields"][0]["fieldsV1"],
         json!({

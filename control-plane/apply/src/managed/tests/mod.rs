@@ -3,6 +3,7 @@ mod builtin;
 mod fields;
 mod properties;
 mod updates;
+mod versions;
 
 use mizzen_api::schema::SchemaSet;
 use serde_json::Value;
@@ -30,6 +31,7 @@ impl World {
             manager,
             subresource,
             reset: if subresource == "status" { &["spec"] } else { &["status"] },
+            versions: None,
             now: jiff::Timestamp::from_second(self.second).unwrap(),
         }
     }
@@ -50,7 +52,7 @@ impl World {
         let mut new =
             self.live.clone().unwrap_or_else(|| crate::test_schema::deployment(serde_json::json!({}), serde_json::json!({})));
         change(&mut new);
-        update(&self.context(manager, subresource), self.live.as_ref(), &mut new);
+        update(&self.context(manager, subresource), self.live.as_ref(), &mut new).unwrap();
         self.live = Some(new);
     }
 
