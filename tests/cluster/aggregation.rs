@@ -9,9 +9,9 @@ use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
 use kube::client::Body;
 use kube::core::WatchEvent;
-use mizzen_tests::Cluster;
 use mizzen_tests::authority::Authority;
 use mizzen_tests::sample_server::{GROUP, NAMESPACE, SERVICE, SampleServer, administrator, ask, until};
+use mizzen_tests::{Cluster, eventually_async};
 use serde_json::{Value, json};
 
 const API_SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
@@ -38,29 +38,23 @@ async fn code(client: &Client, method: &str, path: &str, headers: &[(&str, &str)
 
 /// Asks for the flunders until they are answered as `wanted` says.
 async fn until_answered(client: &Client, headers: &[(&str, &str)], wanted: (u16, &str)) {
-    for left in (0..1200).rev() {
+    eventually_async("the flunders are answered", async || {
         let (code, text) = code(client, "GET", FLUNDERS, headers).await;
-        if code == wanted.0 && text.contains(wanted.1) {
-            return;
-        }
-        assert!(left > 0, "{code}: {text}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        if code == wanted.0 && text.contains(wanted.1) { Ok(()) } else { Err(format!("{code}: {text}")) }
+    })
+    .await;
 }
 
 /// The group in the aggregated form, once the server was asked what it has.
 async fn until_current(client: &Client) -> Value {
-    for left in (0..1200).rev() {
+    eventually_async("the group is current", async || {
         let (_, document) = code(client, "GET", "/apis", &[("accept", AGGREGATED)]).await;
         let document: Value = serde_json::from_str(&document).unwrap();
         let found = document["items"].as_array().unwrap().iter().find(|item| item["metadata"]["name"] == GROUP);
-        if let Some(found) = found.filter(|found| found["versions"][0]["freshness"] == "Current") {
-            return found.clone();
-        }
-        assert!(left > 0, "never current: {found:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    unreachable!("it became current or not")
+        let current = found.filter(|found| found["versions"][0]["freshness"] == "Current").cloned();
+        current.ok_or_else(|| format!("{found:?}"))
+    })
+    .await
 }
 
 /// Waits for a reason of the condition `Available`.
@@ -234,5 +228,91 @@ fn a_server_that_cannot_be_reached_is_unavailable_for_the_reason_that_it_is() {
         drop(sample);
         until_answered(&admin, &[], (503, "error trying to reach service: dial tcp")).await;
         available(&admin, "FailedDiscoveryCheck").await;
+    });
+}
+
+/// Waits until there is nothing at a path.
+async fn until_gone(client: &Client, path: &str) {
+    eventually_async("it is gone", async || match ask(client, "GET", path, None).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error.to_string()),
+        Ok(object) => Err(object.to_string()),
+    })
+    .await;
+}
+
+fn owned_by(owner: &Value) -> Value {
+    let metadata = &owner["metadata"];
+    json!([{"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": metadata["name"], "uid": metadata["uid"]}])
+}
+
+#[test]
+fn objects_of_another_server_go_with_their_namespace_and_with_their_owners() {
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    with_cluster(async |cluster| {
+        let admin = administrator(&cluster).await;
+        let sample = SampleServer::start(&cluster, &admin).await;
+        sample.register(&admin).await;
+        until_current(&admin).await;
+
+        ask(&admin, "POST", "/api/v1/namespaces", Some(json!({"metadata": {"name": "going"}}))).await.unwrap();
+        for name in ["a", "b"] {
+            ask(&admin, "POST", &FLUNDERS.replace("default", "going"), Some(flunder(name))).await.unwrap();
+        }
+        let stays = ask(&admin, "POST", FLUNDERS, Some(flunder("stays"))).await.unwrap();
+        ask(&admin, "DELETE", "/api/v1/namespaces/going", None).await.unwrap();
+        until_gone(&admin, "/api/v1/namespaces/going").await;
+        assert_eq!((sample.names("going"), sample.names("default")), (vec![], vec!["stays".to_owned()]));
+
+        // What is here belongs to what is there, and the other way around.
+        let map = |name: &str, owners: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "ownerReferences": owners}});
+        ask(&admin, "POST", MAPS, Some(map("dependent", owned_by(&stays)))).await.unwrap();
+        let owner = ask(&admin, "POST", MAPS, Some(map("owner", json!([])))).await.unwrap();
+        let mut held = flunder("held");
+        held["metadata"]["ownerReferences"] = owned_by(&owner);
+        ask(&admin, "POST", FLUNDERS, Some(held)).await.unwrap();
+        // One whose owner never was goes, and by then the others were looked at: they stay.
+        let mut nobodys = owned_by(&stays);
+        (nobodys[0]["name"], nobodys[0]["uid"]) = (json!("never"), json!("flunder-0"));
+        ask(&admin, "POST", MAPS, Some(map("nobodys", nobodys))).await.unwrap();
+        until_gone(&admin, &format!("{MAPS}/nobodys")).await;
+        ask(&admin, "GET", &format!("{MAPS}/dependent"), None).await.unwrap();
+        ask(&admin, "GET", &format!("{FLUNDERS}/held"), None).await.unwrap();
+        ask(&admin, "DELETE", &format!("{MAPS}/owner"), None).await.unwrap();
+        until_gone(&admin, &format!("{FLUNDERS}/held")).await;
+        ask(&admin, "DELETE", &format!("{FLUNDERS}/stays"), None).await.unwrap();
+        until_gone(&admin, &format!("{MAPS}/dependent")).await;
+    });
+}
+
+#[test]
+fn a_namespace_waits_for_a_server_that_does_not_answer() {
+    const WAITING: &str = "/api/v1/namespaces/waiting";
+    with_cluster(async |cluster| {
+        let admin = administrator(&cluster).await;
+        let sample = SampleServer::start(&cluster, &admin).await;
+        sample.register(&admin).await;
+        ask(&admin, "POST", "/api/v1/namespaces", Some(json!({"metadata": {"name": "waiting"}}))).await.unwrap();
+        let map = json!({"metadata": {"name": "a"}});
+        ask(&admin, "POST", &format!("{WAITING}/configmaps"), Some(map)).await.unwrap();
+        drop(sample);
+        available(&admin, "FailedDiscoveryCheck").await;
+        ask(&admin, "DELETE", WAITING, None).await.unwrap();
+        let failed = |namespace: &Value| {
+            let conditions = namespace["status"]["conditions"].as_array().into_iter().flatten();
+            conditions.cloned().find(|condition| condition["type"] == "NamespaceDeletionDiscoveryFailure")
+        };
+        let namespace = until(&admin, WAITING, |namespace| failed(namespace).is_some_and(|told| told["status"] == "True")).await;
+        let told = failed(&namespace).unwrap();
+        let version = "wardle.example.com/v1alpha1";
+        let why = format!(
+            "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: \
+             {version}: stale GroupVersion discovery: {version}"
+        );
+        assert_eq!((&told["reason"], &told["message"]), (&json!("DiscoveryFailed"), &json!(why)));
+        // What is known goes, and the namespace once nobody claims to have more.
+        until_gone(&admin, &format!("{WAITING}/configmaps/a")).await;
+        ask(&admin, "DELETE", OWN, None).await.unwrap();
+        until_gone(&admin, WAITING).await;
     });
 }

@@ -27,4 +27,4 @@ pub use agent::Agent;
 pub use cluster::Cluster;
 pub use kubectl::Kubectl;
 pub use registry::Registry;
-pub use wait::eventually;
+pub use wait::{eventually, eventually_async};

@@ -25,6 +25,7 @@ struct Made {
     snapshot: Arc<Snapshot>,
     published: Arc<Published>,
     documents: Vec<Document>,
+    served: Option<Arc<mizzen_client::Discovery>>,
 }
 
 struct Document {
@@ -41,12 +42,8 @@ impl Discovery {
 
     /// The document for `/api` (`core`) or `/apis` in a version of `apidiscovery.k8s.io`, and its hash.
     pub(crate) fn aggregated(&self, core: bool, version: &'static str) -> (Bytes, String) {
-        let (snapshot, published) = (self.registry.snapshot(), self.aggregation.published());
         let mut made = self.made.lock();
-        let made = match &mut *made {
-            Some(made) if Arc::ptr_eq(&made.snapshot, &snapshot) && Arc::ptr_eq(&made.published, &published) => made,
-            stale => stale.insert(Made { snapshot, published, documents: Vec::new() }),
-        };
+        let made = self.present(&mut made);
         if let Some(known) = made.documents.iter().find(|known| known.core == core && known.version == version) {
             return (known.json.clone(), known.hash.clone());
         }
@@ -54,6 +51,33 @@ impl Discovery {
         let hash = hex::encode_upper(Sha512::digest(&json));
         made.documents.push(Document { core, version, json: json.clone(), hash: hash.clone() });
         (json, hash)
+    }
+
+    /// The same for components of this process. The same pointer means the same content.
+    pub(crate) fn served(&self) -> Arc<mizzen_client::Discovery> {
+        let mut made = self.made.lock();
+        let made = self.present(&mut made);
+        let fresh = || {
+            let documents = [true, false].map(|core| aggregated(&self.registry, &made.published, core, "v2"));
+            Arc::new(mizzen_client::Discovery::of_aggregated(&documents))
+        };
+        let served = made.served.get_or_insert_with(fresh).clone();
+        let unheard = self.aggregation.unheard(&made.published);
+        if unheard.is_empty() {
+            return served;
+        }
+        let mut served = (*served).clone();
+        served.failed.extend(unheard);
+        Arc::new(served)
+    }
+
+    fn present<'a>(&self, made: &'a mut Option<Made>) -> &'a mut Made {
+        let (snapshot, published) = (self.registry.snapshot(), self.aggregation.published());
+        let is_present = |made: &Made| Arc::ptr_eq(&made.snapshot, &snapshot) && Arc::ptr_eq(&made.published, &published);
+        if !made.as_ref().is_some_and(is_present) {
+            *made = None;
+        }
+        made.get_or_insert_with(|| Made { snapshot, published, documents: Vec::new(), served: None })
     }
 }
 

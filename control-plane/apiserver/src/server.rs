@@ -130,7 +130,7 @@ impl ApiServer {
             pipeline,
             authenticator: config.authenticator,
             connector: config.connect,
-            discovery: Discovery::new(config.registry.clone(), aggregation.clone()),
+            discovery: Arc::new(Discovery::new(config.registry.clone(), aggregation.clone())),
             aggregation,
             openapi: OpenApi::new(config.registry),
             metrics: Metrics::default(),
@@ -154,6 +154,8 @@ impl ApiServer {
             identity: Arc::new(identity),
             fairness: self.handler.fairness.clone(),
             audit: self.handler.audit.clone(),
+            aggregation: self.handler.aggregation.clone(),
+            discovery: self.handler.discovery.clone(),
             shutdown: self.handler.shutdown.clone(),
         })
     }

@@ -1,9 +1,11 @@
 //! How every component reaches the API: one [`Client`] trait, in process or over HTTPS.
 
+mod discovery;
 pub mod http;
 pub mod request;
 mod unverified;
 
+pub use discovery::{Discovery, ServedResource};
 pub use request::{
     ApiRequest, ApiResponse, Body, DeleteOptions, ListOptions, ObjectList, PatchKind, Propagation, WatchEvent, WatchOptions,
     WriteOptions,
@@ -48,4 +50,10 @@ pub trait Client: Send + Sync + 'static {
     /// # Errors
     /// `Conflict`, `AlreadyExists`, `Invalid`, … as the API answers.
     async fn write(&self, request: ApiRequest) -> Result<ApiResponse, Status>;
+
+    /// What is served. In process, the same pointer as before means that nothing has changed.
+    ///
+    /// # Errors
+    /// Whatever the API answers.
+    async fn discover(&self) -> Result<Arc<Discovery>, Status>;
 }

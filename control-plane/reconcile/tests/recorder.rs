@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use mizzen_api::{GroupVersionResource, Object, Reason, Status, Verb};
-use mizzen_client::{ApiRequest, ApiResponse, Body, Client, ListOptions, ObjectList, WatchOptions, WatchStream};
+use mizzen_client::{ApiRequest, ApiResponse, Body, Client, Discovery, ListOptions, ObjectList, WatchOptions, WatchStream};
 use mizzen_reconcile::{ManualClock, Recorder, reference};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -42,6 +42,10 @@ impl Client for Api {
             return Err(Status::new(Reason::NotFound, "expired"));
         }
         Ok(ApiResponse { code: 200, object: Arc::new(Object::new(&b"{}"[..], 1)), warnings: Vec::new() })
+    }
+
+    async fn discover(&self) -> Result<Arc<Discovery>, Status> {
+        Err(Status::internal("not scripted"))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use mizzen_api::{GroupVersionResource, Object, ObjectRef, Reason, Status};
-use mizzen_client::{ApiRequest, ApiResponse, Client, ListOptions, ObjectList, WatchEvent, WatchOptions, WatchStream};
+use mizzen_client::{ApiRequest, ApiResponse, Client, Discovery, ListOptions, ObjectList, WatchEvent, WatchOptions, WatchStream};
 use mizzen_reconcile::{Queue, WatchCache, WatchSpec};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -46,6 +46,10 @@ impl Client for Server {
     }
 
     async fn write(&self, _: ApiRequest) -> Result<ApiResponse, Status> {
+        Err(Status::internal("not scripted"))
+    }
+
+    async fn discover(&self) -> Result<Arc<Discovery>, Status> {
         Err(Status::internal("not scripted"))
     }
 }

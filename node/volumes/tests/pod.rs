@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use mizzen_api::{GroupVersionResource, Object, Status};
-use mizzen_client::{ApiRequest, ApiResponse, Body, Client, ListOptions, ObjectList, WatchOptions, WatchStream};
+use mizzen_client::{ApiRequest, ApiResponse, Body, Client, Discovery, ListOptions, ObjectList, WatchOptions, WatchStream};
 use mizzen_volumes::{Mounted, PodContext, VolumeManager};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -62,6 +62,10 @@ impl Client for Api {
             object: object(&json!({"status": {"token": format!("token-{number}")}})),
             warnings: Vec::new(),
         })
+    }
+
+    async fn discover(&self) -> Result<Arc<Discovery>, Status> {
+        Err(Status::bad_request("nothing is discovered here"))
     }
 }
 

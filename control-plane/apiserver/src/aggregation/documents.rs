@@ -8,8 +8,9 @@ use mizzen_api::api_services::Priority;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::fetch::{self, FetchError};
-use super::{Aggregation, Remote};
+use super::backend::Backend;
+use super::fetch::{self, Document, FetchError};
+use super::{Aggregation, Remote, backends};
 
 /// Between two looks at servers that answered, which may come to serve something else.
 const EVERY: Duration = Duration::from_secs(60);
@@ -34,7 +35,7 @@ pub(crate) struct RemoteVersion {
     pub(crate) is_stale: bool,
     /// Where its part of OpenAPI v3 is, if it has one: a path with the hash.
     pub(crate) openapi: Option<String>,
-    /// The server's document of OpenAPI v2, if it has one.
+    /// The server's document of OpenAPI v2, if it has one: one for all its versions.
     pub(crate) swagger: Option<Arc<Value>>,
 }
 
@@ -66,69 +67,84 @@ pub(super) async fn run(aggregation: Arc<Aggregation>, shutdown: CancellationTok
     }
 }
 
+/// What one server says of all its versions.
+struct Said {
+    authority: String,
+    /// `None` of servers older than the aggregated form.
+    discovery: Option<Arc<Document>>,
+    /// Of OpenAPI v3, `None` of servers without it.
+    index: Option<Arc<Document>>,
+    swagger: Option<Arc<Document>>,
+}
+
+/// Asks every server once, however many versions it has.
 async fn fetch_all(aggregation: &Aggregation) -> Vec<RemoteVersion> {
     let (remotes, before) = (aggregation.remotes.load_full(), aggregation.published.load_full());
-    let described = remotes.iter().map(|remote| describe(aggregation, remote, before.version(&remote.group, &remote.version)));
+    let available: Vec<Arc<Remote>> = remotes.iter().filter(|remote| remote.is_available).cloned().collect();
+    let asked = backends(&available).into_iter().map(|backend| async { (backend.clone(), ask(backend).await) });
+    let said = futures::future::join_all(asked).await;
+    let described = remotes.iter().map(|remote| {
+        let of = |(backend, _): &&(Arc<Backend>, _)| Arc::ptr_eq(backend, &remote.backend);
+        let said = said.iter().filter(|_| remote.is_available).find(of).map(|(_, said)| said.as_ref());
+        describe(remote, said, before.version(&remote.group, &remote.version))
+    });
     futures::future::join_all(described).await
 }
 
-/// What a server says of one version now, or said before if it does not answer.
-async fn describe(aggregation: &Aggregation, remote: &Remote, before: Option<&RemoteVersion>) -> RemoteVersion {
-    let fetched = async {
-        if !remote.is_available {
-            return Err(FetchError::Unavailable);
-        }
-        let authority = aggregation.authority(remote).map_err(FetchError::Resolve)?;
-        let resources = resources(remote, &authority).await?;
-        let (openapi, swagger) = tokio::join!(openapi(remote, &authority), swagger(remote, &authority));
-        Ok((resources, openapi, swagger.map(|document| same_or_new(before, document))))
+async fn ask(backend: &Backend) -> Result<Said, FetchError> {
+    let authority = backend.authority().map_err(FetchError::Resolve)?;
+    let discovery = match fetch::document(backend, &authority, "/apis", AGGREGATED).await {
+        Ok(document) => Some(document).filter(|document| is_aggregated(&document.content_type)),
+        // Servers older than the aggregated form may have no such path.
+        Err(FetchError::Code { code, .. }) if code != 503 => None,
+        Err(error) => return Err(error),
     };
-    let ((resources, openapi, swagger), is_stale) = match fetched.await {
-        Ok(known) => (known, false),
-        Err(error) => {
-            tracing::debug!(api_service = remote.name, %error, "fetch the discovery document");
-            let known = before.map(|before| (before.resources.clone(), before.openapi.clone(), before.swagger.clone()));
-            (known.unwrap_or_default(), true)
-        }
+    // A server that lacks one of these, or does not answer for it: its other documents are of use without it.
+    let optional = async |path: &str| {
+        let document = fetch::document(backend, &authority, path, "application/json").await;
+        document.inspect_err(|error| tracing::debug!(%error, "fetch an OpenAPI document")).ok()
     };
+    let (index, swagger) = tokio::join!(optional("/openapi/v3"), optional("/openapi/v2"));
+    Ok(Said { authority, discovery, index, swagger })
+}
+
+/// What a server says of one version now, or said before if it does not answer. `said` is `None` for one that is not available.
+async fn describe(remote: &Remote, said: Option<Result<&Said, &FetchError>>, before: Option<&RemoteVersion>) -> RemoteVersion {
     let (group, version, priority) = (remote.group.clone(), remote.version.clone(), remote.priority);
-    RemoteVersion { group, version, priority, resources, is_stale, openapi, swagger }
-}
-
-/// The document that is held already, if it says the same.
-fn same_or_new(before: Option<&RemoteVersion>, document: Value) -> Arc<Value> {
-    let known = before.and_then(|before| before.swagger.as_ref()).filter(|known| ***known == document);
-    known.cloned().unwrap_or_else(|| Arc::new(document))
-}
-
-async fn resources(remote: &Remote, authority: &str) -> Result<Vec<Value>, FetchError> {
-    let answer = fetch::get(remote, authority, "/apis", AGGREGATED).await?;
-    if answer.code == 503 {
-        return Err(FetchError::Code { url: answer.url, code: answer.code });
+    let known = match said {
+        Some(Ok(said)) => resources(remote, said).await.map(|resources| (said, resources)).map_err(|error| error.to_string()),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err(FetchError::Unavailable.to_string()),
+    };
+    match known {
+        Ok((said, resources)) => {
+            let openapi = said.index.as_ref().and_then(|index| openapi(remote, &index.value));
+            let swagger = said.swagger.as_ref().map(|document| document.value.clone());
+            RemoteVersion { group, version, priority, resources, is_stale: false, openapi, swagger }
+        }
+        Err(error) => {
+            tracing::debug!(api_service = remote.name, error, "fetch the discovery document");
+            let known = before.map(|before| (before.resources.clone(), before.openapi.clone(), before.swagger.clone()));
+            let (resources, openapi, swagger) = known.unwrap_or_default();
+            RemoteVersion { group, version, priority, resources, is_stale: true, openapi, swagger }
+        }
     }
-    if answer.code == 200 && is_aggregated(&answer.content_type) {
-        return Ok(of_aggregated(&answer.json()?, &remote.group, &remote.version));
-    }
-    // Servers older than the aggregated form.
-    let plain = fetch::get(remote, authority, &remote.path(), "application/json").await?;
-    Ok(of_plain(&plain.json()?))
 }
 
-/// `None` for servers without OpenAPI v3, or that do not answer: their other documents are of use without it.
-async fn openapi(remote: &Remote, authority: &str) -> Option<String> {
-    let index = fetch::get(remote, authority, "/openapi/v3", "application/json").await.and_then(|answer| answer.json());
-    let index = index.inspect_err(|error| tracing::debug!(api_service = remote.name, %error, "fetch the OpenAPI index")).ok()?;
+async fn resources(remote: &Remote, said: &Said) -> Result<Vec<Value>, FetchError> {
+    if let Some(discovery) = &said.discovery {
+        return Ok(of_aggregated(&discovery.value, &remote.group, &remote.version));
+    }
+    let plain = fetch::document(&remote.backend, &said.authority, &remote.path(), "application/json").await?;
+    Ok(of_plain(&plain.value))
+}
+
+/// Where the index of OpenAPI v3 has a version; nothing but its own document may be named.
+fn openapi(remote: &Remote, index: &Value) -> Option<String> {
     let path = remote.path();
     let url = index["paths"][path.trim_start_matches('/')]["serverRelativeURL"].as_str()?;
-    // Nothing but its own document may be named.
     url.strip_prefix("/openapi/v3")?.strip_prefix(path.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('?'))?;
     Some(url.to_owned())
-}
-
-/// `None` for servers without OpenAPI v2.
-async fn swagger(remote: &Remote, authority: &str) -> Option<Value> {
-    let document = fetch::get(remote, authority, "/openapi/v2", "application/json").await.and_then(|answer| answer.json());
-    document.inspect_err(|error| tracing::debug!(api_service = remote.name, %error, "fetch OpenAPI v2")).ok()
 }
 
 fn is_aggregated(content_type: &str) -> bool {

@@ -7,9 +7,7 @@ use axum::response::Response;
 use futures::StreamExt as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, StatusCode, Uri};
-use mizzen_api::Status;
 
-use super::resolve::Found;
 use super::{Aggregation, Foreign, Remote};
 use crate::auth::Identity;
 use crate::proxy;
@@ -48,11 +46,11 @@ impl Aggregation {
         if !remote.is_available {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "service unavailable");
         }
-        let tls = match &remote.tls {
-            Ok(tls) => tls,
+        let connections = match &remote.backend.connections {
+            Ok(connections) => connections,
             Err(why) => return plain(StatusCode::INTERNAL_SERVER_ERROR, why),
         };
-        let Ok(authority) = self.authority(remote) else {
+        let Ok(authority) = remote.backend.authority() else {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "service unavailable");
         };
         let client_side = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
@@ -60,7 +58,7 @@ impl Aggregation {
             Ok(outgoing) => outgoing,
             Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
         };
-        let exchange = proxy::exchange(&authority, Some(tls), outgoing, client_side);
+        let exchange = connections.exchange(&authority, outgoing, client_side);
         let Ok(answered) = tokio::time::timeout(sent.patience(), exchange).await else {
             tracing::debug!(api_service = remote.name, "a request was not answered in time");
             return plain(StatusCode::GATEWAY_TIMEOUT, "error trying to reach service: context deadline exceeded");
@@ -84,11 +82,6 @@ impl Aggregation {
 
     fn until_shutdown(&self, body: Body) -> Body {
         Body::from_stream(body.into_data_stream().take_until(self.shutdown.clone().cancelled_owned()))
-    }
-
-    /// `HOST:PORT` of one that answers for the version.
-    pub(super) fn authority(&self, remote: &Remote) -> Result<String, Status> {
-        Found::read(&*self.store, &remote.service)?.authority(&remote.service, |count| rand::random::<u32>() as usize % count)
     }
 }
 

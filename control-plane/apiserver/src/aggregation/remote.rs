@@ -1,14 +1,14 @@
 //! One APIService that names a service.
 
+use std::sync::Arc;
+
 use mizzen_api::Object;
 use mizzen_api::api_services::{self, Priority};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 
-use crate::proxy::{self, Shown, Tls};
+use super::backend::{Backend, Claim, ServiceKey};
 
-/// Who answers for a group version, and how they are spoken to.
+/// Who answers for a group version.
 pub(crate) struct Remote {
     pub(crate) name: String,
     /// Of the APIService.
@@ -16,26 +16,17 @@ pub(crate) struct Remote {
     pub(crate) group: String,
     pub(crate) version: String,
     pub(super) priority: Priority,
-    pub(super) service: ServiceKey,
     /// The last check of the server went well.
     pub(super) is_available: bool,
-    /// Or why there can be no connection.
-    pub(super) tls: Result<Tls, String>,
-}
-
-/// Several group versions often have one service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ServiceKey {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) port: u16,
+    /// Several group versions often have one.
+    pub(super) backend: Arc<Backend>,
 }
 
 const DEFAULT_PORT: u16 = 443;
 
 impl Remote {
-    /// `None` for an APIService that is local.
-    pub(super) fn read(object: &Object, shown: Option<&Shown>) -> Option<Self> {
+    /// `None` for an APIService that is local; `backend` gives who answers for a claim.
+    pub(super) fn read(object: &Object, backend: impl FnOnce(Claim) -> Arc<Backend>) -> Option<Self> {
         let value = object.value().ok()?;
         if api_services::is_local(&value) {
             return None;
@@ -55,9 +46,8 @@ impl Remote {
             group: text("/spec/group"),
             version: text("/spec/version"),
             priority: Priority { group: number("/spec/groupPriorityMinimum"), version: number("/spec/versionPriority") },
-            tls: tls(&service, &text("/spec/caBundle"), is_insecure, shown),
-            service,
             is_available: api_services::available(&value).is_some_and(|condition| condition["status"] == "True"),
+            backend: backend(Claim { service, bundle: text("/spec/caBundle"), is_insecure }),
         })
     }
 
@@ -70,26 +60,9 @@ impl Remote {
     }
 }
 
-fn tls(service: &ServiceKey, bundle: &str, is_insecure: bool, shown: Option<&Shown>) -> Result<Tls, String> {
-    let name = format!("{}.{}.svc", service.name, service.namespace);
-    let name = ServerName::try_from(name.clone()).map_err(|error| format!("the name {name:?}: {error}"))?;
-    let config = match is_insecure {
-        true => proxy::anybody(shown),
-        false => {
-            let pem = mizzen_api::validate::base64(bundle).map_err(|at| format!("the caBundle is no base64 at byte {at}"))?;
-            let mut roots = rustls::RootCertStore::empty();
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(|error| format!("the caBundle is no PEM: {error}"))?;
-                roots.add(certificate).map_err(|error| format!("a certificate of the caBundle: {error}"))?;
-            }
-            proxy::roots(roots, shown)
-        }
-    };
-    Ok(Tls { config: config.map_err(|error| error.to_string())?, name: Some(name) })
-}
-
 #[cfg(test)]
 mod tests {
+    use mizzen_store::{HISTORY_BYTES, MemoryStore};
     use serde_json::json;
 
     use super::*;
@@ -97,7 +70,8 @@ mod tests {
     fn read(spec: Value) -> Option<Remote> {
         let object = json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
             "metadata": {"name": "v1.a.example.com"}, "spec": spec});
-        Remote::read(&Object::new(object.to_string().into_bytes(), 7), None)
+        let store = MemoryStore::new(HISTORY_BYTES);
+        Remote::read(&Object::new(object.to_string().into_bytes(), 7), |claim| Backend::new(claim, None, &store).into())
     }
 
     #[test]
@@ -106,15 +80,16 @@ mod tests {
         let remote = read(json!({"group": "a.example.com", "version": "v1", "insecureSkipTLSVerify": true,
             "groupPriorityMinimum": 1000, "versionPriority": 15, "service": {"namespace": "n", "name": "s"}}));
         let remote = remote.expect("is remote");
-        assert_eq!((remote.service.port, remote.is_available, remote.path()), (443, false, "/apis/a.example.com/v1".to_owned()));
-        assert!(remote.tls.is_ok());
+        let port = remote.backend.claim.service.port;
+        assert_eq!((port, remote.is_available, remote.path()), (443, false, "/apis/a.example.com/v1".to_owned()));
+        assert!(remote.backend.connections.is_ok());
     }
 
     #[test]
     fn a_bundle_that_is_none_is_told_of_when_a_connection_is_needed() {
         let remote = read(json!({"group": "a.example.com", "version": "v1", "caBundle": "!",
             "service": {"namespace": "n", "name": "s", "port": 8443}}));
-        let why = remote.expect("is remote").tls.err().expect("cannot be used");
+        let why = remote.expect("is remote").backend.connections.as_ref().err().expect("cannot be used").clone();
         assert!(why.contains("caBundle"), "{why}");
     }
 }

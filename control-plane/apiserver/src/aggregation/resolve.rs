@@ -7,10 +7,12 @@ use mizzen_api::{Object, Reason, Status};
 use mizzen_store::{RangeOptions, Store};
 use serde_json::Value;
 
-use super::remote::ServiceKey;
+use super::backend::ServiceKey;
 use crate::{lookup, proxy};
 
-const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+pub(super) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+pub(super) const SERVICES: &str = "/registry//services/";
+pub(super) const SLICES: &str = "/registry/discovery.k8s.io/endpointslices/";
 
 /// A service and its endpoints as they are now.
 pub(super) struct Found {
@@ -22,42 +24,41 @@ impl Found {
     pub(super) fn read(store: &dyn Store, key: &ServiceKey) -> Result<Self, Status> {
         let service = lookup::core(store, "services", &key.namespace, &key.name);
         let service = service.as_deref().map(decoded).transpose()?;
-        let prefix = format!("/registry/discovery.k8s.io/endpointslices/{}/", key.namespace);
+        let prefix = format!("{SLICES}{}/", key.namespace);
         let range = store.range(&prefix, &RangeOptions::default()).map_err(crate::errors::store)?;
         let own = |object: &Arc<Object>| object.head().labels.get(SERVICE_LABEL).is_some_and(|name| *name == key.name);
         let own = range.items.iter().map(|(_, object)| object).filter(|object| own(object));
         Ok(Self { service, slices: own.map(|object| decoded(object)).collect::<Result<_, _>>()? })
     }
 
-    /// `HOST:PORT` of the service's own name, or of one of its ready endpoints; `pick` chooses one of so many.
+    /// `HOST:PORT` of the service's own name, or of its ready endpoints; one at least.
     ///
     /// # Errors
-    /// `ServiceUnavailable` when there is none, or no such port.
-    pub(super) fn authority(&self, key: &ServiceKey, pick: impl Fn(usize) -> usize) -> Result<String, Status> {
+    /// `ServiceUnavailable` when there is none, or no such port; `BadRequest` when none may be asked.
+    pub(super) fn authorities(&self, key: &ServiceKey) -> Result<Vec<String>, Status> {
         let unavailable = |why: String| Status::new(Reason::ServiceUnavailable, why);
         let Some(service) = &self.service else {
             return Err(unavailable(format!("service {:?} not found", key.name)));
         };
         if service["spec"]["type"] == "ExternalName" {
             let host = service["spec"]["externalName"].as_str().unwrap_or_default();
-            return Ok(format!("{host}:{}", key.port));
+            return Ok(vec![format!("{host}:{}", key.port)]);
         }
         let none = || unavailable(format!("no service port {} found for service {:?}", key.port, key.name));
         let name = port_name(service, key.port).ok_or_else(none)?;
-        let ready: Vec<(&str, u64)> = self
-            .slices
-            .iter()
-            .filter_map(|slice| Some((slice, port_of(slice, name)?)))
-            .flat_map(|(slice, port)| {
-                let ready = list(slice, "/endpoints").iter().filter(|endpoint| is_ready(endpoint));
-                ready.filter_map(move |endpoint| Some((list(endpoint, "/addresses").first()?.as_str()?, port)))
-            })
-            .collect();
-        if ready.is_empty() {
-            return Err(unavailable(format!("no endpoints available for service {:?}", key.name)));
+        let ready = self.slices.iter().filter_map(|slice| Some((slice, port_of(slice, name)?))).flat_map(|(slice, port)| {
+            let ready = list(slice, "/endpoints").iter().filter(|endpoint| is_ready(endpoint));
+            ready.filter_map(move |endpoint| Some((list(endpoint, "/addresses").first()?.as_str()?, port)))
+        });
+        let mut refused = unavailable(format!("no endpoints available for service {:?}", key.name));
+        let mut allowed = Vec::new();
+        for (address, port) in ready {
+            match proxy::authority(address, &port.to_string(), true) {
+                Ok(authority) => allowed.push(authority),
+                Err(status) => refused = status,
+            }
         }
-        let (address, port) = ready[pick(ready.len()) % ready.len()];
-        proxy::authority(address, &port.to_string(), true)
+        if allowed.is_empty() { Err(refused) } else { Ok(allowed) }
     }
 
     /// What is missing before anybody can be asked.
@@ -148,11 +149,15 @@ mod tests {
     #[test]
     fn a_service_is_reached_at_a_ready_endpoint_or_by_its_own_name() {
         let found = Found { service: service(), slices: vec![slice(false), slice(true)] };
-        assert_eq!(found.authority(&key(443), |_| 0), Ok("10.0.0.1:8443".to_owned()));
+        assert_eq!(found.authorities(&key(443)), Ok(vec!["10.0.0.1:8443".to_owned()]));
         let none = Found { service: service(), slices: vec![slice(false)] };
-        assert_eq!(none.authority(&key(443), |_| 0).expect_err("none is ready").code, 503);
+        assert_eq!(none.authorities(&key(443)).expect_err("none is ready").code, 503);
         let external = Some(json!({"spec": {"type": "ExternalName", "externalName": "api.example.com"}}));
         let external = Found { service: external, slices: Vec::new() };
-        assert_eq!(external.authority(&key(8443), |_| 0), Ok("api.example.com:8443".to_owned()));
+        assert_eq!(external.authorities(&key(8443)), Ok(vec!["api.example.com:8443".to_owned()]));
+        let mut own = slice(true);
+        own["endpoints"][0]["addresses"] = json!(["127.0.0.1"]);
+        let own = Found { service: service(), slices: vec![own] };
+        assert_eq!(own.authorities(&key(443)).expect_err("is this machine").code, 400);
     }
 }

@@ -7,31 +7,29 @@ use mizzen_api::Registry;
 
 use super::params::Params;
 use super::path::{Path, ResourcePath};
-use crate::aggregation::Aggregation;
 use crate::auth::Action;
 use crate::connect;
 use crate::metrics::Asked;
 use crate::proxy;
 
-/// What the metrics say of a request.
-pub(super) fn asked<'a>(registry: &Registry, aggregation: &Aggregation, path: &'a Path, request: &Request<Body>) -> Asked<'a> {
+/// What the metrics say of a request; `is_remote` says that another server answers it.
+pub(super) fn asked<'a>(registry: &Registry, is_remote: bool, path: &'a Path, request: &Request<Body>) -> Asked<'a> {
     let query = request.uri().query().unwrap_or_default();
     let Path::Resource(path) = path else {
         return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
     };
-    let remote = aggregation.remote(&path.group, &path.version);
-    if remote.is_none() && registry.by_resource(&path.group, &path.version, &path.resource).is_none() {
+    if !is_remote && registry.by_resource(&path.group, &path.version, &path.resource).is_none() {
         return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
     }
     let collection = path.name.is_empty();
     let watch = || {
         path.watch
-            || match &remote {
+            || match is_remote {
                 // As the other server reads it: authorization goes by this, and nothing refuses what is neither.
-                Some(_) => {
+                true => {
                     Params::parse(query).get("watch").is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
                 }
-                None => query.split('&').any(|pair| matches!(pair, "watch" | "watch=true" | "watch=1")),
+                false => query.split('&').any(|pair| matches!(pair, "watch" | "watch=true" | "watch=1")),
             }
     };
     let apply = || request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/apply"));
@@ -39,7 +37,7 @@ pub(super) fn asked<'a>(registry: &Registry, aggregation: &Aggregation, path: &'
         _ if is_connect(path) || is_proxy(path) => "CONNECT",
         Method::GET | Method::HEAD if watch() && path.subresource.is_empty() => "WATCH",
         // What another server makes of it lasts as long as both sides like.
-        _ if remote.is_some() && request.headers().contains_key(UPGRADE) => "CONNECT",
+        _ if is_remote && request.headers().contains_key(UPGRADE) => "CONNECT",
         Method::GET | Method::HEAD if collection => "LIST",
         Method::DELETE if collection => "DELETECOLLECTION",
         Method::PATCH if apply() => "APPLY",
@@ -55,7 +53,7 @@ pub(super) fn asked<'a>(registry: &Registry, aggregation: &Aggregation, path: &'
         group: &path.group,
         version: &path.version,
         // What another server has is not known here.
-        resource: if remote.is_some() { "" } else { &path.resource },
+        resource: if is_remote { "" } else { &path.resource },
         // Whatever a client writes there must not become a series of its own.
         subresource: KNOWN_SUBRESOURCES.iter().find(|known| **known == path.subresource).copied().unwrap_or_default(),
         scope,

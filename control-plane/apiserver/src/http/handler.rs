@@ -36,7 +36,7 @@ pub(crate) struct Handler {
     pub(crate) authenticator: Arc<dyn Authenticate>,
     pub(crate) connector: Option<Arc<dyn Connect>>,
     pub(crate) aggregation: Arc<Aggregation>,
-    pub(crate) discovery: Discovery,
+    pub(crate) discovery: Arc<Discovery>,
     pub(crate) openapi: OpenApi,
     pub(crate) metrics: Metrics,
     pub(crate) fairness: Arc<Fairness>,
@@ -66,7 +66,8 @@ impl Handler {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let started = std::time::Instant::now();
         let path = path::parse(uri.path());
-        let asked = asked(&self.pipeline.registry, &self.aggregation, &path, &request);
+        let remote = self.remote(&path, &uri);
+        let asked = asked(&self.pipeline.registry, remote.is_some(), &path, &request);
         let stream = matches!(asked.verb, "WATCH" | "CONNECT");
         let reads = matches!(method, Method::GET | Method::HEAD);
         let counted = (!stream).then(|| self.metrics.in_flight(!reads));
@@ -88,7 +89,8 @@ impl Handler {
         let answered = match who {
             Ok(user) => {
                 let span = tracing::debug_span!("request", audit_id = ?audit_id, user = user.username);
-                let seated = Box::pin(self.seated(user, (&path, &action), asked, request, (&connection.speaker, &mut held)));
+                let about = (&path, &action, remote);
+                let seated = Box::pin(self.seated(user, about, asked, request, (&connection.speaker, &mut held)));
                 match &trail {
                     None => seated.instrument(span).await,
                     Some(trail) => Box::pin(trail.over(seated)).instrument(span).await,
@@ -154,7 +156,7 @@ impl Handler {
     async fn seated(
         &self,
         user: Arc<Identity>,
-        (path, action): (&Path, &Action<'_>),
+        (path, action, remote): (&Path, &Action<'_>, Option<Arc<Remote>>),
         asked: Asked<'_>,
         request: Request<Body>,
         (speaker, held): (&Speaker, &mut Held),
@@ -181,7 +183,7 @@ impl Handler {
                 }
             }
         }
-        if let Some(remote) = self.remote(path, request.uri()) {
+        if let Some(remote) = remote {
             self.pipeline.authorize(&user, action)?;
             let sent = match (path, asked.verb) {
                 (_, "WATCH" | "CONNECT") => Sent::Stream,

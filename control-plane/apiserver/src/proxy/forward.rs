@@ -36,10 +36,10 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::TRANSFER_ENCODING,
 ];
 
-trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
-fn unreachable(why: impl std::fmt::Display) -> Status {
+pub(super) fn unreachable(why: impl std::fmt::Display) -> Status {
     Status::new(Reason::ServiceUnavailable, format!("error trying to reach service: {why}"))
 }
 
@@ -79,14 +79,13 @@ pub(crate) struct Tls {
 ///
 /// # Errors
 /// `ServiceUnavailable` when the server is not reached or does not answer.
-pub(crate) async fn exchange(
+async fn exchange(
     authority: &str,
     tls: Option<&Tls>,
     outgoing: Request<Body>,
     client_side: Option<hyper::upgrade::OnUpgrade>,
 ) -> Result<Response, Status> {
-    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, connect(authority, tls));
-    let wire = connecting.await.map_err(|_| unreachable(format!("dial tcp {authority}: i/o timeout")))??;
+    let wire = connect(authority, tls).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await.map_err(unreachable)?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
@@ -94,16 +93,30 @@ pub(crate) async fn exchange(
         }
     });
     let mut response = sender.send_request(outgoing).await.map_err(unreachable)?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(client_side) = client_side
-    {
-        let server_side = hyper::upgrade::on(&mut response);
-        tokio::spawn(splice(client_side, server_side));
-    }
+    switch(&mut response, client_side);
     Ok(response.map(Body::new))
 }
 
-async fn connect(authority: &str, tls: Option<&Tls>) -> Result<Box<dyn Wire>, Status> {
+/// Lets what follows an answer that switches protocols go both ways.
+pub(super) fn switch<B>(response: &mut http::Response<B>, client_side: Option<hyper::upgrade::OnUpgrade>) {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(client_side) = client_side
+    {
+        let server_side = hyper::upgrade::on(response);
+        tokio::spawn(splice(client_side, server_side));
+    }
+}
+
+/// A connection to `HOST:PORT`.
+///
+/// # Errors
+/// `ServiceUnavailable` when there is none within 30 seconds.
+pub(super) async fn connect(authority: &str, tls: Option<&Tls>) -> Result<Box<dyn Wire>, Status> {
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, dial(authority, tls));
+    connecting.await.unwrap_or_else(|_| Err(unreachable(format!("dial tcp {authority}: i/o timeout"))))
+}
+
+async fn dial(authority: &str, tls: Option<&Tls>) -> Result<Box<dyn Wire>, Status> {
     let failed = |error: std::io::Error| unreachable(format!("dial tcp {authority}: {error}"));
     let stream = TcpStream::connect(authority).await.map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;

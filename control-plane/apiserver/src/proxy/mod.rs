@@ -3,6 +3,7 @@
 mod address;
 mod forward;
 mod links;
+mod pool;
 mod trust;
 
 use std::sync::Arc;
@@ -17,8 +18,9 @@ use serde_json::Value;
 use crate::connect::Connect;
 use crate::lookup;
 pub(crate) use address::authority;
-pub(crate) use forward::{Tls, exchange, keep_what_goes_on, splice, strip};
+pub(crate) use forward::{Tls, keep_what_goes_on, splice, strip};
 use links::Links;
+pub(crate) use pool::Connections;
 pub(crate) use trust::{Shown, anybody, roots};
 
 /// The resources that have a proxy.

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
 use base64::Engine as _;
@@ -15,16 +15,18 @@ use mizzen_apiserver::Settings;
 use mizzen_apiserver::auth::certificates::{Authority, PemPair};
 use mizzen_client::ApiRequest;
 use mizzen_store::{HISTORY_BYTES, MemoryStore};
+use parking_lot::Mutex;
 use reqwest::Method;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::served::{Served, answer, frame, served_with};
-use crate::support::{gvr, now};
+use crate::support::{eventually, gvr, now};
 
 const GROUP: &str = "wardle.example.com";
 const THINGS: &str = "/apis/wardle.example.com/v1/namespaces/default/flunders";
@@ -34,7 +36,16 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 struct Remote {
     port: u16,
     authority: Authority,
+    heard: Arc<Heard>,
     task: tokio::task::JoinHandle<()>,
+}
+
+/// How much was asked of it.
+#[derive(Default)]
+struct Heard {
+    connections: AtomicUsize,
+    /// The requests, by their path, and whether they were answered with what is known already.
+    requests: Mutex<Vec<(String, bool)>>,
 }
 
 impl Drop for Remote {
@@ -67,21 +78,44 @@ impl Remote {
         let acceptor = TlsAcceptor::from(server_config(&pair, &front.pem().certificate));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
+        let heard = Arc::new(Heard::default());
+        let noted = heard.clone();
         let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.expect("accepts");
-                let acceptor = acceptor.clone();
-                tokio::spawn(async move {
+                let (acceptor, noted) = (acceptor.clone(), noted.clone());
+                connections.spawn(async move {
                     // Who shows no certificate, or the wrong one, is no concern of the others.
                     let Ok(stream) = acceptor.accept(stream).await else { return };
-                    let served = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service_fn(answered))
-                        .with_upgrades();
-                    let _ = served.await;
+                    noted.connections.fetch_add(1, Ordering::Relaxed);
+                    let answering = service_fn(|request| {
+                        let noted = noted.clone();
+                        async move {
+                            let path = request.uri().path().to_owned();
+                            let answer = answered(request).await;
+                            let is_known = answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::NOT_MODIFIED);
+                            noted.requests.lock().push((path, is_known));
+                            answer
+                        }
+                    });
+                    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answering);
+                    let _ = served.with_upgrades().await;
                 });
             }
         });
-        Self { port, authority, task }
+        Self { port, authority, heard, task }
+    }
+
+    fn connections(&self) -> usize {
+        self.heard.connections.load(Ordering::Relaxed)
+    }
+
+    /// How often a document was asked for, and how often it was sent.
+    fn asked(&self, path: &str) -> (usize, usize) {
+        let requests = self.heard.requests.lock();
+        let of_path = || requests.iter().filter(|(asked, _)| asked == path);
+        (of_path().count(), of_path().filter(|(_, is_known)| !is_known).count())
     }
 
     fn bundle(&self) -> String {
@@ -119,11 +153,21 @@ async fn answered(request: Request<Incoming>) -> Result<Response<Body>, Infallib
     }
     let resource = json!({"resource": "flunders", "scope": "Namespaced", "singularResource": "flunder", "verbs": ["list"],
         "responseKind": {"group": GROUP, "version": "v1", "kind": "Flunder"}});
+    if path == "/openapi/v2" {
+        let swagger = json!({"swagger": "2.0", "paths": {}, "definitions": {}});
+        let is_known = text("if-none-match") == ["\"one\""];
+        let answer = Response::builder().header("content-type", "application/json").header("etag", "\"one\"");
+        return Ok(match is_known {
+            true => answer.status(StatusCode::NOT_MODIFIED).body(Body::empty()).expect("an answer"),
+            false => answer.body(Body::from(swagger.to_string())).expect("an answer"),
+        });
+    }
     Ok(match path.as_str() {
         "/apis" => json_answer(
             AGGREGATED,
             &json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "items": [
-                {"metadata": {"name": GROUP}, "versions": [{"version": "v1", "resources": [resource]}]}]}),
+                {"metadata": {"name": GROUP}, "versions": [
+                    {"version": "v1", "resources": [resource]}, {"version": "v2", "resources": [resource]}]}]}),
         ),
         "/openapi/v3" => {
             let url = "/openapi/v3/apis/wardle.example.com/v1?hash=ABC";
@@ -150,7 +194,11 @@ async fn aggregating(front: &Authority) -> Served {
 async fn claim(served: &Served, remote: &Remote, bundle: &str) {
     let service = json!({"metadata": {"name": "flunders"}, "spec": {"type": "ExternalName", "externalName": "localhost"}});
     served.admin.write(ApiRequest::create(&gvr("", "v1", "services"), "default", service)).await.expect("creates");
-    let claimed = json!({"metadata": {"name": format!("v1.{GROUP}")}, "spec": {"group": GROUP, "version": "v1",
+    claim_version(served, remote, bundle, "v1").await;
+}
+
+async fn claim_version(served: &Served, remote: &Remote, bundle: &str, version: &str) {
+    let claimed = json!({"metadata": {"name": format!("{version}.{GROUP}")}, "spec": {"group": GROUP, "version": version,
         "groupPriorityMinimum": 2000, "versionPriority": 15, "caBundle": bundle,
         "service": {"namespace": "default", "name": "flunders", "port": remote.port}}});
     let services = gvr("apiregistration.k8s.io", "v1", "apiservices");
@@ -160,38 +208,22 @@ async fn claim(served: &Served, remote: &Remote, bundle: &str) {
 /// Waits until the APIService's condition `Available` has this reason.
 async fn until_available(served: &Served, reason: &str) -> Value {
     let path = format!("/apis/apiregistration.k8s.io/v1/apiservices/v1.{GROUP}");
-    let mut last = Value::Null;
-    let waiting = async {
-        loop {
-            let (_, service) = served.get(&path).await;
-            last = service["status"]["conditions"][0].clone();
-            if last["reason"] == reason {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(30), waiting).await;
-    assert!(waited.is_ok(), "{reason} never came: {last}");
-    last
+    eventually(reason, async || {
+        let (_, service) = served.get(&path).await;
+        let condition = service["status"]["conditions"][0].clone();
+        if condition["reason"] == reason { Ok(condition) } else { Err(condition.to_string()) }
+    })
+    .await
 }
 
 /// Waits until a path answers as `wanted` says.
 async fn until_answered(served: &Served, path: &str, accept: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    let mut last = Value::Null;
-    let waiting = async {
-        loop {
-            let response = served.request(Method::GET, path).header("accept", accept).send().await.expect("an answer");
-            last = response.json().await.unwrap_or_default();
-            if wanted(&last) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(30), waiting).await;
-    assert!(waited.is_ok(), "{path} never became right: {last}");
-    last
+    eventually(path, async || {
+        let response = served.request(Method::GET, path).header("accept", accept).send().await.expect("an answer");
+        let last: Value = response.json().await.unwrap_or_default();
+        if wanted(&last) { Ok(last) } else { Err(last.to_string()) }
+    })
+    .await
 }
 
 fn version_of(document: &Value) -> Option<&Value> {
@@ -289,4 +321,61 @@ async fn a_server_that_is_gone_or_not_believed_is_unavailable() {
     served.admin.write(gone).await.expect("deletes");
     let condition = until_available(&served, "ServiceNotFound").await;
     assert_eq!(condition["message"], "service/flunders in \"default\" is not present");
+}
+
+#[tokio::test]
+async fn connections_are_kept_from_one_request_to_the_next() {
+    let front = Authority::generate("front", now()).expect("generates");
+    let (remote, served) = (Remote::start(&front).await, aggregating(&front).await);
+    claim(&served, &remote, &remote.bundle()).await;
+    until_available(&served, "Passed").await;
+    until_answered(&served, THINGS, "application/json", |heard| heard["path"] == THINGS).await;
+    for _ in 0..100 {
+        served.get(THINGS).await;
+    }
+    // Looks at the server, several at once, have theirs too.
+    let open = remote.connections();
+    assert!(open < 20, "{open} connections");
+}
+
+#[tokio::test]
+async fn a_service_is_asked_once_for_all_its_versions_and_sends_what_is_new() {
+    let front = Authority::generate("front", now()).expect("generates");
+    let (remote, served) = (Remote::start(&front).await, aggregating(&front).await);
+    claim(&served, &remote, &remote.bundle()).await;
+    until_available(&served, "Passed").await;
+    let is_current = |versions: usize| {
+        move |document: &Value| {
+            let items = document["items"].as_array().into_iter().flatten();
+            let group = items.filter(|item| item["metadata"]["name"] == GROUP);
+            let current = group.flat_map(|group| group["versions"].as_array().into_iter().flatten());
+            current.filter(|version| version["freshness"] == "Current").count() == versions
+        }
+    };
+    until_answered(&served, "/apis", AGGREGATED, is_current(1)).await;
+    claim_version(&served, &remote, &remote.bundle(), "v2").await;
+    until_answered(&served, "/apis", AGGREGATED, is_current(2)).await;
+    let (asked, sent) = remote.asked("/openapi/v2");
+    assert_eq!(sent, 1, "of {asked} times that it was asked for");
+}
+
+#[tokio::test]
+async fn components_of_the_process_learn_of_the_other_servers_kinds_and_use_them() {
+    let front = Authority::generate("front", now()).expect("generates");
+    let (remote, served) = (Remote::start(&front).await, aggregating(&front).await);
+    claim(&served, &remote, &remote.bundle()).await;
+    let discovered = eventually("the kind", async || {
+        let discovery = served.admin.discover().await.expect("discovers");
+        let found = discovery.preferred().find(|served| *served.resource.group == *GROUP).cloned();
+        found.ok_or_else(|| format!("{:?}", discovery.failed))
+    });
+    let discovered = discovered.await;
+    assert_eq!((&*discovered.resource.resource, discovered.kind.as_str()), ("flunders", "Flunder"));
+    let got = served.admin.get(&discovered.resource, "default", "a").await.expect("is answered");
+    let heard = got.value().expect("is JSON");
+    assert_eq!((&heard["path"], &heard["user"]), (&json!(format!("{THINGS}/a")), &json!(["admin"])));
+    // Who may not is told so here.
+    let nobody = served.server.client(mizzen_apiserver::auth::Identity::component("nobody", &[]));
+    let refused = nobody.get(&discovered.resource, "default", "a").await.expect_err("is refused");
+    assert_eq!(refused.code, 403);
 }

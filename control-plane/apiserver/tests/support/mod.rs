@@ -88,6 +88,21 @@ pub(crate) async fn server_of(config: ServerConfig, settings: Settings) -> (Arc<
     (server, client)
 }
 
+/// How long a state may take to come about on a busy machine before the test fails.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Asks until the answer is there; what was seen instead is said in the end.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(seen) => assert!(tokio::time::Instant::now() < deadline, "{what} never came about; last seen: {seen}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 pub(crate) fn gvr(group: &str, version: &str, resource: &str) -> GroupVersionResource {
     GroupVersionResource::new(group, version, resource)
 }

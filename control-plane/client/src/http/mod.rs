@@ -4,18 +4,16 @@ mod answer;
 mod failure;
 mod path;
 mod watch;
+mod wire;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mizzen_api::{GroupVersionResource, Object, Reason, Status, Verb};
-use reqwest::{Method, RequestBuilder, Response};
-use serde_json::{Value, json};
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use mizzen_api::{Reason, Status};
 
-use crate::{
-    ApiRequest, ApiResponse, Body, Client, DeleteOptions, ListOptions, ObjectList, Propagation, WatchOptions, WatchStream,
-};
+pub use wire::{Parts, Wire};
 
 /// A connection that hears nothing for so long is given up; a watch's bookmarks keep it alive.
 const READ_TIMEOUT: Duration = Duration::from_secs(90);
@@ -63,7 +61,7 @@ pub enum HttpError {
     Unauthorized { server: String, message: String },
 }
 
-/// [`Client`] over HTTPS.
+/// [`crate::Client`] over HTTPS.
 pub struct HttpClient {
     http: reqwest::Client,
     server: String,
@@ -106,7 +104,9 @@ impl HttpClient {
     /// [`HttpError::Unauthorized`] stay as they are until somebody changes the credentials.
     pub async fn ready(&self) -> Result<(), HttpError> {
         let server = self.server.clone();
-        let response = match self.request(Method::GET, "/readyz", &[]).send().await {
+        let request = self.http.get(format!("{}/readyz", self.server));
+        let request = self.token.iter().fold(request, |request, token| request.bearer_auth(token));
+        let response = match request.send().await {
             Ok(response) => response,
             Err(error) => {
                 let why = failure::reason(&error);
@@ -123,25 +123,6 @@ impl HttpClient {
             code => Err(HttpError::NotReady { server, code }),
         }
     }
-
-    fn request(&self, method: Method, path: &str, query: &[(&str, String)]) -> RequestBuilder {
-        let request =
-            self.http.request(method, format!("{}{path}", self.server)).query(query).header("accept", "application/json");
-        match &self.token {
-            Some(token) => request.bearer_auth(token),
-            None => request,
-        }
-    }
-
-    async fn send(&self, request: RequestBuilder) -> Result<Response, Status> {
-        let response = request.send().await.map_err(|error| unreachable(&error))?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let code = response.status().as_u16();
-        let body = response.bytes().await.map_err(|error| unreachable(&error))?;
-        Err(answer::failure(code, &body))
-    }
 }
 
 fn unreachable(error: &reqwest::Error) -> Status {
@@ -149,100 +130,17 @@ fn unreachable(error: &reqwest::Error) -> Status {
 }
 
 #[async_trait]
-impl Client for HttpClient {
-    async fn get(&self, resource: &GroupVersionResource, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
-        let request = self.request(Method::GET, &path::object(resource, namespace, name, ""), &[]);
-        let body = self.send(request).await?.bytes().await.map_err(|error| unreachable(&error))?;
-        answer::object(body).map(Arc::new)
-    }
-
-    async fn list(&self, resource: &GroupVersionResource, namespace: &str, options: &ListOptions) -> Result<ObjectList, Status> {
-        let request = self.request(Method::GET, &path::collection(resource, namespace), &path::list_query(options));
-        let body = self.send(request).await?.bytes().await.map_err(|error| unreachable(&error))?;
-        answer::list(&body)
-    }
-
-    async fn watch(
-        &self,
-        resource: &GroupVersionResource,
-        namespace: &str,
-        options: &WatchOptions,
-    ) -> Result<WatchStream, Status> {
-        let request = self.request(Method::GET, &path::collection(resource, namespace), &path::watch_query(options));
-        Ok(watch::events(self.send(request).await?))
-    }
-
-    async fn write(&self, request: ApiRequest) -> Result<ApiResponse, Status> {
-        let (method, path) = match request.verb {
-            Verb::Create if request.subresource.is_empty() => {
-                (Method::POST, path::collection(&request.resource, &request.namespace))
-            }
-            Verb::DeleteCollection => (Method::DELETE, path::collection(&request.resource, &request.namespace)),
-            verb => {
-                let path = path::object(&request.resource, &request.namespace, &request.name, &request.subresource);
-                (method(verb), path)
-            }
-        };
-        let mut query = path::write_query(&request.write);
-        if request.verb == Verb::DeleteCollection {
-            query.extend(path::list_query(&request.list));
+impl Wire for HttpClient {
+    async fn exchange(&self, request: http::Request<Bytes>) -> Result<http::Response<Parts>, Status> {
+        let (head, body) = request.into_parts();
+        let mut sent = self.http.request(head.method, format!("{}{}", self.server, head.uri)).headers(head.headers).body(body);
+        if let Some(token) = &self.token {
+            sent = sent.bearer_auth(token);
         }
-        let http = self.request(method, &path, &query);
-        let http = match request.verb {
-            Verb::Delete | Verb::DeleteCollection => http.json(&delete_options(&request.delete)),
-            _ => {
-                let kind = request.patch.map_or("application/json", |patch| patch.content_type());
-                match request.body {
-                    Body::None => http,
-                    Body::Value(value) => {
-                        let bytes = serde_json::to_vec(&value).map_err(Status::internal)?;
-                        http.header("content-type", kind).body(bytes)
-                    }
-                    Body::Json(bytes) => http.header("content-type", kind).body(bytes),
-                    Body::Yaml(bytes) if request.patch.is_some() => http.header("content-type", kind).body(bytes),
-                    Body::Yaml(bytes) => http.header("content-type", "application/yaml").body(bytes),
-                }
-            }
-        };
-        let response = self.send(http).await?;
-        let code = response.status().as_u16();
-        let warnings =
-            response.headers().get_all("warning").iter().filter_map(|value| answer::warning(value.to_str().ok()?)).collect();
-        let body = response.bytes().await.map_err(|error| unreachable(&error))?;
-        Ok(ApiResponse { code, object: Arc::new(answer::object(body)?), warnings })
+        let response = sent.send().await.map_err(|error| unreachable(&error))?;
+        let mut answer = http::Response::new(());
+        *answer.status_mut() = response.status();
+        *answer.headers_mut() = response.headers().clone();
+        Ok(answer.map(|()| response.bytes_stream().map_err(|error| unreachable(&error)).boxed()))
     }
-}
-
-fn method(verb: Verb) -> Method {
-    match verb {
-        Verb::Create => Method::POST,
-        Verb::Update => Method::PUT,
-        Verb::Patch => Method::PATCH,
-        Verb::Delete | Verb::DeleteCollection => Method::DELETE,
-        Verb::Get | Verb::List | Verb::Watch => Method::GET,
-    }
-}
-
-fn delete_options(options: &DeleteOptions) -> Value {
-    let mut body = json!({"kind": "DeleteOptions", "apiVersion": "v1"});
-    if let Some(seconds) = options.grace_period_seconds {
-        body["gracePeriodSeconds"] = json!(seconds);
-    }
-    if let Some(propagation) = options.propagation {
-        body["propagationPolicy"] = json!(match propagation {
-            Propagation::Orphan => "Orphan",
-            Propagation::Background => "Background",
-            Propagation::Foreground => "Foreground",
-        });
-    }
-    if let Some(uid) = &options.uid {
-        body["preconditions"]["uid"] = json!(uid);
-    }
-    if let Some(version) = &options.resource_version {
-        body["preconditions"]["resourceVersion"] = json!(version);
-    }
-    if options.dry_run {
-        body["dryRun"] = json!(["All"]);
-    }
-    body
 }

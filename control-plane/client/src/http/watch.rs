@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures::stream;
 use mizzen_api::{Object, Status};
-use reqwest::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{answer, unreachable};
+use super::{Parts, answer};
 use crate::{WatchEvent, WatchStream};
 
 /// `meta/v1.WatchEvent`'s annotation on the bookmark that ends the initial events.
@@ -24,7 +23,7 @@ struct Frame<'a> {
 }
 
 struct Lines {
-    body: BoxStream<'static, Result<Bytes, reqwest::Error>>,
+    body: Parts,
     buffer: BytesMut,
     /// Up to here no line end was found.
     searched: usize,
@@ -41,15 +40,15 @@ impl Lines {
             self.searched = self.buffer.len();
             match self.body.next().await? {
                 Ok(bytes) => self.buffer.extend_from_slice(&bytes),
-                Err(error) => return Some(Err(unreachable(&error))),
+                Err(status) => return Some(Err(status)),
             }
         }
     }
 }
 
-/// The events of a response, until it ends or fails.
-pub(super) fn events(response: Response) -> WatchStream {
-    let lines = Lines { body: response.bytes_stream().boxed(), buffer: BytesMut::new(), searched: 0 };
+/// The events of an answer, until it ends or fails.
+pub(super) fn events(body: Parts) -> WatchStream {
+    let lines = Lines { body, buffer: BytesMut::new(), searched: 0 };
     stream::unfold(Some(lines), async |lines| {
         let mut lines = lines?;
         match lines.next().await?.and_then(|line| event(&line)) {

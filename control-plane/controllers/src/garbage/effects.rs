@@ -13,12 +13,13 @@ impl Collector {
     /// Asks the API about an owner that the graph does not know: it may be newer than the graph.
     pub(super) async fn look_up(&self, item: &Item, owner: &OwnerReference) -> Result<OwnerState, Error> {
         let version = GroupVersion::parse(&owner.api_version);
-        let Some(descriptor) = self.graph.registry.by_kind(&version.group, &version.version, &owner.kind) else {
+        let served = self.graph.served();
+        let Some(served) = served.by_kind(&version, &owner.kind) else {
             // Nobody can tell whether it exists; deleting is the mistake that cannot be undone.
             tracing::debug!(object = %item.key, kind = owner.kind, "owner of an unknown kind");
             return Ok(OwnerState::Solid);
         };
-        let namespace = match descriptor.scope {
+        let namespace = match served.scope {
             Scope::Cluster => "",
             Scope::Namespaced if item.key.namespace.is_empty() => {
                 tracing::debug!(object = %item.key, owner = owner.name, "a cluster-scoped object cannot have a namespaced owner");
@@ -26,7 +27,7 @@ impl Collector {
             }
             Scope::Namespaced => &item.key.namespace,
         };
-        match self.client.get(&descriptor.gvr(), namespace, &owner.name).await {
+        match self.client.get(&served.resource, namespace, &owner.name).await {
             Ok(live) if live.head().uid == owner.uid => {
                 let head = live.head();
                 let waits = head.is_terminating() && head.finalizers.iter().any(|finalizer| finalizer == FOREGROUND);
@@ -34,7 +35,7 @@ impl Collector {
             }
             Ok(_) => Ok(OwnerState::Absent),
             Err(status) if status.is(Reason::NotFound) => Ok(OwnerState::Absent),
-            Err(status) => Err(Error::api(format!("get {} {namespace}/{}", descriptor.resource, owner.name), status)),
+            Err(status) => Err(Error::api(format!("get {} {namespace}/{}", served.resource.resource, owner.name), status)),
         }
     }
 
@@ -74,7 +75,7 @@ impl Collector {
         match self.client.write(request).await {
             Ok(_) => Ok(()),
             Err(status) if status.is(Reason::NotFound) => Ok(()),
-            Err(status) => Err(Error::api(format!("{verb} {} {}", monitor.descriptor.resource, item.key), status)),
+            Err(status) => Err(Error::api(format!("{verb} {} {}", monitor.resource.resource, item.key), status)),
         }
     }
 }

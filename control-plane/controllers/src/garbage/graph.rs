@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use mizzen_api::{GroupVersionResource, Object, ObjectRef, OwnerReference, Registry, ResourceDescriptor, Verb};
-use mizzen_client::Client;
+use mizzen_api::{GroupVersionResource, Object, ObjectRef, OwnerReference, Verb};
+use mizzen_client::{Client, Discovery, ServedResource};
 use mizzen_reconcile::{Queue, WatchCache, WatchSpec};
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
@@ -52,7 +52,6 @@ impl Item {
 
 /// One resource.
 pub(super) struct Monitor {
-    pub(super) descriptor: Arc<ResourceDescriptor>,
     pub(super) resource: GroupVersionResource,
     pub(super) cache: Arc<WatchCache<Item>>,
     pub(super) queue: Queue,
@@ -60,26 +59,27 @@ pub(super) struct Monitor {
     pub(super) cancel: CancellationToken,
 }
 
-/// The resources come and go with custom kinds.
+/// The resources come and go with custom kinds and other servers.
 pub(super) struct Graph {
     monitors: RwLock<Arc<Vec<Arc<Monitor>>>>,
-    pub(super) registry: Registry,
+    served: RwLock<Arc<Discovery>>,
     client: Arc<dyn Client>,
     cancel: CancellationToken,
 }
 
 /// Events are many, own nothing, and expire by themselves.
-fn is_monitored(descriptor: &ResourceDescriptor) -> bool {
-    let verbs = [Verb::List, Verb::Watch, Verb::Delete];
-    descriptor.is_preferred()
-        && !descriptor.virtual_only
-        && verbs.iter().all(|verb| descriptor.verbs.contains(verb))
-        && &*descriptor.resource != "events"
+fn is_monitored(served: &ServedResource) -> bool {
+    served.takes(&[Verb::List, Verb::Watch, Verb::Delete]) && &*served.resource.resource != "events"
 }
 
 impl Graph {
-    pub(super) fn new(registry: &Registry, client: &Arc<dyn Client>, cancel: &CancellationToken) -> Self {
-        Self { monitors: RwLock::default(), registry: registry.clone(), client: client.clone(), cancel: cancel.clone() }
+    pub(super) fn new(client: &Arc<dyn Client>, cancel: &CancellationToken) -> Self {
+        Self { monitors: RwLock::default(), served: RwLock::default(), client: client.clone(), cancel: cancel.clone() }
+    }
+
+    /// What is served, as it was last followed.
+    pub(super) fn served(&self) -> Arc<Discovery> {
+        self.served.read().clone()
     }
 
     fn monitors(&self) -> Arc<Vec<Arc<Monitor>>> {
@@ -87,29 +87,32 @@ impl Graph {
     }
 
     /// Brings the monitors in line with what is served. Answers the new ones.
-    pub(super) fn follow_registry(&self) -> Vec<Arc<Monitor>> {
-        let served: Vec<_> = self.registry.iter().filter(|descriptor| is_monitored(descriptor)).collect();
-        let (kept, gone): (Vec<_>, Vec<_>) = self
-            .monitors()
-            .iter()
-            .cloned()
-            .partition(|monitor| served.iter().any(|descriptor| descriptor.gvr() == monitor.resource));
+    pub(super) fn follow(&self, discovery: Arc<Discovery>) -> Vec<Arc<Monitor>> {
+        let served: Vec<_> =
+            discovery.preferred().filter(|served| is_monitored(served)).map(|served| served.resource.clone()).collect();
+        // What a server has that does not answer is not known to be gone.
+        let is_failed = |resource: &GroupVersionResource| {
+            discovery.failed.iter().any(|failed| failed.group == resource.group && failed.version == resource.version)
+        };
+        let stays = |monitor: &Arc<Monitor>| served.contains(&monitor.resource) || is_failed(&monitor.resource);
+        let (kept, gone): (Vec<_>, Vec<_>) = self.monitors().iter().cloned().partition(stays);
         gone.iter().for_each(|monitor| monitor.cancel.cancel());
-        let is_new = |descriptor: &Arc<ResourceDescriptor>| !kept.iter().any(|monitor| monitor.resource == descriptor.gvr());
-        let added: Vec<_> = served.into_iter().filter(is_new).map(|descriptor| self.monitor(descriptor)).collect();
+        let is_new = |resource: &GroupVersionResource| !kept.iter().any(|monitor| monitor.resource == *resource);
+        let added: Vec<_> = served.into_iter().filter(is_new).map(|resource| self.monitor(resource)).collect();
         if !added.is_empty() || !gone.is_empty() {
             *self.monitors.write() = Arc::new(kept.iter().chain(&added).cloned().collect());
         }
+        *self.served.write() = discovery;
         added
     }
 
-    fn monitor(&self, descriptor: Arc<ResourceDescriptor>) -> Arc<Monitor> {
-        let (resource, cancel) = (descriptor.gvr(), self.cancel.child_token());
+    fn monitor(&self, resource: GroupVersionResource) -> Arc<Monitor> {
+        let cancel = self.cancel.child_token();
         let cache = WatchCache::projected(WatchSpec::all(resource.clone()), Item::of)
             .index(BY_UID, |item: &Item| vec![item.uid.clone()])
             .index(BY_OWNER, |item: &Item| item.owners.iter().map(|owner| owner.uid.clone()).collect())
             .start(self.client.clone(), cancel.clone());
-        Arc::new(Monitor { descriptor, resource, cache, queue: Queue::default(), cancel })
+        Arc::new(Monitor { resource, cache, queue: Queue::default(), cancel })
     }
 
     /// Wakes every object that a change of the monitor's resource concerns: itself, its dependents when it goes, its owners

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mizzen_api::ObjectRef;
-use mizzen_api::registry::Snapshot;
-use mizzen_client::Client;
+use mizzen_client::{Client, Discovery};
 use mizzen_reconcile::{Action, Controller, Error, Reconciler};
 
 use tokio::task::JoinSet;
@@ -27,13 +26,15 @@ const SYNC: Duration = Duration::from_secs(60);
 
 pub(crate) fn start(context: &Context) {
     let client = context.client(NAME);
-    let graph = Arc::new(Graph::new(&context.registry, &client, &context.cancel));
+    let graph = Arc::new(Graph::new(&client, &context.cancel));
     let cancel = context.cancel.clone();
     context.spawn(async move {
         let mut collectors = JoinSet::new();
-        let mut served = served_now(&graph);
-        let mut added = graph.follow_registry();
         loop {
+            let added = tokio::select! {
+                () = cancel.cancelled() => break,
+                served = change(&*client, graph.served()) => graph.follow(served),
+            };
             // With half a graph, owners would seem absent and dependents unknown.
             let synced = async {
                 for monitor in &added {
@@ -54,29 +55,21 @@ pub(crate) fn start(context: &Context) {
                 let controller = Controller::new("garbage-collector", monitor.queue.clone(), Arc::new(collector));
                 collectors.spawn(controller.workers(2).run(monitor.cancel.clone()));
             }
-            loop {
-                tokio::select! {
-                    () = cancel.cancelled() => break,
-                    () = tokio::time::sleep(LOOK_AGAIN) => {}
-                }
-                let now = served_now(&graph);
-                if !Arc::ptr_eq(&served, &now) {
-                    served = now;
-                    break;
-                }
-            }
-            if cancel.is_cancelled() {
-                break;
-            }
-            added = graph.follow_registry();
         }
         while collectors.join_next().await.is_some() {}
     });
 }
 
-/// What is served at this moment.
-fn served_now(graph: &Graph) -> Arc<Snapshot> {
-    graph.registry.snapshot()
+/// What is served, as soon as that is something else than `known`.
+async fn change(client: &dyn Client, known: Arc<Discovery>) -> Arc<Discovery> {
+    loop {
+        match client.discover().await {
+            Ok(served) if !Arc::ptr_eq(&served, &known) && *served != *known => return served,
+            Ok(_) => {}
+            Err(status) => tracing::debug!(%status, "discover what is served, trying again"),
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// Collects the objects of one resource.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Namespace;
-use mizzen_api::{Object, ObjectRef, Reason, Registry, ResourceDescriptor, Scope, Verb};
-use mizzen_client::{ApiRequest, Client, ListOptions, Propagation};
+use mizzen_api::{Object, ObjectRef, Reason, Scope, Status, Verb};
+use mizzen_client::{ApiRequest, Client, DeleteOptions, ListOptions, Propagation, ServedResource};
 use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, WatchCache, typed};
 use serde_json::json;
 
@@ -25,8 +25,7 @@ pub(crate) fn start(context: &Context) {
     let namespaces = context.caches.namespaces.clone();
     namespaces.enqueue(&queue);
     wake_by_leaving_pods(context, &queue);
-    let reconciler =
-        Namespaces { client: context.client(NAME), clock: context.clock.clone(), registry: context.registry.clone(), namespaces };
+    let reconciler = Namespaces { client: context.client(NAME), clock: context.clock.clone(), namespaces };
     context.run(Controller::new("namespace", queue, Arc::new(reconciler)).workers(5));
 }
 
@@ -44,7 +43,6 @@ fn wake_by_leaving_pods(context: &Context, queue: &Queue) {
 struct Namespaces {
     client: Arc<dyn Client>,
     clock: Arc<dyn Clock>,
-    registry: Registry,
     namespaces: Arc<WatchCache>,
 }
 
@@ -81,40 +79,65 @@ impl Namespaces {
     /// (its configuration, network policies, service account) stays.
     async fn empty(&self, namespace: &str) -> Remaining {
         let mut remaining = Remaining::default();
+        let discovery = match self.client.discover().await {
+            Ok(discovery) => discovery,
+            Err(status) => {
+                remaining.undiscovered = Some(status.message);
+                return remaining;
+            }
+        };
+        // Who does not answer may have something in the namespace; what others have goes nevertheless.
+        remaining.undiscovered = conditions::undiscovered(&discovery.failed);
         let (pods, others): (Vec<_>, Vec<_>) =
-            self.registry.iter().filter(|descriptor| holds_content(descriptor)).partition(|descriptor| is_pods(descriptor));
-        for descriptors in [pods, others] {
-            for descriptor in descriptors {
-                if let Err(error) = self.empty_of(namespace, &descriptor, &mut remaining).await {
+            discovery.preferred().filter(|served| holds_content(served)).partition(|served| is_pods(served));
+        for resources in [pods, others] {
+            for served in resources {
+                if let Err(error) = self.empty_of(namespace, served, &mut remaining).await {
                     remaining.failures.push(error.to_string());
                 }
             }
-            if !remaining.is_nothing() {
+            if remaining.has_content() {
                 break;
             }
         }
         remaining
     }
 
-    async fn empty_of(&self, namespace: &str, descriptor: &ResourceDescriptor, remaining: &mut Remaining) -> Result<(), Error> {
-        let resource = descriptor.gvr();
-        let failed = |verb: &str, status| Error::api(format!("{verb} {} in {namespace}", descriptor.group_resource()), status);
+    async fn empty_of(&self, namespace: &str, served: &ServedResource, remaining: &mut Remaining) -> Result<(), Error> {
+        let resource = &served.resource;
+        let failed = |verb: &str, status| Error::api(format!("{verb} {} in {namespace}", resource.group_resource()), status);
         let list = || async {
-            match self.client.list(&resource, namespace, &ListOptions::default()).await {
+            match self.client.list(resource, namespace, &ListOptions::default()).await {
                 Ok(listed) => Ok(listed.items),
                 // A custom kind that went meanwhile took its objects along.
                 Err(status) if status.is(Reason::NotFound) => Ok(Vec::new()),
                 Err(status) => Err(failed("list", status)),
             }
         };
-        if list().await?.is_empty() {
+        let present = list().await?;
+        if present.is_empty() {
             return Ok(());
         }
-        let mut request = ApiRequest::new(Verb::DeleteCollection, &resource, namespace, "");
-        request.delete.propagation = Some(Propagation::Background);
-        self.client.write(request).await.map_err(|status| failed("delete", status))?;
+        self.delete(namespace, served, &present).await.map_err(|status| failed("delete", status))?;
         let left = list().await?;
-        remaining.add(descriptor, &left);
+        remaining.add(resource, &left);
+        Ok(())
+    }
+
+    /// Deletes everything of a resource: at once, or one after the other where its server knows nothing else.
+    async fn delete(&self, namespace: &str, served: &ServedResource, present: &[Arc<Object>]) -> Result<(), Status> {
+        let options = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
+        if served.takes(&[Verb::DeleteCollection]) {
+            let request = ApiRequest::new(Verb::DeleteCollection, &served.resource, namespace, "");
+            return self.client.write(ApiRequest { delete: options, ..request }).await.map(drop);
+        }
+        for object in present {
+            let request = ApiRequest::delete(&served.resource, namespace, &object.head().name, options.clone());
+            match self.client.write(request).await {
+                Err(status) if !status.is(Reason::NotFound) => return Err(status),
+                _ => {}
+            }
+        }
         Ok(())
     }
 
@@ -128,13 +151,10 @@ impl Namespaces {
     }
 }
 
-fn is_pods(descriptor: &ResourceDescriptor) -> bool {
-    descriptor.group.is_empty() && &*descriptor.resource == "pods"
+fn is_pods(served: &ServedResource) -> bool {
+    served.resource.group.is_empty() && &*served.resource.resource == "pods"
 }
 
-fn holds_content(descriptor: &ResourceDescriptor) -> bool {
-    descriptor.scope == Scope::Namespaced
-        && descriptor.is_preferred()
-        && !descriptor.virtual_only
-        && [Verb::List, Verb::DeleteCollection].iter().all(|verb| descriptor.verbs.contains(verb))
+fn holds_content(served: &ServedResource) -> bool {
+    served.scope == Scope::Namespaced && served.takes(&[Verb::List, Verb::Delete])
 }

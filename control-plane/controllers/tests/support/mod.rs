@@ -23,7 +23,8 @@ use mizzen_apiserver::auth::union::Union;
 use mizzen_apiserver::auth::{Authorizer, Identity, authenticator, bootstrap, wiring};
 use mizzen_apiserver::{ApiServer, Authenticate, Peer, ServerConfig};
 use mizzen_client::{
-    ApiRequest, ApiResponse, Client, DeleteOptions, ListOptions, ObjectList, PatchKind, Propagation, WatchOptions, WatchStream,
+    ApiRequest, ApiResponse, Client, DeleteOptions, Discovery, ListOptions, ObjectList, PatchKind, Propagation, WatchOptions,
+    WatchStream,
 };
 use mizzen_controllers::{ControllersConfig, FrontProxyTrust, start_all};
 use mizzen_reconcile::Clock;
@@ -274,6 +275,10 @@ impl Client for Late {
 
     async fn write(&self, request: ApiRequest) -> Result<ApiResponse, Status> {
         self.client.write(request).await
+    }
+
+    async fn discover(&self) -> Result<Arc<Discovery>, Status> {
+        self.client.discover().await
     }
 }
 
