@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{DEFINITIONS, Served, answer};
+use crate::served::{DEFINITIONS, Served, answer, event};
 use crate::support;
 
 fn path(version: &str) -> String {
@@ -167,21 +167,16 @@ async fn the_stored_version_can_be_moved() {
 
     // Once it is written again, the object is stored in v2: to show it there, nobody has to be asked. The move is followed
     // a moment after it is stored.
-    let mut tries = 0;
-    loop {
+    support::eventually("an object in v2", async || {
         let (code, object) = stage.served.get(&format!("{}/a", path("v2"))).await;
         assert_eq!((code, &object["spec"]["host"]), (StatusCode::OK, &json!("h")), "{object}");
         let (code, object) = stage.served.put(&format!("{}/a", path("v2")), &object).await;
         assert_eq!(code, 200, "{object}");
         stage.reviews.lock().clear();
         assert_eq!(stage.spec("v2", "a").await["host"], "h");
-        if stage.reviews.lock().is_empty() {
-            break;
-        }
-        tries += 1;
-        assert!(tries < 100, "the object stays in v1");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+        if stage.reviews.lock().is_empty() { Ok(()) } else { Err("one in v1".to_owned()) }
+    })
+    .await;
     let (code, told) = stage.served.merge(&format!("{at}/status"), &json!({"status": {"storedVersions": ["v2"]}})).await;
     assert_eq!((code, &told["status"]["storedVersions"]), (StatusCode::OK, &json!(["v2"])), "{told}");
     assert_eq!(stage.spec("v1", "a").await, json!({"address": "h:80", "color": "red"}));
@@ -230,15 +225,11 @@ async fn a_webhook_that_fails_is_told_in_kubernetes_words() {
     let nowhere = json!({"spec": {"conversion": {"webhook": {"clientConfig": {"url": "https://127.0.0.1:1/convert"}}}}});
     let (code, told) = stage.served.merge(&format!("{DEFINITIONS}/widgets.example.com"), &nowhere).await;
     assert_eq!(code, 200, "{told}");
-    let mut tries = 0;
-    let told = loop {
-        let (code, told) = stage.served.get(&format!("{}/a", path("v2"))).await;
-        if code == 500 || tries == 100 {
-            break told;
-        }
-        tries += 1;
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    };
+    let told = support::eventually("a failure", async || match stage.served.get(&format!("{}/a", path("v2"))).await {
+        (code, told) if code == 500 => Ok(told),
+        (_, object) => Err(object.to_string()),
+    })
+    .await;
     let message = told["message"].as_str().unwrap_or_default();
     assert!(
         message.starts_with(
@@ -248,4 +239,55 @@ async fn a_webhook_that_fails_is_told_in_kubernetes_words() {
     );
     // The version that is stored needs nobody.
     assert_eq!(stage.spec("v1", "a").await["address"], "h:80");
+}
+
+#[tokio::test]
+async fn owners_of_fields_in_another_version_are_asked_and_overruled() {
+    let stage = Stage::set().await;
+    let apply = async |version: &str, manager: &str, spec: Value, force: bool| {
+        let object =
+            json!({"apiVersion": format!("example.com/{version}"), "kind": "Widget", "metadata": {"name": "a"}, "spec": spec});
+        let path = format!("{}/a?fieldManager={manager}&force={force}", path(version));
+        answer(stage.served.send(Method::PATCH, &path, "application/apply-patch+yaml", object.to_string()).await).await
+    };
+    let (code, told) = apply("v1", "a", json!({"address": "h:80", "color": "blue"}), false).await;
+    assert_eq!(code, 201, "{told}");
+    let (code, told) = apply("v2", "b", json!({"host": "i"}), false).await;
+    assert_eq!((code, &told["details"]["causes"][0]["field"]), (StatusCode::CONFLICT, &json!(".spec.address")), "{told}");
+    assert_eq!(told["details"]["causes"][0]["message"], "conflict with \"a\"");
+    let (code, told) = apply("v2", "b", json!({"host": "i"}), true).await;
+    assert_eq!(code, 200, "{told}");
+    let owned = |object: &Value| -> Vec<(Value, Value)> {
+        let entries = object["metadata"]["managedFields"].as_array().expect("entries").iter();
+        entries.map(|entry| (entry["manager"].clone(), entry["fieldsV1"]["f:spec"].clone())).collect()
+    };
+    let of = |manager: &str, fields: Value| (json!(manager), fields);
+    assert_eq!(owned(&told), [of("a", json!({"f:color": {}})), of("b", json!({"f:host": {}}))]);
+    assert_eq!(stage.spec("v1", "a").await, json!({"address": "i:80", "color": "blue"}));
+
+    // What an applier leaves out goes, though it applied it in another version; an update takes what it changes.
+    let (code, told) = apply("v2", "a", json!({"port": "80"}), false).await;
+    assert_eq!((code, &told["spec"]["color"]), (StatusCode::OK, &json!("red")), "it is the default of v1 again: {told}");
+    let (code, told) = stage.served.merge(&format!("{}/a", path("v1")), &json!({"spec": {"address": "i:81"}})).await;
+    assert_eq!(code, 200, "{told}");
+    assert!(!owned(&told).contains(&of("a", json!({"f:port": {}}))), "{told}");
+}
+
+#[tokio::test]
+async fn however_many_watch_a_change_is_converted_once() {
+    const WATCHERS: usize = 50;
+    let stage = Stage::set().await;
+    let mut watches = Vec::new();
+    for _ in 0..WATCHERS {
+        let watch =
+            stage.served.send(Method::GET, &format!("{}?watch=true", path("v2")), "application/json", String::new()).await;
+        watches.push((watch, Vec::new()));
+    }
+    stage.reviews.lock().clear();
+    stage.create("v1", "a", json!({"address": "h:80"})).await;
+    for (watch, rest) in &mut watches {
+        let event = event(watch, rest).await;
+        assert_eq!((&event["type"], &event["object"]["spec"]["host"]), (&json!("ADDED"), &json!("h")), "{event}");
+    }
+    assert_eq!(stage.reviews.lock().len(), 1);
 }

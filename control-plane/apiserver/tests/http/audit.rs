@@ -13,7 +13,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::served::{PODS, Served, served_with};
-use crate::support::{now, pod};
+use crate::support::{eventually, now, pod};
 
 struct World {
     served: Served,
@@ -89,10 +89,11 @@ async fn a_watch_is_noted_when_it_begins_and_when_it_ends() {
     let watch = world.served.request(Method::GET, &format!("{PODS}?watch=true")).send().await.expect("a watch");
     assert_eq!(world.events("pods").iter().map(|event| event["stage"].clone()).collect::<Vec<_>>(), ["ResponseStarted"]);
     drop(watch);
-    while world.events("pods").len() < 2 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    assert_eq!(world.events("pods")[1]["stage"], "ResponseComplete");
+    let ended = eventually("the end of the watch", async || match &world.events("pods")[..] {
+        [_, ended] => Ok(ended["stage"].clone()),
+        others => Err(format!("{others:?}")),
+    });
+    assert_eq!(ended.await, "ResponseComplete");
 }
 
 #[tokio::test]
@@ -205,12 +206,8 @@ async fn a_webhook_is_told_in_batches_and_of_what_waits_at_the_end() {
         lists.lock().iter().map(|list| items(list).into_iter().map(name).collect()).collect()
     };
     let until = async |count: usize| {
-        let waiting = async {
-            while names().concat().len() < count {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("is told in time");
+        let told = async || if names().concat().len() < count { Err(format!("{:?}", names())) } else { Ok(()) };
+        eventually("so many events", told).await;
     };
     until(3).await;
     assert_eq!(names(), [vec!["a", "b"], vec!["c"]]);

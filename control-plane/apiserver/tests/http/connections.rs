@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::served::{PODS, Served, served, served_with};
+use crate::support::eventually;
 
 const SOON: Duration = Duration::from_millis(200);
 /// For what has to come about on a busy machine.
@@ -113,13 +114,11 @@ async fn open_watches(served: &Served) -> String {
 }
 
 async fn until_open(served: &Served, wanted: &str) {
-    let waiting = async {
-        while open_watches(served).await != wanted {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, waiting).await;
-    assert!(waited.is_ok(), "{} watches are open, not {wanted}", open_watches(served).await);
+    eventually("so many open watches", async || match open_watches(served).await {
+        open if open == wanted => Ok(()),
+        open => Err(format!("{open}, not {wanted}")),
+    })
+    .await;
 }
 
 #[tokio::test]
