@@ -133,6 +133,11 @@ impl<T: Send + Sync + 'static> WatchCache<T> {
         self.store.read().objects.values().cloned().collect()
     }
 
+    /// Whether some object is as asked; stops at the first one. `is` must not change the cache.
+    pub fn any(&self, is: impl FnMut(&Arc<T>) -> bool) -> bool {
+        self.store.read().objects.values().any(is)
+    }
+
     pub fn keys(&self) -> Vec<ObjectRef> {
         self.store.read().objects.keys().map(|key| (**key).clone()).collect()
     }

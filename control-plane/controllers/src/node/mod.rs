@@ -134,7 +134,7 @@ impl Nodes {
     /// Whether no node of the cluster is ready.
     fn all_lost(&self) -> bool {
         let ready = |node: &Arc<Object>| typed::view::<Node>(node).is_ok_and(|node| decide::ready(&node) == "True");
-        !self.nodes.list().iter().any(ready)
+        !self.nodes.any(ready)
     }
 
     async fn mark_silent(&self, object: &Object, conditions: serde_json::Value) -> Result<(), Error> {
