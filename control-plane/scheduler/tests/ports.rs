@@ -71,13 +71,15 @@ fn decide(plugin: &dyn Plugin, pod: &PodInfo, snapshot: &Snapshot, feasible: &[A
     let mut candidates = Candidates::new(&snapshot.nodes);
     plugin.filter(pod, snapshot, &mut candidates, &mut state);
     let rejections = candidates.into_verdicts().map(|(_, rejection)| rejection.map(|(_, why)| why)).collect();
-    plugin.pre_score(pod, feasible, snapshot, &mut state);
-    let scores = plugin.score(pod, snapshot, feasible, &mut state).map(|mut scores| {
+    // Nobody is asked to score no nodes.
+    let scores = (!feasible.is_empty()).then(|| {
+        plugin.pre_score(pod, feasible, snapshot, &mut state);
+        let mut scores = plugin.score(pod, snapshot, feasible, &mut state)?;
         plugin.normalize(&mut scores);
-        scores
+        Some(scores)
     });
     plugin.end(pod);
-    Decision { rejections, scores }
+    Decision { rejections, scores: scores.flatten() }
 }
 
 fn amounts(cpu: u8, memory: u8, gpus: u8) -> Amounts {

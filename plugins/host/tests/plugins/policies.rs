@@ -77,7 +77,9 @@ async fn a_guest_that_hoards_memory_is_stopped_at_its_limit() {
 async fn memory_counts_while_an_instance_is_kept() {
     let policy = Policy::default().load().await;
     assert!(policy.review(&request()).is_ok());
-    assert_eq!((policy.status().instances, policy.status().memory), (1, 2 << 16));
+    let status = policy.status();
+    // Two pages, and the tables through which components call each other.
+    assert!(status.instances == 1 && (2 << 16..3 << 16).contains(&status.memory), "{status:?}");
 }
 
 #[tokio::test]
