@@ -18,6 +18,7 @@ use mizzen_apiserver::node_proxy::NodeProxy;
 use mizzen_apiserver::{ApiServer, ServerConfig, Settings, fairness};
 use mizzen_client::Client;
 use mizzen_controllers::{ControllersConfig, FrontProxyTrust};
+use mizzen_plugin_loader::{Plugins, PolicyTables};
 use mizzen_raft::{RaftConfig, RaftStore};
 use mizzen_reconcile::{Clock, SystemClock};
 use mizzen_scheduler::profile::Profiles;
@@ -34,6 +35,7 @@ use super::end::End;
 use super::kubeconfig::{self, Login, Remote};
 use super::machine;
 use super::pki::{FRONT_PROXY, Pki};
+use super::plugins::Engine;
 use crate::config::Config;
 
 /// How long open requests get when the server stops.
@@ -68,8 +70,15 @@ impl ControlPlane {
         let registry = Registry::builtin();
         let (audit, delivery) = audit(config, &clock)?.unzip();
         let front_proxy = Some(pki.front_proxy_client(now)?);
-        let settings =
-            Settings { concurrency: config.concurrency, audit, services: config.services, front_proxy, ..Settings::default() };
+        let policies = Arc::new(PolicyTables::default());
+        let settings = Settings {
+            concurrency: config.concurrency,
+            audit,
+            services: config.services,
+            front_proxy,
+            policies: Some(policies.clone()),
+            ..Settings::default()
+        };
         let server = api_server(&pki, &store, &registry, &clock, settings, cancel.clone())?;
 
         let mut tasks = JoinSet::new();
@@ -87,6 +96,12 @@ impl ControlPlane {
         tasks.spawn(compaction::run(store.clone(), cancel.clone()));
         bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
         fairness::bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
+        // Before anybody can ask for something that a policy would refuse.
+        let engine = Engine::new(&data.plugins().join("code"), clock.clone());
+        let plugins = server.client(Identity::component("system:mizzen:plugins", &["system:masters"]));
+        let plugins =
+            Plugins::open(&data.plugins(), &policies, engine, plugins, registry.clone(), clock.clone(), cancel.clone()).await?;
+        watch_over(&mut tasks, "plugins", plugins.start(cancel.clone()), end);
         let keeper = server.clone();
         tasks.spawn(async move { keeper.keep_flow_control().await });
         let keeper = server.clone();

@@ -170,6 +170,11 @@ impl DataDir {
         self.root.join("images")
     }
 
+    /// Components of scheduler plugins and admission policies, compiled and not.
+    pub fn plugins(&self) -> PathBuf {
+        self.root.join("plugins")
+    }
+
     pub fn network(&self) -> PathBuf {
         self.root.join("network")
     }

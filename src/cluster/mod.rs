@@ -11,4 +11,5 @@ pub mod machine;
 pub mod node;
 pub mod node_credentials;
 pub mod pki;
+pub mod plugins;
 pub mod tls;

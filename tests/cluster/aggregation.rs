@@ -300,7 +300,7 @@ fn a_namespace_waits_for_a_server_that_does_not_answer() {
         ask(&admin, "DELETE", WAITING, None).await.unwrap();
         let failed = |namespace: &Value| {
             let conditions = namespace["status"]["conditions"].as_array().into_iter().flatten();
-            conditions.cloned().find(|condition| condition["type"] == "NamespaceDeletionDiscoveryFailure")
+            conditions.into_iter().find(|condition| condition["type"] == "NamespaceDeletionDiscoveryFailure").cloned()
         };
         let namespace = until(&admin, WAITING, |namespace| failed(namespace).is_some_and(|told| told["status"] == "True")).await;
         let told = failed(&namespace).unwrap();

@@ -117,7 +117,7 @@ fn pods_of_a_scheduler_name_are_decided_on_by_its_profile() {
     plugins: {filter: {disabled: [{name: TaintToleration}]}}
 ";
     let cluster = Cluster::server_configured(config);
-    let tainted = format!("{NODE}").replace("nodes: {", "nodes: {taints: [{key: dedicated, value: db, effect: NoSchedule}], ");
+    let tainted = NODE.replace("nodes: {", "nodes: {taints: [{key: dedicated, value: db, effect: NoSchedule}], ");
     let _hollow = Hollow::start(&cluster, &["--nodes", "1"], &tainted);
     classes(&cluster, &[("low", 1)]);
     let of = |name: &str, scheduler: &str| {

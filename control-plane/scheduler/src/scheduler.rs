@@ -370,6 +370,10 @@ mod tests {
         async fn write(&self, _: ApiRequest) -> Result<ApiResponse, Status> {
             nothing()
         }
+
+        async fn discover(&self) -> Result<Arc<mizzen_client::Discovery>, Status> {
+            nothing()
+        }
     }
 
     #[tokio::test]

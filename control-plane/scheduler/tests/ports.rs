@@ -1,5 +1,7 @@
 //! The ports of native plugins in `plugins/samples` decide as the native ones do, over random clusters that change.
 
+#![allow(clippy::unwrap_used, reason = "a fixture that fails ends the test, and says where")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! New projects, as `mizzen plugin new` writes them, build and answer their own questions rightly, in each language.
 
+#![allow(clippy::unwrap_used, reason = "a fixture that fails ends the test, and says where")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

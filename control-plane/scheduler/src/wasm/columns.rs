@@ -203,6 +203,7 @@ impl Columns {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::collections::btree_map::Entry;
 
     use k8s_openapi::api::core::v1::Taint;
     use mizzen_plugins_host::scheduler::Values;
@@ -361,9 +362,9 @@ mod tests {
             match step {
                 Step::Add(number) => {
                     let name = format!("n{number}");
-                    if !self.nodes.contains_key(&name) {
-                        let node = NodeInfo { name: name.clone(), ..NodeInfo::default() };
-                        self.nodes.insert(name, Arc::new(node));
+                    if let Entry::Vacant(vacant) = self.nodes.entry(name) {
+                        let node = NodeInfo { name: vacant.key().clone(), ..NodeInfo::default() };
+                        vacant.insert(Arc::new(node));
                         self.members_changed = true;
                         self.change(*number, |_| {});
                     }
@@ -488,7 +489,7 @@ mod tests {
     #[test]
     fn unknown_columns_are_named() {
         for name in ["nonsense", "label/", "allocatable", "colour/red"] {
-            let error = Wanted::of(&[name.to_owned()]).err().expect("it is unknown");
+            let Err(error) = Wanted::of(&[name.to_owned()]) else { panic!("{name} is known") };
             assert_eq!(error, super::super::column::UnknownColumn(name.to_owned()));
         }
     }

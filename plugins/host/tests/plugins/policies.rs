@@ -136,7 +136,7 @@ async fn an_import_that_nobody_granted_is_refused_by_its_name() {
 
 #[tokio::test]
 async fn what_is_no_plugin_is_refused() {
-    let load = async |bytes: Vec<u8>| host().load(bytes.into()).await.err().expect("it is refused").to_string();
+    let load = async |bytes: Vec<u8>| host().load(bytes.into()).await.expect_err("it is refused").to_string();
     assert_eq!(load(b"hello".to_vec()).await, "not a WebAssembly component or module");
     assert!(load(wat::parse_str("(component)").unwrap()).await.contains("exports neither"));
     let truncated = Policy::default().bytes();

@@ -19,7 +19,7 @@ impl Dynamic {
         let prefixes = prefixes();
         let mut entries = self.entries.lock();
         let read = |prefix: &String| self.store.range(prefix, &RangeOptions::default());
-        match prefixes.each_ref().map(|prefix| read(prefix)).into_iter().collect::<Result<Vec<_>, _>>() {
+        match prefixes.each_ref().map(read).into_iter().collect::<Result<Vec<_>, _>>() {
             Ok(ranges) => {
                 let items = ranges.iter().zip(&prefixes).flat_map(|(range, prefix)| {
                     range.items.iter().map(move |(key, object)| (key.strip_prefix(prefix).unwrap_or(key), object.as_ref()))

@@ -1,0 +1,155 @@
+//! Where the loader of plugins meets the host that runs them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mizzen_extensions::plugins::{self, Answer, Review};
+use mizzen_plugin_loader::{Need, Offer, PolicyEngine, Refusal, RunningPolicy, Seen};
+use mizzen_plugins_host::policy::{
+    Context, Decision, Description, GroupVersionKind, GroupVersionResource, Operation, Request, Response, User,
+};
+use mizzen_plugins_host::{Grants, Host, HostOptions, Limits, LoadError, PluginOptions, PolicyPlugin};
+use mizzen_reconcile::Clock;
+
+use super::executables;
+
+/// Runs components of the world `mizzen:policy/admission-policy`.
+pub struct Engine {
+    host: Arc<Host>,
+}
+
+impl Engine {
+    /// Compiled code is kept in `cache`. Strangers' bytes are compiled by `mizzen-wasm`, in a process that can do nothing else,
+    /// where that stands beside this executable.
+    pub fn new(cache: &Path, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let compiler = executables::beside("mizzen-wasm").ok();
+        Arc::new(Self { host: Host::new(HostOptions { cache: Some(cache.to_owned()), compiler, clock }) })
+    }
+}
+
+#[async_trait]
+impl PolicyEngine for Engine {
+    async fn load(&self, offer: Offer<'_>) -> Result<Arc<dyn RunningPolicy>, Refusal> {
+        let artifact = self.host.load(offer.bytes.clone().into()).await.map_err(|error| refusal(&error))?;
+        let terms = offer.terms;
+        let options = PluginOptions {
+            settings: terms.settings.clone(),
+            grants: Grants(terms.capabilities.clone()),
+            limits: Limits {
+                deadline: Duration::from_millis(terms.deadline),
+                memory: usize::try_from(terms.memory).unwrap_or(usize::MAX),
+                ..Limits::default()
+            },
+            ..PluginOptions::new(offer.object.to_string())
+        };
+        // The guest runs here, for as long as it may take to start.
+        let loaded = tokio::task::spawn_blocking(move || PolicyPlugin::load(&artifact, options)).await;
+        let policy = loaded.map_err(|error| Refusal::new("NotStarted", error.to_string()))?.map_err(|error| refusal(&error))?;
+        policy.follow(Arc::new(View(offer.context(needs(policy.description())).await?)));
+        Ok(Arc::new(Policy(policy)))
+    }
+}
+
+fn needs(description: &Description) -> Vec<Need> {
+    let needs = description.needs.iter().map(|need| Need {
+        api_version: need.api_version.clone(),
+        kind: need.kind.clone(),
+        namespace: need.namespace.clone(),
+        label_selector: need.label_selector.clone(),
+        indexes: need.indexes.clone(),
+    });
+    needs.collect()
+}
+
+fn refusal(error: &LoadError) -> Refusal {
+    let reason = match error {
+        LoadError::NotWasm | LoadError::NoWorld { .. } | LoadError::WrongWorld { .. } => "NotAComponent",
+        LoadError::TooLarge { .. } => "TooLarge",
+        LoadError::Compile(_) | LoadError::Link(_) => "CompileFailed",
+        LoadError::Version { .. } => "WrongVersion",
+        LoadError::Import { .. } | LoadError::Unoffered { .. } => "CapabilityMissing",
+        LoadError::Settings(_) => "InvalidSettings",
+        LoadError::Start(_) => "NotStarted",
+        LoadError::Engine(_) | LoadError::Cache { .. } => "HostFailed",
+    };
+    Refusal::new(reason, error.to_string())
+}
+
+struct Policy(PolicyPlugin);
+
+#[async_trait]
+impl RunningPolicy for Policy {
+    async fn review(&self, review: &Review) -> Result<Answer, String> {
+        let request = request(review);
+        // A guest may run until its deadline: other requests must not wait for it behind this one.
+        let response = tokio::task::block_in_place(|| self.0.review(&request));
+        response.map(answer).map_err(|error| error.to_string())
+    }
+
+    fn memory(&self) -> u64 {
+        self.0.status().memory
+    }
+}
+
+fn request(review: &Review) -> Request {
+    let Review { uid, kind, resource, subresource, name, namespace, operation, user, dry_run, object, old_object, options } =
+        review.clone();
+    Request {
+        uid,
+        kind: GroupVersionKind { group: kind.group, version: kind.version, kind: kind.name },
+        resource: GroupVersionResource { group: resource.group, version: resource.version, resource: resource.name },
+        subresource,
+        name,
+        namespace,
+        operation: match operation {
+            plugins::Operation::Create => Operation::Create,
+            plugins::Operation::Update => Operation::Update,
+            plugins::Operation::Delete => Operation::Delete,
+            plugins::Operation::Connect => Operation::Connect,
+        },
+        user: User { name: user.name, uid: user.uid, groups: user.groups, extra: user.extra },
+        dry_run,
+        object,
+        old_object,
+        options,
+    }
+}
+
+fn answer(response: Response) -> Answer {
+    let decision = match response.decision {
+        Decision::Allow => plugins::Decision::Allow,
+        Decision::Deny(denial) => {
+            plugins::Decision::Deny(plugins::Denial { code: denial.code, reason: denial.reason, message: denial.message })
+        }
+        Decision::Patch(patch) => plugins::Decision::Patch(patch),
+        Decision::Replace(object) => plugins::Decision::Replace(object),
+    };
+    Answer { decision, warnings: response.warnings, audit_annotations: response.audit_annotations }
+}
+
+/// What a policy sees of the cluster.
+struct View(Seen);
+
+impl Context for View {
+    fn get(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Option<String> {
+        self.0.get(api_version, kind, namespace, name)
+    }
+
+    fn by_label(&self, api_version: &str, kind: &str, namespace: &str, key: &str, value: &str, most: usize) -> Vec<String> {
+        let mut found = self.0.by_label(api_version, kind, namespace, key, value);
+        found.truncate(most);
+        found
+    }
+
+    fn by_index(&self, api_version: &str, kind: &str, path: &str, value: &str, most: usize) -> Vec<String> {
+        let mut found = self.0.by_index(api_version, kind, path, value);
+        found.truncate(most);
+        found
+    }
+
+    fn count(&self, api_version: &str, kind: &str, namespace: &str) -> u64 {
+        self.0.count(api_version, kind, namespace)
+    }
+}
