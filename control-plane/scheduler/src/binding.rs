@@ -34,23 +34,15 @@ impl Binder {
         }
     }
 
-    /// Binds a pod whose resources are reserved; gives them back when it fails.
+    /// Binds a pod whose resources are reserved.
     pub(crate) async fn bind(&self, profile: &Profile, pod: &PodInfo, node: &str) -> Result<(), PluginError> {
-        let outcome = self.try_bind(profile, pod, node).await;
-        match &outcome {
-            Ok(()) => {
-                let message = format!("Successfully assigned {}/{} to {node}", pod.key.namespace, pod.key.name);
-                self.normal(pod, "Scheduled", message);
-            }
-            Err(_) => profile.at(Point::Reserve).rev().for_each(|(_, plugin)| plugin.unreserve(pod, node)),
-        }
-        outcome
+        self.try_bind(profile, pod, node).await?;
+        let message = format!("Successfully assigned {}/{} to {node}", pod.key.namespace, pod.key.name);
+        self.normal(pod, "Scheduled", message);
+        Ok(())
     }
 
     async fn try_bind(&self, profile: &Profile, pod: &PodInfo, node: &str) -> Result<(), PluginError> {
-        for (_, plugin) in profile.at(Point::Permit) {
-            plugin.permit(pod, node).await?;
-        }
         for (_, plugin) in profile.at(Point::PreBind) {
             plugin.pre_bind(pod, node).await?;
         }
@@ -72,7 +64,7 @@ impl Binder {
     }
 
     /// Tells that a pod was not scheduled: an event, and the PodScheduled condition.
-    pub(crate) async fn tell_failure(&self, pod: &PodInfo, reason: &str, message: &str, nominated: Nominated<'_>) {
+    pub(crate) async fn tell_failure(&self, pod: &PodInfo, reason: &str, message: &str, nominated: Nominated<'_>) -> Patched {
         if let Some(recorder) = self.recorders.get(&pod.scheduler) {
             recorder.warning(&pod.reference(), "FailedScheduling", message);
         }
@@ -89,24 +81,35 @@ impl Binder {
             Nominated::Nowhere if !pod.nominated_node.is_empty() => status["nominatedNodeName"] = json!(null),
             _ => {}
         }
-        if status != json!({}) {
-            self.patch_status(pod, status, "tell that the pod is unschedulable").await;
+        if status == json!({}) {
+            return Patched::Written;
         }
+        self.patch_status(pod, status, "tell that the pod is unschedulable").await
     }
 
-    /// Patches a pod's status; that it has gone meanwhile is no failure. Answers whether it was written.
-    pub(crate) async fn patch_status(&self, pod: &PodInfo, status: Value, purpose: &str) -> bool {
+    /// Patches a pod's status; that it has gone meanwhile is no failure.
+    pub(crate) async fn patch_status(&self, pod: &PodInfo, status: Value, purpose: &str) -> Patched {
         let patch = json!({"metadata": {"uid": pod.uid}, "status": status});
         let (namespace, name) = (&pod.key.namespace, &pod.key.name);
         match typed::patch::<Pod>(self.client.as_ref(), namespace, name, "status", PatchKind::Strategic, patch).await {
-            Ok(_) => true,
-            Err(error) if error.is(Reason::NotFound) || error.is(Reason::Conflict) => false,
+            Ok(_) => Patched::Written,
+            Err(error) if error.is(Reason::NotFound) || error.is(Reason::Conflict) => Patched::Gone,
             Err(error) => {
                 tracing::warn!(pod = %pod.key, %error, "cannot {purpose}");
-                false
+                Patched::Failed
             }
         }
     }
+}
+
+/// What became of a change of a pod's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patched {
+    Written,
+    /// There is no such pod any more, or another one of its name.
+    Gone,
+    /// The reason is logged.
+    Failed,
 }
 
 /// What becomes of the node that a pod is nominated for.

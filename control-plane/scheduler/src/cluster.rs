@@ -92,18 +92,34 @@ impl Cluster {
         key: &ObjectRef,
         old: Option<&Arc<PodInfo>>,
         pod: Option<&Arc<PodInfo>>,
-    ) -> Option<ClusterEvent> {
-        if let Some(old) = old
-            && pod.is_none_or(|pod| pod.uid != old.uid)
+    ) -> Vec<ClusterEvent> {
+        let is_freed = self.follow_nomination(old, pod);
+        let event = self.follow_placement(key, pod);
+        let left = (is_freed && event != Some(ClusterEvent::PodLeft)).then_some(ClusterEvent::PodLeft);
+        event.into_iter().chain(left).collect()
+    }
+
+    /// Answers whether room that was kept for a pod is free now.
+    fn follow_nomination(&mut self, old: Option<&Arc<PodInfo>>, pod: Option<&Arc<PodInfo>>) -> bool {
+        let replaced = old.filter(|old| pod.is_none_or(|pod| pod.uid != old.uid));
+        let mut is_freed = replaced.is_some_and(|old| self.set_nominated(&old.uid, None));
+        let Some(pod) = pod else { return is_freed };
+        if !pod.node.is_empty() || pod.terminating || pod.finished {
+            let elsewhere = self.nominated.get(&pod.uid).is_some_and(|kept| kept.nominated_node != pod.node);
+            self.set_nominated(&pod.uid, None);
+            is_freed |= elsewhere;
+        } else if !self.assumed.contains(&pod.uid)
+            // One that was nominated here is not shown at once.
+            && (!pod.nominated_node.is_empty() || old.is_some_and(|old| !old.nominated_node.is_empty()))
         {
-            self.set_nominated(&old.uid, None);
+            is_freed |= self.set_nominated(&pod.uid, Some(pod));
         }
+        is_freed
+    }
+
+    fn follow_placement(&mut self, key: &ObjectRef, pod: Option<&Arc<PodInfo>>) -> Option<ClusterEvent> {
         match pod.filter(|pod| !pod.finished) {
             Some(pod) if pod.node.is_empty() => {
-                // One that was nominated here is not shown at once.
-                if !pod.nominated_node.is_empty() || old.is_some_and(|old| !old.nominated_node.is_empty()) {
-                    self.set_nominated(&pod.uid, Some(pod));
-                }
                 // An assumed pod stays where it is assumed, unless it is another one of the same name.
                 if self.placed.get(key).is_some_and(|placed| placed.uid != pod.uid) {
                     self.unplace(key);
@@ -112,7 +128,6 @@ impl Cluster {
                 None
             }
             Some(pod) => {
-                self.set_nominated(&pod.uid, None);
                 self.assumed.remove(&pod.uid);
                 let before = self.placed.get(key).filter(|placed| placed.uid == pod.uid && placed.node == pod.node);
                 match before.cloned() {
@@ -146,18 +161,16 @@ impl Cluster {
         };
     }
 
-    /// Keeps room on a node for a waiting pod, before the API has confirmed it.
-    pub(crate) fn nominate(&mut self, pod: &PodInfo, node: &str) {
+    /// Keeps room on a node for a waiting pod, before the API has confirmed it; answers whether room elsewhere is free now.
+    pub(crate) fn nominate(&mut self, pod: &PodInfo, node: &str) -> bool {
         let mut nominated = pod.clone();
         node.clone_into(&mut nominated.nominated_node);
-        self.set_nominated(&pod.uid, Some(&Arc::new(nominated)));
+        self.set_nominated(&pod.uid, Some(&Arc::new(nominated)))
     }
 
     /// Gives up the room that is kept for a pod; answers whether there was any.
     pub(crate) fn forget_nomination(&mut self, pod: &PodInfo) -> bool {
-        let had = self.nominated.contains_key(&pod.uid);
-        self.set_nominated(&pod.uid, None);
-        had
+        self.set_nominated(&pod.uid, None)
     }
 
     /// Where room is kept for a pod.
@@ -171,25 +184,28 @@ impl Cluster {
         self.nominated.values().filter(after).cloned().collect()
     }
 
-    fn set_nominated(&mut self, uid: &str, pod: Option<&Arc<PodInfo>>) {
-        let before = match pod.filter(|pod| !pod.nominated_node.is_empty()) {
-            Some(pod) => {
-                self.stale.nominated = true;
-                self.nominated.insert(uid.to_owned(), pod.clone())
-            }
+    /// Answers whether room that was kept is free now: the nomination ended, or moved to another node.
+    fn set_nominated(&mut self, uid: &str, pod: Option<&Arc<PodInfo>>) -> bool {
+        let pod = pod.filter(|pod| !pod.nominated_node.is_empty());
+        let before = match pod {
+            Some(pod) => self.nominated.insert(uid.to_owned(), pod.clone()),
             None => self.nominated.remove(uid),
         };
-        self.stale.nominated |= before.is_some();
+        self.stale.nominated |= before.is_some() || pod.is_some();
+        before.is_some_and(|before| pod.is_none_or(|pod| pod.nominated_node != before.nominated_node))
     }
 
-    /// Counts a pod as bound, before the API has confirmed it.
-    pub(crate) fn assume(&mut self, pod: &PodInfo, node: &str) {
+    /// Counts a pod as bound, before the API has confirmed it; answers whether room that was kept for it elsewhere is free
+    /// now.
+    pub(crate) fn assume(&mut self, pod: &PodInfo, node: &str) -> bool {
         let mut placed = pod.clone();
         node.clone_into(&mut placed.node);
         placed.object = None;
+        let elsewhere = self.nominated.get(&pod.uid).is_some_and(|kept| kept.nominated_node != node);
         self.set_nominated(&pod.uid, None);
         self.assumed.insert(pod.uid.clone());
         self.place(Arc::new(placed));
+        elsewhere
     }
 
     /// Takes an assumption back, unless the cache has confirmed it meanwhile.
@@ -272,7 +288,7 @@ mod tests {
         cluster.set_pod(&waiting.key, None, Some(&Arc::new(pod("a", "u1", "n1", 300))));
         cluster.forget(&waiting);
         assert_eq!(requested(&mut cluster, "n1"), 300, "confirmed: forgetting comes too late");
-        assert_eq!(cluster.set_pod(&waiting.key, None, None), Some(ClusterEvent::PodLeft));
+        assert_eq!(cluster.set_pod(&waiting.key, None, None), [ClusterEvent::PodLeft]);
         assert_eq!(requested(&mut cluster, "n1"), 0);
         cluster.assume(&waiting, "n1");
         cluster.forget(&waiting);
@@ -290,5 +306,34 @@ mod tests {
         done.finished = true;
         cluster.set_pod(&done.key.clone(), None, Some(&Arc::new(done)));
         assert_eq!(requested(&mut cluster, "n1"), 0);
+    }
+
+    #[test]
+    fn room_that_is_kept_for_a_pod_is_free_when_it_goes_elsewhere_ends_or_is_gone() {
+        let left = [ClusterEvent::PodLeft];
+        let shown =
+            |node: &str, nominated: &str| Arc::new(PodInfo { nominated_node: nominated.into(), ..pod("a", "u1", node, 100) });
+        let (waiting, nominated) = (shown("", ""), shown("", "n1"));
+        let key = waiting.key.clone();
+        let kept = || {
+            let mut cluster = Cluster::default();
+            assert!(!cluster.nominate(&waiting, "n1"), "there was none");
+            assert!(cluster.set_pod(&key, Some(&waiting), Some(&nominated)).is_empty(), "the API shows it");
+            cluster
+        };
+        assert_eq!(kept().set_pod(&key, Some(&nominated), Some(&shown("", "n2"))), left, "moved");
+        assert_eq!(kept().set_pod(&key, Some(&nominated), Some(&waiting)), left, "taken back");
+        assert_eq!(kept().set_pod(&key, Some(&nominated), None), left, "gone");
+        assert_eq!(kept().set_pod(&key, Some(&nominated), Some(&shown("n1", ""))), [ClusterEvent::PodPlaced], "it is used");
+        let elsewhere = [ClusterEvent::PodPlaced, ClusterEvent::PodLeft];
+        assert_eq!(kept().set_pod(&key, Some(&nominated), Some(&shown("n2", ""))), elsewhere);
+        let ending = Arc::new(PodInfo { terminating: true, ..PodInfo::clone(&nominated) });
+        assert_eq!(kept().set_pod(&key, Some(&nominated), Some(&ending)), left, "it will not come");
+        assert!(kept().nominate(&waiting, "n2") && kept().forget_nomination(&waiting));
+        assert!(kept().assume(&waiting, "n2") && !kept().assume(&waiting, "n1"));
+        let mut cluster = kept();
+        cluster.assume(&waiting, "n1");
+        assert!(cluster.set_pod(&key, Some(&nominated), Some(&nominated)).is_empty());
+        assert!(cluster.nomination("u1").is_none(), "it has its place already");
     }
 }

@@ -10,6 +10,7 @@ mod cycle;
 mod diagnosis;
 pub mod framework;
 pub mod node;
+mod permit;
 pub mod plugins;
 pub mod pod;
 mod preemption;

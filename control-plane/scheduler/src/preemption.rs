@@ -8,20 +8,34 @@ use mizzen_client::DeleteOptions;
 use mizzen_reconcile::typed;
 use serde_json::json;
 
-use crate::binding::Nominated;
+use crate::binding::{Nominated, Patched};
 use crate::framework::{ClusterEvent, Nomination};
 use crate::pod::PodInfo;
 use crate::scheduler::Scheduler;
+
+/// Why a pod is not made to end.
+#[derive(Debug, thiserror::Error)]
+enum PreemptionError {
+    #[error("its condition DisruptionTarget cannot be set")]
+    NotTold,
+    #[error(transparent)]
+    Delete(#[from] mizzen_reconcile::Error),
+}
 
 impl Scheduler {
     /// Makes room for a pod, whose place on the node is kept already. It goes back to the queue at the end: until then,
     /// nothing tries it again.
     pub(crate) async fn make_room(&self, pod: &PodInfo, to: &Nomination, message: &str, wakes_on: HashSet<ClusterEvent>) {
-        self.binder.tell_failure(pod, "Unschedulable", message, Nominated::At(&to.node)).await;
+        let told = self.binder.tell_failure(pod, "Unschedulable", message, Nominated::At(&to.node)).await;
+        // Nobody ends for a pod that is gone.
+        if told == Patched::Gone || !self.is_waiting(pod) {
+            self.forget_nomination(pod);
+            return self.queue.unschedulable(&pod.key, wakes_on);
+        }
         for victim in &to.victims {
             if let Err(error) = self.preempt(pod, victim, &to.node).await {
                 tracing::warn!(pod = %pod.key, victim = %victim.key, %error, "cannot preempt");
-                self.cluster.lock().forget_nomination(pod);
+                self.forget_nomination(pod);
                 self.binder.patch_status(pod, json!({"nominatedNodeName": null}), "take a nomination back").await;
                 self.queue.failed(&pod.key);
                 return;
@@ -31,8 +45,13 @@ impl Scheduler {
         self.queue.unschedulable(&pod.key, wakes_on);
     }
 
-    async fn preempt(&self, pod: &PodInfo, victim: &PodInfo, node: &str) -> Result<(), mizzen_reconcile::Error> {
+    async fn preempt(&self, pod: &PodInfo, victim: &PodInfo, node: &str) -> Result<(), PreemptionError> {
         if victim.terminating {
+            return Ok(());
+        }
+        // One that is not bound yet loses its place only.
+        if self.waiting.reject(&victim.uid) {
+            self.binder.tell_preempted(pod, victim, node);
             return Ok(());
         }
         let condition = json!({
@@ -40,7 +59,10 @@ impl Scheduler {
             "message": format!("{}: preempting to accommodate a higher priority pod", pod.scheduler),
             "lastTransitionTime": self.binder.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         });
-        self.binder.patch_status(victim, json!({"conditions": [condition]}), "tell a pod that it is preempted").await;
+        let told = self.binder.patch_status(victim, json!({"conditions": [condition]}), "tell a pod that it is preempted").await;
+        if told == Patched::Failed {
+            return Err(PreemptionError::NotTold);
+        }
         let options = DeleteOptions { uid: Some(victim.uid.clone()), ..DeleteOptions::default() };
         let (namespace, name) = (&victim.key.namespace, &victim.key.name);
         if typed::delete::<Pod>(self.binder.client.as_ref(), namespace, name, options).await? {
@@ -53,7 +75,7 @@ impl Scheduler {
     async fn displace_nominated(&self, pod: &PodInfo, node: &str) {
         let displaced: Vec<Arc<PodInfo>> = self.cluster.lock().nominated_after(pod, node);
         for other in displaced {
-            self.cluster.lock().forget_nomination(&other);
+            self.forget_nomination(&other);
             self.binder.patch_status(&other, json!({"nominatedNodeName": null}), "take a nomination back").await;
             self.queue.add(&other.key, other.priority, other.created);
         }

@@ -8,9 +8,6 @@ use mizzen_api::selector::{LabelSelector, Operator, Requirement};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 
-/// A topology domain: label key and value.
-pub type Domain = (String, String);
-
 /// What one pod states.
 #[derive(Clone, Debug, Default)]
 pub struct Relations {
@@ -66,9 +63,9 @@ impl Term {
         (self.all_namespaces || self.namespaces.contains(&pod.key.namespace)) && self.selector.matches(&pod.labels)
     }
 
-    /// The domain that a node is in; `None` without the label.
-    pub fn domain(&self, node: &NodeInfo) -> Option<Domain> {
-        Some((self.key.clone(), node.labels.get(&self.key)?.clone()))
+    /// The domain that a node is in, as the key and the value of its label; `None` without it.
+    pub fn domain<'a>(&'a self, node: &'a NodeInfo) -> Option<(&'a str, &'a str)> {
+        Some((&self.key, node.labels.get(&self.key)?))
     }
 }
 

@@ -21,8 +21,9 @@ use crate::budget::Budget;
 use crate::cluster::Cluster;
 use crate::cycle::Cycle;
 use crate::diagnosis::Diagnosis;
-use crate::framework::{ALL_EVENTS, ClusterEvent, Point};
+use crate::framework::{ALL_EVENTS, ClusterEvent, PluginError, Point};
 use crate::node::NodeInfo;
+use crate::permit::WaitingPods;
 use crate::pod::PodInfo;
 use crate::profile::{Profile, Profiles};
 use crate::queue::SchedulingQueue;
@@ -50,6 +51,8 @@ pub struct Scheduler {
     pub(crate) cluster: Mutex<Cluster>,
     pub(crate) queue: SchedulingQueue,
     pub(crate) binder: Binder,
+    /// They hold up nobody else, however many they are and however long it takes.
+    pub(crate) waiting: WaitingPods,
     under_way: Arc<Semaphore>,
 }
 
@@ -76,9 +79,10 @@ impl Scheduler {
         let scheduler = Arc::downgrade(self);
         self.pods.on_change(move |change| {
             let Some(scheduler) = scheduler.upgrade() else { return };
-            let event = scheduler.cluster.lock().set_pod(change.key, change.old, change.new);
-            if let Some(event) = event {
-                scheduler.queue.on_event(event);
+            let events = scheduler.cluster.lock().set_pod(change.key, change.old, change.new);
+            events.into_iter().for_each(|event| scheduler.queue.on_event(event));
+            if let Some(old) = change.old.filter(|old| change.new.is_none_or(|new| new.uid != old.uid || new.terminating)) {
+                scheduler.waiting.reject(&old.uid);
             }
             let waits = |pod: &PodInfo| waits(pod) && scheduler.profiles.has(&pod.scheduler);
             match change.new.filter(|pod| waits(pod)) {
@@ -143,17 +147,50 @@ impl Scheduler {
         let message = diagnosis.message();
         tracing::debug!(pod = %pod.key, message, "unschedulable");
         if let Some(to) = &diagnosis.nomination {
-            self.cluster.lock().nominate(pod, &to.node);
+            if !self.keep_room(pod, &to.node) {
+                return self.queue.unschedulable(&pod.key, wakes_on(&diagnosis));
+            }
             let (scheduler, pod, to, wakes_on) = (self.clone(), pod.clone(), to.clone(), wakes_on(&diagnosis));
             return self.carry_out(async move { scheduler.make_room(&pod, &to, &message, wakes_on).await }).await;
         }
         let mut nominated = Nominated::AsItIs;
-        if diagnosis.clears_nomination && self.cluster.lock().forget_nomination(pod) {
+        if diagnosis.clears_nomination && self.forget_nomination(pod) {
             nominated = Nominated::Nowhere;
         }
         self.queue.unschedulable(&pod.key, wakes_on(&diagnosis));
         let (scheduler, pod) = (self.clone(), pod.clone());
-        self.carry_out(async move { scheduler.binder.tell_failure(&pod, "Unschedulable", &message, nominated).await }).await;
+        self.carry_out(async move {
+            scheduler.binder.tell_failure(&pod, "Unschedulable", &message, nominated).await;
+        })
+        .await;
+    }
+
+    /// Whether the pod is still there and to be placed.
+    pub(crate) fn is_waiting(&self, pod: &PodInfo) -> bool {
+        self.pods.get(&pod.key).is_some_and(|present| present.uid == pod.uid && waits(&present))
+    }
+
+    /// Nominates a pod; answers whether it is still there.
+    fn keep_room(&self, pod: &PodInfo, node: &str) -> bool {
+        let is_moved = self.cluster.lock().nominate(pod, node);
+        if is_moved {
+            self.queue.on_event(ClusterEvent::PodLeft);
+        }
+        // The cache changes before anybody is told: either it shows here that the pod is gone, or the change is yet to come.
+        let is_waiting = self.is_waiting(pod);
+        if !is_waiting {
+            self.forget_nomination(pod);
+        }
+        is_waiting
+    }
+
+    /// Gives up the room that is kept for a pod; answers whether there was any.
+    pub(crate) fn forget_nomination(&self, pod: &PodInfo) -> bool {
+        let had = self.cluster.lock().forget_nomination(pod);
+        if had {
+            self.queue.on_event(ClusterEvent::PodLeft);
+        }
+        had
     }
 
     /// Talks to the API while the next pod is decided on; waits while too much is under way.
@@ -167,33 +204,76 @@ impl Scheduler {
     }
 
     async fn assume_and_bind(self: &Arc<Self>, profile: Arc<Profile>, pod: Arc<PodInfo>, node: String) {
-        self.cluster.lock().assume(&pod, &node);
+        let is_freed = self.cluster.lock().assume(&pod, &node);
+        if is_freed {
+            self.queue.on_event(ClusterEvent::PodLeft);
+        }
         let reserving: Vec<_> = profile.at(Point::Reserve).map(|(_, plugin)| plugin.clone()).collect();
         for (at, plugin) in reserving.iter().enumerate() {
             if let Err(error) = plugin.reserve(&pod, &node) {
                 reserving[..=at].iter().rev().for_each(|plugin| plugin.unreserve(&pod, &node));
                 profile.end(&pod);
-                return self.take_back(&pod, &error.to_string()).await;
+                self.take_back(&pod);
+                let scheduler = self.clone();
+                return self.carry_out(async move { scheduler.tell_error(&pod, &error.to_string()).await }).await;
             }
         }
         let scheduler = self.clone();
-        self.carry_out(async move {
-            let bound = scheduler.binder.bind(&profile, &pod, &node).await;
-            profile.end(&pod);
-            if let Err(error) = bound {
-                tracing::debug!(pod = %pod.key, %error, "binding failed");
-                scheduler.take_back(&pod, &error.to_string()).await;
+        if profile.at(Point::Permit).next().is_none() {
+            return self.carry_out(async move { scheduler.bind(&profile, &pod, &node).await }).await;
+        }
+        let rejected = self.waiting.begin(&pod.uid);
+        // One that left during its cycle is not told of any more.
+        if !self.is_waiting(&pod) {
+            rejected.cancel();
+        }
+        // Before it takes a seat: others get theirs meanwhile.
+        tokio::spawn(async move {
+            let leave = async {
+                for (_, plugin) in profile.at(Point::Permit) {
+                    plugin.permit(&pod, &node).await?;
+                }
+                Ok(())
+            };
+            let given = scheduler.waiting.wait(&pod.uid, rejected, leave).await;
+            let of = scheduler.clone();
+            match given {
+                Ok(()) => scheduler.carry_out(async move { of.bind(&profile, &pod, &node).await }).await,
+                Err(error) => {
+                    scheduler.give_back(&profile, &pod, &node, &error);
+                    scheduler.carry_out(async move { of.tell_error(&pod, &error.to_string()).await }).await;
+                }
             }
-        })
-        .await;
+        });
     }
 
-    async fn take_back(&self, pod: &PodInfo, error: &str) {
+    async fn bind(&self, profile: &Profile, pod: &PodInfo, node: &str) {
+        match self.binder.bind(profile, pod, node).await {
+            Ok(()) => profile.end(pod),
+            Err(error) => {
+                self.give_back(profile, pod, node, &error);
+                self.tell_error(pod, &error.to_string()).await;
+            }
+        }
+    }
+
+    /// The pod does not get its node, what plugins reserved included.
+    fn give_back(&self, profile: &Profile, pod: &PodInfo, node: &str, error: &PluginError) {
+        tracing::debug!(pod = %pod.key, %error, "binding failed");
+        profile.at(Point::Reserve).rev().for_each(|(_, plugin)| plugin.unreserve(pod, node));
+        profile.end(pod);
+        self.take_back(pod);
+    }
+
+    fn take_back(&self, pod: &PodInfo) {
         self.cluster.lock().forget(pod);
         self.queue.failed(&pod.key);
         self.queue.on_event(ClusterEvent::PodLeft);
+    }
+
+    async fn tell_error(&self, pod: &PodInfo, error: &str) {
         // A pod that went away meanwhile is no failure to tell of.
-        if self.pods.get(&pod.key).is_some_and(|present| present.uid == pod.uid && present.node.is_empty()) {
+        if self.is_waiting(pod) {
             self.binder.tell_failure(pod, "SchedulerError", error, Nominated::AsItIs).await;
         }
     }
@@ -207,6 +287,7 @@ async fn run(config: SchedulerConfig) {
     let budgets = budgets.start(client.clone(), cancel.child_token());
     nodes.synced().await;
     pods.synced().await;
+    budgets.synced().await;
     let recorder = |name: &str| (name.to_owned(), Recorder::start(client.clone(), clock.clone(), name, ""));
     let recorders: HashMap<String, Recorder> = config.profiles.names().map(recorder).collect();
     let mut plugin_changes = config.profiles.changes();
@@ -216,6 +297,7 @@ async fn run(config: SchedulerConfig) {
         cluster: Mutex::new(Cluster::default()),
         queue: SchedulingQueue::default(),
         binder: Binder { client, clock, recorders },
+        waiting: WaitingPods::default(),
         under_way: Arc::new(Semaphore::new(UNDER_WAY)),
     });
     scheduler.observe_budgets(&budgets);
@@ -258,4 +340,60 @@ fn wakes_on(diagnosis: &Diagnosis) -> HashSet<ClusterEvent> {
         events.insert(ClusterEvent::PodLeft);
     }
     events
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use mizzen_api::{GroupVersionResource, Object, Reason, Status};
+    use mizzen_client::{ApiRequest, ApiResponse, ListOptions, ObjectList, WatchOptions, WatchStream};
+    use mizzen_reconcile::SystemClock;
+
+    use super::*;
+
+    /// An API that has nothing.
+    struct Nothing;
+
+    fn nothing<T>() -> Result<T, Status> {
+        Err(Status::new(Reason::NotFound, "there is nothing"))
+    }
+
+    #[async_trait]
+    impl Client for Nothing {
+        async fn get(&self, _: &GroupVersionResource, _: &str, _: &str) -> Result<Arc<Object>, Status> {
+            nothing()
+        }
+
+        async fn list(&self, _: &GroupVersionResource, _: &str, _: &ListOptions) -> Result<ObjectList, Status> {
+            nothing()
+        }
+
+        async fn watch(&self, _: &GroupVersionResource, _: &str, _: &WatchOptions) -> Result<WatchStream, Status> {
+            nothing()
+        }
+
+        async fn write(&self, _: ApiRequest) -> Result<ApiResponse, Status> {
+            nothing()
+        }
+    }
+
+    #[tokio::test]
+    async fn no_room_is_kept_for_a_pod_that_left_during_its_cycle() {
+        let client: Arc<dyn Client> = Arc::new(Nothing);
+        let cancel = CancellationToken::new();
+        let pods = WatchCache::projected(WatchSpec::all(gvr::<Pod>()), PodInfo::of).start(client.clone(), cancel.clone());
+        let scheduler = Scheduler {
+            pods,
+            profiles: Profiles::new(Vec::new()).expect("is valid"),
+            cluster: Mutex::default(),
+            queue: SchedulingQueue::default(),
+            binder: Binder { client, clock: Arc::new(SystemClock), recorders: HashMap::new() },
+            waiting: WaitingPods::default(),
+            under_way: Arc::new(Semaphore::new(1)),
+        };
+        let gone = PodInfo { key: ObjectRef::new("d", "gone"), uid: "u1".into(), ..PodInfo::default() };
+        assert!(!scheduler.keep_room(&gone, "n1"));
+        assert!(scheduler.cluster.lock().nomination("u1").is_none());
+        cancel.cancel();
+    }
 }

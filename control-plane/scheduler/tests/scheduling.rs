@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
-use mizzen_api::{GroupVersionResource, Registry, Status};
+use mizzen_api::{GroupVersionResource, Object, Registry, Status};
 use mizzen_apiserver::auth::rbac::Rbac;
 use mizzen_apiserver::auth::{Identity, bootstrap};
 use mizzen_apiserver::virtuals::Virtuals;
 use mizzen_apiserver::{ApiServer, Authenticate, Peer, ServerConfig};
-use mizzen_client::{ApiRequest, Client, DeleteOptions, ListOptions, PatchKind};
+use mizzen_client::{
+    ApiRequest, ApiResponse, Client, DeleteOptions, ListOptions, ObjectList, PatchKind, WatchOptions, WatchStream,
+};
 use mizzen_reconcile::Clock;
-use mizzen_scheduler::framework::{Candidates, Plugin, PluginState, Point, Points, Rejection, Scope};
+use mizzen_scheduler::framework::{Candidates, Plugin, PluginError, PluginState, Point, Points, Rejection, Scope};
 use mizzen_scheduler::pod::PodInfo;
 use mizzen_scheduler::profile::{Loaded, ProfileConfig, Profiles};
 use mizzen_scheduler::snapshot::Snapshot;
@@ -86,6 +89,14 @@ impl World {
     }
 
     async fn with(profiles: Vec<ProfileConfig>) -> Self {
+        Self::with_client(profiles, |scheduler, _| scheduler).await
+    }
+
+    /// `client_of` makes the scheduler's client from the one that it has otherwise, and the administrator's.
+    async fn with_client(
+        profiles: Vec<ProfileConfig>,
+        client_of: impl FnOnce(Arc<dyn Client>, Arc<dyn Client>) -> Arc<dyn Client>,
+    ) -> Self {
         let profiles = Profiles::new(profiles).expect("the profiles are valid");
         let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now()));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(HISTORY_BYTES));
@@ -104,7 +115,7 @@ impl World {
         });
         let client = server.client(Identity::component("admin", &["system:masters"]));
         bootstrap::ensure(client.as_ref()).await.expect("the first objects are stored");
-        let scheduler = server.client(Identity::component("system:kube-scheduler", &[]));
+        let scheduler = client_of(server.client(Identity::component("system:kube-scheduler", &[])), client.clone());
         Scheduler::start(SchedulerConfig {
             client: scheduler,
             clock,
@@ -358,7 +369,17 @@ fn important(name: &str, cpu: &str, class: &str) -> Value {
 
 impl World {
     async fn with_classes() -> Self {
-        let world = Self::start().await;
+        Self::start().await.classes().await
+    }
+
+    /// Something comes in between whenever the scheduler writes the status of `pod`.
+    async fn with_classes_between(pod: &'static str, then: Then) -> Self {
+        let client_of = |scheduler, admin| -> Arc<dyn Client> { Arc::new(Between { scheduler, admin, pod, then }) };
+        Self::with_client(Vec::new(), client_of).await.classes().await
+    }
+
+    async fn classes(self) -> Self {
+        let world = self;
         for (name, value) in [("high", 1000), ("middle", 500)] {
             let class = json!({"metadata": {"name": name}, "value": value});
             let classes = GroupVersionResource::new("scheduling.k8s.io", "v1", "priorityclasses");
@@ -457,7 +478,150 @@ async fn a_nominated_pod_gives_way_to_one_of_a_higher_priority() {
     nominated("middle", Value::Null).await;
     world.delete("pods", "default", "low").await;
     assert_eq!(world.node_of("high").await, "n1");
+    // That nobody is in its way it says only when it has looked at the node with high on it.
+    world.unschedulable("middle", &no_victims("0/1 nodes are available: 1 Insufficient cpu.", 1)).await;
     assert_eq!(world.pod("middle").await["spec"].get("nodeName"), None);
+}
+
+/// Whoever is called `held…` gets no leave to be bound.
+struct Held;
+
+#[async_trait]
+impl Plugin for Held {
+    fn name(&self) -> &'static str {
+        "held"
+    }
+
+    fn points(&self) -> Points {
+        Points::of(&[Point::Permit])
+    }
+
+    async fn permit(&self, pod: &PodInfo, _: &str) -> Result<(), PluginError> {
+        if pod.key.name.starts_with("held") {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    fn hold(&self) {
+        let profiles = vec!["default-scheduler".to_owned()];
+        let held = Loaded { plugin: Arc::new(Held), profiles, points: Points::of(&Point::ALL), weight: 0 };
+        self.profiles.load(held).expect("is loaded");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_number_of_pods_waits_for_leave_and_holds_up_no_other_one() {
+    let world = World::start().await;
+    world.hold();
+    for number in 0..3 {
+        world.add_node(node(&format!("n{number}"), "8")).await;
+    }
+    for number in 0..300 {
+        world.create("pods", "default", pod(&format!("held-{number}"), "1m")).await;
+    }
+    world.create("pods", "default", pod("other", "1m")).await;
+    world.node_of("other").await;
+    assert_eq!(world.pod("held-0").await["spec"].get("nodeName"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_waits_for_leave_gives_its_node_to_a_more_important_one_and_stays() {
+    let world = World::with_classes().await;
+    world.hold();
+    world.add_node(node("n1", "1")).await;
+    world.create("pods", "default", pod("held", "1")).await;
+    // It has the room, as another one of its priority finds.
+    world.create("pods", "default", pod("second", "1")).await;
+    world.unschedulable("second", &no_victims("0/1 nodes are available: 1 Insufficient cpu.", 1)).await;
+    world.create("pods", "default", important("high", "1", "high")).await;
+    assert_eq!(world.node_of("high").await, "n1");
+    let high = world.pod("high").await;
+    let by = high["metadata"]["uid"].as_str().expect("has a uid");
+    world.event("Preempted", &format!("Preempted by pod {by} on node n1")).await;
+    world.unschedulable("held", &no_victims("0/1 nodes are available: 1 Insufficient cpu.", 1)).await;
+    assert_eq!(world.pod("held").await.pointer("/metadata/deletionTimestamp"), None);
+}
+
+/// The API as it is when something comes in between: before a status of `pod` is written, `then` happens.
+struct Between {
+    scheduler: Arc<dyn Client>,
+    admin: Arc<dyn Client>,
+    pod: &'static str,
+    then: Then,
+}
+
+#[derive(Clone, Copy)]
+enum Then {
+    /// The pod is deleted.
+    Delete,
+    /// The write fails.
+    Fail,
+}
+
+#[async_trait]
+impl Client for Between {
+    async fn get(&self, resource: &GroupVersionResource, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
+        self.scheduler.get(resource, namespace, name).await
+    }
+
+    async fn list(&self, of: &GroupVersionResource, namespace: &str, options: &ListOptions) -> Result<ObjectList, Status> {
+        self.scheduler.list(of, namespace, options).await
+    }
+
+    async fn watch(&self, of: &GroupVersionResource, namespace: &str, options: &WatchOptions) -> Result<WatchStream, Status> {
+        self.scheduler.watch(of, namespace, options).await
+    }
+
+    async fn write(&self, request: ApiRequest) -> Result<ApiResponse, Status> {
+        if request.name == self.pod && request.subresource == "status" {
+            match self.then {
+                Then::Fail => return Err(Status::internal("not today")),
+                Then::Delete => {
+                    let options = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+                    let _ = self.admin.write(ApiRequest::delete(&gvr("pods"), "default", self.pod, options)).await;
+                }
+            }
+        }
+        self.scheduler.write(request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_ends_for_a_pod_that_is_gone() {
+    let world = World::with_classes_between("high", Then::Delete).await;
+    world.add_node(node("n1", "1")).await;
+    world.create("pods", "default", pod("low", "1")).await;
+    world.node_of("low").await;
+    world.create("pods", "default", important("high", "1", "high")).await;
+    let pods = gvr("pods");
+    let high = || world.client.get(&pods, "default", "high");
+    world.until("high is gone", || async { high().await.is_err().then_some(()) }).await;
+    // All that was done for it is done when another one was decided on; and nothing is kept for it.
+    world.create("pods", "default", pod("late", "1")).await;
+    world.unschedulable("late", &no_victims("0/1 nodes are available: 1 Insufficient cpu.", 1)).await;
+    assert_eq!(world.pod("low").await.pointer("/metadata/deletionTimestamp"), None);
+    world.delete("pods", "default", "low").await;
+    assert_eq!(world.node_of("late").await, "n1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_ends_who_cannot_be_told_why() {
+    let world = World::with_classes_between("low", Then::Fail).await;
+    world.add_node(node("n1", "1")).await;
+    world.create("pods", "default", pod("low", "1")).await;
+    world.node_of("low").await;
+    world.create("pods", "default", important("high", "1", "high")).await;
+    let tried = || async { world.pod("high").await["status"].get("conditions").cloned() };
+    world.until("it was tried", || async { tried().await.map(drop) }).await;
+    world
+        .until("the nomination is taken back", || async {
+            world.pod("high").await["status"].get("nominatedNodeName").is_none().then_some(())
+        })
+        .await;
+    assert_eq!(world.pod("low").await.pointer("/metadata/deletionTimestamp"), None);
 }
 
 /// Refuses every pod before nodes are asked about.

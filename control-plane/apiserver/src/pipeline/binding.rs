@@ -78,8 +78,24 @@ fn assign(pod: &mut Value, binding: &Value, node: &str, now: jiff::Timestamp) {
     });
     let Some(status) = pod.as_object_mut().map(|pod| pod.entry("status").or_insert_with(|| json!({}))) else { return };
     let Some(status) = status.as_object_mut() else { return };
+    // It has a node now, whichever one room was made on.
+    status.remove("nominatedNodeName");
     if let Some(conditions) = status.entry("conditions").or_insert_with(|| json!([])).as_array_mut() {
         conditions.retain(|condition| condition.get("type").and_then(Value::as_str) != Some("PodScheduled"));
         conditions.push(scheduled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_that_is_bound_is_nominated_no_more() {
+        let mut pod = json!({"spec": {}, "status": {"nominatedNodeName": "n1", "phase": "Pending"}});
+        assign(&mut pod, &json!({}), "n2", jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!((&pod["spec"]["nodeName"], &pod["status"]["phase"]), (&json!("n2"), &json!("Pending")));
+        assert_eq!(pod["status"].get("nominatedNodeName"), None);
+        assert_eq!(pod["status"]["conditions"][0]["type"], "PodScheduled");
     }
 }

@@ -117,6 +117,10 @@ fn candidates(pod: &PodInfo, unplaced: &Unplaced<'_>) -> (Vec<Candidate>, BTreeM
             continue;
         }
         match select_victims(unplaced.trial(node), pod, node, &unplaced.snapshot.budgets) {
+            // It fits as it is, which its filters did not say before: there is nobody to make leave.
+            Ok(candidate) if candidate.victims.is_empty() => {
+                *reasons.entry(format!("expected at least one victim pod on node {:?}", node.name)).or_default() += 1;
+            }
             Ok(candidate) => found.push(candidate),
             Err(rejection) => rejection.reasons.iter().for_each(|why| *reasons.entry(why.to_string()).or_default() += 1),
         }
@@ -271,6 +275,16 @@ mod tests {
         assert_eq!((answer.note.as_deref(), answer.clear_nomination), (Some(expected), true));
     }
 
+    #[test]
+    fn a_node_on_which_nobody_has_to_leave_is_no_candidate() {
+        let high = pod("high", 100, 5, 0);
+        let roomy = || node("a", vec![pod("low", 1, 5, 0)]);
+        assert_eq!(victims(&decide(&high, vec![roomy(), node("b", vec![pod("full", 50, 10, 0)])], vec![])), ("b", vec!["full"]));
+        let answer = decide(&high, vec![roomy()], vec![]);
+        let expected = "preemption: 0/1 nodes are available: 1 expected at least one victim pod on node \"a\".";
+        assert_eq!((answer.note.as_deref(), answer.nomination.is_none()), (Some(expected), true));
+    }
+
     fn any_pods() -> impl Strategy<Value = Vec<(i32, i64, i64, u8)>> {
         prop::collection::vec((0..5_i32, 1..5_i64, 0..4_i64, 0..3_u8), 0..6)
     }
@@ -296,7 +310,7 @@ mod tests {
                 CPUS - node.pods.iter().filter(|pod| !without(pod)).map(|pod| pod.requests.milli_cpu).sum::<i64>()
             };
             let helped = |node: &&Arc<NodeInfo>| {
-                node.pods.iter().any(|pod| pod.priority < priority) && free(node, &|pod| pod.priority < priority) >= wanted
+                free(node, &|_| false) < wanted && free(node, &|pod| pod.priority < priority) >= wanted
             };
             let Some(nomination) = answer.nomination else {
                 prop_assert!(!nodes.iter().any(|node| helped(&node)), "there was room to be made");

@@ -6,32 +6,60 @@ use std::sync::Arc;
 use crate::framework::{Candidates, MAX_SCORE, Plugin, PluginState, Point, Points, Rejection, Scope};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
-use crate::relations::{Domain, Relations, Term};
+use crate::relations::{Relations, Term};
 use crate::snapshot::Snapshot;
 
 pub(super) struct InterPodAffinity;
 
-/// What keeps the pod off nodes, or lets it there: counts of pods by domain.
+/// Something by topology domain: by the key of a label of nodes, then by its value.
+type ByDomain = HashMap<String, HashMap<String, i64>>;
+
+fn add(to: &mut ByDomain, (key, value): (&str, &str), amount: i64) {
+    if let Some(sum) = to.get_mut(key).and_then(|values| values.get_mut(value)) {
+        *sum += amount;
+    } else {
+        to.entry(key.to_owned()).or_default().insert(value.to_owned(), amount);
+    }
+}
+
+/// How many pods each domain has. A trial's copy shares what was counted, and has its few changes beside it.
+#[derive(Clone, Default)]
+struct Counts {
+    counted: Arc<ByDomain>,
+    changes: ByDomain,
+    all: i64,
+}
+
+impl Counts {
+    fn change(&mut self, domain: (&str, &str), by: i64) {
+        self.all += by;
+        add(Arc::get_mut(&mut self.counted).unwrap_or(&mut self.changes), domain, by);
+    }
+
+    fn has(&self, (key, value): (&str, &str)) -> bool {
+        let of = |counts: &ByDomain| counts.get(key).and_then(|values| values.get(value)).copied().unwrap_or(0);
+        of(&self.counted) + of(&self.changes) > 0
+    }
+
+    /// Whether one of the domains that a node is in has pods.
+    fn is_around(&self, node: &NodeInfo) -> bool {
+        let mut keys = self.counted.keys().chain(self.changes.keys());
+        keys.any(|key| node.labels.get(key).is_some_and(|value| self.has((key, value))))
+    }
+}
+
+/// What keeps the pod off nodes, or lets it there.
 #[derive(Clone, Default)]
 struct Surroundings {
     own: Arc<Relations>,
     /// Pods that match all wanted terms.
-    near: HashMap<Domain, usize>,
+    near: Counts,
     /// Pods that match an unwanted term.
-    far: HashMap<Domain, usize>,
+    far: Counts,
     /// Pods that are there and do not want this one.
-    kept_off: HashMap<Domain, usize>,
+    kept_off: Counts,
     /// The first of a group that wants to be with its own kind may go anywhere.
     wants_its_kind: bool,
-}
-
-fn change(counts: &mut HashMap<Domain, usize>, domain: Domain, by: isize) {
-    let count = counts.entry(domain).or_default();
-    *count = count.saturating_add_signed(by);
-}
-
-fn has(counts: &HashMap<Domain, usize>, domain: &Domain) -> bool {
-    counts.get(domain).is_some_and(|count| *count > 0)
 }
 
 impl Surroundings {
@@ -51,33 +79,32 @@ impl Surroundings {
     }
 
     /// What the pod thinks of another one.
-    fn look_at(&mut self, other: &PodInfo, node: &NodeInfo, by: isize) {
+    fn look_at(&mut self, other: &PodInfo, node: &NodeInfo, by: i64) {
         let own = self.own.clone();
         if !own.wanted.is_empty() && own.wanted.iter().all(|term| term.matches(other)) {
-            own.wanted.iter().filter_map(|term| term.domain(node)).for_each(|domain| change(&mut self.near, domain, by));
+            own.wanted.iter().filter_map(|term| term.domain(node)).for_each(|domain| self.near.change(domain, by));
         }
         let unwanted = own.unwanted.iter().filter(|term| term.matches(other));
-        unwanted.filter_map(|term| term.domain(node)).for_each(|domain| change(&mut self.far, domain, by));
+        unwanted.filter_map(|term| term.domain(node)).for_each(|domain| self.far.change(domain, by));
     }
 
     /// What another one thinks of the pod.
-    fn hear(&mut self, other: &PodInfo, pod: &PodInfo, node: &NodeInfo, by: isize) {
+    fn hear(&mut self, other: &PodInfo, pod: &PodInfo, node: &NodeInfo, by: i64) {
         let theirs = other.relations.iter().flat_map(|relations| &relations.unwanted).filter(|term| term.matches(pod));
-        theirs.filter_map(|term| term.domain(node)).for_each(|domain| change(&mut self.kept_off, domain, by));
+        theirs.filter_map(|term| term.domain(node)).for_each(|domain| self.kept_off.change(domain, by));
     }
 
     fn verdict(&self, node: &NodeInfo) -> Result<(), Rejection> {
-        let is_first = self.wants_its_kind && self.near.values().all(|count| *count == 0);
-        let is_near = |term: &Term| term.domain(node).is_some_and(|domain| is_first || has(&self.near, &domain));
+        let is_first = self.wants_its_kind && self.near.all == 0;
+        let is_near = |term: &Term| term.domain(node).is_some_and(|domain| is_first || self.near.has(domain));
         if !self.own.wanted.iter().all(is_near) {
             return Err(Rejection::unresolvable("node(s) didn't match pod affinity rules"));
         }
         let mut domains = self.own.unwanted.iter().filter_map(|term| term.domain(node));
-        if domains.any(|domain| has(&self.far, &domain)) {
+        if domains.any(|domain| self.far.has(domain)) {
             return Err(Rejection::new("node(s) didn't match pod anti-affinity rules"));
         }
-        let here = |((key, value), count): (&Domain, &usize)| *count > 0 && node.labels.get(key) == Some(value);
-        if self.kept_off.iter().any(here) {
+        if self.kept_off.is_around(node) {
             return Err(Rejection::new("node(s) didn't satisfy existing pods anti-affinity rules"));
         }
         Ok(())
@@ -86,7 +113,7 @@ impl Surroundings {
 
 /// Points by domain: what the pod prefers, and what pods that are there prefer about it.
 #[derive(Clone, Default)]
-struct Attraction(HashMap<Domain, i64>);
+struct Attraction(ByDomain);
 
 impl Attraction {
     fn of<'a>(
@@ -113,7 +140,7 @@ impl Attraction {
 
     fn draw(&mut self, term: &Term, node: &NodeInfo) {
         if let Some(domain) = term.domain(node) {
-            *self.0.entry(domain).or_insert(0) += term.weight;
+            add(&mut self.0, domain, term.weight);
         }
     }
 }
@@ -134,7 +161,7 @@ impl Plugin for InterPodAffinity {
     fn pre_filter(&self, pod: &PodInfo, snapshot: &Snapshot, state: &mut PluginState) -> Result<Scope, Rejection> {
         let states = pod.relations.as_ref().is_some_and(|own| !own.wanted.is_empty() || !own.unwanted.is_empty());
         let surroundings = Surroundings::of(pod, snapshot.nodes.iter(), snapshot.social());
-        if !states && surroundings.kept_off.is_empty() {
+        if !states && surroundings.kept_off.all == 0 {
             return Ok(Scope::Skip);
         }
         state.set(surroundings);
@@ -170,9 +197,7 @@ impl Plugin for InterPodAffinity {
         if points.is_empty() {
             return None;
         }
-        let of = |node: &Arc<NodeInfo>| {
-            points.iter().filter(|((key, value), _)| node.labels.get(key) == Some(value)).map(|(_, points)| points).sum()
-        };
+        let of = |node: &Arc<NodeInfo>| points.iter().filter_map(|(key, points)| points.get(node.labels.get(key)?)).sum();
         Some(nodes.iter().map(of).collect())
     }
 
@@ -242,5 +267,25 @@ mod tests {
         assert_eq!(feasible(&pod("w", "web", Some("web"), None), &[]), ["n1", "n2"], "the first of its kind");
         let shy = pod("s", "shy", None, Some("web"));
         assert_eq!(feasible(&pod("w", "web", None, None), &[("n1", shy)]), ["n2"], "it is kept off by the one there");
+    }
+
+    #[test]
+    fn a_trial_counts_for_itself() {
+        let mut counts = Counts::default();
+        counts.change(("zone", "a"), 1);
+        let mut trial = counts.clone();
+        trial.change(("zone", "a"), -1);
+        trial.change(("host", "n1"), 1);
+        assert!(counts.has(("zone", "a")) && !counts.has(("host", "n1")));
+        assert!(!trial.has(("zone", "a")) && trial.has(("host", "n1")));
+        assert_eq!((counts.all, trial.all), (1, 1));
+        let node = |key: &str, value: &str| {
+            let labels = Arc::new(BTreeMap::from([(key.to_owned(), value.to_owned())]));
+            NodeInfo { labels, ..NodeInfo::default() }
+        };
+        assert!(counts.is_around(&node("zone", "a")) && !trial.is_around(&node("zone", "a")));
+        assert!(trial.is_around(&node("host", "n1")) && !trial.is_around(&node("host", "n2")));
+        trial.change(("zone", "a"), 1);
+        assert!(trial.has(("zone", "a")), "it is back");
     }
 }
