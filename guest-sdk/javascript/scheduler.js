@@ -69,7 +69,7 @@ export function define(plugin) {
     permit: on((...its) => {
       const answer = plugin.permit?.(...its);
       if (answer?.wait) return { tag: 'wait', val: answer.wait };
-      return answer?.deny ? { tag: 'deny', val: answer.deny } : { tag: 'allow' };
+      return answer?.deny !== undefined ? { tag: 'deny', val: answer.deny } : { tag: 'allow' };
     }),
     preBind: (...of) => said(() => on((...its) => plugin.preBind?.(...its))(...of)),
     end(cycle) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mizzen_scheduler_sdk::{Column, Columns, Cycle, Node, Permission, Plugin, Pod, Points, plugin};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// Of pods: the group's name within its namespace.
 const GANG: &str = "mizzen.dev/gang";
@@ -26,12 +27,20 @@ impl Default for Settings {
 struct Gang {
     wait: u32,
     bound: Column<[String]>,
-    /// The pods of each group that have a node and wait.
+    /// The pods of each group that have a node and wait, by name.
     waiting: BTreeMap<String, BTreeSet<String>>,
 }
 
 fn group(pod: &Pod) -> Option<String> {
     Some(format!("{}/{}", pod.namespace, pod.label(GANG)?))
+}
+
+/// The name of a pod of the gang.
+fn member(pod: &str, namespace: &str, gang: &str) -> Option<String> {
+    let pod: Value = serde_json::from_str(pod).ok()?;
+    let metadata = &pod["metadata"];
+    (metadata["namespace"] == namespace && metadata["labels"][GANG] == gang)
+        .then(|| metadata["name"].as_str().map(str::to_owned))?
 }
 
 impl Plugin for Gang {
@@ -48,7 +57,7 @@ impl Plugin for Gang {
 
     fn reserve(&mut self, cycle: &Cycle, _: Node) -> Result<(), String> {
         if let Some(group) = group(cycle.pod) {
-            self.waiting.entry(group).or_default().insert(cycle.pod.uid.clone());
+            self.waiting.entry(group).or_default().insert(cycle.pod.name.clone());
         }
         Ok(())
     }
@@ -64,9 +73,17 @@ impl Plugin for Gang {
             _ => return Permission::Deny(format!("annotation {SIZE} does not say how many pods the gang has")),
         };
         let name = cycle.pod.label(GANG).unwrap_or_default();
-        let bound: usize =
-            cycle.cluster.nodes().filter_map(|node| node.get(self.bound)).flatten().filter(|of| *of == name).count();
-        match self.waiting.get(&group).map_or(0, BTreeSet::len) + bound >= size {
+        let here = |node: &Node| node.get(self.bound).into_iter().flatten().filter(|of| *of == name).count();
+        let holding: Vec<Node> = cycle.cluster.nodes().filter(|node| here(node) > 0).collect();
+        let mut members = self.waiting.get(&group).cloned().unwrap_or_default();
+        // Reading whole pods takes longer than columns, and is of no use while there are too few anyway.
+        if members.len() < size && members.len() + holding.iter().map(here).sum::<usize>() >= size {
+            // A pod that waits counts for its node already: by name, so that each one counts once.
+            members.extend(
+                holding.into_iter().flat_map(|node| node.pods()).filter_map(|pod| member(&pod, &cycle.pod.namespace, name)),
+            );
+        }
+        match members.len() >= size {
             true => Permission::Allow,
             false => Permission::Wait((200, self.wait)),
         }
@@ -82,7 +99,7 @@ impl Gang {
     fn forget(&mut self, pod: &Pod) {
         let Some(group) = group(pod) else { return };
         let Some(waiting) = self.waiting.get_mut(&group) else { return };
-        waiting.remove(&pod.uid);
+        waiting.remove(&pod.name);
         if waiting.is_empty() {
             self.waiting.remove(&group);
         }
@@ -90,3 +107,15 @@ impl Gang {
 }
 
 plugin!(Gang);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_pods_of_the_gang_in_its_namespace() {
+        let pod = r#"{"metadata": {"namespace": "x", "name": "w-0", "labels": {"mizzen.dev/gang": "w"}}}"#;
+        assert_eq!(member(pod, "x", "w").as_deref(), Some("w-0"));
+        assert_eq!((member(pod, "y", "w"), member(pod, "x", "v")), (None, None));
+    }
+}

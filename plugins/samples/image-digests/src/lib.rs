@@ -10,7 +10,7 @@ use serde::Deserialize;
 struct Settings {
     /// The digest of each approved image: `nginx:1.27: sha256:0123…`.
     digests: BTreeMap<String, String>,
-    /// Whether images without digest that are not approved are let through.
+    /// Whether tags that are not approved are let through.
     #[serde(default)]
     allow_others: bool,
 }
@@ -18,6 +18,10 @@ struct Settings {
 fn review(request: &Request, settings: &Settings) -> Decision {
     let mut patch = Vec::new();
     for (path, container) in request.containers() {
+        let is_fixed = !path.starts_with("/spec/ephemeralContainers/") || request.old_object().pointer(&path).is_some();
+        if request.subresource() == Some("ephemeralcontainers") && is_fixed {
+            continue;
+        }
         let Some(image) = container.get("image").and_then(Value::as_str) else { continue };
         if image.contains('@') {
             continue;

@@ -40,8 +40,7 @@ impl Policy for Ownership {
 
     fn review(&mut self, request: &Request) -> Response {
         let user = request.user();
-        // The cluster's own controllers work everywhere.
-        if user.name.starts_with("system:") || user.groups.iter().any(|group| self.0.administrators.contains(group)) {
+        if is_of_the_cluster(&user.name) || user.groups.iter().any(|group| self.0.administrators.contains(group)) {
             return Decision::Allow.into();
         }
         let Some(namespace) = context::get("v1", "Namespace", "", request.namespace()) else { return Decision::Allow.into() };
@@ -54,6 +53,13 @@ impl Policy for Ownership {
             false => Decision::deny(format!("namespace {name:?} belongs to {owners}")).into(),
         }
     }
+}
+
+/// The cluster's own components and controllers work everywhere. Other service accounts, and those who did not say who they
+/// are, begin with `system:` too.
+fn is_of_the_cluster(user: &str) -> bool {
+    let own = ["system:kube-", "system:node:", "system:serviceaccount:kube-system:"];
+    user == "system:apiserver" || own.iter().any(|prefix| user.starts_with(prefix))
 }
 
 policy!(type Ownership);

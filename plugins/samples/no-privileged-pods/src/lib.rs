@@ -1,4 +1,6 @@
-//! No container runs privileged or can become more than it was, and no pod enters the node's namespaces.
+//! No container runs privileged or asks to become more than it was, and no pod enters the node's namespaces.
+//!
+//! One that leaves `allowPrivilegeEscalation` out is let through, although that means true.
 
 use mizzen_policy_sdk::{Decision, Request, Value, policy};
 use serde::Deserialize;
