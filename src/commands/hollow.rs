@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use mizzen_client::http::{HttpClient, HttpConfig};
-use mizzen_hollow::profile::{Rule, parse_duration};
+use mizzen_hollow::profile::{Rule, parse_duration, parse_finish_after};
 use mizzen_hollow::{Hollow, HollowConfig, Profile};
 use mizzen_reconcile::SystemClock;
 
@@ -63,25 +63,21 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     client.ready().await?;
     let config =
         HollowConfig { client: Arc::new(client), clock: Arc::new(SystemClock), count: args.nodes, prefix: args.prefix, profile };
-    let mut running = None;
+    let mut hollow = Hollow::new(config);
     let end = End::default();
     let outcome = signals::until_signalled(&end, async {
         let started = Instant::now();
-        running = Some(Hollow::start(config).await.context("register hollow nodes")?);
+        hollow.start().await.context("register hollow nodes")?;
         let took = started.elapsed().as_secs_f64();
         println!("{} hollow nodes are Ready after {took:.2} s at {server}", args.nodes);
         std::future::pending().await
     })
     .await;
-    match running {
-        Some(mut hollow) if args.keep => hollow.stop().await,
-        Some(hollow) => {
-            let left = hollow.remove().await;
-            anyhow::ensure!(left == 0, "{left} hollow nodes could not be deleted");
-        }
-        None => {}
-    }
-    outcome
+    // Those that were registered before a signal or an error, too.
+    let left = if args.keep { 0 } else { hollow.remove().await };
+    outcome?;
+    anyhow::ensure!(left == 0, "{left} hollow nodes could not be deleted");
+    Ok(())
 }
 
 /// The file, and behind its rules the one that the flags make.
@@ -93,10 +89,10 @@ fn profile(args: &Args) -> anyhow::Result<Profile> {
         }
         None => Profile::parse("{}")?,
     };
-    let finish_after = args.finish_after.as_deref().map(|text| parse_duration("--finish-after", text)).transpose()?;
+    let finish_after = args.finish_after.as_deref().map(|text| parse_finish_after("--finish-after", text)).transpose()?;
     profile.rules.push(Rule {
         start_after: parse_duration("--start-after", &args.start_after)?,
-        finish_after: finish_after.filter(|after| *after > Duration::ZERO),
+        finish_after,
         fail_percent: args.fail_percent,
         ..Rule::default()
     });

@@ -30,7 +30,14 @@ spec:
     ));
     let sh = |script: &str| cluster.mizzen(&["exec", "ordered", "-c", "first", "--", "sh", "-c", script]);
     eventually("the first runs, and its hook", || (sh("ls /work").stdout == "hooked\n").then_some(()));
-    let pod = cluster.get(&["pod", "ordered"]).unwrap();
+    // The node tells of a pod that starts later meanwhile, and would have told of this one before.
+    cluster.apply(&format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: later}}, spec: {{containers: [{{name: main, image: '{image}'}}]}}}}"
+    ));
+    cluster.ready("later");
+    let pod = cluster.until(&["pod", "ordered"], "tells of both containers", |pod| {
+        ["first", "second"].iter().all(|container| of(pod, container).is_some()).then(|| pod.clone())
+    });
     for container in ["first", "second"] {
         let status = of(&pod, container).unwrap();
         assert_eq!(status["state"]["waiting"]["reason"], "ContainerCreating", "{container}: {status}");

@@ -123,9 +123,10 @@ fn pods_of_a_scheduler_name_are_decided_on_by_its_profile() {
     let of = |name: &str, scheduler: &str| {
         cluster.kubectl_apply(&pod(name, "low", 1).replace("spec:\n", &format!("spec:\n  schedulerName: {scheduler}\n")));
     };
+    // The one that is nobody's comes first: whoever took all pods would have decided on it when the others are.
+    of("foreign", "nobody");
     of("careless", "careless");
     of("careful", "default-scheduler");
-    of("foreign", "nobody");
     cluster.kubectl_wait("condition=Ready", &["pod/careless"]);
     cluster.kubectl_wait("condition=PodScheduled=False", &["pod/careful"]);
     let by = "jsonpath={.items[*].source.component}";
@@ -163,6 +164,18 @@ fn hollow_nodes_run_pods_by_their_profile_and_go_when_interrupted() {
     nodes.dedup();
     assert_eq!(nodes, ["hollow-0", "hollow-1", "hollow-2", "hollow-3"], "two on each");
     cluster.kubectl(&["delete", "pod", "stays", "--wait", "--timeout=120s"]).ok();
+    assert_eq!(hollow.interrupt(), Some(0), "{}", hollow.said());
+    assert_eq!(cluster.kubectl(&["get", "nodes", "-o", "name"]).ok(), "");
+}
+
+#[test]
+fn hollow_nodes_go_when_interrupted_before_the_last_one_is_there() {
+    let cluster = Cluster::server();
+    let mut hollow = Hollow::begin(&cluster, &["--nodes", "2000"], NODE);
+    eventually("one is there", || {
+        let nodes = cluster.kubectl(&["get", "nodes", "-o", "name"]).stdout;
+        (!nodes.is_empty()).then_some(())
+    });
     assert_eq!(hollow.interrupt(), Some(0), "{}", hollow.said());
     assert_eq!(cluster.kubectl(&["get", "nodes", "-o", "name"]).ok(), "");
 }

@@ -26,6 +26,21 @@ impl Hollow {
     /// # Panics
     /// When they do not come up; with what it said.
     pub fn start(cluster: &Cluster, flags: &[&str], profile: &str) -> Self {
+        let mut hollow = Self::begin(cluster, flags, profile);
+        eventually_within(PATIENCE, "mizzen hollow says that its nodes are Ready", || {
+            if let Some(status) = hollow.process.as_mut()?.try_wait().expect("waits") {
+                panic!("mizzen hollow ended with {status}:\n{}", hollow.said());
+            }
+            hollow.said().contains("are Ready").then_some(())
+        });
+        hollow
+    }
+
+    /// As [`Hollow::start`], without waiting for the nodes.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    pub fn begin(cluster: &Cluster, flags: &[&str], profile: &str) -> Self {
         let folder = Folder::new();
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("profile.yaml"), profile).expect("writes");
@@ -34,14 +49,8 @@ impl Hollow {
         hollow.arg("--profile").arg(path("profile.yaml"));
         hollow.stdin(Stdio::null()).stdout(File::create(path("out")).expect("makes"));
         hollow.stderr(File::create(path("err")).expect("makes"));
-        let mut process = hollow.spawn().expect("mizzen starts");
-        eventually_within(PATIENCE, "mizzen hollow says that its nodes are Ready", || {
-            if let Some(status) = process.try_wait().expect("waits") {
-                panic!("mizzen hollow ended with {status}:\n{}", std::fs::read_to_string(path("err")).unwrap_or_default());
-            }
-            std::fs::read_to_string(path("out")).unwrap_or_default().contains("are Ready").then_some(())
-        });
-        Self { folder, process: Some(process) }
+        let process = Some(hollow.spawn().expect("mizzen starts"));
+        Self { folder, process }
     }
 
     /// The process, while it runs.

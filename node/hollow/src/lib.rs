@@ -35,7 +35,7 @@ pub struct HollowConfig {
     pub profile: Profile,
 }
 
-/// Registered nodes.
+/// Nodes that it acts for from [`Hollow::start`] on.
 pub struct Hollow {
     nodes: Arc<Nodes>,
     tasks: JoinSet<()>,
@@ -43,32 +43,31 @@ pub struct Hollow {
 }
 
 impl Hollow {
-    /// Registers the nodes, or takes up those that are there; they live when this returns.
+    pub fn new(config: HollowConfig) -> Self {
+        let HollowConfig { client, clock, count, prefix, profile } = config;
+        let nodes = Arc::new(Nodes { client, clock, prefix, count, profile: Arc::new(profile) });
+        Self { nodes, tasks: JoinSet::new(), cancel: CancellationToken::new() }
+    }
+
+    /// Registers the nodes, or takes up those that are there; they live when this returns. When it is given up or fails, some
+    /// may be there: [`Hollow::remove`] takes them away.
     ///
     /// # Errors
     /// What the server answered to the first one that it refused.
-    pub async fn start(config: HollowConfig) -> Result<Self, mizzen_reconcile::Error> {
-        let HollowConfig { client, clock, count, prefix, profile } = config;
-        let cancel = CancellationToken::new();
-        let profile = Arc::new(profile);
-        let nodes = Arc::new(Nodes { client, clock, prefix, count, profile });
-        let mut tasks = JoinSet::new();
+    pub async fn start(&mut self) -> Result<(), mizzen_reconcile::Error> {
+        let Self { nodes, tasks, cancel } = self;
         nodes.register().await?;
         tasks.spawn(leases::run(nodes.clone()));
         tasks.spawn(nodes::heartbeats(nodes.clone()));
         tasks.spawn(pods::run(nodes.clone(), cancel.clone()));
-        Ok(Self { nodes, tasks, cancel })
+        Ok(())
     }
 
-    /// Stops to act for the nodes; the server will find them NotReady.
-    pub async fn stop(&mut self) {
+    /// Stops to act for the nodes, which the server will find NotReady, and deletes them; their pods and leases are collected
+    /// after them. Answers how many could not be deleted.
+    pub async fn remove(mut self) -> usize {
         self.cancel.cancel();
         self.tasks.shutdown().await;
-    }
-
-    /// Stops, and deletes the nodes; their pods and leases are collected after them. Answers how many could not be deleted.
-    pub async fn remove(mut self) -> usize {
-        self.stop().await;
         self.nodes.delete().await
     }
 }

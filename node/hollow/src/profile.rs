@@ -132,7 +132,7 @@ impl RuleFile {
         Ok(Rule {
             selector,
             start_after: duration("startAfter", self.start_after)?.unwrap_or_default(),
-            finish_after: duration("finishAfter", self.finish_after)?,
+            finish_after: self.finish_after.map(|text| parse_finish_after(&field("finishAfter"), &text)).transpose()?,
             fail_percent: self.fail_percent,
             stop_after: duration("stopAfter", self.stop_after)?.unwrap_or_default(),
         })
@@ -150,6 +150,16 @@ pub fn parse_duration(field: &str, text: &str) -> Result<Duration, ProfileError>
     parsed.ok_or_else(|| invalid(field.to_owned(), format!("{text:?} is no duration, such as 500ms or 1m30s")))
 }
 
+/// # Errors
+/// As [`parse_duration`], and below a second: containers that are restarted would end faster than that can be told.
+pub fn parse_finish_after(field: &str, text: &str) -> Result<Duration, ProfileError> {
+    let duration = parse_duration(field, text)?;
+    if duration < Duration::from_secs(1) {
+        return Err(invalid(field.to_owned(), format!("{text:?} is less than a second")));
+    }
+    Ok(duration)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +173,8 @@ mod tests {
         assert_eq!(profile.rules[0].start_after, Duration::from_millis(500));
         for (text, expected) in [
             ("pods: [{startAfter: soon}]", "pods[0].startAfter: \"soon\" is no duration, such as 500ms or 1m30s"),
+            ("pods: [{finishAfter: 0s}]", "pods[0].finishAfter: \"0s\" is less than a second"),
+            ("pods: [{}, {finishAfter: 999ms}]", "pods[1].finishAfter: \"999ms\" is less than a second"),
             ("pods: [{}, {failPercent: 101}]", "pods[1].failPercent: 101 is more than 100"),
             ("nodes: {capacity: {cpu: many}}", "nodes.capacity.cpu: \"many\" is no quantity"),
             ("nodes: {leaseRenewSeconds: 0}", "nodes.leaseRenewSeconds: has to be above 0"),

@@ -107,9 +107,10 @@ async fn a_registry_that_stops_answering_has_stalled_and_says_where() {
 
 #[tokio::test]
 async fn a_slow_registry_that_moves_may_take_its_time() {
-    let fixture = Fixture { stall: Duration::from_secs(3), ..Fixture::new() };
+    // A pause is a third of a stall and all four together are more than one, with seconds to spare on a busy machine.
+    let fixture = Fixture { stall: Duration::from_secs(9), ..Fixture::new() };
     let start = Instant::now();
-    fixture.pulled(fixture.with_layer(vec![Answer::Slowly(fixture.layer.1.clone(), Duration::from_secs(1))])).await;
+    fixture.pulled(fixture.with_layer(vec![Answer::Slowly(fixture.layer.1.clone(), Duration::from_secs(3))])).await;
     assert!(start.elapsed() > fixture.stall, "longer than a stall");
 }
 
