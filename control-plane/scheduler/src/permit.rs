@@ -12,13 +12,23 @@ use crate::framework::PluginError;
 pub(crate) struct WaitingPods(Mutex<HashMap<String, CancellationToken>>);
 
 impl WaitingPods {
+    /// From now on, the pod can be rejected; what it answers is for [`WaitingPods::wait`].
+    pub(crate) fn begin(&self, uid: &str) -> CancellationToken {
+        let rejected = CancellationToken::new();
+        self.0.lock().insert(uid.to_owned(), rejected.clone());
+        rejected
+    }
+
     /// Waits for `leave`, unless the pod is rejected before.
     ///
     /// # Errors
     /// Why the pod is not bound.
-    pub(crate) async fn wait(&self, uid: &str, leave: impl Future<Output = Result<(), PluginError>>) -> Result<(), PluginError> {
-        let rejected = CancellationToken::new();
-        self.0.lock().insert(uid.to_owned(), rejected.clone());
+    pub(crate) async fn wait(
+        &self,
+        uid: &str,
+        rejected: CancellationToken,
+        leave: impl Future<Output = Result<(), PluginError>>,
+    ) -> Result<(), PluginError> {
         let outcome = tokio::select! {
             biased;
             () = rejected.cancelled() => None,
@@ -46,9 +56,10 @@ mod tests {
     async fn a_rejected_pod_gets_no_leave_and_others_are_no_concern() {
         let pods = WaitingPods::default();
         assert!(!pods.reject("a"), "it does not wait");
-        let (a, b, rejected) =
-            tokio::join!(pods.wait("a", std::future::pending()), pods.wait("b", async { Ok(()) }), async { pods.reject("a") });
-        assert!(a.is_err() && b.is_ok() && rejected);
+        let (a, b) = (pods.begin("a"), pods.begin("b"));
+        assert!(pods.reject("a"));
+        assert!(pods.wait("a", a, async { Ok(()) }).await.is_err());
+        assert!(pods.wait("b", b, async { Ok(()) }).await.is_ok());
         assert!(!pods.reject("a") && !pods.reject("b"), "they wait no longer");
     }
 }

@@ -222,6 +222,11 @@ impl Scheduler {
         if profile.at(Point::Permit).next().is_none() {
             return self.carry_out(async move { scheduler.bind(&profile, &pod, &node).await }).await;
         }
+        let rejected = self.waiting.begin(&pod.uid);
+        // One that left during its cycle is not told of any more.
+        if !self.is_waiting(&pod) {
+            rejected.cancel();
+        }
         // Before it takes a seat: others get theirs meanwhile.
         tokio::spawn(async move {
             let leave = async {
@@ -230,7 +235,7 @@ impl Scheduler {
                 }
                 Ok(())
             };
-            let given = scheduler.waiting.wait(&pod.uid, leave).await;
+            let given = scheduler.waiting.wait(&pod.uid, rejected, leave).await;
             let of = scheduler.clone();
             match given {
                 Ok(()) => scheduler.carry_out(async move { of.bind(&profile, &pod, &node).await }).await,

@@ -601,7 +601,8 @@ async fn nobody_ends_for_a_pod_that_is_gone() {
     world.node_of("low").await;
     world.create("pods", "default", important("high", "1", "high")).await;
     let pods = gvr("pods");
-    world.until("high is gone", || async { world.client.get(&pods, "default", "high").await.is_err().then_some(()) }).await;
+    let high = || world.client.get(&pods, "default", "high");
+    world.until("high is gone", || async { high().await.is_err().then_some(()) }).await;
     // All that was done for it is done when another one was decided on; and nothing is kept for it.
     world.create("pods", "default", pod("late", "1")).await;
     world.unschedulable("late", &no_victims("0/1 nodes are available: 1 Insufficient cpu.", 1)).await;
