@@ -175,6 +175,18 @@ impl Graph {
         self.monitors().iter().find_map(|monitor| monitor.cache.by(BY_UID, uid).into_iter().next())
     }
 
+    /// Wakes every object with an owner that is not known. Called when kinds were added: what could not be told of such an
+    /// owner can be now, and one that went before its kind was followed has told nobody.
+    pub(super) fn reconsider(&self) {
+        let monitors = self.monitors();
+        let items: Vec<_> = monitors.iter().map(|monitor| monitor.cache.list()).collect();
+        let known: HashSet<&str> = items.iter().flatten().map(|item| item.uid.as_str()).collect();
+        for (monitor, items) in monitors.iter().zip(&items) {
+            let is_lost = |item: &&Arc<Item>| item.owners.iter().any(|owner| !known.contains(owner.uid.as_str()));
+            items.iter().filter(is_lost).for_each(|item| monitor.queue.add(item.key.clone()));
+        }
+    }
+
     pub(super) fn dependents(&self, uid: &str) -> Vec<(Arc<Monitor>, Arc<Item>)> {
         let of = |monitor: &Arc<Monitor>| {
             let monitor = monitor.clone();

@@ -55,6 +55,7 @@ pub(crate) fn start(context: &Context) {
                 let controller = Controller::new("garbage-collector", monitor.queue.clone(), Arc::new(collector));
                 collectors.spawn(controller.workers(2).run(monitor.cancel.clone()));
             }
+            graph.reconsider();
         }
         while collectors.join_next().await.is_some() {}
     });

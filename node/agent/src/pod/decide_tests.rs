@@ -134,7 +134,7 @@ fn a_restart_waits_for_nobody_and_nobody_for_it() {
 
 #[test]
 fn a_container_that_is_coming_up_is_left_alone_until_the_pod_ends() {
-    let world = || two().running("a", 0).starting("a", 0).unhealthy("a");
+    let world = || hooked().running("a", 0).starting("a", 0).unhealthy("a");
     assert!(world().commands().is_empty());
     assert_eq!(world().deleted(5).commands(), [stop("a", 5)]);
 }
