@@ -16,8 +16,8 @@ fn policy(cluster: &Cluster, name: &str, image: &str, more: &str) {
 fn deploy(cluster: &Cluster, name: &str, labels: &str) -> Ran {
     let manifest = format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, labels: {{{labels}}}, annotations: {{kept: 'yes'}}}}\n\
-         spec:\n  replicas: 0\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n\
-             spec: {{containers: [{{name: main, image: example.com/none:v1}}]}}\n"
+         spec:\n  replicas: 0\n  selector: {{matchLabels: {{app: {name}}}}}\n  template: {{metadata: {{labels: {{app: {name}}}}}, \
+         spec: {{containers: [{{name: main, image: example.com/none:v1}}]}}}}\n"
     );
     cluster.pipe(&["create", "-f", "-"], &manifest)
 }
