@@ -313,7 +313,8 @@ extern void mizzen_plugin_metrics_gauge(scheduler_plugin_string_t *name, double 
 // Imported Functions from `mizzen:scheduler/cluster@0.1.0`
 extern bool mizzen_scheduler_cluster_node(mizzen_scheduler_cluster_row_t node, scheduler_plugin_string_t *ret);
 extern bool mizzen_scheduler_cluster_pod(uint64_t cycle, scheduler_plugin_string_t *ret);
-// The pods on a node, as JSON, at most 1,024.
+// The pods on a node as JSON, at most 1,024. Of a pod that runs the scheduler keeps its name, labels, node, selectors,
+// tolerations, affinity and images: the rest of the object is left out.
 extern void mizzen_scheduler_cluster_pods_on(mizzen_scheduler_cluster_row_t node, scheduler_plugin_list_string_t *ret);
 
 // Exported Functions from `mizzen:scheduler/plugin@0.1.0`
