@@ -11,6 +11,10 @@ use crate::snapshot::Snapshot;
 
 pub(super) struct TaintToleration;
 
+/// Some feasible node has a taint that would rather keep pods off. Decided over all of them: nodes are scored in batches.
+#[derive(Clone)]
+struct Matters;
+
 fn text(part: &Option<String>) -> &str {
     part.as_deref().unwrap_or_default()
 }
@@ -32,7 +36,7 @@ impl Plugin for TaintToleration {
     }
 
     fn points(&self) -> Points {
-        Points::of(&[Point::Filter, Point::Score])
+        Points::of(&[Point::Filter, Point::PreScore, Point::Score])
     }
 
     fn weight(&self) -> i64 {
@@ -56,11 +60,18 @@ impl Plugin for TaintToleration {
         });
     }
 
-    fn score(&self, pod: &PodInfo, _snapshot: &Snapshot, nodes: &[Arc<NodeInfo>], _state: &mut PluginState) -> Option<Vec<i64>> {
+    fn pre_score(&self, _pod: &PodInfo, feasible: &[Arc<NodeInfo>], _snapshot: &Snapshot, state: &mut PluginState) {
+        *state = PluginState::default();
+        if feasible.iter().any(|node| node.taints.iter().any(|taint| taint.effect == "PreferNoSchedule")) {
+            state.set(Matters);
+        }
+    }
+
+    fn score(&self, pod: &PodInfo, _snapshot: &Snapshot, nodes: &[Arc<NodeInfo>], state: &mut PluginState) -> Option<Vec<i64>> {
+        let Matters = state.get()?;
         let unwelcome = |taint: &&Taint| taint.effect == "PreferNoSchedule" && !tolerates(&pod.tolerations, taint);
         let count = |node: &Arc<NodeInfo>| i64::try_from(node.taints.iter().filter(unwelcome).count()).unwrap_or(i64::MAX);
-        let any = nodes.iter().any(|node| node.taints.iter().any(|taint| taint.effect == "PreferNoSchedule"));
-        any.then(|| nodes.iter().map(count).collect())
+        Some(nodes.iter().map(count).collect())
     }
 
     fn normalize(&self, scores: &mut [i64]) {
@@ -71,6 +82,24 @@ impl Plugin for TaintToleration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_without_taints_has_scores_beside_one_with_them() {
+        let taint = Taint { key: "old".into(), effect: "PreferNoSchedule".into(), ..Taint::default() };
+        let tainted = NodeInfo { taints: Arc::new([taint].into_iter().collect()), ..NodeInfo::default() };
+        let nodes = [Arc::new(tainted), Arc::new(NodeInfo::default())];
+        let (pod, snapshot) = (PodInfo::default(), Snapshot::default());
+        let scores = |feasible: &[Arc<NodeInfo>]| {
+            let mut state = PluginState::default();
+            TaintToleration.pre_score(&pod, feasible, &snapshot, &mut state);
+            feasible
+                .iter()
+                .map(|node| TaintToleration.score(&pod, &snapshot, std::slice::from_ref(node), &mut state))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(scores(&nodes), [Some(vec![1]), Some(vec![0])]);
+        assert_eq!(scores(&nodes[1..]), [None], "where nothing differs there is no opinion");
+    }
 
     #[test]
     fn tolerations_match_by_key_operator_value_and_effect() {
