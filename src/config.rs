@@ -126,6 +126,8 @@ pub struct Config {
     /// The file that says what is encrypted at rest.
     pub encryption: Option<PathBuf>,
     pub services: ServiceAddresses,
+    /// Whether the file says where services have their addresses.
+    pub service_range_is_given: bool,
     pub scheduler: Scheduler,
 }
 
@@ -174,6 +176,7 @@ impl Config {
             encryption: file.encryption_provider_config,
             concurrency: concurrency(file.max_requests_inflight, file.max_mutating_requests_inflight)?,
             services,
+            service_range_is_given: file.service_cidr.is_some(),
             scheduler: file.scheduler.checked()?,
             api_server_names: file.api_server_names,
             api_address: flags.api_address.or(file.api_address).unwrap_or(DEFAULT_API_ADDRESS),

@@ -107,11 +107,15 @@ impl ControlPlane {
         let keeper = server.clone();
         tasks.spawn(async move { keeper.keep_api_services().await });
         let serving = server.clone();
-        let serving_cancel = cancel.clone();
+        let (serving_tls, serving_cancel) = (tls.clone(), cancel.clone());
         // With port 0 the kernel chose one.
         let address = listener.local_addr().context("read the address of the API server")?;
-        let serving = tokio::spawn(async move { serving.serve(listener, tls, serving_cancel).await });
+        let serving = tokio::spawn(async move { serving.serve(listener, serving_tls, serving_cancel).await });
         watch_over(&mut tasks, "API server", serving, end);
+        if let Some(listener) = listen_for_pods(address, node_address).await {
+            let serving = tokio::spawn(server.clone().serve(listener, tls, cancel.clone()));
+            watch_over(&mut tasks, "API server for pods", serving, end);
+        }
         write_kubeconfigs(config, data, address, &pki, now)?;
 
         let reached = reached_by_pods(address, node_address);
@@ -156,8 +160,15 @@ fn addresses(listening: IpAddr, node_address: Option<IpAddr>) -> Vec<IpAddr> {
     addresses
 }
 
+/// A server on loopback listens at the address of the machine's own node as well, or no pod would reach it.
+async fn listen_for_pods(listening: SocketAddr, node_address: Option<IpAddr>) -> Option<TcpListener> {
+    let address = SocketAddr::new(node_address.filter(|_| listening.ip().is_loopback())?, listening.port());
+    let listener = TcpListener::bind(address).await;
+    listener.inspect_err(|error| tracing::warn!(%address, %error, "the API server does not listen for pods")).ok()
+}
+
 /// Where pods reach the API server: where it listens, or if that is everywhere, at an address of the machine. A server on
-/// loopback is told of by the machine's address too, as Kubernetes does, though none but the node's service proxy gets there.
+/// loopback listens at the node's address too, if there is a node.
 fn reached_by_pods(listening: SocketAddr, node_address: Option<IpAddr>) -> Option<SocketAddr> {
     let is_usable = |address: &IpAddr| {
         let link_local = matches!(address, IpAddr::V4(v4) if v4.is_link_local())

@@ -152,6 +152,26 @@ impl DataDir {
         &self.root
     }
 
+    /// The range of service addresses that was chosen for the cluster, if one was.
+    pub fn service_range(&self) -> Option<String> {
+        std::fs::read_to_string(self.service_range_path()).ok()
+    }
+
+    /// Services keep their addresses, so the range stays whatever comes to overlap it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_service_range(&self, range: &str) -> Result<(), DataDirError> {
+        if self.service_range().as_deref() == Some(range) {
+            return Ok(());
+        }
+        write_private(&self.service_range_path(), range.as_bytes())
+    }
+
+    fn service_range_path(&self) -> PathBuf {
+        self.root.join("service-range")
+    }
+
     pub fn pki(&self) -> PathBuf {
         self.root.join("pki")
     }

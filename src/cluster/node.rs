@@ -10,7 +10,7 @@ use mizzen_apiserver::auth::Identity;
 use mizzen_apiserver::auth::certificates::{NODE_GROUP, NODE_USER};
 use mizzen_client::Client;
 use mizzen_images::{ImageStore, Settings};
-use mizzen_network::{Network, NetworkConfig};
+use mizzen_network::{Network, NetworkConfig, ServiceRange};
 use mizzen_reconcile::Clock;
 use mizzen_runtime::oci::{OciConfig, OciRuntime};
 use mizzen_runtime::wasm::{WasmConfig, WasmRuntime};
@@ -21,7 +21,7 @@ use super::control_plane::ControlPlane;
 use super::data_dir::DataDir;
 use super::executables;
 use super::node_credentials::NodeCredentials;
-use crate::config::NodeLimits;
+use crate::config::{Config, NodeLimits};
 
 /// The kubelet's usual port; another one when it is taken.
 const NODE_PORT: u16 = 10250;
@@ -35,14 +35,43 @@ const LOOK_AT_WASM_LOGS: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When the machine refuses (see [`Network::open`]).
-pub async fn open_network(data: &DataDir, address: Option<IpAddr>) -> anyhow::Result<Arc<Network>> {
-    let config = NetworkConfig { node_address: address, ..network_config(data) };
+pub async fn open_network(data: &DataDir, address: Option<IpAddr>, services: ServiceRange) -> anyhow::Result<Arc<Network>> {
+    let config = NetworkConfig { node_address: address, services, ..network_config(data) };
     Ok(Arc::new(Network::open(config).await.context("set up the pod network")?))
+}
+
+/// Opens the network of a node that is beside its control plane, and settles where services have their addresses.
+///
+/// # Errors
+/// As [`open_network`], and when the choice cannot be kept.
+pub async fn open_own_network(data: &DataDir, config: &mut Config, address: Option<IpAddr>) -> anyhow::Result<Arc<Network>> {
+    let parsed = |text: &str| text.parse().with_context(|| format!("the range of services {text:?}"));
+    let services = match data.service_range() {
+        _ if config.service_range_is_given => ServiceRange::Fixed(parsed(&config.services.range.to_string())?),
+        Some(kept) => ServiceRange::Fixed(parsed(&kept)?),
+        None if data.is_new() => ServiceRange::Free,
+        // Of before ranges were chosen, or made by `mizzen server`.
+        None => ServiceRange::Fixed(parsed(&config.services.range.to_string())?),
+    };
+    let network = open_network(data, address, services).await?;
+    if let Some(range) = network.service_cidr().map(|range| range.to_string()) {
+        config.services.range = range.parse().with_context(|| format!("the range of services {range}"))?;
+        if !config.service_range_is_given {
+            data.keep_service_range(&range)?;
+        }
+    }
+    Ok(network)
 }
 
 /// What the cluster's network is called, also to remove it.
 pub fn network_config(data: &DataDir) -> NetworkConfig {
-    NetworkConfig { cluster: data.cluster().to_owned(), run_dir: data.network(), pod_cidr: None, node_address: None }
+    NetworkConfig {
+        cluster: data.cluster().to_owned(),
+        run_dir: data.network(),
+        pod_cidr: None,
+        node_address: None,
+        services: ServiceRange::Unknown,
+    }
 }
 
 /// Takes away what was made for a new cluster that could not start. A cluster that was there before stays as it is.

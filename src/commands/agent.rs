@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
+use mizzen_network::ServiceRange;
 use mizzen_reconcile::{Clock, SystemClock};
 
 use super::signals;
@@ -52,7 +53,7 @@ async fn serve(
         Some(address) => Some(address),
         None => join::address_seen_by(credentials.server()).await?,
     };
-    let network = open_network(data, address).await?;
+    let network = open_network(data, address, ServiceRange::Unknown).await?;
     let member = Membership::over_https(&credentials, client, clock)?;
     joined.set(true);
     let mut node = Node::start(data, network, asked, member, limits, end.cancel.clone()).await?;

@@ -11,7 +11,7 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     machine::require_usable("mizzen up")?;
     serve::until_signalled(flags, async move |start, control_plane| {
         let asked = node::Asked::listen(start.config.node_api_address).await?;
-        let network = node::open_network(&start.data, asked.address()).await?;
+        let network = node::open_own_network(&start.data, &mut start.config, asked.address()).await?;
         let control_plane = start.control_plane(control_plane, Some(network.node_address())).await?;
         let member = node::Membership::in_process(&start.config.node_name, control_plane)?;
         let mut node =

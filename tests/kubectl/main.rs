@@ -16,6 +16,7 @@ mod plugins;
 mod pods;
 mod rollouts;
 mod scheduling;
+mod service_traffic;
 mod services;
 mod spdy;
 mod streams;

@@ -59,7 +59,8 @@ fn what_pods_answer_is_reached_through_the_api_server_and_a_node_is_drained_as_i
     let node = nodes.trim().trim_start_matches("node/");
     raw(&format!("/api/v1/nodes/{node}/proxy/containerLogs/default/{pod}/main")).ok();
     let shown = cluster.kubectl(&["get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}"]).ok();
-    assert_eq!(shown, "10.96.0.1");
+    let range = cluster.kubectl(&["get", "servicecidr", "kubernetes", "-o", "jsonpath={.spec.cidrs[0]}"]).ok();
+    assert_eq!(shown, range.replace(".0/16", ".1"), "the first of the range");
     let backends = cluster.kubectl(&["get", "endpointslices", "kubernetes", "-o", "jsonpath={.endpoints[0].addresses[0]}"]).ok();
     assert!(!backends.is_empty());
 

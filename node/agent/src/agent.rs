@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mizzen_reconcile::Recorder;
+use mizzen_services::ServiceCaches;
 use mizzen_volumes::VolumeManager;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -12,7 +13,7 @@ use crate::config::AgentConfig;
 use crate::error::AgentError;
 use crate::logs::watch::Watches;
 use crate::node::room::Room;
-use crate::node::{capacity, image_gc, lease, register};
+use crate::node::{capacity, image_gc, lease, register, services};
 use crate::node_api;
 use crate::pod::manager::{self, Pods};
 use crate::pod::sources::Sources;
@@ -54,6 +55,7 @@ impl Agent {
         let recorder = Recorder::start(config.client.clone(), config.clock.clone(), "kubelet", &config.node_name);
         let shared = Arc::new(Shared {
             sources: Sources::new(config.client.clone()),
+            services: ServiceCaches::start(&config.client, &config.node_name, &cancel),
             volumes,
             capacity: capacity::read(&data_dir),
             room: Room::default(),
@@ -83,6 +85,7 @@ impl Agent {
                 () = register::run(shared.clone(), port, ready_sender) => {}
                 () = lease::run(shared.clone()) => {}
                 () = image_gc::run(shared.clone(), pods.clone()) => {}
+                () = services::run(shared.clone(), cancel.clone()) => {}
                 () = manager::run(shared.clone(), pods.clone(), cancel.clone()) => {}
                 () = api => {}
             }

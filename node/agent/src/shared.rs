@@ -12,6 +12,7 @@ use mizzen_network::Network;
 use mizzen_reconcile::{Clock, Recorder};
 use mizzen_runtime::wasm::HOST_USER;
 use mizzen_runtime::{LogLimits, Runtime};
+use mizzen_services::ServiceCaches;
 use mizzen_volumes::{PodContext, VolumeManager};
 
 use crate::config::Runtimes;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) network: Arc<Network>,
     pub(crate) volumes: VolumeManager,
     pub(crate) sources: Arc<Sources>,
+    pub(crate) services: Arc<ServiceCaches>,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) capacity: Capacity,

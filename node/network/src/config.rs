@@ -12,10 +12,21 @@ pub struct NetworkConfig {
     pub cluster: String,
     /// Namespace pins and state files. It may survive a reboot while the namespaces do not.
     pub run_dir: PathBuf,
-    /// `None` picks a free /24 in 10.64.0.0/10 once and remembers it.
+    /// `None` picks a free /24 in 10.64.0.0/11 once and remembers it.
     pub pod_cidr: Option<Ipv4Subnet>,
     /// The address the node is known by; `None` is the bridge's.
     pub node_address: Option<IpAddr>,
+    pub services: ServiceRange,
+}
+
+/// Where services have their addresses, which the node's own programs reach by a route to the bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceRange {
+    /// The node is told later ([`crate::Network::route_services`]).
+    Unknown,
+    Fixed(Ipv4Subnet),
+    /// One that nobody else on this machine uses: 10.96.0.0/16, if it may be.
+    Free,
 }
 
 impl NetworkConfig {
@@ -39,6 +50,17 @@ impl NetworkConfig {
     /// The nftables table (family `ip`).
     pub fn table(&self) -> String {
         format!("mizzen_{}", self.cluster)
+    }
+
+    /// The nftables table (family `ip`) of services: one of its own, so that making the other anew leaves it as it is.
+    pub fn services_table(&self) -> String {
+        format!("{}_services", self.table())
+    }
+
+    /// Of the interface by which all Wasm pods reach the bridge: locally administered, the cluster's own.
+    pub fn wasm_mac(&self) -> [u8; 6] {
+        let [a, b, c, d] = u32::from_str_radix(&self.cluster, 16).unwrap_or(0).to_be_bytes();
+        [0x0a, 0x59, a, b, c, d]
     }
 
     /// The name of the namespace that the cluster's Wasm pods share.

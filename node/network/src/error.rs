@@ -12,7 +12,7 @@ pub enum NetworkError {
     /// Every address of the node's range is given to a pod.
     #[error("no free pod address in {subnet}: all {capacity} are in use")]
     AddressesExhausted { subnet: Ipv4Subnet, capacity: usize },
-    #[error("no free /24 for pods in 10.64.0.0/10: every one overlaps an address or route of this machine")]
+    #[error("no free /24 for pods in 10.64.0.0/11: every one overlaps an address or route of this machine")]
     NoFreeSubnet,
     #[error("host port {port}/{protocol} is already used by pod {owner}")]
     HostPortConflict { port: u16, protocol: Protocol, owner: String },

@@ -13,15 +13,16 @@ mod links;
 mod machine;
 mod namespace;
 mod network;
-mod nft;
+pub mod nft;
 mod open;
 mod pod;
+mod services;
 mod state;
 mod subnet;
 mod teardown;
 mod wasm;
 
-pub use config::NetworkConfig;
+pub use config::{NetworkConfig, ServiceRange};
 pub use error::NetworkError;
 pub use network::Network;
 pub use pod::{HostPort, PodNetwork, PodRequest, Protocol};

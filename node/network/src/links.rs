@@ -208,6 +208,25 @@ impl Links {
         added.or_else(unless(libc::EEXIST)).map_err(failed("add the default route to", link))
     }
 
+    /// Leads a range of service addresses to the bridge, for programs of the machine: they then come from the gateway's address,
+    /// also where the machine has no way to anywhere else. No error when there is a way already.
+    pub(crate) async fn add_service_route(
+        &self,
+        bridge: u32,
+        link: &str,
+        range: Ipv4Subnet,
+        gateway: Ipv4Addr,
+    ) -> Result<(), NetworkError> {
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(range.network(), range.prefix())
+            .output_interface(bridge)
+            .pref_source(gateway)
+            .scope(RouteScope::Link)
+            .build();
+        let added = self.handle.route().add(route).execute().await;
+        added.or_else(unless(libc::EEXIST)).map_err(failed("add the services' route to", link))
+    }
+
     /// Every range this machine has an address or a route in, but for default routes and those of the link `except`.
     pub(crate) async fn occupied(&self, except: Option<u32>) -> Result<Vec<Ipv4Subnet>, NetworkError> {
         let mut ranges = Vec::new();

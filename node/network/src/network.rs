@@ -1,6 +1,6 @@
 //! The node's network as its agent uses it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use crate::addresses::Addresses;
 use crate::hostports::HostPorts;
 use crate::links::{Links, Pair, mac};
 use crate::namespace::{self, Made, Wanted};
+use crate::nft::Backend;
 use crate::open::bring_up;
 use crate::state::{self, PodState};
 use crate::wasm::WasmSpace;
@@ -26,6 +27,7 @@ pub struct Network {
     pub(crate) config: NetworkConfig,
     pub(crate) subnet: Ipv4Subnet,
     pub(crate) bridge: u32,
+    service_cidr: Option<Ipv4Subnet>,
     pub(crate) mtu: u32,
     pub(crate) links: Links,
     ledger: Mutex<Ledger>,
@@ -58,12 +60,13 @@ impl Network {
         let links = Links::connect()?;
         let base = bring_up(&config, &links).await?;
         let ledger = take_up(&config, base.subnet)?;
-        let ports: Vec<_> = ledger.pods.values().filter_map(|e| Some((e.state.address?, e.led.clone()))).collect();
+        let ports: Vec<_> = ledger.pods.values().filter_map(|e| Some((e.led.clone(), Backend::of(&e.state)?))).collect();
         nft::apply(&config.table(), &nft::table(&config, base.subnet, &ports)?).await?;
         firewall::allow(&config, base.subnet).await?;
         Ok(Self {
             subnet: base.subnet,
             bridge: base.bridge,
+            service_cidr: base.service_cidr,
             mtu: machine::mtu(),
             links,
             ledger: Mutex::new(ledger),
@@ -152,7 +155,8 @@ impl Network {
         let entry = self.ledger.lock().pods.get(uid).cloned();
         if let Some(Entry { state: PodState { address: Some(address), wasm, .. }, led }) = &entry {
             if !led.is_empty() {
-                nft::apply(&self.config.table(), &nft::delete(&self.config.table(), led, *address)?).await?;
+                let backend = Backend { address: *address, wasm: *wasm };
+                nft::apply(&self.config.table(), &nft::delete(&self.config.table(), led, backend)?).await?;
             }
             if *wasm {
                 self.wasm.remove(&self.config, *address).await?;
@@ -202,6 +206,25 @@ impl Network {
     /// The range that pods' addresses are from.
     pub fn pod_cidr(&self) -> Ipv4Subnet {
         self.subnet
+    }
+
+    /// Where services have their addresses, as it was decided when this was opened.
+    pub fn service_cidr(&self) -> Option<Ipv4Subnet> {
+        self.service_cidr
+    }
+
+    /// Leads the machine's own programs to services with addresses in `range`; repeatable.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn route_services(&self, range: Ipv4Subnet) -> Result<(), NetworkError> {
+        self.links.add_service_route(self.bridge, &self.config.bridge(), range, self.subnet.gateway()).await
+    }
+
+    /// The addresses in the namespace that Wasm pods share.
+    pub fn wasm_addresses(&self) -> BTreeSet<Ipv4Addr> {
+        let ledger = self.ledger.lock();
+        ledger.pods.values().filter(|entry| entry.state.wasm).filter_map(|entry| entry.state.address).collect()
     }
 
     /// The machine's own address, for the Node's status; 127.0.0.1 when it has none.
@@ -279,6 +302,8 @@ impl Network {
             bridge: self.bridge,
         };
         self.links.add_pair(&pair).await?;
+        // A pod that calls its own host port, or itself by a service, gets its frame back through the port it came from.
+        self.links.hairpin(self.links.index_of(&veth).await?, &veth).await?;
         let index = inside.index_of(INTERFACE).await?;
         inside.loopback_up().await?;
         inside.up(index, INTERFACE).await?;
@@ -306,13 +331,9 @@ impl Network {
         }
         let table = self.config.table();
         let gone: Vec<_> = led.into_iter().filter(|p| !request.host_ports.contains(p)).collect();
-        let rules = nft::delete(&table, &gone, address)? + &nft::add(&table, &request.host_ports, address)?;
+        let backend = Backend { address, wasm: self.noted(&request.uid).is_some_and(|noted| noted.wasm) };
+        let rules = nft::delete(&table, &gone, backend)? + &nft::add(&table, &request.host_ports, backend)?;
         nft::apply(&table, &rules).await?;
-        let veth = self.config.veth(address);
-        if let Some(index) = self.links.index(&veth).await? {
-            // A pod that calls its own host port gets its frame back through the port it came from.
-            self.links.hairpin(index, &veth).await?;
-        }
         if let Some(entry) = self.ledger.lock().pods.get_mut(&request.uid) {
             entry.led = request.host_ports.clone();
         }

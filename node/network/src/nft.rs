@@ -10,7 +10,32 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::hostports::host_address;
+use crate::state::PodState;
 use crate::{HostPort, Ipv4Subnet, NetworkConfig, NetworkError, Protocol};
+
+/// Set on what Wasm pods send. They share one namespace, which takes no packet from outside that comes from an address of its
+/// own: what is led from one of them to another has to come from the bridge's.
+pub const WASM_MARK: u32 = 0x0400_0000;
+
+/// A pod that host ports lead to.
+#[derive(Clone, Copy)]
+pub(crate) struct Backend {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) wasm: bool,
+}
+
+impl Backend {
+    pub(crate) fn of(state: &PodState) -> Option<Self> {
+        Some(Self { address: state.address?, wasm: state.wasm })
+    }
+
+    /// (set, element): whose connections to the pod have to come from the bridge's address.
+    fn veils(self) -> impl Iterator<Item = (&'static str, String)> {
+        let Self { address, wasm } = self;
+        let shared = wasm.then(|| ("wasm", address.to_string()));
+        std::iter::once(("hairpin", format!("{address} . {address}"))).chain(shared)
+    }
+}
 
 fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
@@ -34,9 +59,11 @@ fn element(port: &HostPort, address: Ipv4Addr) -> Result<(&'static str, String, 
 pub(crate) fn table(
     config: &NetworkConfig,
     subnet: Ipv4Subnet,
-    ports: &[(Ipv4Addr, Vec<HostPort>)],
+    ports: &[(Vec<HostPort>, Backend)],
 ) -> Result<String, NetworkError> {
     let (table, bridge) = (config.table(), config.bridge());
+    let [a, b, c, d, e, f] = config.wasm_mac();
+    let wasm_mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
     // The guard: with route_localnet on the bridge, a pod could otherwise reach what listens on the machine's loopback, or
     // pose as a local client.
     // The masquerades: a client on loopback has no address that a pod could answer, and a pod that calls its own host
@@ -47,6 +74,8 @@ delete table ip {table}
 table ip {table} {{
   map any_address {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
   map one_address {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
+  set hairpin {{ type ipv4_addr . ipv4_addr; }}
+  set wasm {{ type ipv4_addr; }}
   chain guard {{
     type filter hook prerouting priority -300; policy accept;
     iifname "{bridge}" ip daddr 127.0.0.0/8 drop
@@ -54,6 +83,7 @@ table ip {table} {{
   }}
   chain prerouting {{
     type nat hook prerouting priority -100; policy accept;
+    iifname "{bridge}" ether saddr {wasm_mac} meta mark set meta mark or {WASM_MARK:#x}
     fib daddr type local jump hostports
   }}
   chain output {{
@@ -67,33 +97,46 @@ table ip {table} {{
   chain postrouting {{
     type nat hook postrouting priority 100; policy accept;
     oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
-    ip saddr {subnet} ip daddr {subnet} ct status dnat masquerade
+    ct status dnat ip saddr . ip daddr @hairpin masquerade
+    ct status dnat meta mark & {WASM_MARK:#x} == {WASM_MARK:#x} ip daddr @wasm masquerade
     ip saddr {subnet} ip daddr != {subnet} oifname != "{bridge}" masquerade
   }}
 }}
 "#
     );
-    for (address, ports) in ports {
-        text.push_str(&add(&table, ports, *address)?);
+    for (ports, backend) in ports {
+        text.push_str(&add(&table, ports, *backend)?);
     }
     Ok(text)
 }
 
 /// Leads the ports to the pod, replacing what they led to.
-pub(crate) fn add(table: &str, ports: &[HostPort], address: Ipv4Addr) -> Result<String, NetworkError> {
+pub(crate) fn add(table: &str, ports: &[HostPort], backend: Backend) -> Result<String, NetworkError> {
     let mut text = String::new();
+    if ports.is_empty() {
+        return Ok(text);
+    }
+    for (set, element) in backend.veils() {
+        let _ = writeln!(text, "add element ip {table} {set} {{ {element} }}");
+    }
     for port in ports {
-        let (map, key, value) = element(port, address)?;
+        let (map, key, value) = element(port, backend.address)?;
         let _ = writeln!(text, "add element ip {table} {map} {{ {key} : {value} }}");
     }
     Ok(text)
 }
 
-pub(crate) fn delete(table: &str, ports: &[HostPort], address: Ipv4Addr) -> Result<String, NetworkError> {
+pub(crate) fn delete(table: &str, ports: &[HostPort], backend: Backend) -> Result<String, NetworkError> {
     // Adding first makes deleting what is not there no error, in one transaction with no moment of either.
-    let mut text = add(table, ports, address)?;
+    let mut text = add(table, ports, backend)?;
+    if ports.is_empty() {
+        return Ok(text);
+    }
+    for (set, element) in backend.veils() {
+        let _ = writeln!(text, "delete element ip {table} {set} {{ {element} }}");
+    }
     for port in ports {
-        let (map, key, value) = element(port, address)?;
+        let (map, key, value) = element(port, backend.address)?;
         let _ = writeln!(text, "delete element ip {table} {map} {{ {key} : {value} }}");
     }
     Ok(text)
@@ -103,20 +146,39 @@ pub(crate) fn delete_table(table: &str) -> String {
     format!("table ip {table}\ndelete table ip {table}\n")
 }
 
-/// Runs one transaction.
-pub(crate) async fn apply(table: &str, rules: &str) -> Result<(), NetworkError> {
+/// Runs one transaction on a table: all of it or nothing.
+///
+/// # Errors
+/// [`NetworkError::Nftables`] with what nft said.
+pub async fn apply(table: &str, rules: &str) -> Result<(), NetworkError> {
+    run(table, &["-f", "-"], rules).await.map(drop)
+}
+
+/// A listing (`list table ip x`, say) as nft's JSON (libnftables-json(5)).
+///
+/// # Errors
+/// [`NetworkError::Nftables`] with what nft said; also when there is nothing of that name.
+pub async fn list(table: &str, what: &[&str]) -> Result<String, NetworkError> {
+    let args: Vec<&str> = ["-j", "list"].into_iter().chain(what.iter().copied()).collect();
+    run(table, &args, "").await
+}
+
+async fn run(table: &str, args: &[&str], input: &str) -> Result<String, NetworkError> {
     let failed = |message: String| NetworkError::Nftables { table: table.to_owned(), message };
     let spawned = Command::new("nft")
-        .args(["-f", "-"])
+        .args(args)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn();
     let mut child = spawned.map_err(|e| failed(format!("cannot run nft (Debian package nftables): {e}")))?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(rules.as_bytes()).await.map_err(|e| failed(format!("writing rules to nft: {e}")))?;
+        stdin.write_all(input.as_bytes()).await.map_err(|e| failed(format!("writing rules to nft: {e}")))?;
     }
     let output = child.wait_with_output().await.map_err(|e| failed(format!("waiting for nft: {e}")))?;
-    if output.status.success() { Ok(()) } else { Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }

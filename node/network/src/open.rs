@@ -7,19 +7,20 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::links::Links;
 use crate::machine::{sysctl, try_sysctl};
 use crate::state::{self, ClusterState};
-use crate::{Ipv4Subnet, NetworkConfig, NetworkError};
+use crate::{Ipv4Subnet, NetworkConfig, NetworkError, services};
 
 /// Clusters choose their ranges one after the other, or two would find the same one free.
 const CHOICE_LOCK: &str = "/run/mizzen-network.lock";
 
-/// Where ranges are picked from: 16384 of /24.
+/// Where pods' ranges are picked from: 8192 of /24. What follows it is for services.
 const POOL: u32 = 0x0a40_0000;
-const POOL_SIZE: u32 = 1 << 14;
+const POOL_SIZE: u32 = 1 << 13;
 
 /// The bridge with its range.
 pub(crate) struct Base {
     pub(crate) subnet: Ipv4Subnet,
     pub(crate) bridge: u32,
+    pub(crate) service_cidr: Option<Ipv4Subnet>,
 }
 
 pub(crate) async fn bring_up(config: &NetworkConfig, links: &Links) -> Result<Base, NetworkError> {
@@ -31,7 +32,9 @@ pub(crate) async fn bring_up(config: &NetworkConfig, links: &Links) -> Result<Ba
     let existing = links.index(&name).await?;
     let occupied = links.occupied(existing).await?;
     let remembered = state::load::<ClusterState>(&config.state_file())?.map(|s| s.pod_cidr);
-    let subnet = decide(config, remembered, &occupied)?;
+    let service_cidr = services::decide(config, &occupied);
+    let taken: Vec<_> = occupied.iter().copied().chain(service_cidr).collect();
+    let subnet = decide(config, remembered, &taken)?;
     if remembered != Some(subnet) {
         state::save(&config.state_file(), &ClusterState { pod_cidr: subnet })?;
     }
@@ -41,17 +44,21 @@ pub(crate) async fn bring_up(config: &NetworkConfig, links: &Links) -> Result<Ba
     let (bridge, new) = links.ensure_bridge(&name, subnet.gateway()).await?;
     links.add_address(bridge, &name, subnet.gateway(), subnet.prefix()).await?;
     links.up(bridge, &name).await?;
-    if new {
-        for (port, index) in links.with_prefix(&config.veth_prefix()).await? {
+    for (port, index) in links.with_prefix(&config.veth_prefix()).await? {
+        if new {
             links.attach(index, &port, bridge).await?;
         }
+        links.hairpin(index, &port).await?;
+    }
+    if let Some(range) = service_cidr {
+        links.add_service_route(bridge, &name, range, subnet.gateway()).await?;
     }
     sysctl("net/ipv4/ip_forward", "1")?;
     // Without it, replies between two pods of the bridge would not pass conntrack and keep a translated address.
     try_sysctl("net/bridge/bridge-nf-call-iptables", "1");
     // Lets 127.0.0.1:<hostPort> lead to a pod; the table's guard chain keeps pods away from the machine's loopback.
     sysctl(&format!("net/ipv4/conf/{name}/route_localnet"), "1")?;
-    Ok(Base { subnet, bridge })
+    Ok(Base { subnet, bridge, service_cidr })
 }
 
 fn lock() -> Result<Flock<File>, NetworkError> {
@@ -95,6 +102,7 @@ mod tests {
             run_dir: "/nowhere".into(),
             pod_cidr: cidr.map(|c| c.parse().unwrap()),
             node_address: None,
+            services: crate::ServiceRange::Unknown,
         }
     }
 

@@ -13,7 +13,9 @@ pub(crate) async fn all(config: &NetworkConfig) -> Result<(), NetworkError> {
             first = result;
         }
     };
-    note(nft::apply(&config.table(), &nft::delete_table(&config.table())).await);
+    for table in [config.table(), config.services_table()] {
+        note(nft::apply(&table, &nft::delete_table(&table)).await);
+    }
     note(firewall::withdraw(config).await);
     note(pins(config));
     note(links(config).await);

@@ -67,11 +67,12 @@ impl WasmSpace {
                 outside: &veth,
                 inside: INTERFACE,
                 namespace: file.as_fd(),
-                mac: mac(&network.config),
+                mac: network.config.wasm_mac(),
                 mtu: network.mtu,
                 bridge: network.bridge,
             };
             network.links.add_pair(&pair).await?;
+            network.links.hairpin(network.links.index_of(&veth).await?, &veth).await?;
         }
         // Also when an agent was killed between making the pair and this.
         let interface = links.index_of(INTERFACE).await?;
@@ -83,10 +84,4 @@ impl WasmSpace {
         }
         Ok(slot.insert(Arc::new(Open { links, interface })).clone())
     }
-}
-
-/// Locally administered, the cluster's own.
-fn mac(config: &NetworkConfig) -> [u8; 6] {
-    let [a, b, c, d] = u32::from_str_radix(&config.cluster, 16).unwrap_or(0).to_be_bytes();
-    [0x0a, 0x59, a, b, c, d]
 }

@@ -1,11 +1,13 @@
 //! The Node object: registered, kept fresh, and leased.
 
 pub(crate) mod capacity;
+pub(crate) mod health_ports;
 pub(crate) mod image_gc;
 pub(crate) mod lease;
 pub(crate) mod pressure;
 pub(crate) mod register;
 pub(crate) mod room;
+pub(crate) mod services;
 pub(crate) mod status;
 
 use k8s_openapi::api::core::v1::ObjectReference;

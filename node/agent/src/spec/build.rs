@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use mizzen_images::{Image, ImageKind, User};
 use mizzen_runtime::{ContainerSpec, Process, Sandbox};
 
-use super::{env, expand::expand, mounts, resources, security};
+use super::{env, expand::expand, mounts, resources, security, service_env};
 use crate::error::HookError;
 use crate::hooks::files;
 use crate::hooks::prepare::Ready;
@@ -26,7 +26,8 @@ pub(crate) async fn build(
     pid_namespace: Option<PathBuf>,
 ) -> Result<ContainerSpec, HookError> {
     let context = shared.context(pod, &ready.network.addresses, ready.wasm == Some(true));
-    let mut env = env::environment(shared.client.as_ref(), &context, container, &image.config().env).await?;
+    let services = service_env::variables(&shared.services, pod).await?;
+    let mut env = env::environment(shared.client.as_ref(), &context, container, &image.config().env, services).await?;
     let wasm = matches!(image.kind, ImageKind::Wasm(_));
     let mut process = match &image.kind {
         ImageKind::Container(container_image) => {

@@ -12,12 +12,13 @@ use mizzen_volumes::{PodContext, fields};
 use super::expand::expand;
 use crate::error::HookError;
 
-/// The variables in order, later ones winning: the image's, then `envFrom`, then `env`.
+/// The variables in order, later ones winning: the image's, then what is told of services, then `envFrom`, then `env`.
 pub(crate) async fn environment(
     client: &dyn Client,
     pod: &PodContext<'_>,
     container: &Container,
     image: &[String],
+    services: Vec<(String, String)>,
 ) -> Result<Vec<(String, String)>, HookError> {
     let sources = Sources { client, pod };
     let mut variables = Variables::default();
@@ -25,6 +26,9 @@ pub(crate) async fn environment(
         if let Some((name, value)) = entry.split_once('=') {
             variables.set(name, value.to_owned());
         }
+    }
+    for (name, value) in services {
+        variables.set(&name, value);
     }
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();

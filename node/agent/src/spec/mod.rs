@@ -6,3 +6,4 @@ pub(crate) mod expand;
 pub(crate) mod mounts;
 pub(crate) mod resources;
 pub(crate) mod security;
+pub(crate) mod service_env;

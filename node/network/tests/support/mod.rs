@@ -28,7 +28,13 @@ impl Cluster {
     }
 
     pub(crate) fn config(&self) -> NetworkConfig {
-        NetworkConfig { cluster: self.id.clone(), run_dir: self.dir.path().to_owned(), pod_cidr: None, node_address: None }
+        NetworkConfig {
+            cluster: self.id.clone(),
+            run_dir: self.dir.path().to_owned(),
+            pod_cidr: None,
+            node_address: None,
+            services: mizzen_network::ServiceRange::Unknown,
+        }
     }
 
     pub(crate) async fn open(&self) -> Network {

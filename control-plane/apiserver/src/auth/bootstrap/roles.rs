@@ -123,6 +123,7 @@ pub(super) fn node() -> Vec<Value> {
         rule(READ, "core", "services"),
         // A node of Mizzen is also its own service proxy.
         rule(READ, "discovery.k8s.io", "endpointslices"),
+        rule(READ, "networking.k8s.io", "servicecidrs"),
         rule("create get list watch", "core", "nodes"),
         rule("patch update", "core", "nodes/status"),
         rule("patch update", "core", "nodes"),

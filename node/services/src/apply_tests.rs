@@ -1,0 +1,183 @@
+//! What holds for every [`Apply`]: the fake that other tests use, and nftables itself.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mizzen_api::ObjectRef;
+use mizzen_network::Protocol;
+
+use crate::apply::Apply;
+use crate::compile::{Node, Seats, compile};
+use crate::conntrack::forget_udp;
+use crate::endpoints::Place;
+use crate::fake::Fake;
+use crate::frame::Scope;
+use crate::model::{Changes, Elements, Part, difference};
+use crate::nft::Nft;
+use crate::service::{ServicePort, ServiceView};
+use crate::slice::{EndpointView, SlicePort, SliceView};
+
+/// A service that has everything, with so many endpoints on this node and as many on another.
+fn elements(endpoints: u8, sticky: Option<u32>) -> Elements {
+    let node = Node {
+        place: Place { node: "here".into(), zone: None },
+        bridge: "mzx".into(),
+        pods: "10.64.3.0/24".parse().unwrap(),
+        wasm: BTreeSet::from([Ipv4Addr::new(10, 64, 3, 2)]),
+    };
+    let endpoint = |i: u8| EndpointView {
+        address: Ipv4Addr::new(10, 64, 3 + i % 2, 2 + i),
+        ready: true,
+        serving: true,
+        terminating: false,
+        node: Some(if i % 2 == 0 { "here" } else { "there" }.into()),
+        for_zones: None,
+        for_nodes: None,
+    };
+    let key = ObjectRef::new("n", "s");
+    let slice = SliceView {
+        service: key.clone(),
+        ports: vec![SlicePort { name: String::new(), port: 8080, ..SlicePort::default() }],
+        endpoints: (0..2 * endpoints).map(endpoint).collect(),
+    };
+    let sources = ["0.0.0.0/0", "192.0.2.0/24"].map(|range| range.parse().unwrap());
+    let service = ServiceView {
+        key,
+        cluster_ip: "10.96.0.7".into(),
+        cluster_ips: vec![Ipv4Addr::new(10, 96, 0, 7)],
+        external_ips: vec![Ipv4Addr::new(192, 0, 2, 7)],
+        balancer_ips: vec![Ipv4Addr::new(192, 0, 2, 8)],
+        ports: vec![ServicePort { port: 80, node_port: Some(30_080), ..ServicePort::default() }],
+        external_local: true,
+        sticky,
+        sources: Some(sources.to_vec()),
+        ..ServiceView::default()
+    };
+    compile(&service, &[Arc::new(slice)], &node, &Seats::default()).elements
+}
+
+async fn holds_for(apply: &dyn Apply) {
+    assert!(!apply.is_whole().await && apply.read(&Elements::new()).await.unwrap().is_none(), "there is nothing at first");
+    let first = elements(2, None);
+    apply.rebuild(&first).await.unwrap();
+    assert!(apply.is_whole().await);
+    assert_eq!(apply.read(&first).await.unwrap().as_ref(), Some(&first), "what was made is read again");
+
+    let mut is = first;
+    for wanted in [elements(3, None), elements(1, None), elements(1, Some(60)), elements(3, Some(60)), elements(0, None)] {
+        apply.change(&difference(&is, &wanted)).await.unwrap();
+        assert_eq!(apply.read(&wanted).await.unwrap().as_ref(), Some(&wanted));
+        is = wanted;
+    }
+
+    let missing = Changes::from([
+        ((Part::ClusterIps, "10.96.0.9".into()), (None, Some(String::new()))),
+        ((Part::ClusterIps, "10.96.0.8".into()), (Some(String::new()), None)),
+    ]);
+    apply.change(&missing).await.expect_err("one is not there");
+    assert_eq!(apply.read(&is).await.unwrap().as_ref(), Some(&is), "nothing of a refused change is done");
+
+    apply.rebuild(&elements(1, None)).await.unwrap();
+    apply.change(&difference(&elements(1, None), &Elements::new())).await.unwrap();
+    assert_eq!(apply.read(&Elements::new()).await.unwrap(), Some(Elements::new()), "nothing is left of a service");
+}
+
+#[tokio::test]
+async fn the_fake_behaves() {
+    holds_for(&Fake::default()).await;
+}
+
+/// Runs in a network namespace of its own.
+fn alone(work: impl AsyncFnOnce() + Send + 'static) {
+    let machine = std::thread::spawn(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(work());
+    });
+    machine.join().unwrap();
+}
+
+fn scope() -> Scope {
+    let pods = "10.64.3.0/24".parse().unwrap();
+    Scope { table: "mizzen_x_services".into(), bridge: "mzx".into(), pods, wasm_mac: [10, 89, 0, 0, 0, 1] }
+}
+
+#[test]
+fn nftables_behaves() {
+    alone(async || holds_for(&Nft::new(scope())).await);
+}
+
+#[test]
+fn a_table_of_another_version_or_without_its_rules_is_not_taken_over() {
+    alone(async || {
+        let (own, other) = (Nft::new(scope()), Nft::new(Scope { bridge: "mzy".into(), ..scope() }));
+        let wanted = elements(1, None);
+        other.rebuild(&wanted).await.unwrap();
+        assert!(own.read(&wanted).await.unwrap().is_none());
+        own.rebuild(&wanted).await.unwrap();
+        mizzen_network::nft::apply("x", "flush table ip mizzen_x_services").await.unwrap();
+        assert!(!own.is_whole().await && own.read(&wanted).await.unwrap().is_none());
+    });
+}
+
+/// A service of UDP that leads to one server.
+fn names(server: Ipv4Addr) -> Elements {
+    let node = Node {
+        place: Place { node: "here".into(), zone: None },
+        bridge: "mzx".into(),
+        pods: "10.64.3.0/24".parse().unwrap(),
+        wasm: BTreeSet::new(),
+    };
+    let key = ObjectRef::new("n", "names");
+    let protocol = Protocol::Udp;
+    let service = ServiceView {
+        key: key.clone(),
+        cluster_ip: "10.96.0.9".into(),
+        cluster_ips: vec![Ipv4Addr::new(10, 96, 0, 9)],
+        ports: vec![ServicePort { protocol, port: 53, ..ServicePort::default() }],
+        ..ServiceView::default()
+    };
+    let endpoint = EndpointView {
+        address: server,
+        ready: true,
+        serving: true,
+        terminating: false,
+        node: None,
+        for_zones: None,
+        for_nodes: None,
+    };
+    let ports = vec![SlicePort { name: String::new(), protocol, port: 5300 }];
+    let slice = SliceView { service: key, ports, endpoints: vec![endpoint] };
+    compile(&service, &[Arc::new(slice)], &node, &Seats::default()).elements
+}
+
+#[test]
+fn a_udp_client_that_goes_on_is_led_to_another_endpoint_once_the_kernel_forgets_the_first() {
+    alone(async || {
+        for args in ["link set lo up", "addr add 10.96.0.1/16 dev lo"] {
+            assert!(Command::new("ip").args(args.split(' ')).status().unwrap().success(), "ip {args}");
+        }
+        let [first, second] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
+        let servers = [first, second].map(|address| UdpSocket::bind((address, 5300)).unwrap());
+        let client = UdpSocket::bind((Ipv4Addr::new(10, 96, 0, 1), 0)).unwrap();
+        client.connect((Ipv4Addr::new(10, 96, 0, 9), 53)).unwrap();
+        let reaches = |server: &UdpSocket, what: &[u8]| {
+            client.send(what).unwrap();
+            let mut said = [0; 9];
+            server.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            let length = server.recv(&mut said).unwrap();
+            assert_eq!(&said[..length], what);
+        };
+        let nft = Nft::new(scope());
+        nft.rebuild(&names(first)).await.unwrap();
+        reaches(&servers[0], b"one");
+        nft.change(&difference(&names(first), &names(second))).await.unwrap();
+        reaches(&servers[0], b"two");
+        assert_eq!(forget_udp(&BTreeSet::from([(first, 5300)])).unwrap(), 1);
+        reaches(&servers[1], b"three");
+        assert_eq!(forget_udp(&BTreeSet::from([(first, 5300)])).unwrap(), 0);
+    });
+}

@@ -1,0 +1,69 @@
+//! What the node knows of services: mirrors of Services, EndpointSlices and its own Node.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use mizzen_api::{Object, ObjectRef};
+use mizzen_client::Client;
+use mizzen_reconcile::typed::{gvr, view};
+use mizzen_reconcile::{WatchCache, WatchSpec};
+use tokio_util::sync::CancellationToken;
+
+use crate::endpoints::Place;
+use crate::service::ServiceView;
+use crate::slice::SliceView;
+
+const BY_SERVICE: &str = "service";
+/// Slices with these labels are not for proxies.
+const PROXIED: &str = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name";
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+pub struct ServiceCaches {
+    pub services: Arc<WatchCache<ServiceView>>,
+    pub(crate) slices: Arc<WatchCache<SliceView>>,
+    pub(crate) places: Arc<WatchCache<Place>>,
+    node: String,
+}
+
+impl ServiceCaches {
+    /// Starts to mirror until `cancel`.
+    pub fn start(client: &Arc<dyn Client>, node: &str, cancel: &CancellationToken) -> Arc<Self> {
+        let services = WatchCache::projected(WatchSpec::all(gvr::<Service>()), |object: &Arc<Object>| {
+            Some(ServiceView::of(&*view::<Service>(object).ok()?))
+        });
+        let slices = WatchCache::projected(WatchSpec::all(gvr::<EndpointSlice>()).labels(PROXIED), |object: &Arc<Object>| {
+            SliceView::of(&*view::<EndpointSlice>(object).ok()?)
+        });
+        let own = WatchSpec::all(gvr::<Node>()).fields(&format!("metadata.name={node}"));
+        let places = WatchCache::projected(own, |object: &Arc<Object>| {
+            let node = view::<Node>(object).ok()?;
+            let zone = node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE).cloned());
+            Some(Place { node: node.metadata.name.clone().unwrap_or_default(), zone })
+        });
+        Arc::new(Self {
+            services: services.start(client.clone(), cancel.clone()),
+            slices: slices
+                .index(BY_SERVICE, |slice: &SliceView| vec![slice.service.to_string()])
+                .start(client.clone(), cancel.clone()),
+            places: places.start(client.clone(), cancel.clone()),
+            node: node.to_owned(),
+        })
+    }
+
+    /// Waits until services and slices have been read once.
+    pub(crate) async fn synced(&self) {
+        self.services.synced().await;
+        self.slices.synced().await;
+    }
+
+    pub(crate) fn slices_of(&self, service: &ObjectRef) -> Vec<Arc<SliceView>> {
+        self.slices.by(BY_SERVICE, &service.to_string())
+    }
+
+    /// Where the node is, as far as it is known.
+    pub fn place(&self) -> Place {
+        let known = self.places.get(&ObjectRef::cluster(&self.node));
+        known.map_or_else(|| Place { node: self.node.clone(), zone: None }, |place| (*place).clone())
+    }
+}

@@ -1,0 +1,187 @@
+//! The loop that keeps the table as Services and EndpointSlices say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mizzen_api::ObjectRef;
+use mizzen_network::Protocol;
+use mizzen_reconcile::Backoff;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::apply::{Apply, ApplyError};
+use crate::cache::ServiceCaches;
+use crate::compile::{Node, Seats, compile};
+use crate::endpoints::Backend;
+use crate::model::{Changes, Model, difference};
+
+/// How often to look whether somebody has taken rules away.
+const LOOK: Duration = Duration::from_secs(2);
+/// At every how many looks the whole table is compared.
+const THOROUGH: u32 = 30;
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+
+pub struct ProxyConfig {
+    pub caches: Arc<ServiceCaches>,
+    pub apply: Arc<dyn Apply>,
+    /// What of the node counts now.
+    pub node: Box<dyn Fn(&ServiceCaches) -> Node + Send + Sync>,
+    /// Is told a service's `healthCheckNodePort`, if it has one, with the number of endpoints on this node.
+    pub on_health: Box<dyn Fn(&ObjectRef, Option<(u16, usize)>) + Send + Sync>,
+    /// Is told of endpoints that have left services over UDP, once the table leads nowhere to them.
+    pub on_gone: Box<dyn Fn(BTreeSet<Backend>) + Send + Sync>,
+    /// Is told in words what was put back after somebody else had changed it.
+    pub on_repair: Box<dyn Fn(String) + Send + Sync>,
+}
+
+/// The services that have changed since they were last compiled.
+#[derive(Default)]
+struct Dirty {
+    services: Mutex<BTreeSet<ObjectRef>>,
+    wake: Notify,
+}
+
+impl Dirty {
+    fn add(&self, services: impl IntoIterator<Item = ObjectRef>) {
+        self.services.lock().extend(services);
+        self.wake.notify_one();
+    }
+
+    fn take(&self) -> BTreeSet<ObjectRef> {
+        std::mem::take(&mut *self.services.lock())
+    }
+}
+
+pub struct Proxy {
+    config: ProxyConfig,
+    dirty: Arc<Dirty>,
+    model: Model,
+    seats: BTreeMap<ObjectRef, Seats>,
+    /// Endpoints of UDP that are to be forgotten when the table is as it should be.
+    gone: BTreeSet<Backend>,
+}
+
+fn udp(seats: &Seats) -> BTreeSet<Backend> {
+    seats.iter().filter(|((protocol, ..), _)| *protocol == Protocol::Udp).flat_map(|(_, seats)| seats.iter().copied()).collect()
+}
+
+impl Proxy {
+    pub fn new(config: ProxyConfig) -> Self {
+        Self { config, dirty: Arc::default(), model: Model::default(), seats: BTreeMap::new(), gone: BTreeSet::new() }
+    }
+
+    /// Runs for ever. What an earlier process left in the table stays as it is until services have been read; then only what
+    /// differs is changed.
+    pub async fn run(mut self) {
+        self.follow();
+        self.config.caches.synced().await;
+        let (mut known, mut failures, mut looks) = (false, 0, 0_u32);
+        let mut ticks = interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let changes = self.decide();
+            let acted = match known {
+                true if changes.is_empty() => Ok(()),
+                true => self.config.apply.change(&changes).await,
+                false => self.settle().await.map(|_| ()),
+            };
+            known = acted.is_ok();
+            if let Err(error) = acted {
+                tracing::warn!(%error, "the rules of services are not as they should be; this is tried again");
+                tokio::time::sleep(RETRY.delay(failures)).await;
+                failures = failures.saturating_add(1);
+                continue;
+            }
+            failures = 0;
+            if !self.gone.is_empty() {
+                (self.config.on_gone)(std::mem::take(&mut self.gone));
+            }
+            tokio::select! {
+                () = self.dirty.wake.notified() => {}
+                _ = ticks.tick() => {
+                    looks = looks.wrapping_add(1);
+                    known = self.look(looks.is_multiple_of(THOROUGH)).await;
+                }
+            }
+        }
+    }
+
+    /// Has changes of objects noted.
+    fn follow(&self) {
+        let caches = &self.config.caches;
+        let dirty = self.dirty.clone();
+        caches.services.on_change(move |change| dirty.add([change.key.clone()]));
+        let dirty = self.dirty.clone();
+        caches.slices.on_change(move |change| {
+            dirty.add(change.old.into_iter().chain(change.new).map(|slice| slice.service.clone()));
+        });
+        let (dirty, services) = (self.dirty.clone(), caches.services.clone());
+        caches.places.on_change(move |change| {
+            if change.old != change.new {
+                dirty.add(services.keys());
+            }
+        });
+    }
+
+    /// Compiles what has changed; answers what that changes in the table.
+    fn decide(&mut self) -> Changes {
+        let mut changes = Changes::new();
+        let dirty = self.dirty.take();
+        if dirty.is_empty() {
+            return changes;
+        }
+        let caches = &self.config.caches;
+        let node = (self.config.node)(caches);
+        for key in dirty {
+            let before = self.seats.remove(&key).unwrap_or_default();
+            let service = caches.services.get(&key);
+            let health = service.as_ref().and_then(|service| service.health_check_port);
+            let compiled = service.map(|service| compile(&service, &caches.slices_of(&key), &node, &before)).unwrap_or_default();
+            (self.config.on_health)(&key, health.map(|port| (port, compiled.local)));
+            let (had, has) = (udp(&before), udp(&compiled.seats));
+            self.gone.extend(had.difference(&has));
+            self.model.put(&key, compiled.elements, &mut changes);
+            if !compiled.seats.is_empty() {
+                self.seats.insert(key, compiled.seats);
+            }
+        }
+        changes
+    }
+
+    /// Makes of the table, whatever it is, what it should be. Answers how many elements were not right, or `None` when the table
+    /// was not there.
+    async fn settle(&self) -> Result<Option<usize>, ApplyError> {
+        let (apply, wanted) = (&self.config.apply, self.model.elements());
+        let Some(is) = apply.read(&wanted).await? else {
+            return apply.rebuild(&wanted).await.map(|()| None);
+        };
+        let changes = difference(&is, &wanted);
+        let wrong = changes.len();
+        if wrong > 0
+            && let Err(error) = apply.change(&changes).await
+        {
+            tracing::warn!(%error, "the rules of services cannot be mended and are made anew");
+            apply.rebuild(&wanted).await?;
+        }
+        Ok(Some(wrong))
+    }
+
+    /// Looks whether the table is still as it was made, and puts back what is not; false when that failed.
+    async fn look(&self, thorough: bool) -> bool {
+        if !thorough && self.config.apply.is_whole().await {
+            return true;
+        }
+        match self.settle().await {
+            Ok(Some(0)) => {}
+            Ok(Some(wrong)) => (self.config.on_repair)(format!("{wrong} rules of services had been changed by somebody else")),
+            Ok(None) => (self.config.on_repair)("The rules of services had been removed by somebody else".into()),
+            Err(error) => {
+                tracing::warn!(%error, "the rules of services are gone, or cannot be read");
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,192 @@
+//! The loop over the real API, with a table in memory.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use mizzen_api::{GroupVersionResource, Registry, Status};
+use mizzen_apiserver::auth::Identity;
+use mizzen_apiserver::auth::bootstrap;
+use mizzen_apiserver::auth::rbac::Rbac;
+use mizzen_apiserver::{ApiServer, Authenticate, Peer, ServerConfig};
+use mizzen_client::{ApiRequest, Client, DeleteOptions, PatchKind};
+use mizzen_reconcile::{Clock as _, SystemClock};
+use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::cache::ServiceCaches;
+use crate::compile::Node;
+use crate::fake::Fake;
+use crate::model::{Elements, Part};
+use crate::proxy::{Proxy, ProxyConfig};
+
+struct Nobody;
+
+impl Authenticate for Nobody {
+    fn authenticate(&self, _: Option<&Peer>, _: &HeaderMap) -> Result<Option<Arc<Identity>>, Status> {
+        Ok(None)
+    }
+}
+
+struct World {
+    client: Arc<dyn Client>,
+    table: Arc<Fake>,
+    repairs: Arc<Mutex<Vec<String>>>,
+    proxy: Option<DropGuard>,
+    _server: DropGuard,
+}
+
+impl World {
+    async fn start() -> Self {
+        let cancel = CancellationToken::new();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(HISTORY_BYTES));
+        let server = ApiServer::new(ServerConfig {
+            authorizer: Rbac::start(store.clone(), cancel.clone()).unwrap(),
+            store,
+            registry: Arc::new(Registry::builtin()),
+            authenticator: Arc::new(Nobody),
+            clock: Arc::new(|| SystemClock.now()),
+            virtuals: Default::default(),
+            connect: None,
+        });
+        let client = server.client(Identity::component("admin", &["system:masters"]));
+        bootstrap::ensure(client.as_ref()).await.unwrap();
+        let range = json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/16"]}});
+        let mut world =
+            Self { client, table: Arc::default(), repairs: Arc::default(), proxy: None, _server: cancel.drop_guard() };
+        world.create("networking.k8s.io", "servicecidrs", "", range).await;
+        world.create("", "namespaces", "", json!({"metadata": {"name": "default"}})).await;
+        world.start_proxy();
+        world
+    }
+
+    /// The one before is killed.
+    fn start_proxy(&mut self) {
+        let cancel = CancellationToken::new();
+        let repairs = self.repairs.clone();
+        let proxy = Proxy::new(ProxyConfig {
+            caches: ServiceCaches::start(&self.client, "here", &cancel),
+            apply: self.table.clone(),
+            node: Box::new(|caches| Node {
+                place: caches.place(),
+                bridge: "mzx".into(),
+                pods: "10.64.3.0/24".parse().unwrap(),
+                wasm: BTreeSet::new(),
+            }),
+            on_health: Box::new(|_, _| {}),
+            on_gone: Box::new(|_| {}),
+            on_repair: Box::new(move |what| repairs.lock().push(what)),
+        });
+        let ended = cancel.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = ended.cancelled() => {}
+                () = proxy.run() => {}
+            }
+        });
+        self.proxy = Some(cancel.drop_guard());
+    }
+
+    async fn create(&self, group: &str, resource: &str, namespace: &str, object: Value) {
+        let request = ApiRequest::create(&GroupVersionResource::new(group, "v1", resource), namespace, object);
+        self.client.write(request).await.unwrap_or_else(|status| panic!("{resource}: {status}"));
+    }
+
+    async fn service(&self, name: &str, ip: &str) {
+        let spec = json!({"clusterIP": ip, "selector": {"app": name}, "ports": [{"port": 80}]});
+        self.create("", "services", "default", json!({"metadata": {"name": name}, "spec": spec})).await;
+        let slice = json!({
+            "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}}, "addressType": "IPv4",
+            "endpoints": [], "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
+        });
+        self.create("discovery.k8s.io", "endpointslices", "default", slice).await;
+    }
+
+    async fn endpoints(&self, name: &str, addresses: &[&str]) {
+        let endpoints: Vec<_> = addresses.iter().map(|address| json!({"addresses": [address]})).collect();
+        let slices = GroupVersionResource::new("discovery.k8s.io", "v1", "endpointslices");
+        let patch = ApiRequest::patch(&slices, "default", name, PatchKind::Merge, json!({"endpoints": endpoints}));
+        self.client.write(patch).await.unwrap();
+    }
+
+    /// Waits until the table leads to these, whatever their numbers are.
+    async fn leads_to(&self, expected: &[&str]) {
+        let expected: BTreeSet<&str> = expected.iter().copied().collect();
+        let wait = async {
+            loop {
+                let table = self.table.table().unwrap_or_default();
+                if backends(&table) == expected {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let done = tokio::time::timeout(Duration::from_secs(60), wait).await;
+        done.unwrap_or_else(|_| panic!("not in time: {expected:?} in {:?}", self.table.table()));
+    }
+}
+
+fn backends(table: &Elements) -> BTreeSet<&str> {
+    table.iter().filter(|((part, _), _)| *part == Part::Endpoints).map(|(_, backend)| backend.as_str()).collect()
+}
+
+#[tokio::test]
+async fn the_table_follows_services_and_their_endpoints() {
+    let world = World::start().await;
+    world.service("a", "10.96.0.7").await;
+    world.service("b", "10.96.0.8").await;
+    world.endpoints("a", &["10.64.3.4", "10.64.3.5"]).await;
+    world.endpoints("b", &["10.64.3.9"]).await;
+    world.leads_to(&["10.64.3.4 . 8080", "10.64.3.5 . 8080", "10.64.3.9 . 8080"]).await;
+    world.endpoints("a", &["10.64.3.5"]).await;
+    world.leads_to(&["10.64.3.5 . 8080", "10.64.3.9 . 8080"]).await;
+    let (services, name) = (GroupVersionResource::new("", "v1", "services"), "b");
+    world.client.write(ApiRequest::delete(&services, "default", name, DeleteOptions::default())).await.unwrap();
+    world.leads_to(&["10.64.3.5 . 8080"]).await;
+    assert!(world.repairs.lock().is_empty());
+}
+
+#[tokio::test]
+async fn what_somebody_takes_away_is_put_back_and_said() {
+    let world = World::start().await;
+    world.service("a", "10.96.0.7").await;
+    world.endpoints("a", &["10.64.3.4"]).await;
+    world.leads_to(&["10.64.3.4 . 8080"]).await;
+    world.table.meddle(|table| *table = None);
+    world.leads_to(&["10.64.3.4 . 8080"]).await;
+    let said = async {
+        while world.repairs.lock().is_empty() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), said).await.unwrap();
+    assert_eq!(*world.repairs.lock(), ["The rules of services had been removed by somebody else"]);
+    // A change that meets a table that is not as it was left mends it all.
+    world.table.meddle(|table| {
+        table.as_mut().unwrap().remove(&(Part::ClusterIps, "10.96.0.7".into())).unwrap();
+    });
+    let services = GroupVersionResource::new("", "v1", "services");
+    world.client.write(ApiRequest::delete(&services, "default", "a", DeleteOptions::default())).await.unwrap();
+    world.leads_to(&[]).await;
+    assert_eq!(world.table.table(), Some(Elements::new()));
+}
+
+#[tokio::test]
+async fn a_restarted_agent_takes_over_what_is_there_and_changes_only_what_differs() {
+    let mut world = World::start().await;
+    world.service("a", "10.96.0.7").await;
+    world.endpoints("a", &["10.64.3.4"]).await;
+    world.leads_to(&["10.64.3.4 . 8080"]).await;
+    world.proxy = None;
+    world.endpoints("a", &["10.64.3.4", "10.64.3.5"]).await;
+    let before = world.table.transactions();
+    world.start_proxy();
+    world.leads_to(&["10.64.3.4 . 8080", "10.64.3.5 . 8080"]).await;
+    assert_eq!(world.table.transactions(), before + 1);
+    let key = (Part::ServiceIps, "10.96.0.7 . tcp . 80".to_owned());
+    assert_eq!(world.table.table().unwrap()[&key], "goto a1_2");
+    assert!(world.repairs.lock().is_empty());
+}
