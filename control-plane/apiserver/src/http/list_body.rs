@@ -22,6 +22,8 @@ pub(super) struct ListBody {
     head: Bytes,
     items: Items,
     first: bool,
+    /// A chunk was given out: others come first before the next one is.
+    rests: bool,
     ended: bool,
     left: u64,
 }
@@ -46,7 +48,7 @@ impl ListBody {
         let content: usize = items.iter().map(|item| item.bytes().len()).sum();
         let commas = items.len().saturating_sub(1);
         let left = (head.len() + content + commas + TAIL.len()) as u64;
-        Self { head: head.into(), items: Items::Json(items), first: true, ended: false, left }
+        Self { head: head.into(), items: Items::Json(items), first: true, rests: false, ended: false, left }
     }
 
     /// # Errors
@@ -59,7 +61,7 @@ impl ListBody {
         let head = protobuf::list_head(&listed.target.api_version(), &kind, &metadata(listed), lengths.clone());
         let content: usize = lengths.map(|length| protobuf::item_head(length).len() + length).sum();
         let left = (head.len() + content + protobuf::ENVELOPE_TAIL.len()) as u64;
-        Ok(Self { head: head.into(), items: Items::Protobuf(items), first: true, ended: false, left })
+        Ok(Self { head: head.into(), items: Items::Protobuf(items), first: true, rests: false, ended: false, left })
     }
 
     /// # Errors
@@ -75,7 +77,7 @@ impl ListBody {
         let descriptor = &listed.target.descriptor;
         let head = cbor::list_head(&descriptor.list_kind(), &listed.target.api_version(), &metadata(listed), items.len())?;
         let left = (head.len() + items.iter().map(Bytes::len).sum::<usize>()) as u64;
-        Ok(Self { head: head.into(), items: Items::Cbor(items), first: true, ended: false, left })
+        Ok(Self { head: head.into(), items: Items::Cbor(items), first: true, rests: false, ended: false, left })
     }
 
     /// Copies the next item, or the end; false after that.
@@ -124,10 +126,17 @@ impl Body for ListBody {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    /// One chunk a turn: encrypting and sending one costs as much as several small requests, and a connection whose client
+    /// reads fast would otherwise keep its thread until the list's end.
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if self.ended {
             return Poll::Ready(None);
         }
+        if std::mem::take(&mut self.rests) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.rests = true;
         let capacity = usize::try_from(self.left).unwrap_or(usize::MAX).min(CHUNK + CHUNK / 8);
         let mut chunk = Vec::with_capacity(capacity);
         chunk.extend_from_slice(&std::mem::take(&mut self.head));
