@@ -1,0 +1,12 @@
+//! What plugins write while their author looks on.
+
+use mizzen_plugins_host::{Level, LogSink};
+
+/// To this process' stderr.
+pub(crate) struct Stderr;
+
+impl LogSink for Stderr {
+    fn write(&self, plugin: &str, level: Level, line: &str) {
+        eprintln!("{plugin}: {}: {line}", format!("{level:?}").to_lowercase());
+    }
+}
