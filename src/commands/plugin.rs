@@ -159,7 +159,7 @@ fn component(path: &Path) -> anyhow::Result<PathBuf> {
 /// What is on this machine; none where it can only be a reference.
 fn local(plugin: &str) -> anyhow::Result<Option<&Path>> {
     let path = Path::new(plugin);
-    let meant = plugin.starts_with(['.', '/']) || plugin.ends_with(".wasm");
+    let meant = plugin.starts_with(['.', '/']) || path.extension().is_some_and(|extension| extension == "wasm");
     anyhow::ensure!(!meant || path.exists(), "{plugin} is not there");
     Ok(path.exists().then_some(path))
 }

@@ -7,6 +7,12 @@ pub(crate) struct Stderr;
 
 impl LogSink for Stderr {
     fn write(&self, plugin: &str, level: Level, line: &str) {
-        eprintln!("{plugin}: {}: {line}", format!("{level:?}").to_lowercase());
+        let level = match level {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
+        eprintln!("{plugin}: {level}: {line}");
     }
 }

@@ -174,7 +174,9 @@ fn venv(folder: &Path, program: &str, package: &str, there: &impl Fn(&str) -> bo
     if !there("python3") {
         return None;
     }
-    if !folder.join("bin").join(program).is_file() {
+    // One that is there and cannot be started names an interpreter elsewhere: the target folder was moved.
+    if Command::new(folder.join("bin").join(program)).arg("--help").output().is_err() {
+        let _ = std::fs::remove_dir_all(folder);
         run(Command::new("python3").args(["-m", "venv"]).arg(folder));
         fetched(Command::new(folder.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", package]))?;
     }
