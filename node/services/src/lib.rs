@@ -13,6 +13,7 @@ pub mod endpoints;
 pub mod frame;
 pub mod listing;
 pub mod model;
+mod netlink;
 pub mod nft;
 pub mod proxy;
 pub mod routes;

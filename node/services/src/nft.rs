@@ -7,6 +7,7 @@ use crate::apply::{Apply, ApplyError};
 use crate::frame::Scope;
 use crate::listing;
 use crate::model::{Changes, Elements, Part};
+use crate::netlink;
 use crate::text;
 
 pub struct Nft {
@@ -47,11 +48,8 @@ impl Apply for Nft {
     async fn is_whole(&self) -> bool {
         // The hook that all traffic passes: whoever flushes a table takes its rules.
         let chain = "lead_in";
-        let key = (Part::Chain, chain.to_owned());
-        match nft::list(&self.scope.table, &["chain", "ip", &self.scope.table, chain]).await {
-            Ok(text) => self.listing(&text, &self.frame).is_ok_and(|listed| listed.get(&key) == self.frame.get(&key)),
-            Err(_) => false,
-        }
+        let wanted = self.frame.get(&(Part::Chain, chain.to_owned())).map_or(0, |rules| rules.lines().count());
+        netlink::count_rules(&self.scope.table, chain).is_ok_and(|count| count == wanted)
     }
 
     async fn change(&self, changes: &Changes) -> Result<(), ApplyError> {

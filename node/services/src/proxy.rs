@@ -19,8 +19,8 @@ use crate::model::{Changes, Model, difference};
 
 /// How often to look whether somebody has taken rules away.
 const LOOK: Duration = Duration::from_secs(2);
-/// At every how many looks the whole table is compared.
-const THOROUGH: u32 = 30;
+/// At every how many looks the whole table is compared: five minutes, as reading it costs seconds where services are many.
+const THOROUGH: u32 = 150;
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
 pub struct ProxyConfig {
