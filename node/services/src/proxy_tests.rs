@@ -58,7 +58,6 @@ impl World {
         let mut world =
             Self { client, table: Arc::default(), repairs: Arc::default(), proxy: None, _server: cancel.drop_guard() };
         world.create("networking.k8s.io", "servicecidrs", "", range).await;
-        world.create("", "namespaces", "", json!({"metadata": {"name": "default"}})).await;
         world.start_proxy();
         world
     }
