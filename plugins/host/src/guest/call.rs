@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmtime::{Store, Trap, WasmBacktrace};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
-use super::data::Data;
+use super::data::{Brief, Data};
 use super::wasi::Overslept;
 use crate::error::CallError;
 use crate::plugin::Shared;
 use crate::runtime::ticker::ticks;
+
+/// More processor time than this is not brief, once the time is up.
+const ENOUGH: Duration = Duration::from_millis(2);
 
 /// An instance that keeps its memory between calls.
 pub(crate) struct Warm<I> {
@@ -29,7 +34,7 @@ pub(crate) fn start<I>(
 ) -> Result<Warm<I>, CallError> {
     let mut store = Store::new(&shared.runtime.engine, Data::new(Arc::clone(shared)));
     store.limiter(|data| data);
-    store.epoch_deadline_trap();
+    store.epoch_deadline_callback(|mut store| late(store.data_mut()));
     let bindings = bounded(&mut store, "start", shared.limits.start, make).map_err(|error| match error {
         CallError::Trap { plugin, why, .. } | CallError::Answer { plugin, why, .. } => CallError::Instance { plugin, why },
         other => other,
@@ -58,6 +63,22 @@ impl<I> Warm<I> {
         answer
     }
 
+    /// [`Warm::call`] for a thread that others wait for: it ends after about so much processor time.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn call_briefly<R>(
+        &mut self,
+        function: &'static str,
+        (brief, deadline): (Duration, Duration),
+        call: impl FnOnce(&mut Store<Data>, &I) -> wasmtime::Result<Result<R, String>>,
+    ) -> Result<R, CallError> {
+        self.store.data_mut().brief = Some(Brief { until: Instant::now() + deadline, used: None });
+        let answer = self.call(function, brief, call);
+        self.store.data_mut().brief = None;
+        answer
+    }
+
     /// [`Warm::call`], of which statistics learn nothing.
     ///
     /// # Errors
@@ -73,6 +94,27 @@ impl<I> Warm<I> {
         self.broken = self.broken || matches!(&answer, Err(error) if !matches!(error, CallError::Answer { .. }));
         answer
     }
+}
+
+/// A guest's time is up: unless it holds up others, that is its end. Then it is looked at whether it was let run at all.
+fn late(data: &mut Data) -> wasmtime::Result<UpdateDeadline> {
+    if let Some(Brief { until, used }) = &mut data.brief
+        && Instant::now() < *until
+    {
+        let now = processor_time();
+        if used.is_none_or(|before| now.saturating_sub(before) < ENOUGH) {
+            *used = used.or(Some(now));
+            return Ok(UpdateDeadline::Continue(ticks(ENOUGH)));
+        }
+    }
+    Err(Trap::Interrupt.into())
+}
+
+/// What this thread has used; zero where nobody counts it.
+pub(super) fn processor_time() -> Duration {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_THREAD) else { return Duration::ZERO };
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
 fn bounded<R>(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
@@ -23,10 +23,20 @@ pub(crate) struct Data {
     pub(crate) stderr: Lines,
     /// When the call under way must have ended.
     pub(crate) deadline: Instant,
+    /// The call under way holds up others.
+    pub(crate) brief: Option<Brief>,
     /// Some growth was refused during the call under way.
     pub(crate) exceeded: bool,
     /// Bytes.
     memory: usize,
+}
+
+/// A call that must not run for long. What counts is the processor time: a thread that is not let run is not the guest's fault.
+pub(crate) struct Brief {
+    /// The end, whoever's fault it is.
+    pub(crate) until: Instant,
+    /// Of the thread, when its time was up for the first time.
+    pub(crate) used: Option<Duration>,
 }
 
 impl Data {
@@ -40,6 +50,7 @@ impl Data {
             shared,
             table,
             deadline: Instant::now(),
+            brief: None,
             exceeded: false,
             memory: 0,
         }

@@ -1,12 +1,12 @@
 //! Instances that stay warm, since their memory holds what they have learnt.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use wasmtime::Store;
 
-use super::call::{self, Warm};
+use super::call::{self, Warm, processor_time};
 use super::data::Data;
 use crate::error::CallError;
 use crate::plugin::Shared;
@@ -57,9 +57,11 @@ impl<I> Instances<I> {
         self.shared.admit()?;
         let idle = self.idle.lock().pop();
         let answer = idle.map_or_else(|| self.make(), Ok).and_then(|mut warm| {
-            let begun = Instant::now();
+            let before = (!self.shared.pace.is_quick()).then(processor_time);
             let answer = warm.call(function, self.shared.limits.deadline, call);
-            self.shared.pace.took(begun.elapsed(), BRIEF);
+            if let Some(before) = before {
+                self.shared.pace.took(processor_time().saturating_sub(before), BRIEF);
+            }
             self.put_back(warm);
             answer
         });
@@ -79,10 +81,10 @@ impl<I> Instances<I> {
             return None;
         }
         let mut warm = self.idle.lock().pop()?;
-        let deadline = self.shared.limits.deadline.min(BRIEF);
-        let answer = warm.call(function, deadline, call);
+        let deadline = self.shared.limits.deadline;
+        let answer = warm.call_briefly(function, (deadline.min(BRIEF), deadline), call);
         self.put_back(warm);
-        if matches!(answer, Err(CallError::Deadline { .. })) && deadline < self.shared.limits.deadline {
+        if matches!(answer, Err(CallError::Deadline { .. })) && BRIEF < deadline {
             self.shared.pace.was_slow();
             return None;
         }

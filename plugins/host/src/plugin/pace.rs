@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// After a slow call, so many quick ones until the plugin counts as quick again.
-const PENANCE: u32 = 64;
+const PENANCE: u32 = 16;
 
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
@@ -21,9 +21,9 @@ impl Pace {
         self.missing.store(PENANCE, Ordering::Relaxed);
     }
 
-    /// Notes a call that had all the time it wanted: half of `brief` is quick.
+    /// Notes the processor time of a call that had all it wanted.
     pub(crate) fn took(&self, time: Duration, brief: Duration) {
-        if time > brief / 2 {
+        if time > brief {
             self.was_slow();
         } else if !self.is_quick() {
             // Another call may have been slow meanwhile: then this one counts for that.
@@ -41,7 +41,7 @@ mod tests {
         let (pace, brief) = (Pace::default(), Duration::from_millis(4));
         pace.took(Duration::from_millis(1), brief);
         assert!(pace.is_quick());
-        pace.took(Duration::from_millis(3), brief);
+        pace.took(Duration::from_millis(5), brief);
         for _ in 0..PENANCE {
             assert!(!pace.is_quick());
             pace.took(Duration::from_millis(1), brief);
