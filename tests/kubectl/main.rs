@@ -15,6 +15,7 @@ mod own_client;
 mod plugins;
 mod pods;
 mod rollouts;
+mod scheduler_plugins;
 mod scheduling;
 mod service_traffic;
 mod services;
