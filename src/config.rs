@@ -7,6 +7,7 @@ mod scheduler;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mizzen_agent::{EvictionHard, LogLimits, Thresholds};
 use mizzen_api::ServiceAddresses;
@@ -84,6 +85,8 @@ pub struct File {
     /// Which ports of the nodes services may have, `FIRST-LAST`.
     pub service_node_port_range: Option<String>,
     pub scheduler: Scheduler,
+    /// A duration, such as `10m`.
+    pub policy_audit_interval: Option<String>,
 }
 
 /// The flags of `mizzen up`, each before its field in the file.
@@ -129,6 +132,8 @@ pub struct Config {
     /// Whether the file says where services have their addresses.
     pub service_range_is_given: bool,
     pub scheduler: Scheduler,
+    /// After so long, admission policies are asked again about what is stored.
+    pub policy_audit_interval: Duration,
 }
 
 /// What containers and images may take of the node, and what is to be left.
@@ -144,6 +149,7 @@ pub struct NodeLimits {
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/mizzen";
 /// As the kubelet has them.
 const LOG_LIMITS: LogLimits = LogLimits { max_bytes: 10 << 20, max_files: 5 };
+const POLICY_AUDIT_INTERVAL: Duration = Duration::from_secs(600);
 const MAX_REQUESTS_INFLIGHT: u32 = 400;
 const MAX_MUTATING_REQUESTS_INFLIGHT: u32 = 200;
 const DEFAULT_API_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 6443);
@@ -178,6 +184,7 @@ impl Config {
             services,
             service_range_is_given: file.service_cidr.is_some(),
             scheduler: file.scheduler.checked()?,
+            policy_audit_interval: policy_audit_interval(file.policy_audit_interval.as_deref())?,
             api_server_names: file.api_server_names,
             api_address: flags.api_address.or(file.api_address).unwrap_or(DEFAULT_API_ADDRESS),
             kubeconfig: flags.kubeconfig.or(file.kubeconfig).unwrap_or_else(|| data_dir.join("kubeconfig")),
@@ -186,6 +193,22 @@ impl Config {
             node_api_address: flags.node_api_address.or(file.node_api_address),
         })
     }
+}
+
+fn policy_audit_interval(text: Option<&str>) -> Result<Duration, ConfigError> {
+    let field = "policyAuditInterval";
+    let interval = duration(field, text, POLICY_AUDIT_INTERVAL)?;
+    match interval.is_zero() {
+        true => Err(ConfigError::Invalid { field, why: "0 would leave no time for anything else".to_owned() }),
+        false => Ok(interval),
+    }
+}
+
+/// A duration such as `30s` or `500ms`.
+fn duration(field: &'static str, text: Option<&str>, otherwise: Duration) -> Result<Duration, ConfigError> {
+    let Some(text) = text else { return Ok(otherwise) };
+    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    parsed.ok_or_else(|| ConfigError::Invalid { field, why: format!("{text:?} is no duration such as 30s") })
 }
 
 impl NodeLimits {
@@ -334,6 +357,8 @@ mod tests {
         for (text, field) in [
             ("serviceCIDR: 10.0.0.1/16", "serviceCIDR: \"10.0.0.1/16\""),
             ("serviceNodePortRange: 9-1", "serviceNodePortRange: \"9-1\""),
+            ("policyAuditInterval: daily", "policyAuditInterval: \"daily\""),
+            ("policyAuditInterval: 0s", "policyAuditInterval: 0"),
         ] {
             let file: File = serde_yaml_ng::from_str(text).expect("parses");
             let why = Config::resolve(flags(), file, || None).expect_err("is wrong").to_string();

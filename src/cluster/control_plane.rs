@@ -82,6 +82,7 @@ impl ControlPlane {
             services: config.services,
             front_proxy,
             policies: Some(policies.clone()),
+            policy_audit: config.policy_audit_interval,
             ..Settings::default()
         };
         let explainer = Explainer::default();
@@ -115,6 +116,8 @@ impl ControlPlane {
         tasks.spawn(async move { keeper.keep_flow_control().await });
         let keeper = server.clone();
         tasks.spawn(async move { keeper.keep_api_services().await });
+        let keeper = server.clone();
+        tasks.spawn(async move { keeper.keep_policy_reports().await });
         let serving = server.clone();
         let (serving_tls, serving_cancel) = (tls.clone(), cancel.clone());
         // With port 0 the kernel chose one.

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mizzen_api::ObjectRef;
-use mizzen_extensions::plugins::{self, Answer, Review};
+use mizzen_extensions::plugins::{self, Answer, Breaker, OwnMetric, Review, Vitals};
 use mizzen_plugin_loader::{Need, Offer, PolicyEngine, Refusal, RunningPolicy, Seen, Terms};
 use mizzen_plugins_host::policy::{
     Context, Decision, Description, GroupVersionKind, GroupVersionResource, Operation, Request, Response, User,
 };
-use mizzen_plugins_host::{Grants, Host, HostOptions, Limits, LoadError, PluginOptions, PolicyPlugin};
+use mizzen_plugins_host::{BreakerState, Grants, Host, HostOptions, Limits, LoadError, MetricKind, PluginOptions, PolicyPlugin};
 use mizzen_reconcile::Clock;
 
 use super::executables;
@@ -44,7 +44,7 @@ impl PolicyEngine for Engine {
         let loaded = tokio::task::spawn_blocking(move || PolicyPlugin::load(&artifact, options)).await;
         let policy = loaded.map_err(|error| Refusal::new("NotStarted", error.to_string()))?.map_err(|error| refusal(&error))?;
         policy.follow(Arc::new(View(offer.context(needs(policy.description())).await?)));
-        Ok(Arc::new(Policy(policy)))
+        Ok(Arc::new(Policy(Arc::new(policy))))
     }
 }
 
@@ -87,25 +87,58 @@ pub(super) fn refusal(error: &LoadError) -> Refusal {
     Refusal::new(reason, error.to_string())
 }
 
-struct Policy(PolicyPlugin);
+struct Policy(Arc<PolicyPlugin>);
 
 #[async_trait]
 impl RunningPolicy for Policy {
     async fn review(&self, review: &Review) -> Result<Answer, String> {
-        let request = request(review);
-        // A guest may run until its deadline: other requests must not wait for it behind this one.
-        let response = tokio::task::block_in_place(|| self.0.review(&request));
+        let request = review.form(request);
+        let response = match self.0.review_briefly(&request) {
+            Some(response) => response,
+            // A guest may run until its deadline: other requests must not wait for it behind this one.
+            None => tokio::task::block_in_place(|| self.0.review(&request)),
+        };
         response.map(answer).map_err(|error| error.to_string())
     }
 
-    fn memory(&self) -> u64 {
-        self.0.status().memory
+    async fn review_stored(&self, reviews: &[&Review]) -> Vec<Result<Answer, String>> {
+        let requests: Vec<Request> = reviews.iter().map(|review| Request::clone(&review.form(request))).collect();
+        let policy = self.0.clone();
+        match tokio::task::spawn_blocking(move || policy.review_stored(&requests)).await {
+            Ok(responses) => {
+                responses.into_iter().map(|response| response.map(answer).map_err(|error| error.to_string())).collect()
+            }
+            Err(error) => vec![Err(error.to_string()); reviews.len()],
+        }
+    }
+
+    fn vitals(&self) -> Vitals {
+        let status = self.0.status();
+        let own = self.0.metrics().into_iter().map(|metric| OwnMetric {
+            is_counter: metric.kind == MetricKind::Counter,
+            name: metric.name,
+            value: metric.value,
+        });
+        Vitals {
+            refused: status.refused,
+            memory: status.memory,
+            instances: status.instances,
+            breaker: match status.breaker {
+                BreakerState::Closed => Breaker::Closed,
+                BreakerState::Open => Breaker::Open,
+                BreakerState::Probing => Breaker::Probing,
+            },
+            own: own.collect(),
+            ..Vitals::default()
+        }
     }
 }
 
+/// The review in the contract's words.
 fn request(review: &Review) -> Request {
-    let Review { uid, kind, resource, subresource, name, namespace, operation, user, dry_run, object, old_object, options } =
-        review.clone();
+    let Review {
+        uid, kind, resource, subresource, name, namespace, operation, user, dry_run, object, old_object, options, ..
+    } = review.clone();
     Request {
         uid,
         kind: GroupVersionKind { group: kind.group, version: kind.version, kind: kind.name },

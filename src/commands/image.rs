@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use mizzen_images::{Image, ImageConfig, ImageKind, ImageStore, Progress, layout};
 use parking_lot::Mutex;
 
-use super::login::Login;
+use super::login::{self, Login};
 use crate::cluster::data_dir::DataDir;
 
 #[derive(Debug, clap::Args)]
@@ -83,7 +83,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         && let folder = Path::new(source)
         && folder.join("index.json").is_file()
     {
-        println!("{}", mizzen_images::push_layout(folder, target, &login.credentials(), Some(Bars::shared())).await?);
+        let pushed = mizzen_images::push_layout(folder, target, &login.credentials(), Some(Bars::shared())).await;
+        println!("{}", pushed.map_err(login::explained)?);
         return Ok(());
     }
     let data = DataDir::create(&args.data_dir)?;
@@ -102,14 +103,16 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             }
         }
         Command::Pull { reference, login } => {
-            let image = store.pull(&reference, &login.credentials(), Some(Bars::shared())).await?;
+            let pulled = store.pull(&reference, &login.credentials(), Some(Bars::shared())).await;
+            let image = pulled.map_err(login::explained)?;
             println!("{}", line(&image));
         }
         Command::Import { layout, reference } => {
             store.import(&layout, reference.as_deref()).await?.iter().for_each(|image| println!("{}", line(image)));
         }
         Command::Push { source, target, login } => {
-            println!("{}", store.push(&source, &target, &login.credentials(), Some(Bars::shared())).await?);
+            let pushed = store.push(&source, &target, &login.credentials(), Some(Bars::shared())).await;
+            println!("{}", pushed.map_err(login::explained)?);
         }
         Command::Build(_) => {}
     }

@@ -1,6 +1,6 @@
 //! How a command logs in to a registry.
 
-use mizzen_images::Credentials;
+use mizzen_images::{Credentials, ImageError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Login {
@@ -16,5 +16,15 @@ impl Login {
             "" => Credentials::Anonymous,
             _ => Credentials::Basic { username: self.username.clone(), password: self.password.clone() },
         }
+    }
+}
+
+/// The error in words for somebody at a terminal: there is no pod.
+pub(super) fn explained(error: ImageError) -> anyhow::Error {
+    match error {
+        ImageError::Unauthorized { registry, reference } => anyhow::anyhow!(
+            "registry {registry} refused the credentials for {reference} (--username, and the password in MIZZEN_REGISTRY_PASSWORD)"
+        ),
+        error => error.into(),
     }
 }

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::ValueEnum;
-use mizzen_images::{ImageKind, ImageStore, layout};
 use mizzen_plugins_host::Artifact;
 use mizzen_plugins_toolkit as toolkit;
 use toolkit::{Kind, Language, Project};
 
 use super::login::Login;
+
+mod registry;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -42,7 +42,8 @@ enum Command {
     Test(Ask),
     /// Say what a component is: its world, imports and needs
     Inspect {
-        /// A file, or a reference in a registry
+        /// A component, a project's folder, or a reference in a registry
+        #[arg(default_value = ".")]
         plugin: String,
         /// JSON, for plugins that do not start without
         #[arg(long, default_value = "{}")]
@@ -61,15 +62,7 @@ enum Command {
         nodes: usize,
     },
     /// Send a plugin to a registry
-    Push {
-        /// Where to, such as registry.example.com/team/plugin:v1
-        reference: String,
-        /// A component, or a project's folder
-        #[arg(long, value_name = "PATH", default_value = ".")]
-        plugin: PathBuf,
-        #[command(flatten)]
-        login: Login,
-    },
+    Push(registry::Push),
 }
 
 #[derive(Debug, clap::Args)]
@@ -110,9 +103,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Build { project } => println!("{}", Project::open(&project)?.build()?.display()),
         Command::Test(ask) => return test(&ask, cache).await,
         Command::Inspect { plugin, settings, login } => {
-            let artifact = match Path::new(&plugin) {
-                file if file.is_file() => toolkit::inspect::load(file, cache).await?,
-                _ => pulled(&plugin, &login, cache).await?,
+            let artifact = match local(&plugin)? {
+                Some(path) => toolkit::inspect::load(&component(path)?, cache).await?,
+                None => {
+                    let (artifact, manifest) = registry::pull(&plugin, &login, cache).await?;
+                    println!("manifest   {manifest}");
+                    artifact
+                }
             };
             print!("{}", toolkit::inspect::report(&artifact, &settings));
         }
@@ -120,12 +117,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let (artifact, table) = ask.load(cache).await?;
             print!("{}", toolkit::bench::run(&artifact, &table, Duration::from_secs(seconds), nodes)?);
         }
-        Command::Push { reference, plugin, login } => {
-            let component = component(&plugin)?;
-            let folder = tempfile::tempdir().context("make a folder for the image")?;
-            layout::build_wasm(folder.path(), Some(&reference), &component)?;
-            println!("{}", mizzen_images::push_layout(folder.path(), &reference, &login.credentials(), None).await?);
-        }
+        Command::Push(push) => println!("{}", push.run(cache).await?),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -164,13 +156,12 @@ fn component(path: &Path) -> anyhow::Result<PathBuf> {
     Ok(component)
 }
 
-/// A plugin in a registry.
-async fn pulled(reference: &str, login: &Login, cache: Option<PathBuf>) -> anyhow::Result<Arc<Artifact>> {
-    let folder = tempfile::tempdir().context("make a folder for the image")?;
-    let store = ImageStore::open(folder.path().to_owned())?;
-    let image = store.pull(reference, &login.credentials(), None).await?;
-    let ImageKind::Wasm(wasm) = &image.kind else { anyhow::bail!("{reference} is not a plugin but a container image") };
-    Ok(toolkit::inspect::load(&wasm.path, cache).await?)
+/// What is on this machine; none where it can only be a reference.
+fn local(plugin: &str) -> anyhow::Result<Option<&Path>> {
+    let path = Path::new(plugin);
+    let meant = plugin.starts_with(['.', '/']) || path.extension().is_some_and(|extension| extension == "wasm");
+    anyhow::ensure!(!meant || path.exists(), "{plugin} is not there");
+    Ok(path.exists().then_some(path))
 }
 
 fn cache() -> Option<PathBuf> {

@@ -1,11 +1,10 @@
 //! What of the configuration is about the audit log.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use mizzen_apiserver::audit::{Batches, LogConfig};
 
-use super::{ConfigError, File};
+use super::{ConfigError, File, duration};
 
 /// Mebibytes of one file, as in Kubernetes.
 const MAX_SIZE: u64 = 100;
@@ -84,15 +83,10 @@ fn webhook(file: &File) -> Result<Option<Webhook>, ConfigError> {
     }))
 }
 
-/// A duration such as `30s` or `500ms`.
-fn duration(field: &'static str, text: Option<&str>, otherwise: Duration) -> Result<Duration, ConfigError> {
-    let Some(text) = text else { return Ok(otherwise) };
-    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
-    parsed.ok_or_else(|| ConfigError::Invalid { field, why: format!("{text:?} is no duration such as 30s") })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

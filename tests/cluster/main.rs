@@ -15,6 +15,7 @@ mod nginx;
 mod node;
 mod node_disk;
 mod own_client;
+mod plugin_command;
 mod pod_hooks;
 mod pod_images;
 mod pod_life;

@@ -14,6 +14,8 @@ mod objects;
 mod own_client;
 mod plugins;
 mod pods;
+mod policy_audit;
+mod policy_refusals;
 mod rollouts;
 mod scheduler_plugins;
 mod scheduling;

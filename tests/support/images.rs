@@ -68,9 +68,17 @@ pub fn sample(registry: &Registry, sample: &str, name: &str) -> String {
 /// # Panics
 /// When it cannot be built or pushed.
 pub fn not_wasm(registry: &Registry, name: &str) -> String {
+    component(registry, b"\0asm\x0d\0\x01\0and then this", name)
+}
+
+/// An artifact of these bytes. Answers its reference.
+///
+/// # Panics
+/// When it cannot be built or pushed.
+pub fn component(registry: &Registry, bytes: &[u8], name: &str) -> String {
     let work = tempfile::tempdir().expect("a folder");
-    let (file, layout) = (work.path().join("nonsense.wasm"), work.path().join("layout"));
-    std::fs::write(&file, b"\0asm\x0d\0\x01\0and then this").expect("writes");
+    let (file, layout) = (work.path().join("component.wasm"), work.path().join("layout"));
+    std::fs::write(&file, bytes).expect("writes");
     run(mizzen().args(["image", "build"]).arg(&layout).arg("--wasm").arg(&file)).ok();
     push(registry, &layout, name)
 }

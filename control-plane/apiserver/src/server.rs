@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Chain, Dynamic};
+use crate::admission::{Auditor, Chain, Dynamic};
 use crate::aggregation::{self, Aggregation};
 use crate::audit::Audit;
 use crate::auth::certificates::PemPair;
@@ -84,6 +84,8 @@ pub struct Settings {
     pub deadlines: Deadlines,
     /// The admission policies that are Wasm components; without it, their objects are stored and not asked.
     pub policies: Option<Arc<dyn Policies>>,
+    /// After so long, policies are asked again about what is stored.
+    pub policy_audit: Duration,
 }
 
 impl Default for Settings {
@@ -97,12 +99,14 @@ impl Default for Settings {
             front_proxy: None,
             deadlines: Deadlines::default(),
             policies: None,
+            policy_audit: Duration::from_secs(600),
         }
     }
 }
 
 pub struct ApiServer {
     handler: Arc<Handler>,
+    policy_audit: Duration,
 }
 
 impl ApiServer {
@@ -139,7 +143,7 @@ impl ApiServer {
             deadlines: settings.deadlines,
             shutdown,
         };
-        Arc::new(Self { handler: Arc::new(handler) })
+        Arc::new(Self { handler: Arc::new(handler), policy_audit: settings.policy_audit })
     }
 
     /// What is served.
@@ -173,6 +177,13 @@ impl ApiServer {
         let Handler { aggregation, pipeline, shutdown, .. } = &*self.handler;
         let client = self.client(Identity::component("system:kube-aggregator", &["system:masters"]));
         aggregation::keep(aggregation.clone(), client, pipeline.clock.clone(), shutdown.clone()).await;
+    }
+
+    /// Asks admission policies about what is stored, and reports what they say, until the server ends.
+    pub async fn keep_policy_reports(&self) {
+        let Handler { pipeline, shutdown, .. } = &*self.handler;
+        let client = self.client(Identity::component("system:mizzen:policy-audit", &["system:masters"]));
+        Auditor::new(pipeline.clone(), client, self.policy_audit).run(shutdown.clone()).await;
     }
 
     /// Serves HTTP/1.1 and HTTP/2 over TLS until `shutdown` is cancelled; then watches end, in process too, and

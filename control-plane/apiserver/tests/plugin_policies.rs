@@ -258,3 +258,25 @@ async fn conditions_and_selectors_narrow_what_is_asked_about() {
     cluster.until(Result::is_err).await.expect_err("is denied");
     cluster.create("default", map("exempt")).await.expect("is not asked about");
 }
+
+#[tokio::test]
+async fn two_policies_that_guard_each_other_can_still_be_deleted() {
+    let cluster = cluster().await;
+    let spec =
+        json!({"matchConstraints": rules(&["", GROUP], &["configmaps", "clusteradmissionpolicies"]), "matchPluginObjects": true});
+    for name in ["one", "other"] {
+        cluster.policy(name, spec.clone()).await;
+    }
+    for name in ["one", "other"] {
+        cluster.loaded.put("", name, |_| deny("kept"));
+    }
+    cluster.until(Result::is_err).await.expect_err("is denied");
+    let resource = support::gvr(GROUP, VERSION, "clusteradmissionpolicies");
+    let patch = ApiRequest::patch(&resource, "", "one", PatchKind::Merge, json!({"spec": {"mode": "audit"}}));
+    cluster.client.write(patch).await.expect_err("a change is their matter");
+    for name in ["one", "other"] {
+        let delete = ApiRequest::delete(&resource, "", name, mizzen_client::DeleteOptions::default());
+        cluster.client.write(delete).await.expect("their end is not");
+    }
+    cluster.until(Result::is_ok).await.expect("nobody is left to deny");
+}

@@ -47,6 +47,11 @@ impl Rule {
 
     /// Whether the rule is about the request if it came in `version`.
     fn matches(&self, subject: &Subject<'_>, version: &str) -> bool {
+        self.is_about(subject, version) && (self.names.is_empty() || self.names.iter().any(|name| name == subject.name))
+    }
+
+    /// Whatever the object's name.
+    fn is_about(&self, subject: &Subject<'_>, version: &str) -> bool {
         let has = |list: &[String], wanted: &str| list.iter().any(|item| item == "*" || item == wanted);
         let fits = |part: &str, wanted: &str| part == "*" || part == wanted;
         let scope = match self.scope.as_str() {
@@ -62,7 +67,6 @@ impl Rule {
                 let (resource, subresource) = rule.split_once('/').unwrap_or((rule, ""));
                 fits(resource, subject.resource) && fits(subresource, subject.subresource)
             })
-            && (self.names.is_empty() || self.names.iter().any(|name| name == subject.name))
     }
 }
 
@@ -109,6 +113,13 @@ impl Matching {
             return None;
         }
         if self.rules.is_empty() && self.is_open { Some(subject.version) } else { found(&self.rules) }
+    }
+
+    /// Whether some object of the resource may match, whatever its name and labels.
+    pub fn may_match(&self, subject: &Subject<'_>) -> bool {
+        let others = if self.is_exact { &[] } else { subject.versions };
+        let mut versions = std::iter::once(subject.version).chain(others.iter().map(String::as_str));
+        versions.any(|version| self.rules.iter().any(|rule| rule.is_about(subject, version)))
     }
 
     /// Whether a rule names the group itself, and not only by `*`.
@@ -188,6 +199,8 @@ mod tests {
     fn scopes_names_and_exclusions_narrow_a_rule() {
         assert_eq!(rules(json!({"scope": "Cluster"}), "Exact").version(&subject("as", "", &[])), None);
         assert_eq!(rules(json!({"resourceNames": ["b"]}), "Exact").version(&subject("as", "", &[])), None);
+        let named = rules(json!({"resourceNames": ["b"]}), "Exact");
+        assert!(named.may_match(&subject("as", "", &[])) && !named.may_match(&subject("bs", "", &[])));
         let rule = json!({"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]});
         let both = json!({"resourceRules": [rule], "excludeResourceRules": [rule]});
         assert_eq!(Matching::parse(&both, "resourceRules", false).version(&subject("as", "", &[])), None);

@@ -1,6 +1,7 @@
 //! Admission policies: `mizzen:policy/admission-policy`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::Store;
 
@@ -17,6 +18,14 @@ pub use crate::bindings::policy::mizzen::policy::types::{
     Decision, Description, GroupVersionKind, GroupVersionResource, Need, Operation, Request, Response, Status as Denial, User,
 };
 
+/// Requests in one call of `review-batch`, and bytes of their objects: the guest holds all of them at once.
+const BATCH: usize = 32;
+const BATCH_BYTES: usize = 256 << 10;
+/// How long such a call may take, where a single one may not take longer.
+const LONGEST_BATCH: Duration = Duration::from_secs(5);
+/// After so many failures in a row, nothing else of the batch is tried.
+const FAILURES: u32 = 3;
+
 /// What a context-aware policy asks: the objects that it said it needs. Called on the thread of the review, so it must answer
 /// from memory. Objects are JSON, and no more than `most` of them.
 pub trait Context: Send + Sync + 'static {
@@ -24,6 +33,23 @@ pub trait Context: Send + Sync + 'static {
     fn by_label(&self, api_version: &str, kind: &str, namespace: &str, key: &str, value: &str, most: usize) -> Vec<String>;
     fn by_index(&self, api_version: &str, kind: &str, path: &str, value: &str, most: usize) -> Vec<String>;
     fn count(&self, api_version: &str, kind: &str, namespace: &str) -> u64;
+}
+
+/// The requests in order, as many at a time as go together.
+fn batches(mut requests: &[Request]) -> impl Iterator<Item = &[Request]> {
+    let size = |request: &Request| request.object.as_ref().map_or(0, String::len);
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = requests.iter().take(BATCH).take_while(|request| {
+            bytes += size(request);
+            bytes <= BATCH_BYTES
+        });
+        // One that is too large for any goes alone.
+        let count = fits.count().max(1).min(requests.len());
+        let (batch, rest) = requests.split_at(count);
+        requests = rest;
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 /// A policy with its settings.
@@ -79,16 +105,64 @@ impl PolicyPlugin {
     /// # Errors
     /// When the policy gave no answer, or changes objects without having said that it does.
     pub fn review(&self, request: &Request) -> Result<Response, CallError> {
-        self.instances.call("review", |store, policy| {
-            let response = policy.mizzen_policy_policy().call_review(store, request)?;
-            Ok(self.check(response))
-        })
+        self.instances.call("review", |store, policy| self.ask(store, policy, request))
+    }
+
+    /// [`PolicyPlugin::review`] on a thread that others wait for. `None` when it did not come to an answer within a few
+    /// milliseconds, or most likely would not: the policy is to be asked again by [`PolicyPlugin::review`] where it may take its
+    /// time.
+    pub fn review_briefly(&self, request: &Request) -> Option<Result<Response, CallError>> {
+        self.instances.call_briefly("review", |store, policy| self.ask(store, policy, request))
+    }
+
+    fn ask(
+        &self,
+        store: &mut Store<Data>,
+        policy: &AdmissionPolicy,
+        request: &Request,
+    ) -> wasmtime::Result<Result<Response, String>> {
+        let response = policy.mizzen_policy_policy().call_review(store, request)?;
+        Ok(self.check(response))
+    }
+
+    /// What it says to the creation of what is stored, an answer for each. It takes its time, and a failure here is no reason to
+    /// leave the policy alone. Where it fails at several, each is asked about by itself, to know at which.
+    pub fn review_stored(&self, requests: &[Request]) -> Vec<Result<Response, CallError>> {
+        let mut answers = Vec::with_capacity(requests.len());
+        for batch in batches(requests) {
+            match self.review_batch(batch) {
+                Ok(responses) => answers.extend(responses.into_iter().map(Ok)),
+                Err(error) if batch.len() == 1 => answers.push(Err(error)),
+                Err(_) => self.one_by_one(batch, &mut answers),
+            }
+        }
+        answers
+    }
+
+    fn one_by_one(&self, requests: &[Request], answers: &mut Vec<Result<Response, CallError>>) {
+        let mut failures = 0;
+        for request in requests {
+            // Each may take until its deadline: the last failure is as good for the others.
+            if failures >= FAILURES
+                && let Some(Err(error)) = answers.last()
+            {
+                let error = error.clone();
+                answers.push(Err(error));
+                continue;
+            }
+            // There are as many responses as requests.
+            let answer = self.review_batch(std::slice::from_ref(request)).map(|mut responses| responses.swap_remove(0));
+            failures = if answer.is_ok() { 0 } else { failures + 1 };
+            answers.push(answer);
+        }
     }
 
     /// # Errors
     /// As for [`PolicyPlugin::review`]; also when there are not as many answers as requests.
     pub fn review_batch(&self, requests: &[Request]) -> Result<Vec<Response>, CallError> {
-        self.instances.call("review-batch", |store, policy| {
+        let each = self.instances.shared.limits.deadline;
+        let deadline = each.saturating_mul(u32::try_from(requests.len()).unwrap_or(u32::MAX)).min(each.max(LONGEST_BATCH));
+        self.instances.call_aside("review-batch", deadline, |store, policy| {
             let responses = policy.mizzen_policy_policy().call_review_batch(store, requests)?;
             if responses.len() != requests.len() {
                 return Ok(Err(format!("{} responses to {} requests", responses.len(), requests.len())));
@@ -113,5 +187,38 @@ impl PolicyPlugin {
     /// What it counts itself.
     pub fn metrics(&self) -> Vec<Metric> {
         self.instances.shared.metrics.all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(bytes: usize) -> Request {
+        Request {
+            uid: String::new(),
+            kind: GroupVersionKind { group: String::new(), version: String::new(), kind: String::new() },
+            resource: GroupVersionResource { group: String::new(), version: String::new(), resource: String::new() },
+            subresource: None,
+            name: String::new(),
+            namespace: String::new(),
+            operation: Operation::Create,
+            user: User { name: String::new(), uid: String::new(), groups: Vec::new(), extra: Vec::new() },
+            dry_run: true,
+            object: Some("x".repeat(bytes)),
+            old_object: None,
+            options: None,
+        }
+    }
+
+    #[test]
+    fn batches_are_bounded_by_number_and_bytes() {
+        let sizes = |of: &[usize]| -> Vec<usize> {
+            let requests: Vec<Request> = of.iter().map(|bytes| request(*bytes)).collect();
+            batches(&requests).map(<[Request]>::len).collect()
+        };
+        assert_eq!(sizes(&[]), Vec::<usize>::new());
+        assert_eq!(sizes(&[1; BATCH + 1]), [BATCH, 1]);
+        assert_eq!(sizes(&[1, BATCH_BYTES + 1, 1, BATCH_BYTES - 1, 1]), [1, 1, 2, 1]);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mizzen_api::ObjectRef;
-use mizzen_extensions::plugins::{Answer, Policy, Review};
+use mizzen_extensions::plugins::{Answer, Policy, Review, Timer, Vitals};
 use tokio::time::Instant;
 
 use crate::context::{Need, Seen, Views};
@@ -34,8 +34,11 @@ pub trait RunningPolicy: Send + Sync + 'static {
     /// Why there is no answer.
     async fn review(&self, review: &Review) -> Result<Answer, String>;
 
-    /// Of its instances, in bytes.
-    fn memory(&self) -> u64;
+    /// What it says of what is stored, one answer for each. It may take its time, and what fails here does not count against it.
+    async fn review_stored(&self, reviews: &[&Review]) -> Vec<Result<Answer, String>>;
+
+    /// Its instances' memory and breaker, and what it counts itself.
+    fn vitals(&self) -> Vitals;
 }
 
 /// What a policy is to be made of.
@@ -80,7 +83,9 @@ fn names(needs: &[Need]) -> String {
 /// A policy at work, and how it does.
 pub struct LoadedPolicy {
     running: Arc<dyn RunningPolicy>,
+    digest: String,
     meter: Meter,
+    timer: Timer,
 }
 
 #[async_trait]
@@ -88,8 +93,18 @@ impl Policy for LoadedPolicy {
     async fn review(&self, review: &Review) -> Result<Answer, String> {
         let begun = Instant::now();
         let answer = self.running.review(review).await;
-        self.meter.note(begun.elapsed(), answer.is_err());
+        let took = begun.elapsed();
+        self.meter.note(took, answer.is_err());
+        self.timer.note(took);
         answer
+    }
+
+    async fn review_stored(&self, reviews: &[&Review]) -> Vec<Result<Answer, String>> {
+        self.running.review_stored(reviews).await
+    }
+
+    fn vitals(&self) -> Vitals {
+        Vitals { digest: self.digest.clone(), times: self.timer.times(), errors: self.meter.errors(), ..self.running.vitals() }
     }
 }
 
@@ -108,17 +123,18 @@ impl Loads for PolicyLoader {
         let bytes = component.read().await?;
         let offer = Offer { object, bytes, digest: &component.digest, terms, views: &self.views };
         let running = self.engine.load(offer).await?;
-        Ok(Arc::new(LoadedPolicy { running, meter: Meter::default() }))
+        let digest = component.digest.clone();
+        Ok(Arc::new(LoadedPolicy { running, digest, meter: Meter::default(), timer: Timer::default() }))
     }
 
     fn statistics(&self, plugin: &LoadedPolicy) -> Statistics {
-        let LoadedPolicy { running, meter } = plugin;
+        let LoadedPolicy { running, meter, .. } = plugin;
         Statistics {
             calls: meter.calls(),
             errors: meter.errors(),
             p50: meter.percentile(50),
             p99: meter.percentile(99),
-            memory: running.memory(),
+            memory: running.vitals().memory,
             shadow: None,
         }
     }

@@ -44,7 +44,7 @@ impl fmt::Display for Measured {
 pub fn run(artifact: &Artifact, table: &Path, period: Duration, nodes: usize) -> Result<Measured, ToolkitError> {
     let path = table;
     let table = Table::read(path)?;
-    let load = |source| ToolkitError::Load { path: path.to_owned(), source };
+    let load = |source| ToolkitError::Load { name: path.display().to_string(), source };
     let mut times = Vec::new();
     let mut memory = 0;
     if artifact.world() == World::Scheduler {

@@ -13,8 +13,6 @@ pub enum ToolkitError {
     Exists { path: PathBuf },
     #[error("{name:?} is no name for a plugin: use small letters, digits and dashes, and begin with a letter")]
     Name { name: String },
-    #[error("there is no SDK for Go yet: take rust, js, python or c")]
-    NoSdk,
     #[error("read {path}: {source}")]
     Yaml { path: PathBuf, source: serde_yaml_ng::Error },
     #[error("{path}: {why}")]
@@ -23,8 +21,8 @@ pub enum ToolkitError {
     Build { command: String, status: String },
     #[error("{path} cannot be made a component: {source}")]
     Component { path: PathBuf, source: anyhow::Error },
-    #[error("{path}: {source}")]
-    Load { path: PathBuf, source: LoadError },
+    #[error("{name}: {source}")]
+    Load { name: String, source: LoadError },
     #[error(transparent)]
     Call(#[from] CallError),
 }

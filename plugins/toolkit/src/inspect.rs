@@ -9,6 +9,7 @@ use mizzen_plugins_host::scheduler::{Description, Points};
 use mizzen_plugins_host::{Artifact, Host, HostOptions, PluginOptions, SchedulerPlugin, World};
 
 use crate::error::{ToolkitError, io};
+use crate::log::Stderr;
 
 /// Compiles a component as the server does, or finds what was compiled before.
 ///
@@ -16,8 +17,16 @@ use crate::error::{ToolkitError, io};
 /// When the file cannot be read, or is no plugin.
 pub async fn load(path: &Path, cache: Option<PathBuf>) -> Result<Arc<Artifact>, ToolkitError> {
     let bytes = std::fs::read(path).map_err(io("read", path))?;
+    compile(&path.display().to_string(), bytes, cache).await
+}
+
+/// The same with bytes from elsewhere; `name` is what an error calls them.
+///
+/// # Errors
+/// When they are no plugin.
+pub async fn compile(name: &str, bytes: Vec<u8>, cache: Option<PathBuf>) -> Result<Arc<Artifact>, ToolkitError> {
     let host = Host::new(HostOptions { cache, ..HostOptions::default() });
-    host.load(bytes.into()).await.map_err(|source| ToolkitError::Load { path: path.to_owned(), source })
+    host.load(bytes.into()).await.map_err(|source| ToolkitError::Load { name: name.to_owned(), source })
 }
 
 /// What there is to say of a component, line by line.
@@ -41,7 +50,7 @@ pub fn report(artifact: &Artifact, settings: &str) -> Report {
     lines.push(("code", format!("{} kB compiled", artifact.code_size() / 1000)));
     lines.push(("imports", list(artifact.imports().iter().map(String::as_str))));
     lines.push(("to grant", list(artifact.needs())));
-    let options = PluginOptions { settings: settings.to_owned(), ..PluginOptions::new("plugin") };
+    let options = PluginOptions { settings: settings.to_owned(), log: Arc::new(Stderr), ..PluginOptions::new("plugin") };
     match artifact.world() {
         World::Policy => match PolicyPlugin::load(artifact, options) {
             Ok(policy) => {

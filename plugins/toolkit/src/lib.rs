@@ -6,6 +6,7 @@ pub mod cases;
 mod component;
 mod error;
 pub mod inspect;
+mod log;
 mod project;
 mod recorded;
 mod template;

@@ -40,13 +40,12 @@ pub fn new(folder: &Path, name: &str, kind: Kind, language: Language) -> Result<
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(proper) || name.len() > 63 {
         return Err(ToolkitError::Name { name: name.to_owned() });
     }
-    let own_files = files::of(kind, language).ok_or(ToolkitError::NoSdk)?;
     if folder.exists() {
         return Err(ToolkitError::Exists { path: folder.to_owned() });
     }
     let [plugin, own] = wit(kind);
     // Rust's macros read the contract in the crate of the SDK.
-    let root = if language == Language::Rust { "sdk/wit" } else { "wit" };
+    let root = if language == Language::Rust { format!("sdk/{}/wit", kind.name()) } else { "wit".to_owned() };
     let cases = match kind {
         Kind::Policy => include_str!("../../../guest-sdk/template/policy.yaml"),
         Kind::Scheduler => include_str!("../../../guest-sdk/template/scheduler.yaml"),
@@ -56,7 +55,7 @@ pub fn new(folder: &Path, name: &str, kind: Kind, language: Language) -> Result<
         (format!("{root}/{}", own.0), own.1),
         ("tests.yaml".to_owned(), cases),
     ];
-    files.extend(own_files.iter().map(|(path, text)| ((*path).to_owned(), *text)));
+    files.extend(files::of(kind, language).iter().map(|(path, text)| ((*path).to_owned(), *text)));
     for (path, text) in files {
         let path = folder.join(path);
         let parent = path.parent().unwrap_or(folder);

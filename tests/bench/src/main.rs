@@ -17,6 +17,7 @@ mod load;
 mod machine;
 mod memory;
 mod pods;
+mod policy;
 mod raft;
 mod samples;
 mod scale;
@@ -59,6 +60,7 @@ enum Part {
     List,
     Watch,
     Scheduler,
+    Policy,
     Flood,
     /// 150,000 pods, which takes minutes: only when it is named
     Scale,
@@ -109,6 +111,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted(Part::Scheduler) {
         scheduler::measure(&mut table, args.nodes).await?;
+    }
+    if wanted(Part::Policy) {
+        policy::measure(&mut table).await?;
     }
     if wanted(Part::Flood) {
         flood::measure(&mut table).await?;

@@ -25,7 +25,7 @@ use crate::auth::{Authorizer, Identity};
 use crate::custom::CustomKinds;
 use crate::pipeline::Target;
 
-pub(crate) use dynamic::Dynamic;
+pub(crate) use dynamic::{Auditor, Dynamic};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -206,6 +206,11 @@ impl Chain {
     pub fn with(mut self, plugin: Arc<dyn Plugin>) -> Self {
         self.plugins.push(plugin);
         self
+    }
+
+    /// What objects of the API ask for.
+    pub(crate) fn dynamic(&self) -> &Arc<Dynamic> {
+        &self.dynamic
     }
 
     pub(crate) async fn mutate(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {

@@ -15,7 +15,7 @@ use mizzen_api::schema::SchemaSet;
 use mizzen_api::{Object, Registry, ResourceDescriptor};
 use mizzen_extensions::custom::{Served, served};
 use mizzen_extensions::versions::by_priority;
-use mizzen_extensions::{definition, plugins};
+use mizzen_extensions::{definition, plugins, reports};
 use mizzen_store::Store;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -74,11 +74,15 @@ impl Definition {
 
 /// What is served whatever the definitions say.
 fn builtin(present: &Snapshot) -> Snapshot {
-    let own = plugins::kinds();
+    let own = [plugins::kinds(), reports::kinds()];
     let mut schemas = SchemaSet::clone(present.schemas());
-    own.schemas.iter().for_each(|(name, schema)| schemas.insert(name.clone(), schema.clone()));
-    own.published.iter().for_each(|(name, schema)| schemas.publish(name.clone(), schema.clone()));
-    present.with([Arc::new(definition::descriptor())].into_iter().chain(own.descriptors.iter().cloned()), Arc::new(schemas))
+    let mut descriptors = vec![Arc::new(definition::descriptor())];
+    for Served { descriptors: kinds, schemas: shapes, published } in own {
+        shapes.iter().for_each(|(name, schema)| schemas.insert(name.clone(), schema.clone()));
+        published.iter().for_each(|(name, schema)| schemas.publish(name.clone(), schema.clone()));
+        descriptors.extend(kinds.iter().cloned());
+    }
+    present.with(descriptors, Arc::new(schemas))
 }
 
 impl CustomKinds {

@@ -73,6 +73,7 @@ impl Handler {
             "metrics" if rest(&mut parts).is_empty() => {
                 let mut page = self.metrics.page();
                 self.fairness.report(&mut page);
+                self.pipeline.admission.dynamic().report(&mut page);
                 Ok(respond::bytes(200, "text/plain; version=0.0.4; charset=utf-8", page))
             }
             "debug" => {

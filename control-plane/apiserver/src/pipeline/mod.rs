@@ -74,7 +74,7 @@ pub(crate) struct Written {
 
 impl Pipeline {
     /// What admission sees of a request, now; one that is not dry and changes nothing that is there.
-    fn attributes<'a>(
+    pub(crate) fn attributes<'a>(
         &'a self,
         user: &'a Arc<Identity>,
         operation: Operation,

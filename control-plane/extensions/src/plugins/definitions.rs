@@ -116,6 +116,13 @@ fn policy_spec(is_for_cluster: bool) -> Value {
         "description": "Whether the policy may change what it is asked about."});
     properties["reinvocationPolicy"] = json!({"type": "string", "enum": ["Never", "IfNeeded"], "default": "Never",
         "description": "Whether a mutating policy is asked again when others changed the object after it."});
+    properties["backgroundAudit"] = json!({"type": "boolean", "default": true,
+        "description": "Whether the policy is asked, again and again, about what is already stored, as if it were created; \
+                        PolicyReports and ClusterPolicyReports say what it answers."});
+    properties["severity"] = json!({"type": "string", "enum": ["critical", "high", "medium", "low", "info"],
+        "description": "How much a failure matters, for those who read the reports."});
+    properties["category"] = json!({"type": "string", "maxLength": 253,
+        "description": "What the policy is about, for those who read the reports."});
     properties["matchConstraints"] = match_constraints();
     properties["matchConditions"] = match_conditions();
     properties["matchPluginObjects"] = json!({"type": "boolean", "default": false,

@@ -8,12 +8,14 @@ mod review;
 mod scheduling_review;
 mod schema;
 mod strategy;
+mod vitals;
 
 use std::sync::{Arc, LazyLock};
 
 use mizzen_api::{ResourceDescriptor, Verb};
 
-pub use review::{Answer, Decision, Denial, Named, Operation, Policies, Policy, Review, User};
+pub use review::{Answer, Decision, Denial, Forms, Named, Operation, Policies, Policy, Review, User};
+pub use vitals::{BOUNDS, Breaker, OwnMetric, Timer, Times, Vitals};
 
 use crate::custom::{Served, served};
 use strategy::Plugin;
@@ -103,9 +105,18 @@ mod tests {
         strategy.default(&mut object);
         assert_eq!(strategy.validate(&object), []);
         let spec = &object["spec"];
-        let said = ["mode", "failurePolicy", "mutating", "reinvocationPolicy", "refreshSeconds", "matchPluginObjects"]
-            .map(|field| spec[field].clone());
-        assert_eq!(said, [json!("enforce"), json!("Fail"), json!(false), json!("Never"), json!(300), json!(false)]);
+        let said = [
+            "mode",
+            "failurePolicy",
+            "mutating",
+            "reinvocationPolicy",
+            "refreshSeconds",
+            "matchPluginObjects",
+            "backgroundAudit",
+        ]
+        .map(|field| spec[field].clone());
+        let wanted = [json!("enforce"), json!("Fail"), json!(false), json!("Never"), json!(300), json!(false), json!(true)];
+        assert_eq!(said, wanted);
         assert_eq!(spec["limits"], json!({"memory": "128Mi", "deadlineMilliseconds": 1000}));
         assert_eq!(spec["matchConstraints"]["matchPolicy"], "Equivalent");
         assert_eq!(spec["matchConstraints"]["resourceRules"][0]["scope"], "*");

@@ -23,7 +23,6 @@
 
 pub mod context;
 mod export;
-pub mod host;
 mod policy;
 mod request;
 pub mod testing;
@@ -34,11 +33,19 @@ pub use request::{Operation, Request};
 
 pub use serde_json::{Value, json};
 
+pub use mizzen_host_sdk as host;
+
 /// The contract's bindings, for what this crate has no words for.
 pub mod bindings {
     wit_bindgen::generate!({
         path: "wit",
         world: "admission-policy",
+        with: {
+            "mizzen:plugin/log@0.1.0": mizzen_host_sdk::bindings::mizzen::plugin::log,
+            "mizzen:plugin/clock@0.1.0": mizzen_host_sdk::bindings::mizzen::plugin::clock,
+            "mizzen:plugin/random@0.1.0": mizzen_host_sdk::bindings::mizzen::plugin::random,
+            "mizzen:plugin/metrics@0.1.0": mizzen_host_sdk::bindings::mizzen::plugin::metrics,
+        },
         generate_all,
         pub_export_macro: true,
         additional_derives: [PartialEq],

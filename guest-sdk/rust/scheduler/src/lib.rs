@@ -33,7 +33,6 @@
 mod cluster;
 mod columns;
 mod export;
-pub mod host;
 mod plugin;
 mod pod;
 pub mod testing;
@@ -43,11 +42,19 @@ pub use columns::{Column, Columns};
 pub use export::Running;
 pub use plugin::{Cycle, Plugin, Rejection};
 
+pub use mizzen_host_sdk as host;
+
 /// The contract's bindings, for what this crate has no words for.
 pub mod bindings {
     wit_bindgen::generate!({
         path: "wit",
         world: "scheduler-plugin",
+        with: {
+            "mizzen:plugin/log@0.1.0": mizzen_host_sdk::bindings::mizzen::plugin::log,
+            "mizzen:plugin/clock@0.1.0": mizzen_host_sdk::bindings::mizzen::plugin::clock,
+            "mizzen:plugin/random@0.1.0": mizzen_host_sdk::bindings::mizzen::plugin::random,
+            "mizzen:plugin/metrics@0.1.0": mizzen_host_sdk::bindings::mizzen::plugin::metrics,
+        },
         generate_all,
         pub_export_macro: true,
         default_bindings_module: "mizzen_scheduler_sdk::bindings",

@@ -52,10 +52,24 @@ impl<I> Warm<I> {
         deadline: Duration,
         call: impl FnOnce(&mut Store<Data>, &I) -> wasmtime::Result<Result<R, String>>,
     ) -> Result<R, CallError> {
-        let bindings = &self.bindings;
         let begun = Instant::now();
-        let answer = bounded(&mut self.store, function, deadline, |store| call(store, bindings));
+        let answer = self.call_uncounted(function, deadline, call);
         self.store.data().shared.stats.record(begun.elapsed());
+        answer
+    }
+
+    /// [`Warm::call`], of which statistics learn nothing.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn call_uncounted<R>(
+        &mut self,
+        function: &'static str,
+        deadline: Duration,
+        call: impl FnOnce(&mut Store<Data>, &I) -> wasmtime::Result<Result<R, String>>,
+    ) -> Result<R, CallError> {
+        let bindings = &self.bindings;
+        let answer = bounded(&mut self.store, function, deadline, |store| call(store, bindings));
         self.broken = self.broken || matches!(&answer, Err(error) if !matches!(error, CallError::Answer { .. }));
         answer
     }

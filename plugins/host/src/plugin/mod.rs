@@ -6,6 +6,7 @@ mod histogram;
 pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod metrics;
+mod pace;
 pub(crate) mod stats;
 
 use std::sync::{Arc, OnceLock};
@@ -23,6 +24,7 @@ use grants::Grants;
 use limits::Limits;
 use log::{Level, LogSink, Rate, TracingLog};
 use metrics::UserMetrics;
+use pace::Pace;
 use stats::Stats;
 
 /// How one object wants its plugin.
@@ -60,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) context: OnceLock<Arc<dyn Context>>,
     pub(crate) cluster: OnceLock<Arc<dyn Cluster>>,
     pub(crate) stats: Stats,
+    pub(crate) pace: Pace,
     breaker: Mutex<Breaker>,
     log: Arc<dyn LogSink>,
     rate: Rate,
@@ -78,6 +81,7 @@ impl Shared {
             context: OnceLock::new(),
             cluster: OnceLock::new(),
             stats: Stats::default(),
+            pace: Pace::default(),
             breaker,
             log,
             rate: Rate::default(),
@@ -104,6 +108,11 @@ impl Shared {
             self.stats.refuse();
             CallError::Open { plugin: self.name.clone(), retry_in }
         })
+    }
+
+    /// Whether it works as far as is known.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.breaker.lock().is_closed()
     }
 
     /// Counts how a call ended.

@@ -12,8 +12,8 @@ use wasmtime::{Engine, Module, Precompiled};
 use crate::artifact::Code;
 use crate::error::LoadError;
 
-/// How long the sandbox may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the sandbox may take. A development build on a busy machine needs more than a minute for Python's interpreter.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// Plugins' instances at a time; each reserves address space, not memory.
-const INSTANCES: u32 = 512;
+const INSTANCES: u32 = 1024;
 
 fn config() -> Config {
     let mut config = Config::new();

@@ -329,3 +329,35 @@ async fn reviews_at_the_same_time_have_instances_of_their_own() {
     assert!(status.instances <= 4, "{status:?}");
     assert!(status.p50 > Duration::ZERO && status.p99 >= status.p50);
 }
+
+#[tokio::test]
+async fn a_quick_policy_answers_where_others_wait_and_a_slow_one_does_not_hold_them_up() {
+    let quick = Policy::default().load().await;
+    assert_eq!(quick.review_briefly(&request()).expect("it is quick").unwrap().decision, Decision::Allow);
+    // The first review loops; the second is that of another instance, which loops too.
+    let slow = Policy { review: ENDLESS, ..Policy::default() }.load().await;
+    let begun = Instant::now();
+    assert!(slow.review_briefly(&request()).is_none(), "it takes its time");
+    assert!(begun.elapsed() < Duration::from_millis(200), "less than its deadline: {:?}", begun.elapsed());
+    assert_eq!((slow.status().errors, slow.status().breaker), (0, BreakerState::Closed));
+    assert!(slow.review_briefly(&request()).is_none(), "and is not tried again");
+    assert!(matches!(slow.review(&request()), Err(CallError::Deadline { .. })));
+}
+
+#[tokio::test]
+async fn a_policy_with_no_instance_at_hand_is_not_started_where_others_wait() {
+    let policy = Policy { review: TRAP, ..Policy::default() }.load().await;
+    assert!(policy.review_briefly(&request()).is_some_and(|answer| answer.is_err()));
+    assert!(policy.review_briefly(&request()).is_none());
+}
+
+#[tokio::test]
+async fn failures_at_what_is_stored_are_told_and_do_not_count() {
+    let policy = Policy { batch: TRAP, ..Policy::default() }.load().await;
+    let answers = policy.review_stored(&vec![request(); 40]);
+    assert_eq!(answers.len(), 40);
+    assert!(answers.iter().all(|answer| matches!(answer, Err(CallError::Trap { .. }))), "{answers:?}");
+    let status = policy.status();
+    assert_eq!((status.errors, status.breaker), (0, BreakerState::Closed));
+    assert!(policy.review(&request()).is_ok());
+}

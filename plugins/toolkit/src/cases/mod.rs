@@ -4,6 +4,7 @@ mod policy;
 mod scheduler;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mizzen_plugins_host::{Artifact, LoadError, PluginOptions, World};
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::ToolkitError;
+use crate::log::Stderr;
 use crate::recorded::{Many, Recorded, Source, yaml};
 
 /// A file of questions and answers.
@@ -77,7 +79,7 @@ impl Table {
 
     fn options(&self, case: &Case) -> PluginOptions {
         let settings = case.settings.as_ref().unwrap_or(&self.settings).to_string();
-        PluginOptions { settings, ..PluginOptions::new("plugin") }
+        PluginOptions { settings, log: Arc::new(Stderr), ..PluginOptions::new("plugin") }
     }
 
     fn objects(&self, own: Option<&Source<Many>>, common: Option<&Source<Many>>) -> Result<Vec<Value>, ToolkitError> {

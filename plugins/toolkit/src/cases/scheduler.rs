@@ -12,14 +12,14 @@ use super::{Case, Table, loaded};
 use crate::error::ToolkitError;
 use crate::recorded::{Cluster, pod};
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 struct Expect {
     /// A part of why the pod is turned down for every node.
     rejected_pod: Option<String>,
     /// The nodes that are turned down, and a part of why. None but these may be.
     rejected: Option<BTreeMap<String, String>>,
-    /// Of the nodes that passed; others may have any.
+    /// Of the nodes that passed; others may have any. An empty map: the plugin has no opinion.
     scores: Option<BTreeMap<String, i64>>,
     /// The node with the highest score.
     best: Option<String>,
@@ -41,6 +41,9 @@ pub(crate) struct Said {
 
 pub(super) fn run(artifact: &Artifact, table: &Table, case: &Case) -> Result<Option<String>, ToolkitError> {
     let expect: Expect = table.expectation(case)?;
+    if expect == Expect::default() {
+        return Err(table.wrong(format!("{}: expect: nothing is expected, so nothing can be wrong", case.name)));
+    }
     let plugin = match loaded(SchedulerPlugin::load(artifact, table.options(case)), expect.settings_error.as_deref()) {
         Ok(Some(plugin)) => plugin,
         Ok(None) => return Ok(None),
@@ -150,6 +153,9 @@ fn wrong(expect: &Expect, said: &Said) -> Option<String> {
             return Some(format!("{name} is turned down for {why:?}, which should contain {:?}", wanted[name]));
         }
     }
+    if expect.scores.as_ref().is_some_and(BTreeMap::is_empty) && !said.scores.is_empty() {
+        return Some(format!("the scores are {:?} and there should be none", said.scores));
+    }
     for (name, wanted) in expect.scores.iter().flatten() {
         match said.scores.get(name) {
             Some(score) if score == wanted => {}
@@ -165,5 +171,19 @@ fn wrong(expect: &Expect, said: &Said) -> Option<String> {
         (_, None) => None,
         (Some(said), Some(wanted)) if said.contains(wanted) => None,
         (said, Some(wanted)) => Some(format!("permit says {:?} and should say {wanted:?}", said.as_deref().unwrap_or("nothing"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_opinion_is_expected_by_an_empty_map() {
+        let expect = Expect { scores: Some(BTreeMap::new()), ..Expect::default() };
+        assert_eq!(wrong(&expect, &Said::default()), None);
+        let said = Said { scores: BTreeMap::from([("a".to_owned(), 7)]), ..Said::default() };
+        assert_eq!(wrong(&expect, &said).unwrap(), "the scores are {\"a\": 7} and there should be none");
+        assert_eq!(wrong(&Expect { scores: None, best: None, ..expect }, &said), None);
     }
 }

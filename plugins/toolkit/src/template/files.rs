@@ -9,9 +9,8 @@ macro_rules! file {
     };
 }
 
-/// None for a language without SDK.
-pub(super) fn of(kind: Kind, language: Language) -> Option<&'static [File]> {
-    Some(match (language, kind) {
+pub(super) fn of(kind: Kind, language: Language) -> &'static [File] {
+    match (language, kind) {
         (Language::Rust, Kind::Policy) => RUST_POLICY,
         (Language::Rust, Kind::Scheduler) => RUST_SCHEDULER,
         (Language::JavaScript, Kind::Policy) => JAVASCRIPT_POLICY,
@@ -20,8 +19,9 @@ pub(super) fn of(kind: Kind, language: Language) -> Option<&'static [File]> {
         (Language::Python, Kind::Scheduler) => PYTHON_SCHEDULER,
         (Language::C, Kind::Policy) => C_POLICY,
         (Language::C, Kind::Scheduler) => C_SCHEDULER,
-        (Language::Go, _) => return None,
-    })
+        (Language::Go, Kind::Policy) => GO_POLICY,
+        (Language::Go, Kind::Scheduler) => GO_SCHEDULER,
+    }
 }
 
 const RUST_POLICY: &[File] = &[
@@ -30,14 +30,17 @@ const RUST_POLICY: &[File] = &[
     file!(".gitignore", "rust/template/gitignore"),
     file!("README.md", "rust/template/README.md"),
     file!("src/lib.rs", "rust/template/policy/lib.rs"),
-    file!("sdk/Cargo.toml", "rust/policy/Cargo.toml"),
-    file!("sdk/src/lib.rs", "rust/policy/src/lib.rs"),
-    file!("sdk/src/context.rs", "rust/policy/src/context.rs"),
-    file!("sdk/src/export.rs", "rust/policy/src/export.rs"),
-    file!("sdk/src/host.rs", "rust/policy/src/host.rs"),
-    file!("sdk/src/policy.rs", "rust/policy/src/policy.rs"),
-    file!("sdk/src/request.rs", "rust/policy/src/request.rs"),
-    file!("sdk/src/testing.rs", "rust/policy/src/testing.rs"),
+    file!("sdk/policy/Cargo.toml", "rust/policy/Cargo.toml"),
+    file!("sdk/policy/src/lib.rs", "rust/policy/src/lib.rs"),
+    file!("sdk/policy/src/context.rs", "rust/policy/src/context.rs"),
+    file!("sdk/policy/src/export.rs", "rust/policy/src/export.rs"),
+    file!("sdk/policy/src/policy.rs", "rust/policy/src/policy.rs"),
+    file!("sdk/policy/src/request.rs", "rust/policy/src/request.rs"),
+    file!("sdk/policy/src/testing.rs", "rust/policy/src/testing.rs"),
+    file!("sdk/host/Cargo.toml", "rust/host/Cargo.toml"),
+    file!("sdk/host/src/lib.rs", "rust/host/src/lib.rs"),
+    file!("sdk/host/wit/host.wit", "rust/host/wit/host.wit"),
+    file!("sdk/host/wit/deps/plugin/plugin.wit", "rust/host/wit/deps/plugin/plugin.wit"),
 ];
 
 const RUST_SCHEDULER: &[File] = &[
@@ -46,15 +49,18 @@ const RUST_SCHEDULER: &[File] = &[
     file!(".gitignore", "rust/template/gitignore"),
     file!("README.md", "rust/template/README.md"),
     file!("src/lib.rs", "rust/template/scheduler/lib.rs"),
-    file!("sdk/Cargo.toml", "rust/scheduler/Cargo.toml"),
-    file!("sdk/src/lib.rs", "rust/scheduler/src/lib.rs"),
-    file!("sdk/src/cluster.rs", "rust/scheduler/src/cluster.rs"),
-    file!("sdk/src/columns.rs", "rust/scheduler/src/columns.rs"),
-    file!("sdk/src/export.rs", "rust/scheduler/src/export.rs"),
-    file!("sdk/src/host.rs", "rust/scheduler/src/host.rs"),
-    file!("sdk/src/plugin.rs", "rust/scheduler/src/plugin.rs"),
-    file!("sdk/src/pod.rs", "rust/scheduler/src/pod.rs"),
-    file!("sdk/src/testing.rs", "rust/scheduler/src/testing.rs"),
+    file!("sdk/scheduler/Cargo.toml", "rust/scheduler/Cargo.toml"),
+    file!("sdk/scheduler/src/lib.rs", "rust/scheduler/src/lib.rs"),
+    file!("sdk/scheduler/src/cluster.rs", "rust/scheduler/src/cluster.rs"),
+    file!("sdk/scheduler/src/columns.rs", "rust/scheduler/src/columns.rs"),
+    file!("sdk/scheduler/src/export.rs", "rust/scheduler/src/export.rs"),
+    file!("sdk/scheduler/src/plugin.rs", "rust/scheduler/src/plugin.rs"),
+    file!("sdk/scheduler/src/pod.rs", "rust/scheduler/src/pod.rs"),
+    file!("sdk/scheduler/src/testing.rs", "rust/scheduler/src/testing.rs"),
+    file!("sdk/host/Cargo.toml", "rust/host/Cargo.toml"),
+    file!("sdk/host/src/lib.rs", "rust/host/src/lib.rs"),
+    file!("sdk/host/wit/host.wit", "rust/host/wit/host.wit"),
+    file!("sdk/host/wit/deps/plugin/plugin.wit", "rust/host/wit/deps/plugin/plugin.wit"),
 ];
 
 const JAVASCRIPT_POLICY: &[File] = &[
@@ -133,4 +139,43 @@ const C_SCHEDULER: &[File] = &[
     file!("sdk/mizzen_scheduler.c", "c/mizzen_scheduler.c"),
     file!("sdk/generated/scheduler_plugin.h", "c/generated/scheduler_plugin.h"),
     file!("sdk/generated/scheduler_plugin.c", "c/generated/scheduler_plugin.c"),
+];
+
+const GO_POLICY: &[File] = &[
+    file!("go.mod", "go/template/gomod"),
+    file!("plugin.yaml", "go/template/plugin.yaml"),
+    file!(".gitignore", "go/template/gitignore"),
+    file!("README.md", "go/template/README.md"),
+    file!("plugin.go", "go/template/policy/plugin.go"),
+    file!("plugin_test.go", "go/template/policy/plugin_test.go"),
+    file!("mizzen/abi_wasip1.go", "go/mizzen/abi_wasip1.go"),
+    file!("mizzen/host.go", "go/mizzen/host.go"),
+    file!("mizzen/host_native.go", "go/mizzen/host_native.go"),
+    file!("mizzen/host_wasip1.go", "go/mizzen/host_wasip1.go"),
+    file!("mizzen/context.go", "go/mizzen/context.go"),
+    file!("mizzen/context_native.go", "go/mizzen/context_native.go"),
+    file!("mizzen/context_wasip1.go", "go/mizzen/context_wasip1.go"),
+    file!("mizzen/policy.go", "go/mizzen/policy.go"),
+    file!("mizzen/policy_testing.go", "go/mizzen/policy_testing.go"),
+    file!("mizzen/policy_wasip1.go", "go/mizzen/policy_wasip1.go"),
+    file!("mizzen/request.go", "go/mizzen/request.go"),
+];
+
+const GO_SCHEDULER: &[File] = &[
+    file!("go.mod", "go/template/gomod"),
+    file!("plugin.yaml", "go/template/plugin.yaml"),
+    file!(".gitignore", "go/template/gitignore"),
+    file!("README.md", "go/template/README.md"),
+    file!("plugin.go", "go/template/scheduler/plugin.go"),
+    file!("plugin_test.go", "go/template/scheduler/plugin_test.go"),
+    file!("mizzen/abi_wasip1.go", "go/mizzen/abi_wasip1.go"),
+    file!("mizzen/host.go", "go/mizzen/host.go"),
+    file!("mizzen/host_native.go", "go/mizzen/host_native.go"),
+    file!("mizzen/host_wasip1.go", "go/mizzen/host_wasip1.go"),
+    file!("mizzen/cluster.go", "go/mizzen/cluster.go"),
+    file!("mizzen/columns.go", "go/mizzen/columns.go"),
+    file!("mizzen/scheduler.go", "go/mizzen/scheduler.go"),
+    file!("mizzen/scheduler_native.go", "go/mizzen/scheduler_native.go"),
+    file!("mizzen/scheduler_testing.go", "go/mizzen/scheduler_testing.go"),
+    file!("mizzen/scheduler_wasip1.go", "go/mizzen/scheduler_wasip1.go"),
 ];

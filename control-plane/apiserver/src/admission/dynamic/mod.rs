@@ -1,10 +1,12 @@
 //! Admission by objects of the API: policies and webhooks (`admissionregistration.k8s.io/v1`), and plugins (`mizzen.dev`). They are compiled when they
 //! change, into a snapshot that requests load; where there are none, loading it is all that a request pays.
 
+mod audit;
 mod authority;
 mod bindings;
 mod follow;
 mod hooks;
+mod metrics;
 mod mutation;
 mod plugins;
 mod policies;
@@ -24,9 +26,12 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use audit::Auditor;
 pub(super) use mutation::Round;
 
 use super::{Attributes, Operation};
+use audit::Audited;
+use plugins::Asking;
 use request::Request;
 use snapshot::{Entries, Snapshot};
 
@@ -40,12 +45,14 @@ pub(crate) struct Dynamic {
     /// What the objects say, each compiled once.
     entries: Mutex<Entries>,
     snapshot: ArcSwap<Snapshot>,
+    audited: Mutex<Audited>,
 }
 
 impl Dynamic {
     /// Takes over what the store has, and follows it on a task of its own until `shutdown`.
     pub(crate) fn start(store: Arc<dyn Store>, plugins: Option<Arc<dyn Policies>>, shutdown: CancellationToken) -> Arc<Self> {
-        let dynamic = Arc::new(Self { store, plugins, entries: Mutex::default(), snapshot: ArcSwap::default() });
+        let dynamic =
+            Arc::new(Self { store, plugins, entries: Mutex::default(), snapshot: ArcSwap::default(), audited: Mutex::default() });
         let revision = dynamic.load();
         tokio::spawn(follow::run(dynamic.clone(), revision, shutdown));
         dynamic
@@ -77,8 +84,9 @@ impl Dynamic {
         let request = Request::new(attributes, object);
         if attributes.operation == Operation::Delete {
             // There is no document to change; webhooks that change others may still refuse.
+            let mut asking = Asking::default();
             for plugin in &snapshot.mutating_plugins {
-                plugins::mutate(plugin, &request).await?;
+                plugins::mutate(plugin, &request, &mut asking).await?;
             }
             for hook in &snapshot.mutating_hooks {
                 hooks::mutate(hook, &request).await?;

@@ -6,7 +6,7 @@ use mizzen_api::Status;
 use serde_json::Value;
 
 use super::hooks::{self, Hook};
-use super::plugins::{self, Plugin};
+use super::plugins::{self, Asking, Plugin};
 use super::policies;
 use super::request::Request;
 use super::snapshot::{Bound, Snapshot};
@@ -29,14 +29,19 @@ impl Step {
         }
     }
 
-    async fn run(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
+    /// `asking` is what plugins before were asked about the same document.
+    async fn run(&self, attributes: &Attributes<'_>, object: &mut Value, asking: &mut Asking) -> Result<(), Status> {
         let changed = match self {
-            Self::Policy(bound) => return policies::mutate(bound, attributes, object).await,
-            Self::Plugin(plugin) => plugins::mutate(plugin, &Request::new(attributes, Some(object))).await?,
+            Self::Policy(bound) => {
+                *asking = Asking::default();
+                return policies::mutate(bound, attributes, object).await;
+            }
+            Self::Plugin(plugin) => plugins::mutate(plugin, &Request::new(attributes, Some(object)), asking).await?,
             Self::Hook(hook) => hooks::mutate(hook, &Request::new(attributes, Some(object))).await?,
         };
         if let Some(changed) = changed {
             *object = changed;
+            *asking = Asking::default();
         }
         Ok(())
     }
@@ -59,8 +64,9 @@ impl Round {
         let mut seen = Vec::new();
         let policies = snapshot.mutating.iter().cloned().map(Step::Policy);
         let plugins = snapshot.mutating_plugins.iter().cloned().map(Step::Plugin);
+        let mut asking = Asking::default();
         for step in policies.chain(plugins).chain(snapshot.mutating_hooks.iter().cloned().map(Step::Hook)) {
-            step.run(attributes, object).await?;
+            step.run(attributes, object, &mut asking).await?;
             if step.is_reinvoked() {
                 seen.push((step, object.clone()));
             }
@@ -72,7 +78,7 @@ impl Round {
     pub(in crate::admission) async fn again(&mut self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
         for (step, left) in self.seen.drain(..) {
             if left != *object {
-                step.run(attributes, object).await?;
+                step.run(attributes, object, &mut Asking::default()).await?;
             }
         }
         Ok(())

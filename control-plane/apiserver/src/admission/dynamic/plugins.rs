@@ -5,30 +5,43 @@ use std::sync::Arc;
 use mizzen_api::{ObjectRef, Status};
 use mizzen_apply::json_patch;
 use mizzen_extensions::matching::Matching;
-use mizzen_extensions::plugins::{self, Answer, Decision, Denial, Named, Policies, Review, User};
+use mizzen_extensions::plugins::{self, Answer, Decision, Denial, Forms, Named, Policies, Review, User};
 use mizzen_extensions::policy::{Conditions, Met};
 use serde_json::{Value, json};
 
+use super::audit::Finding;
+use super::metrics::{Counts, one};
 use super::request::Request;
 use super::review;
 use crate::admission::Operation;
 use crate::audit;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     Enforce,
     Warn,
     Audit,
 }
 
+impl Mode {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Warn => "warn",
+            Self::Audit => "audit",
+        }
+    }
+}
+
 /// One object, as requests use it.
 pub(super) struct Plugin {
     host: Arc<dyn Policies>,
-    object: ObjectRef,
+    pub(super) object: ObjectRef,
+    pub(super) uid: String,
     spec: Value,
-    matching: Matching,
+    pub(super) matching: Matching,
     conditions: Conditions,
-    mode: Mode,
+    pub(super) mode: Mode,
     ignores_failures: bool,
     pub(super) is_mutating: bool,
     pub(super) is_reinvoked: bool,
@@ -36,16 +49,24 @@ pub(super) struct Plugin {
     is_for_plugins: bool,
     /// Once something was loaded, a server that has lost it must not let everything pass.
     was_loaded: bool,
+    /// Whether it is asked about what is stored.
+    pub(super) audits: bool,
+    /// What reports say of it; may be empty.
+    pub(super) severity: String,
+    pub(super) category: String,
+    pub(super) counts: Arc<Counts>,
 }
 
 impl Plugin {
-    pub(super) fn parse(document: Value, host: Arc<dyn Policies>) -> Self {
+    /// `counts` are those of the same object before it changed.
+    pub(super) fn parse(document: Value, host: Arc<dyn Policies>, counts: Arc<Counts>) -> Self {
         let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let spec = &document["spec"];
         let matching = Matching::parse(&spec["matchConstraints"], "resourceRules", false);
         Self {
             host,
             object: ObjectRef::new(text("/metadata/namespace"), text("/metadata/name")),
+            uid: text("/metadata/uid"),
             conditions: Conditions::parse(spec),
             mode: match spec["mode"].as_str() {
                 Some("warn") => Mode::Warn,
@@ -57,14 +78,18 @@ impl Plugin {
             is_reinvoked: spec["reinvocationPolicy"] == "IfNeeded",
             is_for_plugins: spec["matchPluginObjects"] == true && matching.names_group(plugins::GROUP),
             was_loaded: was_loaded(&document),
+            audits: spec["backgroundAudit"] != false,
+            severity: text("/spec/severity"),
+            category: text("/spec/category"),
             matching,
             spec: spec.clone(),
+            counts,
         }
     }
 
     /// Whether the object says the same as before, whatever its status counts.
     pub(super) fn is_of(&self, document: &Value) -> bool {
-        self.spec == document["spec"] && self.was_loaded == was_loaded(document)
+        self.spec == document["spec"] && self.was_loaded == was_loaded(document) && document["metadata"]["uid"] == self.uid
     }
 
     fn name(&self) -> &str {
@@ -79,13 +104,18 @@ impl Plugin {
         }
     }
 
+    /// What is loaded for the object, while there is something.
+    pub(super) fn policy(&self) -> Option<Arc<dyn plugins::Policy>> {
+        self.host.find(&self.object)
+    }
+
     fn is_about(&self, request: &Request<'_>) -> bool {
-        (request.attributes.group() != plugins::GROUP || self.is_for_plugins)
+        (request.attributes.group() != plugins::GROUP || self.is_for_plugins && !ends_a_guard(request))
             && (self.object.namespace.is_empty() || self.object.namespace == request.attributes.namespace())
     }
 
     /// The version in which the policy is asked about the request, if it is.
-    async fn asked(&self, request: &Request<'_>) -> Result<Option<String>, Failure> {
+    pub(super) async fn asked(&self, request: &Request<'_>) -> Result<Option<String>, Failure> {
         if !self.is_about(request) {
             return Ok(None);
         }
@@ -103,7 +133,7 @@ impl Plugin {
     /// The answer; `None` where the policy is not asked.
     async fn answer(&self, request: &Request<'_>, asking: &mut Asking) -> Result<Option<(String, Answer)>, Failure> {
         let Some(version) = self.asked(request).await? else { return Ok(None) };
-        let policy = match self.host.find(&self.object) {
+        let policy = match self.policy() {
             Some(policy) => policy,
             None if self.was_loaded => return Err(Failure::Policy("it is not loaded".to_owned())),
             None => return Ok(None),
@@ -118,6 +148,7 @@ impl Plugin {
             Failure::Policy(error) => error,
             Failure::Request(status) => return Err(status),
         };
+        one(&self.counts.failed);
         let said = format!("failed calling admission {}: {error}", self.title());
         if self.ignores_failures {
             tracing::warn!(policy = self.title(), error, "failed calling an admission policy, failing open");
@@ -127,6 +158,7 @@ impl Plugin {
     }
 
     fn denied(&self, denial: &Denial, request: &Request<'_>) -> Result<(), Status> {
+        one(&self.counts.denied);
         let Denial { code, reason, message } = denial;
         let result = json!({"code": code, "reason": reason, "message": message});
         self.object_to(review::refusal(&self.title(), &result, 403), request)
@@ -177,6 +209,36 @@ impl Plugin {
         }
         Ok(Some(request.back(version, changed).await?))
     }
+
+    /// What an audit makes of an answer about what is stored. Nothing is changed: what would be is worth a warning.
+    pub(super) async fn finding(&self, answer: Result<Answer, String>, version: &str, request: &Request<'_>) -> Finding {
+        let Answer { decision, warnings, .. } = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Finding::error(error),
+        };
+        match decision {
+            Decision::Allow if warnings.is_empty() => Finding::pass(),
+            Decision::Allow => Finding::warn(warnings.join("; ")),
+            Decision::Deny(denial) if denial.message.is_empty() => Finding::fail("denied without explanation"),
+            Decision::Deny(denial) => Finding::fail(denial.message),
+            Decision::Patch(_) | Decision::Replace(_) if !self.is_mutating => Finding::error(UNANNOUNCED),
+            change => match self.changed(change, version, request).await {
+                Ok(changed) if changed.as_ref().is_some_and(|changed| Some(changed) != request.object) => {
+                    Finding::warn("the policy would change the object")
+                }
+                Ok(_) => Finding::pass(),
+                Err(failure) => failure.into(),
+            },
+        }
+    }
+}
+
+const UNANNOUNCED: &str = "it answered with changes, and its object does not say that it is mutating";
+
+/// Whether a policy goes that is asked about policies itself. None may keep it from that, or two of them could never be removed.
+fn ends_a_guard(request: &Request<'_>) -> bool {
+    let Some(old) = request.attributes.old.filter(|old| old["spec"]["matchPluginObjects"] == true) else { return false };
+    request.attributes.operation == Operation::Delete || !old["metadata"]["deletionTimestamp"].is_null()
 }
 
 fn was_loaded(document: &Value) -> bool {
@@ -184,7 +246,7 @@ fn was_loaded(document: &Value) -> bool {
 }
 
 /// Why there is no answer.
-enum Failure {
+pub(super) enum Failure {
     /// The policy's own doing.
     Policy(String),
     /// The request cannot be shown to it.
@@ -199,7 +261,7 @@ impl From<Status> for Failure {
 
 /// The request in a policy's terms, written once for all policies that see the same.
 #[derive(Default)]
-struct Asking(Option<(String, Review)>);
+pub(super) struct Asking(Option<(String, Review)>);
 
 impl Asking {
     async fn review(&mut self, request: &Request<'_>, version: &str) -> Result<&Review, Status> {
@@ -211,7 +273,7 @@ impl Asking {
     }
 }
 
-async fn describe(request: &Request<'_>, version: &str) -> Result<Review, Status> {
+pub(super) async fn describe(request: &Request<'_>, version: &str) -> Result<Review, Status> {
     let attributes = request.attributes;
     let named = |name: &str| Named { group: attributes.group().to_owned(), version: version.to_owned(), name: name.to_owned() };
     let who = attributes.identity;
@@ -238,6 +300,7 @@ async fn describe(request: &Request<'_>, version: &str) -> Result<Review, Status
         object: text(request, version, request.object).await?,
         old_object: text(request, version, attributes.old).await?,
         options: request.options().map(|options| options.to_string()),
+        forms: Forms::default(),
     })
 }
 
@@ -257,14 +320,15 @@ pub(super) async fn validate(policies: &[Arc<Plugin>], request: &Request<'_>) ->
             Ok(Some((_, mut answer))) => {
                 policy.tell(&mut answer, request);
                 match answer.decision {
-                    Decision::Allow => continue,
+                    Decision::Allow => {
+                        one(&policy.counts.allowed);
+                        continue;
+                    }
                     Decision::Deny(denial) => {
                         policy.denied(&denial, request)?;
                         continue;
                     }
-                    Decision::Patch(_) | Decision::Replace(_) => {
-                        Failure::Policy("it answered with changes, and its object does not say that it is mutating".to_owned())
-                    }
+                    Decision::Patch(_) | Decision::Replace(_) => Failure::Policy(UNANNOUNCED.to_owned()),
                 }
             }
             Err(failure) => failure,
@@ -275,15 +339,21 @@ pub(super) async fn validate(policies: &[Arc<Plugin>], request: &Request<'_>) ->
 }
 
 /// The document as the policy wants it; `None` when it is to stay as it is.
-pub(super) async fn mutate(policy: &Plugin, request: &Request<'_>) -> Result<Option<Value>, Status> {
-    let failure = match policy.answer(request, &mut Asking::default()).await {
+pub(super) async fn mutate(policy: &Plugin, request: &Request<'_>, asking: &mut Asking) -> Result<Option<Value>, Status> {
+    let failure = match policy.answer(request, asking).await {
         Ok(None) => return Ok(None),
         Ok(Some((version, mut answer))) => {
             policy.tell(&mut answer, request);
             if let Decision::Deny(denial) = &answer.decision {
                 return policy.denied(denial, request).map(|()| None);
             }
-            match policy.changed(answer.decision, &version, request).await {
+            let changed = policy.changed(answer.decision, &version, request).await;
+            match &changed {
+                Ok(Some(_)) => one(&policy.counts.changed),
+                Ok(None) => one(&policy.counts.allowed),
+                Err(_) => {}
+            }
+            match changed {
                 Ok(Some(_)) if policy.mode == Mode::Audit => {
                     audit::annotate(&format!("{}/changed", policy.name()), || "true".to_owned());
                     return Ok(None);

@@ -133,9 +133,10 @@ fn parse(key: &str, object: &Object, before: Option<&Entry>, host: Option<&Arc<d
                 Some(Entry::Plugin(plugin)) => Some(plugin.clone()),
                 _ => None,
             };
+            let counts = known.as_ref().map(|plugin| plugin.counts.clone()).unwrap_or_default();
             // What its status counts changes all the time.
             let known = known.filter(|plugin| plugin.is_of(&document));
-            Some(Entry::Plugin(known.or_else(|| Some(Arc::new(Plugin::parse(document, host?.clone()))))?))
+            Some(Entry::Plugin(known.or_else(|| Some(Arc::new(Plugin::parse(document, host?.clone(), counts))))?))
         }
         "mutatingadmissionpolicies" | "validatingadmissionpolicies" => Some(Entry::Policy(Arc::new(Policy::parse(&document)))),
         "mutatingadmissionpolicybindings" | "validatingadmissionpolicybindings" => {

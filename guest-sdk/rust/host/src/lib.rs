@@ -1,6 +1,16 @@
 //! What the host offers to every plugin. Natively, in unit tests, lines go to stderr and the rest stands still.
 
-pub use crate::bindings::mizzen::plugin::log::Level;
+pub use bindings::mizzen::plugin::log::Level;
+
+/// The contract's bindings, which the SDKs of each kind share.
+#[doc(hidden)]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "host",
+        generate_all,
+    });
+}
 
 /// One line for the server's log.
 pub fn log(level: Level, message: &str) {
