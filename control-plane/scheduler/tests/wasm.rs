@@ -75,13 +75,13 @@ fn begin(plugin: &WasmPlugin, snapshot: &Snapshot) -> PluginState {
     state
 }
 
-/// Rejects the first node, since its verdicts are the rows that came in, backwards.
+/// Rejects the first node, since its verdicts are the rows that came in, backwards. Not at 0, where other answers are zeros.
 const REJECT_ROW_ONE: &str = "
-    (i32.store (i32.const 0) (local.get $nodes))
-    (i32.store (i32.const 4) (local.get $count))
-    (i32.store (i32.const 8) (i32.const 1216))
-    (i32.store (i32.const 12) (i32.const 1))
-    (i32.const 0)";
+    (i32.store (i32.const 3000) (local.get $nodes))
+    (i32.store (i32.const 3004) (local.get $count))
+    (i32.store (i32.const 3008) (i32.const 1216))
+    (i32.store (i32.const 3012) (i32.const 1))
+    (i32.const 3000)";
 
 #[tokio::test]
 async fn a_guests_verdicts_are_those_of_its_rows() {
@@ -147,11 +147,11 @@ async fn a_shadow_changes_nothing_and_counts_what_would_have_been_different() {
     let rejects_all = "
         (i32.store (i32.const 2000) (i32.const 1))
         (i32.store (i32.const 2004) (i32.const 1))
-        (i32.store (i32.const 0) (i32.const 2000))
-        (i32.store (i32.const 4) (local.get $count))
-        (i32.store (i32.const 8) (i32.const 1216))
-        (i32.store (i32.const 12) (i32.const 1))
-        (i32.const 0)";
+        (i32.store (i32.const 3000) (i32.const 2000))
+        (i32.store (i32.const 3004) (local.get $count))
+        (i32.store (i32.const 3008) (i32.const 1216))
+        (i32.store (i32.const 3012) (i32.const 1))
+        (i32.const 3000)";
     let two = snapshot(2);
     for (filter, failure, expected) in [
         (REJECT_ROW_ONE, FailurePolicy::Closed, ShadowCounts { rejected_nodes: 20, ..ShadowCounts::default() }),
