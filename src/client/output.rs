@@ -57,6 +57,14 @@ impl Output {
                 json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": objects})
             }
         };
+        self.one(shown)
+    }
+
+    /// One document in this form; JSON where it is no form of documents.
+    ///
+    /// # Errors
+    /// When it cannot be written so.
+    pub fn one(&self, shown: Value) -> anyhow::Result<String> {
         Ok(match self {
             Self::Yaml => yaml::document(&shown),
             Self::JsonPath(template) => template.fill(&shown),

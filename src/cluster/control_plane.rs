@@ -18,10 +18,13 @@ use mizzen_apiserver::node_proxy::NodeProxy;
 use mizzen_apiserver::{ApiServer, ServerConfig, Settings, fairness};
 use mizzen_client::Client;
 use mizzen_controllers::{ControllersConfig, FrontProxyTrust};
+use mizzen_extensions::plugins::{GROUP, SCHEDULING_REVIEWS};
 use mizzen_plugin_loader::{Plugins, PolicyTables};
 use mizzen_raft::{RaftConfig, RaftStore};
 use mizzen_reconcile::{Clock, SystemClock};
+use mizzen_scheduler::explain::Explainer;
 use mizzen_scheduler::profile::Profiles;
+use mizzen_scheduler::wasm::Roster;
 use mizzen_scheduler::{Scheduler, SchedulerConfig};
 use mizzen_store::encryption::Encryption;
 use mizzen_store::seal::{Seal, Unsealed};
@@ -36,6 +39,8 @@ use super::kubeconfig::{self, Login, Remote};
 use super::machine;
 use super::pki::{FRONT_PROXY, Pki};
 use super::plugins::Engine;
+use super::scheduler_plugins::SchedulerEngine;
+use super::scheduling_reviews::SchedulingReviews;
 use crate::config::Config;
 
 /// How long open requests get when the server stops.
@@ -80,7 +85,8 @@ impl ControlPlane {
             policy_audit: config.policy_audit_interval,
             ..Settings::default()
         };
-        let server = api_server(&pki, &store, &registry, &clock, settings, cancel.clone())?;
+        let explainer = Explainer::default();
+        let server = api_server(&pki, &store, &registry, &clock, (settings, explainer.clone()), cancel.clone())?;
 
         let mut tasks = JoinSet::new();
         if let Some(delivery) = delivery.flatten() {
@@ -99,9 +105,12 @@ impl ControlPlane {
         fairness::bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
         // Before anybody can ask for something that a policy would refuse.
         let engine = Engine::new(&data.plugins().join("code"), clock.clone());
+        let profiles = Profiles::new(config.scheduler.profiles.clone())?;
+        let schedulers = SchedulerEngine { host: engine.host().clone(), roster: Roster::new(profiles.clone()) };
         let plugins = server.client(Identity::component("system:mizzen:plugins", &["system:masters"]));
-        let plugins =
+        let mut plugins =
             Plugins::open(&data.plugins(), &policies, engine, plugins, registry.clone(), clock.clone(), cancel.clone()).await?;
+        plugins.keep_schedulers(schedulers).await?;
         watch_over(&mut tasks, "plugins", plugins.start(cancel.clone()), end);
         let keeper = server.clone();
         tasks.spawn(async move { keeper.keep_flow_control().await });
@@ -128,9 +137,10 @@ impl ControlPlane {
             client: scheduler,
             clock: clock.clone(),
             cancel: cancel.clone(),
-            profiles: Profiles::new(config.scheduler.profiles.clone())?,
+            profiles,
             percentage_of_nodes_to_score: config.scheduler.percentage_of_nodes_to_score,
             seed: rand::random(),
+            explainer,
         };
         watch_over(&mut tasks, "scheduler", Scheduler::start(scheduler), end);
         Ok(Self { server, pki, clock, store, tasks })
@@ -217,7 +227,7 @@ fn api_server(
     store: &Arc<RaftStore>,
     registry: &Registry,
     clock: &Arc<dyn Clock>,
-    settings: Settings,
+    (settings, explainer): (Settings, Explainer),
     cancel: CancellationToken,
 ) -> anyhow::Result<Arc<ApiServer>> {
     let time = clock.clone();
@@ -234,7 +244,7 @@ fn api_server(
         authorizer,
         authenticator,
         clock: time.clone(),
-        virtuals: wiring::virtuals(reviews, tokens),
+        virtuals: wiring::virtuals(reviews, tokens).with(GROUP, SCHEDULING_REVIEWS, "", Arc::new(SchedulingReviews(explainer))),
         connect: Some(Arc::new(NodeProxy::new(store.clone(), pki.node_client(time())?))),
     };
     Ok(ApiServer::with(config, settings))

@@ -12,4 +12,6 @@ pub mod node;
 pub mod node_credentials;
 pub mod pki;
 pub mod plugins;
+pub mod scheduler_plugins;
+pub mod scheduling_reviews;
 pub mod tls;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mizzen_api::ObjectRef;
 use mizzen_extensions::plugins::{self, Answer, Breaker, OwnMetric, Review, Vitals};
-use mizzen_plugin_loader::{Need, Offer, PolicyEngine, Refusal, RunningPolicy, Seen};
+use mizzen_plugin_loader::{Need, Offer, PolicyEngine, Refusal, RunningPolicy, Seen, Terms};
 use mizzen_plugins_host::policy::{
     Context, Decision, Description, GroupVersionKind, GroupVersionResource, Operation, Request, Response, User,
 };
@@ -27,28 +28,37 @@ impl Engine {
         let compiler = executables::beside("mizzen-wasm").ok();
         Arc::new(Self { host: Host::new(HostOptions { cache: Some(cache.to_owned()), compiler, clock }) })
     }
+
+    /// What runs components of both worlds.
+    pub fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
 }
 
 #[async_trait]
 impl PolicyEngine for Engine {
     async fn load(&self, offer: Offer<'_>) -> Result<Arc<dyn RunningPolicy>, Refusal> {
         let artifact = self.host.load(offer.bytes.clone().into()).await.map_err(|error| refusal(&error))?;
-        let terms = offer.terms;
-        let options = PluginOptions {
-            settings: terms.settings.clone(),
-            grants: Grants(terms.capabilities.clone()),
-            limits: Limits {
-                deadline: Duration::from_millis(terms.deadline),
-                memory: usize::try_from(terms.memory).unwrap_or(usize::MAX),
-                ..Limits::default()
-            },
-            ..PluginOptions::new(offer.object.to_string())
-        };
+        let options = options(offer.object, offer.terms);
         // The guest runs here, for as long as it may take to start.
         let loaded = tokio::task::spawn_blocking(move || PolicyPlugin::load(&artifact, options)).await;
         let policy = loaded.map_err(|error| Refusal::new("NotStarted", error.to_string()))?.map_err(|error| refusal(&error))?;
         policy.follow(Arc::new(View(offer.context(needs(policy.description())).await?)));
         Ok(Arc::new(Policy(Arc::new(policy))))
+    }
+}
+
+/// How an object wants its plugin.
+pub(super) fn options(object: &ObjectRef, terms: &Terms) -> PluginOptions {
+    PluginOptions {
+        settings: terms.settings.clone(),
+        grants: Grants(terms.capabilities.clone()),
+        limits: Limits {
+            deadline: Duration::from_millis(terms.deadline),
+            memory: usize::try_from(terms.memory).unwrap_or(usize::MAX),
+            ..Limits::default()
+        },
+        ..PluginOptions::new(object.to_string())
     }
 }
 
@@ -63,7 +73,7 @@ fn needs(description: &Description) -> Vec<Need> {
     needs.collect()
 }
 
-fn refusal(error: &LoadError) -> Refusal {
+pub(super) fn refusal(error: &LoadError) -> Refusal {
     let reason = match error {
         LoadError::NotWasm | LoadError::NoWorld { .. } | LoadError::WrongWorld { .. } => "NotAComponent",
         LoadError::TooLarge { .. } => "TooLarge",

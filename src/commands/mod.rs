@@ -13,6 +13,7 @@ mod kubeconfig;
 mod login;
 mod logs;
 mod plugin;
+mod scheduler;
 mod serve;
 mod server;
 mod signals;
@@ -46,6 +47,8 @@ enum Command {
     Image(image::Args),
     /// Scheduler plugins and admission policies as Wasm components: begin, build, test, push
     Plugin(plugin::Args),
+    /// What the scheduler makes of pods: explain
+    Scheduler(scheduler::Args),
     /// Print the administrator's kubeconfig, or make a node's
     Kubeconfig(kubeconfig::Args),
     /// Show objects
@@ -77,6 +80,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Hollow(args) => hollow::run(args).await,
             Command::Image(args) => image::run(args).await,
             Command::Plugin(args) => return plugin::run(args).await,
+            Command::Scheduler(args) => return Ok(scheduler::run(args).await),
             Command::Kubeconfig(args) => kubeconfig::run(args),
             Command::Get(args) => return Ok(get::run(args).await),
             Command::Apply(args) => return Ok(apply::run(args).await),

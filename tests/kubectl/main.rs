@@ -17,6 +17,7 @@ mod pods;
 mod policy_audit;
 mod policy_refusals;
 mod rollouts;
+mod scheduler_plugins;
 mod scheduling;
 mod service_traffic;
 mod services;

@@ -41,3 +41,16 @@ pub fn guest(name: &str) -> PathBuf {
     });
     folder.join(format!("{name}.wasm"))
 }
+
+/// The core module of one of `plugins/samples`.
+///
+/// # Panics
+/// When it does not build.
+pub fn sample_module(name: &str) -> PathBuf {
+    let target = path("mizzen").ancestors().nth(2).expect("a target folder").join("plugin-projects/samples");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--locked", "--release", "--target", "wasm32-unknown-unknown", "--package", name, "--manifest-path"]);
+    cargo.arg(repository().join("plugins/samples/Cargo.toml")).env("CARGO_TARGET_DIR", &target);
+    crate::command::run(&mut cargo).ok();
+    target.join(format!("wasm32-unknown-unknown/release/{}.wasm", name.replace('-', "_")))
+}

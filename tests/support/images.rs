@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::command::run;
-use crate::executables::{guest, mizzen};
+use crate::executables::{guest, mizzen, sample_module};
 use crate::registry::Registry;
 
 /// Debian's static busybox with a web page, answering HTTP on port 8080 by default. Answers its reference.
@@ -46,6 +46,21 @@ pub fn wasm(registry: &Registry, guest_name: &str, name: &str) -> String {
     let layout = work.path().join("layout");
     run(mizzen().args(["image", "build"]).arg(&layout).arg("--wasm").arg(guest(guest_name))).ok();
     push(registry, &layout, name)
+}
+
+/// A scheduler plugin of `plugins/samples`, made and sent by its author's commands. Answers its reference.
+///
+/// # Panics
+/// When it cannot be built or pushed.
+pub fn sample(registry: &Registry, sample: &str, name: &str) -> String {
+    let project = tempfile::tempdir().expect("a folder");
+    let module = sample_module(sample);
+    let manifest = format!("name: {sample}\nkind: scheduler\nbuild: []\nmodule: {}\n", module.display());
+    std::fs::write(project.path().join("plugin.yaml"), manifest).expect("writes");
+    let reference = registry.reference(name);
+    run(mizzen().args(["plugin", "build"]).arg(project.path())).ok();
+    run(mizzen().args(["plugin", "push", &reference, "--plugin"]).arg(project.path())).ok();
+    reference
 }
 
 /// An artifact that begins like a component and is none. Answers its reference.

@@ -35,7 +35,44 @@ struct Stale {
     budgets: bool,
 }
 
+/// The cluster at one moment, for who is not in step with the scheduler.
+pub(crate) struct View {
+    nodes: Vec<Arc<NodeInfo>>,
+    nominated: Vec<Arc<PodInfo>>,
+    budgets: Vec<Arc<Budget>>,
+}
+
+impl View {
+    /// As if the pod had no node and no room were kept for it.
+    pub(crate) fn without(self, pod: &PodInfo) -> Snapshot {
+        let mut nodes = self.nodes;
+        for node in nodes.iter_mut().filter(|node| node.pods.iter().any(|other| other.uid == pod.uid)) {
+            Arc::make_mut(node).remove_pod(&pod.uid);
+        }
+        let mut snapshot = Snapshot::of(nodes);
+        snapshot.nominated = by_node(self.nominated.iter().filter(|other| other.uid != pod.uid));
+        snapshot.budgets = Arc::new(self.budgets);
+        snapshot
+    }
+}
+
+fn by_node<'a>(nominated: impl Iterator<Item = &'a Arc<PodInfo>>) -> HashMap<String, Vec<Arc<PodInfo>>> {
+    let mut by_node: HashMap<String, Vec<Arc<PodInfo>>> = HashMap::new();
+    for pod in nominated {
+        by_node.entry(pod.nominated_node.clone()).or_default().push(pod.clone());
+    }
+    by_node
+}
+
 impl Cluster {
+    pub(crate) fn view(&self) -> View {
+        View {
+            nodes: self.nodes.values().cloned().collect(),
+            nominated: self.nominated.values().cloned().collect(),
+            budgets: self.budgets.values().cloned().collect(),
+        }
+    }
+
     /// Brings the one snapshot there is up to date.
     pub(crate) fn refresh(&mut self, snapshot: &mut Snapshot) {
         let stale = std::mem::take(&mut self.stale);
@@ -45,10 +82,7 @@ impl Cluster {
             snapshot.update(stale.nodes.iter().filter_map(|name| self.nodes.get(name).cloned()));
         }
         if stale.nominated {
-            snapshot.nominated.clear();
-            for pod in self.nominated.values() {
-                snapshot.nominated.entry(pod.nominated_node.clone()).or_default().push(pod.clone());
-            }
+            snapshot.nominated = by_node(self.nominated.values());
         }
         if stale.budgets {
             snapshot.budgets = Arc::new(self.budgets.values().cloned().collect());
@@ -201,6 +235,7 @@ impl Cluster {
         let mut placed = pod.clone();
         node.clone_into(&mut placed.node);
         placed.object = None;
+        placed.annotations = Arc::default();
         let elsewhere = self.nominated.get(&pod.uid).is_some_and(|kept| kept.nominated_node != node);
         self.set_nominated(&pod.uid, None);
         self.assumed.insert(pod.uid.clone());

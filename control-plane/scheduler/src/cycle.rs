@@ -1,19 +1,22 @@
 //! One scheduling cycle: filter, score, choose. Pure but for the random choice among equals, whose source is given.
 
+mod shadow;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rand::Rng;
 
+use self::shadow::Made;
 use crate::diagnosis::Diagnosis;
-use crate::framework::{Candidates, PluginState, Point, Rejection, Scope, Trial, Unplaced};
+use crate::framework::{Candidates, Plugin, PluginState, Point, Rejection, Scope, Trial, Unplaced};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::profile::Profile;
 use crate::snapshot::Snapshot;
 
 /// Nodes asked about at a time.
-const BATCH: usize = 256;
+pub(crate) const BATCH: usize = 256;
 /// With at most so many nodes, all of them are looked at.
 const ALWAYS_ALL: usize = 100;
 
@@ -77,11 +80,13 @@ impl Cycle {
                 Vec::new()
             }
         };
-        match feasible.as_slice() {
-            [] => Err(attempt.post_filter(random.random_range(0..snapshot.nodes.len().max(1)))),
-            [only] => Ok(only.name.clone()),
-            _ => Ok(attempt.best(&feasible, random)),
-        }
+        let (totals, chosen) = match feasible.as_slice() {
+            [] => return Err(attempt.post_filter(random.random_range(0..snapshot.nodes.len().max(1)))),
+            [_] => (vec![0], 0),
+            _ => attempt.best(&feasible, random),
+        };
+        Made { pod, snapshot, feasible: &feasible, totals: &totals, chosen }.show(profile);
+        Ok(feasible[chosen].name.clone())
     }
 
     fn feasible(&mut self, attempt: &mut Attempt<'_>, only: Option<&BTreeSet<String>>) -> Vec<Arc<NodeInfo>> {
@@ -205,30 +210,42 @@ impl Attempt<'_> {
         Box::new(self.diagnosis)
     }
 
-    fn best(&mut self, feasible: &[Arc<NodeInfo>], random: &mut impl Rng) -> String {
+    /// What all nodes come to, and the place of the one that is chosen.
+    fn best(&mut self, feasible: &[Arc<NodeInfo>], random: &mut impl Rng) -> (Vec<i64>, usize) {
         for (slot, plugin) in self.profile.at(Point::PreScore) {
             plugin.pre_score(self.pod, feasible, self.snapshot, &mut self.states[slot]);
         }
         let mut totals = vec![0_i64; feasible.len()];
         for (slot, plugin) in self.profile.at(Point::Score) {
-            let mut scores = Vec::with_capacity(feasible.len());
-            for batch in feasible.chunks(BATCH) {
-                let batch_scores = plugin.score(self.pod, self.snapshot, batch, &mut self.states[slot]);
-                let Some(batch_scores) = batch_scores.filter(|scores| scores.len() == batch.len()) else { break };
-                scores.extend(batch_scores);
-            }
-            if scores.len() == feasible.len() {
-                plugin.normalize(&mut scores);
-                let weight = self.profile.plugins()[slot].weight;
+            let weight = self.profile.plugins()[slot].weight;
+            if let Some(scores) = scores(plugin.as_ref(), self.pod, self.snapshot, feasible, &mut self.states[slot]) {
                 totals.iter_mut().zip(scores).for_each(|(total, score)| {
                     *total = total.saturating_add(score.saturating_mul(weight));
                 });
             }
         }
         let highest = totals.iter().copied().max().unwrap_or(0);
-        let best: Vec<_> = feasible.iter().zip(&totals).filter(|(_, total)| **total == highest).map(|(node, _)| node).collect();
-        best.get(random.random_range(0..best.len().max(1))).map(|node| node.name.clone()).unwrap_or_default()
+        let best: Vec<usize> = (0..totals.len()).filter(|at| totals[*at] == highest).collect();
+        let chosen = best.get(random.random_range(0..best.len().max(1))).copied().unwrap_or(0);
+        (totals, chosen)
     }
+}
+
+/// A plugin's scores of all feasible nodes, without its weight; `None` when it has no opinion.
+pub(crate) fn scores(
+    plugin: &dyn Plugin,
+    pod: &PodInfo,
+    snapshot: &Snapshot,
+    feasible: &[Arc<NodeInfo>],
+    state: &mut PluginState,
+) -> Option<Vec<i64>> {
+    let mut scores = Vec::with_capacity(feasible.len());
+    for batch in feasible.chunks(BATCH) {
+        let of_batch = plugin.score(pod, snapshot, batch, state).filter(|scores| scores.len() == batch.len())?;
+        scores.extend(of_batch);
+    }
+    plugin.normalize(&mut scores);
+    Some(scores)
 }
 
 /// How many feasible nodes are enough to choose from: in large clusters looking at all of them is not worth it.

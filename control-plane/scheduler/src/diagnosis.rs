@@ -21,6 +21,8 @@ pub struct Diagnosis {
     pub(crate) nomination: Option<Nomination>,
     /// The node that the pod is nominated for does it no good.
     pub(crate) clears_nomination: bool,
+    /// A plugin had no answer: the pod is tried again after a while.
+    pub(crate) has_failure: bool,
 }
 
 /// A reason as it is told: of plugins that are not ours, with their name.
@@ -35,6 +37,7 @@ impl Diagnosis {
 
     pub(crate) fn reject(&mut self, by: &Enabled, rejection: Rejection) {
         self.wakes_on.get_or_insert_default().extend(by.plugin.wakes_on());
+        self.has_failure |= rejection.is_failure;
         for reason in rejection.reasons {
             *self.reasons.entry(told(by, reason)).or_insert(0) += 1;
         }
@@ -42,6 +45,7 @@ impl Diagnosis {
 
     pub(crate) fn reject_whole(&mut self, by: &Enabled, rejection: &Rejection) {
         self.wakes_on.get_or_insert_default().extend(by.plugin.wakes_on());
+        self.has_failure |= rejection.is_failure;
         self.whole = Some(told(by, rejection.reasons.join(", ").into()).into_owned());
     }
 
@@ -103,13 +107,14 @@ mod tests {
     }
 
     fn enabled(name: &'static str, is_native: bool) -> Enabled {
-        Enabled { plugin: Arc::new(Named(name)), weight: 1, is_native }
+        Enabled { plugin: Arc::new(Named(name)), weight: 1, is_native, is_shadow: false }
     }
 
     #[test]
     fn the_message_counts_each_reason_and_names_plugins_that_are_not_ours() {
         let mut diagnosis = Diagnosis::of(4);
-        let both = Rejection { reasons: vec!["Insufficient memory".into(), "Insufficient cpu".into()], unresolvable: false };
+        let reasons = vec!["Insufficient memory".into(), "Insufficient cpu".into()];
+        let both = Rejection { reasons, ..Rejection::new("") };
         diagnosis.reject(&enabled("NodeResourcesFit", true), both);
         diagnosis.reject(&enabled("NodeResourcesFit", true), Rejection::new("Insufficient cpu"));
         diagnosis.reject(&enabled("NodeUnschedulable", true), Rejection::new("node(s) were unschedulable"));

@@ -54,6 +54,19 @@ pub enum Scope {
     Skip,
 }
 
+/// What would have been different about a pod that got its node, had a plugin taken part that only looks on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Nodes that the others found feasible.
+    pub nodes: usize,
+    /// Nodes of these that it rejects.
+    pub rejected_nodes: usize,
+    /// It leaves some, and the best of them is another one.
+    pub goes_elsewhere: bool,
+    /// It leaves none.
+    pub stays_unplaced: bool,
+}
+
 /// A failure at or after reserving: the pod is tried again.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -77,6 +90,26 @@ pub trait Plugin: Send + Sync + 'static {
     /// The events after which a pod that this plugin rejected is worth another try.
     fn wakes_on(&self) -> &[ClusterEvent] {
         ALL_EVENTS
+    }
+
+    /// Whether it only looks on: it is asked about pods that were placed without it, and [`Plugin::looked_on`] is told.
+    fn is_shadow(&self) -> bool {
+        false
+    }
+
+    fn looked_on(&self, _difference: Difference) {}
+
+    /// Another one, that can be asked while this one is at work and without changing it; `None` when this one can.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn aside(&self) -> Result<Option<Arc<dyn Plugin>>, PluginError> {
+        Ok(None)
+    }
+
+    /// Why it had no answer, the last time that it had none.
+    fn last_error(&self) -> Option<String> {
+        None
     }
 
     /// Prepares for the pod, or rejects it for every node.

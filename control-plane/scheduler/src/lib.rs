@@ -2,13 +2,14 @@
 //!
 //! [`cluster`] mirrors nodes and pods; [`queue`] says which pod is next; [`cycle`] decides, through the plugins of
 //! [`framework`] that the pod's [`profile`] has (native ones, and components by way of [`wasm`]), on one
-//! [`snapshot::Snapshot`]; [`binding`] carries the decision out.
+//! [`snapshot::Snapshot`]; [`binding`] carries the decision out. [`explain`] makes one for who wants to know why.
 
 mod binding;
 pub mod budget;
 mod cluster;
 mod cycle;
 mod diagnosis;
+pub mod explain;
 pub mod framework;
 pub mod node;
 mod permit;

@@ -58,6 +58,8 @@ pub struct PodInfo {
     pub images: Vec<String>,
     /// Its relations to other pods, if it states any.
     pub relations: Option<Arc<Relations>>,
+    /// While the pod waits.
+    pub annotations: Arc<Vec<(String, String)>>,
     /// The whole object while the pod waits, for plugins that look at what is not here.
     pub object: Option<Arc<Object>>,
     /// The PodScheduled condition's reason and message, when it is False.
@@ -72,11 +74,21 @@ impl PodInfo {
     /// `None` when the document is no pod, which the API never stores. Every change of every pod comes here, so the document
     /// is parsed once, and only what the scheduler looks at is decoded.
     pub fn of(object: &Arc<Object>) -> Option<Self> {
+        Self::read(object, false)
+    }
+
+    /// A pod as it was before it had a node.
+    pub(crate) fn without_node(object: &Arc<Object>) -> Option<Self> {
+        Some(Self { node: String::new(), nominated_node: String::new(), ..Self::read(object, true)? })
+    }
+
+    fn read(object: &Arc<Object>, as_waiting: bool) -> Option<Self> {
         let document = object.value().ok()?;
         let (head, spec, status) = (object.head(), &document["spec"], &document["status"]);
         let requests = Amounts::of(&pod_resources::requests(spec));
         let condition = |name: &str| list(status, "conditions").iter().find(|condition| text(condition, "type") == name);
         let node = text(spec, "nodeName");
+        let waits = as_waiting || node.is_empty();
         let affinity: Option<Affinity> = part(spec, "affinity")?;
         let key = head.object_ref();
         Some(Self {
@@ -95,7 +107,8 @@ impl PodInfo {
             host_ports: host_ports(spec),
             images: list(spec, "containers").iter().filter_map(|container| part(container, "image")?).collect(),
             node: node.to_owned(),
-            object: node.is_empty().then(|| object.clone()),
+            annotations: if waits { annotations(&document) } else { Arc::default() },
+            object: waits.then(|| object.clone()),
             scheduler: part::<Option<String>>(spec, "schedulerName")?.unwrap_or_else(|| "default-scheduler".to_owned()),
             priority: part(spec, "priority")?,
             may_preempt: text(spec, "preemptionPolicy") != "Never",
@@ -145,6 +158,11 @@ fn text<'a>(of: &'a Value, field: &str) -> &'a str {
 
 fn list<'a>(of: &'a Value, field: &str) -> &'a [Value] {
     of.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn annotations(document: &Value) -> Arc<Vec<(String, String)>> {
+    let all = document.pointer("/metadata/annotations").and_then(Value::as_object).into_iter().flatten();
+    Arc::new(all.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
 }
 
 fn scoring(spec: &Value, requests: &Amounts) -> (i64, i64) {

@@ -12,6 +12,7 @@ use mizzen_reconcile::{Clock, Recorder, WatchCache, WatchSpec};
 use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use crate::budget::Budget;
 use crate::cluster::Cluster;
 use crate::cycle::Cycle;
 use crate::diagnosis::Diagnosis;
+use crate::explain::Explainer;
 use crate::framework::{ALL_EVENTS, ClusterEvent, PluginError, Point};
 use crate::node::NodeInfo;
 use crate::permit::WaitingPods;
@@ -43,11 +45,13 @@ pub struct SchedulerConfig {
     pub percentage_of_nodes_to_score: u8,
     /// Fixes the choice among equally good nodes.
     pub seed: u64,
+    /// Answers for this scheduler from now on.
+    pub explainer: Explainer,
 }
 
 pub struct Scheduler {
     pods: Arc<WatchCache<PodInfo>>,
-    profiles: Arc<Profiles>,
+    pub(crate) profiles: Arc<Profiles>,
     pub(crate) cluster: Mutex<Cluster>,
     pub(crate) queue: SchedulingQueue,
     pub(crate) binder: Binder,
@@ -66,13 +70,25 @@ struct Loop {
 impl Scheduler {
     /// Starts to schedule once the caches have synced; the handle ends after `cancel`.
     pub fn start(config: SchedulerConfig) -> JoinHandle<()> {
-        tokio::spawn(async move {
+        let running = async move {
             let cancel = config.cancel.clone();
             tokio::select! {
                 () = cancel.cancelled() => {}
                 () = run(config) => {}
             }
-        })
+        };
+        let runtime = Handle::current();
+        match runtime.runtime_flavor() {
+            // Decisions take long, by a component as long as it may: on a thread of their own they hold up nobody.
+            RuntimeFlavor::MultiThread => tokio::task::spawn_blocking(move || runtime.block_on(running)),
+            _ => tokio::spawn(running),
+        }
+    }
+
+    /// All nodes as they are now, as if the pod had none.
+    pub(crate) fn without(&self, pod: &PodInfo) -> Snapshot {
+        let view = self.cluster.lock().view();
+        view.without(pod)
     }
 
     fn observe_pods(self: &Arc<Self>) {
@@ -157,7 +173,11 @@ impl Scheduler {
         if diagnosis.clears_nomination && self.forget_nomination(pod) {
             nominated = Nominated::Nowhere;
         }
-        self.queue.unschedulable(&pod.key, wakes_on(&diagnosis));
+        if diagnosis.has_failure {
+            self.queue.failed(&pod.key);
+        } else {
+            self.queue.unschedulable(&pod.key, wakes_on(&diagnosis));
+        }
         let (scheduler, pod) = (self.clone(), pod.clone());
         self.carry_out(async move {
             scheduler.binder.tell_failure(&pod, "Unschedulable", &message, nominated).await;
@@ -300,6 +320,7 @@ async fn run(config: SchedulerConfig) {
         waiting: WaitingPods::default(),
         under_way: Arc::new(Semaphore::new(UNDER_WAY)),
     });
+    config.explainer.answer_for(&scheduler);
     scheduler.observe_budgets(&budgets);
     scheduler.observe_nodes(&nodes);
     scheduler.observe_pods();

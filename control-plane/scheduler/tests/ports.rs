@@ -16,7 +16,7 @@ use mizzen_scheduler::plugins;
 use mizzen_scheduler::pod::PodInfo;
 use mizzen_scheduler::resources::Amounts;
 use mizzen_scheduler::snapshot::Snapshot;
-use mizzen_scheduler::wasm::{FailurePolicy, Mode, WasmPlugin};
+use mizzen_scheduler::wasm::{Component, FailurePolicy, Mode, WasmPlugin};
 use proptest::prelude::*;
 use wit_component::ComponentEncoder;
 
@@ -55,7 +55,7 @@ fn pairs() -> Vec<(Arc<dyn Plugin>, WasmPlugin)> {
     let pair = |((native, sample), artifact): (&(&str, &str), &Arc<Artifact>)| {
         let native = plugins::all().into_iter().find(|plugin| plugin.name() == *native).expect("it is native");
         let guest = SchedulerPlugin::load(artifact, PluginOptions::new(*sample)).unwrap();
-        (native, WasmPlugin::new(Arc::new(guest), 1, Mode::Enforce, FailurePolicy::Closed).unwrap())
+        (native, WasmPlugin::new(Component::new(guest).unwrap(), Mode::Enforce, FailurePolicy::Closed))
     };
     PORTS.iter().zip(ARTIFACTS.iter()).map(pair).collect()
 }
@@ -160,7 +160,7 @@ proptest! {
             }
         }
         for (_, port) in &pairs {
-            prop_assert_eq!(port.guest().status().errors, 0);
+            prop_assert_eq!(port.component().plugin().status().errors, 0);
         }
     }
 }

@@ -16,6 +16,7 @@ use mizzen_client::{
     ApiRequest, ApiResponse, Client, DeleteOptions, ListOptions, ObjectList, PatchKind, WatchOptions, WatchStream,
 };
 use mizzen_reconcile::Clock;
+use mizzen_scheduler::explain::Explainer;
 use mizzen_scheduler::framework::{Candidates, Plugin, PluginError, PluginState, Point, Points, Rejection, Scope};
 use mizzen_scheduler::pod::PodInfo;
 use mizzen_scheduler::profile::{Loaded, ProfileConfig, Profiles};
@@ -123,6 +124,7 @@ impl World {
             profiles: profiles.clone(),
             percentage_of_nodes_to_score: 0,
             seed: 7,
+            explainer: Explainer::default(),
         });
         let world = Self { client, cancel, profiles };
         world.create("serviceaccounts", "default", json!({"metadata": {"name": "default"}})).await;

@@ -14,6 +14,7 @@ use crate::guest::{Data, linker};
 use crate::plugin::metrics::Metric;
 use crate::plugin::stats::Status;
 use crate::plugin::{PluginOptions, Shared};
+use crate::runtime::Runtime;
 
 pub use crate::bindings::scheduler::mizzen::scheduler::types::{
     Column, Delta, Description, Permission, Pod, Points, Rejection, State, TextLists, Toleration, Values, Verdicts, Wakes,
@@ -32,6 +33,8 @@ pub struct SchedulerPlugin {
     instances: Instances<Bindings>,
     description: Description,
     instance: Mutex<Slot>,
+    linked: SchedulerPluginPre<Data>,
+    options: PluginOptions,
 }
 
 struct Slot {
@@ -56,9 +59,21 @@ impl SchedulerPlugin {
         artifact.check(&options.grants)?;
         let link = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
         let linked = linker(&artifact.runtime.engine, artifact)?.instantiate_pre(component).map_err(link)?;
-        let plugin = SchedulerPluginPre::new(linked).map_err(link)?;
-        let shared = Shared::new(Arc::clone(&artifact.runtime), options);
-        let settings = shared.settings.clone();
+        Self::start(SchedulerPluginPre::new(linked).map_err(link)?, &artifact.runtime, options)
+    }
+
+    /// Another one of the same component and settings, with an instance, counters and a breaker of its own: what it is asked
+    /// does not change this one, and who asks this one does not wait. Runs the guest, as [`SchedulerPlugin::load`] does.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn copy(&self) -> Result<Self, LoadError> {
+        Self::start(self.linked.clone(), &self.instances.shared.runtime, self.options.clone())
+    }
+
+    fn start(plugin: SchedulerPluginPre<Data>, runtime: &Arc<Runtime>, options: PluginOptions) -> Result<Self, LoadError> {
+        let shared = Shared::new(Arc::clone(runtime), options.clone());
+        let (settings, linked) = (shared.settings.clone(), plugin.clone());
         let mut first = call::start(&shared, |store| plugin.instantiate(store).map(Ok))?;
         let configured = first.call("configure", shared.limits.start, |store, made| {
             Ok(Ok(made.mizzen_scheduler_plugin().call_configure(store, &settings)?))
@@ -72,7 +87,8 @@ impl SchedulerPlugin {
             Ok(made.mizzen_scheduler_plugin().call_configure(store, &settings)?.map(|()| made))
         };
         let instances = Instances::new(shared, Box::new(make));
-        Ok(Self { instances, description, instance: Mutex::new(Slot { warm: Some(first), number: 1 }) })
+        let instance = Mutex::new(Slot { warm: Some(first), number: 1 });
+        Ok(Self { instances, description, instance, linked, options })
     }
 
     /// Which extension points it has, which columns it reads, and what wakes pods that it rejected.

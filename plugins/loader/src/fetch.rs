@@ -22,6 +22,21 @@ pub struct Component {
     pub path: PathBuf,
 }
 
+impl Component {
+    /// # Errors
+    /// When it cannot be read, or is not what its digest says.
+    pub async fn read(&self) -> Result<Vec<u8>, Refusal> {
+        let bytes = tokio::fs::read(&self.path).await;
+        let bytes = bytes.map_err(|error| Refusal::new(NO_COMPONENT, format!("read {}: {error}", self.path.display())))?;
+        let actual = format!("sha256:{}", mizzen_images::sha256(&bytes));
+        if actual != self.digest {
+            let message = format!("{} is not what its digest says: it has {actual}", self.digest);
+            return Err(Refusal::new(NO_COMPONENT, message));
+        }
+        Ok(bytes)
+    }
+}
+
 /// Gets components by the references of images.
 #[async_trait]
 pub trait Fetch: Send + Sync + 'static {

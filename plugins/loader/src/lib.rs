@@ -23,7 +23,7 @@ mod wanted;
 
 pub use context::{Need, Seen};
 pub use fetch::{Component, Fetch, Registries};
-pub use loads::{Loads, Statistics};
+pub use loads::{Loads, Shadow, Statistics};
 pub use policies::{CONTEXT, LoadedPolicy, Offer, PolicyEngine, RunningPolicy};
 pub use refusal::Refusal;
 pub use start::{Plugins, PluginsError, PolicyTables};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mizzen_api::ObjectRef;
+use serde_json::Value;
 
 use crate::fetch::Component;
 use crate::refusal::Refusal;
@@ -22,6 +23,11 @@ pub trait Loads: Send + Sync + 'static {
 
     /// What a plugin did since it was loaded.
     fn statistics(&self, plugin: &Self::Plugin) -> Statistics;
+
+    /// Lets a plugin work as its object (a document, defaulted) says, in place of the one that did so before; without one, none
+    /// works for the object any more. Called often; nothing may happen when it is so already. For those who are not looked up
+    /// in a [`crate::Table`].
+    fn engage(&self, _object: &ObjectRef, _document: &Value, _plugin: Option<&Arc<Self::Plugin>>) {}
 }
 
 /// What a plugin did since it was loaded.
@@ -35,4 +41,21 @@ pub struct Statistics {
     pub p99: u64,
     /// Held by its instances, in bytes.
     pub memory: u64,
+    /// Of a scheduler plugin that has looked on.
+    pub shadow: Option<Shadow>,
+}
+
+/// What would have been different, had a scheduler plugin taken part that only looked on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shadow {
+    /// Pods that were placed.
+    pub decisions: u64,
+    /// Pods of these that would have gone to another node.
+    pub elsewhere: u64,
+    /// Pods of these that would have waited.
+    pub unplaced: u64,
+    /// Feasible nodes.
+    pub nodes: u64,
+    /// Nodes of these that it would have rejected.
+    pub rejected_nodes: u64,
 }

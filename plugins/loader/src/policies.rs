@@ -11,7 +11,7 @@ use crate::context::{Need, Seen, Views};
 use crate::fetch::Component;
 use crate::loads::{Loads, Statistics};
 use crate::meter::Meter;
-use crate::refusal::{NO_COMPONENT, Refusal};
+use crate::refusal::Refusal;
 use crate::wanted::Terms;
 
 /// What grants a policy its questions about objects of the cluster.
@@ -120,13 +120,7 @@ impl Loads for PolicyLoader {
     type Plugin = LoadedPolicy;
 
     async fn load(&self, object: &ObjectRef, component: &Component, terms: &Terms) -> Result<Arc<LoadedPolicy>, Refusal> {
-        let bytes = tokio::fs::read(&component.path).await;
-        let bytes = bytes.map_err(|error| Refusal::new(NO_COMPONENT, format!("read {}: {error}", component.path.display())))?;
-        let actual = format!("sha256:{}", mizzen_images::sha256(&bytes));
-        if actual != component.digest {
-            let message = format!("{} is not what its digest says: it has {actual}", component.digest);
-            return Err(Refusal::new(NO_COMPONENT, message));
-        }
+        let bytes = component.read().await?;
         let offer = Offer { object, bytes, digest: &component.digest, terms, views: &self.views };
         let running = self.engine.load(offer).await?;
         let digest = component.digest.clone();
@@ -141,6 +135,7 @@ impl Loads for PolicyLoader {
             p50: meter.percentile(50),
             p99: meter.percentile(99),
             memory: running.vitals().memory,
+            shadow: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::ObjectReference;
-use mizzen_api::{GroupVersionResource, Object, ObjectRef, Reason};
+use mizzen_api::{GroupVersionResource, ObjectRef, Reason};
 use mizzen_client::{ApiRequest, Client, ListOptions, PatchKind};
 use mizzen_reconcile::{Action, Backoff, Clock, Error, EventType, Reconciler, Recorder, WatchCache};
 use parking_lot::Mutex;
@@ -116,8 +116,14 @@ impl<L: Loads> Keeper<L> {
     }
 
     fn forget(&self, key: &ObjectRef) {
-        self.table.remove(key);
+        self.withdraw(key);
         self.records.remove(key);
+    }
+
+    /// Lets nothing work for the object any more.
+    fn withdraw(&self, key: &ObjectRef) {
+        self.table.remove(key);
+        self.loads.engage(key, &Value::Null, None);
     }
 }
 
@@ -132,9 +138,10 @@ impl<L: Loads> Loading<L> {
             }
         };
         for object in &list.items {
-            if let Some(wanted) = Wanted::of(object) {
-                keeper.restore(&object.head().object_ref(), &wanted).await;
-            }
+            let (Some(wanted), Ok(document)) = (Wanted::of(object), object.value()) else { continue };
+            let key = object.head().object_ref();
+            let live = keeper.restore(&key, &wanted).await;
+            keeper.loads.engage(&key, &document, live.as_ref().map(|live| &live.plugin));
         }
     }
 
@@ -213,12 +220,10 @@ impl<L: Loads> Loading<L> {
     async fn write_status(
         &self,
         key: &ObjectRef,
-        object: &Object,
+        document: &Value,
         tried: &mut Try,
         live: Option<&Live<L::Plugin>>,
     ) -> Result<(), Error> {
-        let operation = || format!("write the status of {} {key}", self.kind.name);
-        let document = object.value().map_err(|source| Error::Decode { operation: operation(), source })?;
         let old = &document["status"];
         let mut wanted = status::status(live, &tried.outcome, tried.wanted.generation, old, self.clock.now());
         let changed = !status::says(old, &wanted);
@@ -239,7 +244,7 @@ impl<L: Loads> Loading<L> {
         match self.client.write(request.subresource("status").manager("mizzen-plugins")).await {
             Ok(_) => Ok(()),
             Err(status) if status.is(Reason::NotFound) => Ok(()),
-            Err(status) => Err(Error::api(operation(), status)),
+            Err(status) => Err(Error::api(format!("write the status of {} {key}", self.kind.name), status)),
         }
     }
 }
@@ -267,13 +272,16 @@ impl<L: Loads> Reconciler for Loading<L> {
         }
         if live.as_ref().is_some_and(|live| !live.terms.capabilities.is_subset(&wanted.terms.capabilities)) {
             // What may not be done any more ends now, whatever comes after.
-            self.keeper.table.remove(&key);
+            self.keeper.withdraw(&key);
             live = None;
         }
         let before = self.tries.lock().get(&key).cloned();
         if live.is_none() && before.is_none() {
             live = self.keeper.restore(&key, &wanted).await;
         }
+        let Ok(document) = object.value() else { return Ok(Action::Done) };
+        // How it works is changed at once, whatever becomes of the component.
+        self.keeper.loads.engage(&key, &document, live.as_ref().map(|live| &live.plugin));
         let now = Instant::now();
         let known = before.filter(|before| before.wanted == wanted && now < before.next);
         let mut tried = match known {
@@ -287,6 +295,7 @@ impl<L: Loads> Reconciler for Loading<L> {
                     (before, after) => before.is_none() && after.is_some(),
                 };
                 live = after;
+                self.keeper.loads.engage(&key, &document, live.as_ref().map(|live| &live.plugin));
                 let last = before.as_ref().map(|before| &before.outcome);
                 self.tell(&key, &wanted, last, &outcome, live.as_deref(), swapped);
                 let failures = before.as_ref().filter(|before| before.wanted == wanted).map_or(0, |before| before.failures);
@@ -300,7 +309,7 @@ impl<L: Loads> Reconciler for Loading<L> {
                 Try { wanted, outcome, next: Instant::now() + wait, failures, refused, counted }
             }
         };
-        let written = self.write_status(&key, &object, &mut tried, live.as_deref()).await;
+        let written = self.write_status(&key, &document, &mut tried, live.as_deref()).await;
         let wait = tried.next.saturating_duration_since(Instant::now());
         self.tries.lock().insert(key, tried);
         written?;

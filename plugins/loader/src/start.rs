@@ -1,11 +1,14 @@
 //! Everything put together.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use mizzen_api::{GroupVersionResource, ObjectRef, Registry};
 use mizzen_client::Client;
-use mizzen_extensions::plugins::{ADMISSION_POLICIES, CLUSTER_ADMISSION_POLICIES, GROUP, Policies, Policy, VERSION};
+use mizzen_extensions::plugins::{
+    ADMISSION_POLICIES, CLUSTER_ADMISSION_POLICIES, GROUP, Policies, Policy, SCHEDULER_PLUGINS, VERSION,
+};
 use mizzen_reconcile::{Clock, Controller, Queue, Recorder, WatchCache, WatchSpec};
 use parking_lot::Mutex;
 use tokio::task::{JoinHandle, JoinSet};
@@ -13,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Views;
 use crate::fetch::Registries;
+use crate::loads::Loads;
 use crate::policies::{LoadedPolicy, PolicyEngine, PolicyLoader};
 use crate::reconcile::{Keeper, Kind, Loading};
 use crate::table::Table;
@@ -41,12 +45,24 @@ pub enum PluginsError {
     Records(#[from] std::io::Error),
 }
 
-/// Keeps the plugins of a server. An engine that runs components is given to it, so that this crate links none.
+/// Keeps the plugins of a server. Engines that run components are given to it, so that this crate links none.
 pub struct Plugins {
+    folder: PathBuf,
+    fetch: Arc<Registries>,
     client: Arc<dyn Client>,
     clock: Arc<dyn Clock>,
-    policies: [(Kind, Arc<Keeper<PolicyLoader>>); 2],
+    kept: Vec<Follow>,
 }
+
+/// What those have in common who follow the objects of a kind.
+struct Following {
+    client: Arc<dyn Client>,
+    clock: Arc<dyn Clock>,
+    recorder: Recorder,
+    cancel: CancellationToken,
+}
+
+type Follow = Box<dyn FnOnce(&Following) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 impl Plugins {
     /// Takes up what was at work when the last server ended, from `folder`, so that nothing passes unseen when the API is
@@ -65,33 +81,49 @@ impl Plugins {
     ) -> Result<Self, PluginsError> {
         let fetch = Arc::new(Registries::open(folder.join("images"))?);
         let loader = PolicyLoader { engine, views: Arc::new(Views::new(client.clone(), registry, cancel)) };
-        let keeper = |resource: &str, table: &Arc<Table<LoadedPolicy>>| {
-            let records = folder.join("live").join(resource);
-            Keeper::open(&records, fetch.clone(), loader.clone(), table.clone()).map(Arc::new)
-        };
-        let kind = |resource: &str, name| Kind { resource: GroupVersionResource::new(GROUP, VERSION, resource), name };
-        let policies = [
-            (kind(CLUSTER_ADMISSION_POLICIES, "ClusterAdmissionPolicy"), keeper(CLUSTER_ADMISSION_POLICIES, &tables.cluster)?),
-            (kind(ADMISSION_POLICIES, "AdmissionPolicy"), keeper(ADMISSION_POLICIES, &tables.namespaced)?),
-        ];
-        for (kind, keeper) in &policies {
-            Loading::restore(kind, &*client, keeper).await;
-        }
-        Ok(Self { client, clock, policies })
+        let mut plugins = Self { folder: folder.to_owned(), fetch, client, clock, kept: Vec::new() };
+        plugins.keep(CLUSTER_ADMISSION_POLICIES, "ClusterAdmissionPolicy", loader.clone(), &tables.cluster).await?;
+        plugins.keep(ADMISSION_POLICIES, "AdmissionPolicy", loader, &tables.namespaced).await?;
+        Ok(plugins)
+    }
+
+    /// Keeps scheduler plugins, too, and takes up those that were at work.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub async fn keep_schedulers<L: Loads>(&mut self, loads: L) -> Result<(), PluginsError> {
+        self.keep(SCHEDULER_PLUGINS, "SchedulerPlugin", loads, &Arc::default()).await
+    }
+
+    async fn keep<L: Loads>(
+        &mut self,
+        resource: &str,
+        name: &'static str,
+        loads: L,
+        table: &Arc<Table<L::Plugin>>,
+    ) -> Result<(), PluginsError> {
+        let kind = Kind { resource: GroupVersionResource::new(GROUP, VERSION, resource), name };
+        let records = self.folder.join("live").join(resource);
+        let keeper = Arc::new(Keeper::open(&records, self.fetch.clone(), loads, table.clone())?);
+        Loading::restore(&kind, &*self.client, &keeper).await;
+        self.kept.push(Box::new(move |following: &Following| {
+            let Following { client, clock, recorder, cancel } = following;
+            let queue = Queue::default();
+            let objects = WatchCache::objects(WatchSpec::all(kind.resource.clone())).start(client.clone(), cancel.clone());
+            objects.enqueue(&queue);
+            let (client, clock, recorder) = (client.clone(), clock.clone(), recorder.clone());
+            let loading = Loading { kind, client, clock, recorder, objects, keeper, tries: Mutex::default() };
+            Box::pin(Controller::new("plugins", queue, Arc::new(loading)).run(cancel.clone()))
+        }));
+        Ok(())
     }
 
     /// Follows the objects until `cancel`.
     pub fn start(self, cancel: CancellationToken) -> JoinHandle<()> {
-        let recorder = Recorder::start(self.client.clone(), self.clock.clone(), COMPONENT, "");
-        let mut running = JoinSet::new();
-        for (kind, keeper) in self.policies {
-            let queue = Queue::default();
-            let objects = WatchCache::objects(WatchSpec::all(kind.resource.clone())).start(self.client.clone(), cancel.clone());
-            objects.enqueue(&queue);
-            let (client, clock, recorder) = (self.client.clone(), self.clock.clone(), recorder.clone());
-            let loading = Loading { kind, client, clock, recorder, objects, keeper, tries: Mutex::default() };
-            running.spawn(Controller::new("plugins", queue, Arc::new(loading)).run(cancel.clone()));
-        }
+        let Self { client, clock, kept, .. } = self;
+        let recorder = Recorder::start(client.clone(), clock.clone(), COMPONENT, "");
+        let following = Following { client, clock, recorder, cancel };
+        let mut running: JoinSet<()> = kept.into_iter().map(|follow| follow(&following)).collect();
         tokio::spawn(async move { while running.join_next().await.is_some() {} })
     }
 }

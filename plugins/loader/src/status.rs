@@ -66,6 +66,10 @@ pub(crate) fn counted(statistics: &Statistics) -> Value {
     json!({
         "calls": statistics.calls, "errors": statistics.errors, "memoryBytes": statistics.memory,
         "latency": {"p50Microseconds": statistics.p50, "p99Microseconds": statistics.p99},
+        "shadow": statistics.shadow.map(|shadow| json!({
+            "decisions": shadow.decisions, "elsewhere": shadow.elsewhere, "unplaced": shadow.unplaced, "nodes": shadow.nodes,
+            "rejectedNodes": shadow.rejected_nodes,
+        })),
     })
 }
 

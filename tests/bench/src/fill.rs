@@ -20,12 +20,12 @@ pub(crate) async fn create(
     clients: usize,
     path: &'static str,
     numbers: Range<usize>,
-    object: fn(usize) -> Value,
+    object: impl Fn(usize) -> Value + Clone + Send + 'static,
 ) -> anyhow::Result<()> {
     let next = Arc::new(AtomicUsize::new(numbers.start));
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..clients {
-        let (mut connection, next) = (endpoint.connect().await?, next.clone());
+        let (mut connection, next, object) = (endpoint.connect().await?, next.clone(), object.clone());
         tasks.spawn(async move {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);

@@ -42,6 +42,9 @@ struct Args {
     /// Only these parts; all when none is named
     #[arg(long, value_enum)]
     only: Vec<Part>,
+    /// Hollow nodes of the part `scheduler`, which places twice as many pods on them with each profile
+    #[arg(long, default_value_t = 5_000)]
+    nodes: usize,
     #[command(subcommand)]
     helper: Option<Helper>,
 }
@@ -107,7 +110,7 @@ async fn main() -> anyhow::Result<()> {
         watch::measure(&mut table).await?;
     }
     if wanted(Part::Scheduler) {
-        scheduler::measure(&mut table).await?;
+        scheduler::measure(&mut table, args.nodes).await?;
     }
     if wanted(Part::Policy) {
         policy::measure(&mut table).await?;

@@ -1,8 +1,8 @@
-//! Scheduling at 5,000 hollow nodes: through the real API with everything on, and the decision alone.
+//! Scheduling over thousands of hollow nodes: through the real API with everything on, by native plugins and by components that
+//! SchedulerPlugin objects bring, and the decision alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -13,66 +13,161 @@ use mizzen_scheduler::pod::PodInfo;
 use mizzen_scheduler::profile::Profiles;
 use mizzen_scheduler::resources::Amounts;
 use mizzen_scheduler::snapshot::Snapshot;
-use mizzen_tests::Cluster;
 use mizzen_tests::hollow::Hollow;
+use mizzen_tests::{Cluster, Registry, images};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 use crate::cpu::{Used, of_server_each};
-use crate::https::Endpoint;
+use crate::fill;
+use crate::https::{Endpoint, Request};
 use crate::memory::{self, megabytes};
 use crate::samples::show;
 use crate::table::Table;
 
-const NODES: usize = 5_000;
-const PODS: usize = 10_000;
+/// For each node.
+const PODS: usize = 2;
 const CLIENTS: usize = 16;
 const ZONES: usize = 3;
 const LOOK: Duration = Duration::from_millis(100);
+/// Five thousand nodes that renew every ten seconds are as much work as all else.
+const LEASE: u32 = 60;
+const PLUGINS: &str = "/apis/mizzen.dev/v1alpha1/schedulerplugins";
 
-pub(crate) async fn measure(table: &mut Table) -> anyhow::Result<()> {
-    decide(table)?;
-    let cluster = Cluster::server();
-    let nodes = NODES.to_string();
-    let begin = Instant::now();
-    let mut hollow = Hollow::start(&cluster, &["--nodes", &nodes], &format!("nodes: {{zones: {ZONES}}}\n"));
-    let took = begin.elapsed();
-    table.row(&format!("`mizzen hollow --nodes {NODES}` until all are registered"), show(took), "", String::new());
+const CONFIG: &str = "scheduler:
+  profiles:
+  - {}
+  - schedulerName: one-component
+  - schedulerName: ported
+    plugins:
+      multiPoint:
+        disabled: [{name: NodeResourcesFit}, {name: TaintToleration}, {name: NodeResourcesBalancedAllocation}]
+";
+
+/// A profile that is measured.
+struct Run {
+    scheduler: &'static str,
+    what: &'static str,
+    goal: &'static str,
+    /// Samples that are put into the profile, with the weights of their scores.
+    samples: &'static [(&'static str, u32)],
+}
+
+const RUNS: [Run; 3] = [
+    Run { scheduler: "default-scheduler", what: "native plugins", goal: "4,000/s", samples: &[] },
+    Run {
+        scheduler: "one-component",
+        what: "native plugins and one component that filters and scores",
+        goal: "90 % of native",
+        samples: &[("spot-first", 1)],
+    },
+    Run {
+        scheduler: "ported",
+        what: "three native plugins replaced by their ports as components",
+        goal: "70 % of native",
+        samples: &[("node-resources-fit", 1), ("taint-toleration", 3), ("balanced-allocation", 1)],
+    },
+];
+
+pub(crate) async fn measure(table: &mut Table, nodes: usize) -> anyhow::Result<()> {
+    decide(table, nodes)?;
+    let cluster = Cluster::server_configured(CONFIG);
+    let registry = Registry::start();
     let endpoint = Endpoint::of(&cluster)?;
+    let begin = Instant::now();
+    let count = nodes.to_string();
+    let profile = format!("nodes: {{zones: {ZONES}, leaseRenewSeconds: {LEASE}}}\n");
+    let mut hollow = Hollow::start(&cluster, &["--nodes", &count], &profile);
+    let took = begin.elapsed();
+    table.row(&format!("`mizzen hollow --nodes {nodes}` until all are registered"), show(took), "", String::new());
     // The taint of a new node goes once its status is seen.
-    until(&endpoint, "/api/v1/nodes", |nodes| nodes.iter().all(|node| node["spec"].get("taints").is_none())).await?;
+    until(&endpoint, fill::NODES, |nodes| nodes.iter().all(|node| node["spec"].get("taints").is_none())).await?;
     let idle = (Used::now(cluster.pid()), Used::now(hollow.pid()));
     tokio::time::sleep(Duration::from_secs(10)).await;
     let per_second = |before: &Used, pid| of_server_each(&Used::now(pid), before, 10);
     table.note(format!(
-        "with {NODES} hollow nodes and no pods, each second takes processor time: server {}, hollow nodes {}",
+        "with {nodes} hollow nodes (leases renewed every {LEASE} s) and no pods, each second takes processor time: server {}, \
+         hollow nodes {}",
         per_second(&idle.0, cluster.pid()),
         per_second(&idle.1, hollow.pid())
     ));
-
-    let (begin, server, nodes) = (Instant::now(), Used::now(cluster.pid()), Used::now(hollow.pid()));
-    create(&endpoint).await?;
-    let created = begin.elapsed();
-    until(&endpoint, "/api/v1/pods?fieldSelector=spec.nodeName%3D&limit=1", <[Value]>::is_empty).await?;
-    let bound = begin.elapsed();
-    let (server, nodes) =
-        (of_server_each(&Used::now(cluster.pid()), &server, PODS), of_server_each(&Used::now(hollow.pid()), &nodes, PODS));
-    let rate = |time: Duration| format!("{:.0}/s", PODS as f64 / time.as_secs_f64());
-    let what =
-        format!("pods scheduled over {NODES} hollow nodes, native profile, created with {CLIENTS} clients over TLS ({PODS})");
-    table.row(
-        &what,
-        rate(bound),
-        "4,000/s",
-        format!("created at {}; CPU each: server {server}, hollow nodes {nodes}", rate(created)),
-    );
-    let held = cluster.pid().and_then(memory::of).context("the server runs")?;
-    let hollow_held = hollow.pid().and_then(memory::of).context("the hollow nodes run")?;
-    let what = format!("memory of the server with {NODES} nodes and {PODS} pods / of the hollow nodes (Pss)");
-    table.row(&what, format!("{} / {}", megabytes(held), megabytes(hollow_held)), "", String::new());
+    let pods = PODS * nodes;
+    let mut native = None;
+    for run in &RUNS {
+        run.load(&endpoint, &registry).await?;
+        let (begin, server, node) = (Instant::now(), Used::now(cluster.pid()), Used::now(hollow.pid()));
+        let scheduler = run.scheduler;
+        fill::create(&endpoint, CLIENTS, fill::PODS, 0..pods, move |number| pod(number, scheduler)).await?;
+        let created = begin.elapsed();
+        until(&endpoint, "/api/v1/pods?fieldSelector=spec.nodeName%3D&limit=1", <[Value]>::is_empty).await?;
+        let bound = begin.elapsed();
+        let server = of_server_each(&Used::now(cluster.pid()), &server, pods);
+        let node = of_server_each(&Used::now(hollow.pid()), &node, pods);
+        let rate = |time: Duration| pods as f64 / time.as_secs_f64();
+        let of_native = rate(bound) / *native.get_or_insert(rate(bound)) * 100.0;
+        let what =
+            format!("pods scheduled over {nodes} hollow nodes, {}, created with {CLIENTS} clients over TLS ({pods})", run.what);
+        let beside = format!("created at {:.0}/s; CPU each: server {server}, hollow nodes {node}", rate(created));
+        let measured = format!("{:.0}/s ({of_native:.0} % of native)", rate(bound));
+        table.row(&what, measured, run.goal, beside);
+        for line in run.told(&endpoint).await? {
+            table.note(line);
+        }
+        if run.samples.is_empty() {
+            let held = cluster.pid().and_then(memory::of).context("the server runs")?;
+            let hollow_held = hollow.pid().and_then(memory::of).context("the hollow nodes run")?;
+            let what = format!("memory of the server with {nodes} nodes and {pods} pods / of the hollow nodes (Pss)");
+            table.row(&what, format!("{} / {}", megabytes(held), megabytes(hollow_held)), "", String::new());
+        }
+        let mut connection = endpoint.connect().await?;
+        let all = Request { method: "DELETE", path: fill::PODS, content_type: "application/json", body: &[] };
+        connection.send(&all).await?;
+        until(&endpoint, "/api/v1/pods?limit=1", <[Value]>::is_empty).await?;
+    }
     hollow.abandon();
     Ok(())
+}
+
+impl Run {
+    /// Puts the components to work.
+    async fn load(&self, endpoint: &Endpoint, registry: &Registry) -> anyhow::Result<()> {
+        let mut connection = endpoint.connect().await?;
+        for (sample, weight) in self.samples {
+            let image = images::sample(registry, sample, &format!("{sample}:v1"));
+            let points = json!([{"name": "filter"}, {"name": "preScore"}, {"name": "score", "weight": weight}]);
+            let object = json!({
+                "apiVersion": "mizzen.dev/v1alpha1", "kind": "SchedulerPlugin", "metadata": {"name": sample},
+                "spec": {"image": image, "schedulerNames": [self.scheduler], "extensionPoints": points},
+            });
+            connection.create(PLUGINS, object.to_string().as_bytes()).await?;
+        }
+        until(endpoint, PLUGINS, |plugins| plugins.iter().all(|plugin| plugin["status"]["digest"].is_string())).await
+    }
+
+    /// How the components did.
+    async fn told(&self, endpoint: &Endpoint) -> anyhow::Result<Vec<String>> {
+        let mut connection = endpoint.connect().await?;
+        let mut lines = Vec::new();
+        for (sample, _) in self.samples {
+            let counted = |plugins: &[Value]| {
+                let plugin = plugins.iter().find(|plugin| plugin["metadata"]["name"] == *sample);
+                plugin.is_some_and(|plugin| plugin["status"]["calls"].as_u64() > Some(0))
+            };
+            until(endpoint, PLUGINS, counted).await?;
+            let plugin: Value = serde_json::from_slice(&connection.get(&format!("{PLUGINS}/{sample}")).await?)?;
+            let status = &plugin["status"];
+            ensure!(status["errors"] == 0, "{sample} failed {} times", status["errors"]);
+            let (latency, memory) = (&status["latency"], status["memoryBytes"].as_u64().unwrap_or(0));
+            lines.push(format!(
+                "{sample}: calls p50 {} µs, p99 {} µs, {} of memory",
+                latency["p50Microseconds"],
+                latency["p99Microseconds"],
+                megabytes(memory)
+            ));
+        }
+        Ok(lines)
+    }
 }
 
 /// Asks until the list is as wanted.
@@ -89,32 +184,11 @@ async fn until(endpoint: &Endpoint, path: &str, is: impl Fn(&[Value]) -> bool) -
     }
 }
 
-async fn create(endpoint: &Endpoint) -> anyhow::Result<()> {
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut tasks = Vec::new();
-    for _ in 0..CLIENTS {
-        let (mut connection, next) = (endpoint.connect().await?, next.clone());
-        tasks.push(tokio::spawn(async move {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= PODS {
-                    return Ok::<_, anyhow::Error>(());
-                }
-                connection.create("/api/v1/namespaces/default/pods", pod(number).to_string().as_bytes()).await?;
-            }
-        }));
-    }
-    for task in tasks {
-        task.await??;
-    }
-    Ok(())
-}
-
-fn pod(number: usize) -> Value {
+fn pod(number: usize, scheduler: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": format!("pod-{number}"), "labels": {"app": "bench"}},
-        "spec": {"containers": [{
+        "spec": {"schedulerName": scheduler, "terminationGracePeriodSeconds": 0, "containers": [{
             "name": "main", "image": "registry.example/bench:v1",
             "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
         }]},
@@ -122,7 +196,8 @@ fn pod(number: usize) -> Value {
 }
 
 /// The decision alone, with no API: filter, score and choose, the chosen node changed each time.
-fn decide(table: &mut Table) -> anyhow::Result<()> {
+fn decide(table: &mut Table, nodes: usize) -> anyhow::Result<()> {
+    let pods = PODS * nodes;
     let amounts = |milli_cpu, memory| Amounts { milli_cpu, memory, ..Amounts::default() };
     let node = |number: usize| {
         let name = format!("hollow-{number:05}");
@@ -133,11 +208,11 @@ fn decide(table: &mut Table) -> anyhow::Result<()> {
         let labels = Arc::new(BTreeMap::from(labels));
         Arc::new(NodeInfo { name, labels, allocatable: amounts(32_000, 256 << 30), allowed_pods: 110, ..NodeInfo::default() })
     };
-    let mut snapshot = Snapshot::of((0..NODES).map(node).collect());
+    let mut snapshot = Snapshot::of((0..nodes).map(node).collect());
     let profile = Profiles::new(Vec::new())?.get("default-scheduler").context("is the default")?;
     let (mut cycle, mut random) = (Cycle::new(0), StdRng::seed_from_u64(1));
     let begin = Instant::now();
-    for number in 0..PODS {
+    for number in 0..pods {
         let pod = PodInfo {
             key: ObjectRef::new("default", format!("pod-{number}")),
             uid: format!("uid-{number}"),
@@ -153,7 +228,7 @@ fn decide(table: &mut Table) -> anyhow::Result<()> {
         snapshot.update([Arc::new(node)]);
     }
     let took = begin.elapsed();
-    let measured = format!("{:.0}/s ({:.0} µs each)", PODS as f64 / took.as_secs_f64(), took.as_secs_f64() * 1e6 / PODS as f64);
-    table.row(&format!("scheduling decisions alone, {NODES} nodes, native profile, 1 thread"), measured, "", String::new());
+    let measured = format!("{:.0}/s ({:.0} µs each)", pods as f64 / took.as_secs_f64(), took.as_secs_f64() * 1e6 / pods as f64);
+    table.row(&format!("scheduling decisions alone, {nodes} nodes, native profile, 1 thread"), measured, "", String::new());
     Ok(())
 }

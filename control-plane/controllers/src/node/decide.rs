@@ -32,8 +32,13 @@ pub(super) fn heartbeat(node: &Node) -> Option<Timestamp> {
     condition(node, "Ready")?.last_heartbeat_time.as_ref().map(|time| time.0)
 }
 
-pub(super) fn health(node: &Node, silent_for: SignedDuration) -> Health {
-    let grace = if condition(node, "Ready").is_some() { GRACE } else { STARTUP };
+/// How long a node may give no sign of life: also as long as its lease says that it lasts.
+pub(super) fn grace(node: &Node, lease: SignedDuration) -> SignedDuration {
+    let least = if condition(node, "Ready").is_some() { GRACE } else { STARTUP };
+    least.max(lease)
+}
+
+pub(super) fn health(grace: SignedDuration, silent_for: SignedDuration) -> Health {
     if silent_for > grace { Health::Silent } else { Health::Reporting }
 }
 
@@ -73,13 +78,15 @@ mod tests {
         let known = node(json!([{"type": "Ready", "status": "True"}]));
         let new = node(json!([]));
         let seconds = SignedDuration::from_secs;
-        for (node, silent_for, expected) in [
-            (&known, 40, Health::Reporting),
-            (&known, 41, Health::Silent),
-            (&new, 60, Health::Reporting),
-            (&new, 61, Health::Silent),
+        for (node, lease, silent_for, expected) in [
+            (&known, 0, 40, Health::Reporting),
+            (&known, 40, 41, Health::Silent),
+            (&known, 240, 240, Health::Reporting),
+            (&known, 240, 241, Health::Silent),
+            (&new, 40, 60, Health::Reporting),
+            (&new, 40, 61, Health::Silent),
         ] {
-            assert_eq!(health(node, seconds(silent_for)), expected);
+            assert_eq!(health(grace(node, seconds(lease)), seconds(silent_for)), expected, "{lease} {silent_for}");
         }
     }
 

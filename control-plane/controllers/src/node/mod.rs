@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
 use mizzen_api::{Object, ObjectRef, Reason};
@@ -26,7 +26,7 @@ use decide::Health;
 pub(crate) use evict::tolerates;
 
 const NAME: &str = "node-controller";
-/// How often a node is looked at, changes aside.
+/// How often a node that is not well is looked at, changes aside.
 const PERIOD: Duration = Duration::from_secs(5);
 
 pub(crate) fn start(context: &Context) {
@@ -68,6 +68,8 @@ fn wake_by_placed_pods(pods: &WatchCache<PodView>, queue: &Queue) {
 struct Seen {
     lease: Option<Timestamp>,
     status: Option<Timestamp>,
+    /// How long the lease lasts.
+    lasts: SignedDuration,
     at: Timestamp,
 }
 
@@ -92,7 +94,8 @@ impl Reconciler for Nodes {
         let node = typed::view::<Node>(&object)?;
         let now = self.clock.now();
         let seen = self.look(&key.name, &node, now);
-        let health = decide::health(&node, now.duration_since(seen.at));
+        let (grace, silent_for) = (decide::grace(&node, seen.lasts), now.duration_since(seen.at));
+        let health = decide::health(grace, silent_for);
         if health == Health::Silent
             && let Some(conditions) = decide::silenced(&node, now)
         {
@@ -103,6 +106,11 @@ impl Reconciler for Nodes {
         if node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).map_or(&[][..], Vec::as_slice) != wanted {
             typed::update::<Node>(self.client.as_ref(), &object, |document| document["spec"]["taints"] = json!(wanted)).await?;
             return Ok(Action::RequeueAfter(Duration::from_millis(50)));
+        }
+        if decide::ready(&node) == "True" && !wanted.iter().any(|taint| taint.effect == "NoExecute") {
+            // Nothing is due before it has been silent for too long, and of thousands most are well.
+            let left = Duration::try_from(grace - silent_for).unwrap_or_default();
+            return Ok(Action::RequeueAfter(left + Duration::from_secs(1)));
         }
         if decide::ready(&node) != "True" {
             self.mark_pods_unready(&key.name, now).await?;
@@ -116,8 +124,11 @@ impl Nodes {
     fn look(&self, name: &str, node: &Node, now: Timestamp) -> Seen {
         let lease = self.leases.get(&ObjectRef::new("kube-node-lease", name));
         let lease = lease.and_then(|lease| typed::view::<Lease>(&lease).ok());
+        let spec = lease.as_ref().and_then(|lease| lease.spec.as_ref());
+        let lasts = spec.and_then(|spec| spec.lease_duration_seconds).unwrap_or(0);
         let fresh = Seen {
-            lease: lease.and_then(|lease| lease.spec.as_ref()?.renew_time.as_ref().map(|time| time.0)),
+            lease: spec.and_then(|spec| Some(spec.renew_time.as_ref()?.0)),
+            lasts: SignedDuration::from_secs(lasts.into()),
             status: decide::heartbeat(node),
             at: now,
         };

@@ -11,19 +11,19 @@ pub(super) fn all() -> [Value; 3] {
             &Names { kind: "SchedulerPlugin", plural: SCHEDULER_PLUGINS, short: "schedplug" },
             "Cluster",
             SCHEDULER,
-            scheduler_spec(),
+            (scheduler_spec(), scheduler_status()),
         ),
         definition(
             &Names { kind: "ClusterAdmissionPolicy", plural: CLUSTER_ADMISSION_POLICIES, short: "cap" },
             "Cluster",
             CLUSTER_POLICY,
-            policy_spec(true),
+            (policy_spec(true), status()),
         ),
         definition(
             &Names { kind: "AdmissionPolicy", plural: ADMISSION_POLICIES, short: "ap" },
             "Namespaced",
             POLICY,
-            policy_spec(false),
+            (policy_spec(false), status()),
         ),
     ]
 }
@@ -39,7 +39,7 @@ struct Names {
     short: &'static str,
 }
 
-fn definition(names: &Names, scope: &str, description: &str, spec: Value) -> Value {
+fn definition(names: &Names, scope: &str, description: &str, (spec, status): (Value, Value)) -> Value {
     let Names { kind, plural, short } = names;
     let names = json!({"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase(),
         "shortNames": [short], "categories": ["mizzen"]});
@@ -49,7 +49,7 @@ fn definition(names: &Names, scope: &str, description: &str, spec: Value) -> Val
         "spec": {"group": GROUP, "scope": scope, "names": names, "versions": [{
             "name": VERSION, "served": true, "storage": true, "subresources": {"status": {}},
             "schema": {"openAPIV3Schema": {"type": "object", "description": description, "required": ["spec"],
-                "properties": {"spec": spec, "status": status()}}},
+                "properties": {"spec": spec, "status": status}}},
             "additionalPrinterColumns": [
                 column("Image", ".spec.image", "Where the component comes from."),
                 column("Mode", ".spec.mode", "What its decisions do."),
@@ -85,6 +85,21 @@ fn scheduler_spec() -> Value {
         }},
     });
     spec
+}
+
+fn scheduler_status() -> Value {
+    let count = |description: &str| json!({"type": "integer", "format": "int64", "description": description});
+    let mut all = status();
+    all["properties"]["shadow"] = json!({"type": "object",
+    "description": "What would have been different about pods that were placed while the plugin's mode was shadow, since it was loaded.",
+    "properties": {
+        "decisions": count("Pods that were placed while it looked on."),
+        "elsewhere": count("Pods of these that would have gone to another node."),
+        "unplaced": count("Pods of these that would have waited."),
+        "nodes": count("Nodes that the other plugins found feasible."),
+        "rejectedNodes": count("Nodes of these that it would have rejected."),
+    }});
+    all
 }
 
 fn policy_spec(is_for_cluster: bool) -> Value {

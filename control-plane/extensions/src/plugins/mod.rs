@@ -1,17 +1,18 @@
-//! The kinds of `mizzen.dev`: scheduler plugins and admission policies, which are Wasm components.
+//! The kinds of `mizzen.dev`: scheduler plugins and admission policies, which are Wasm components, and reviews of decisions.
 //!
 //! They are said as definitions of custom kinds are, and served by what serves those, but stand in the registry with the
 //! built-in kinds: nobody can delete their definition.
 
 mod definitions;
 mod review;
+mod scheduling_review;
 mod schema;
 mod strategy;
 mod vitals;
 
 use std::sync::{Arc, LazyLock};
 
-use mizzen_api::ResourceDescriptor;
+use mizzen_api::{ResourceDescriptor, Verb};
 
 pub use review::{Answer, Decision, Denial, Forms, Named, Operation, Policies, Policy, Review, User};
 pub use vitals::{BOUNDS, Breaker, OwnMetric, Timer, Times, Vitals};
@@ -22,6 +23,7 @@ use strategy::Plugin;
 pub const GROUP: &str = "mizzen.dev";
 pub const VERSION: &str = "v1alpha1";
 pub const SCHEDULER_PLUGINS: &str = "schedulerplugins";
+pub const SCHEDULING_REVIEWS: &str = "schedulingreviews";
 pub const ADMISSION_POLICIES: &str = "admissionpolicies";
 pub const CLUSTER_ADMISSION_POLICIES: &str = "clusteradmissionpolicies";
 
@@ -29,7 +31,8 @@ pub const CLUSTER_ADMISSION_POLICIES: &str = "clusteradmissionpolicies";
 pub fn kinds() -> &'static Served {
     static KINDS: LazyLock<Served> = LazyLock::new(|| {
         let mut all = Served::default();
-        for definition in definitions::all() {
+        let reviews = [scheduling_review::definition()];
+        for definition in definitions::all().into_iter().chain(reviews) {
             let Served { descriptors, schemas, published } = served(&definition);
             all.descriptors.extend(descriptors.iter().map(|descriptor| Arc::new(built_in(descriptor))));
             all.schemas.extend(schemas);
@@ -41,6 +44,9 @@ pub fn kinds() -> &'static Served {
 }
 
 fn built_in(descriptor: &ResourceDescriptor) -> ResourceDescriptor {
+    if &*descriptor.resource == SCHEDULING_REVIEWS {
+        return ResourceDescriptor { custom: None, virtual_only: true, verbs: &[Verb::Create], ..descriptor.clone() };
+    }
     let strategy = Arc::new(Plugin { of_schema: descriptor.strategy.clone() });
     ResourceDescriptor { custom: None, strategy, ..descriptor.clone() }
 }
@@ -81,6 +87,15 @@ mod tests {
             assert_eq!((&*descriptor.group, &**descriptor.storage_version()), (GROUP, VERSION));
             assert!(kinds().schemas.iter().any(|(name, _)| *name == descriptor.schema));
         }
+    }
+
+    #[test]
+    fn a_review_is_asked_for_and_never_stored() {
+        let descriptor = descriptor(SCHEDULING_REVIEWS);
+        assert!(descriptor.virtual_only && descriptor.subresources.is_empty());
+        assert_eq!(descriptor.verbs, [Verb::Create]);
+        let wrong = json!({"metadata": {"name": "a"}, "spec": {"podName": ""}});
+        assert_eq!(descriptor.strategy.validate(&wrong).len(), 1);
     }
 
     #[test]

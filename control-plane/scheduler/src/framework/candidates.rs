@@ -12,15 +12,22 @@ pub struct Rejection {
     pub reasons: Vec<Cow<'static, str>>,
     /// Evicting other pods would not help.
     pub unresolvable: bool,
+    /// The plugin has no answer: the pod is tried again after a while, whatever happens in the cluster.
+    pub is_failure: bool,
 }
 
 impl Rejection {
     pub fn new(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { reasons: vec![reason.into()], unresolvable: false }
+        Self { reasons: vec![reason.into()], unresolvable: false, is_failure: false }
     }
 
     pub fn unresolvable(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { reasons: vec![reason.into()], unresolvable: true }
+        Self { unresolvable: true, ..Self::new(reason) }
+    }
+
+    /// Nobody leaves for a pod because a plugin has no answer.
+    pub fn failure(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { is_failure: true, ..Self::unresolvable(reason) }
     }
 }
 

@@ -66,6 +66,11 @@ impl Points {
     }
 
     #[must_use]
+    pub const fn with(self, point: Point) -> Self {
+        Self(self.0 | point.bit())
+    }
+
+    #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }

@@ -13,8 +13,62 @@ use crate::snapshot::Snapshot;
 
 pub(super) struct NodeAffinity;
 
-/// Whether the node's labels satisfy a requirement; one that is not valid matches nothing.
-fn satisfies(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
+/// What a pod says about its nodes, read once for all of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stated {
+    labels: BTreeMap<String, String>,
+    /// Of which one has to match, if there are any.
+    required: Option<Vec<Term>>,
+    preferred: Vec<(i64, Term)>,
+}
+
+/// Requirements of labels and names that must all hold.
+#[derive(Clone, Debug, Default)]
+struct Term {
+    labels: Vec<Requirement>,
+    /// Names, and whether the node has to be among them.
+    names: Vec<(Vec<String>, bool)>,
+    /// It has no requirements, or one that is not valid: it matches nothing.
+    is_void: bool,
+}
+
+impl Stated {
+    pub(super) fn of(pod: &PodInfo) -> Self {
+        let affinity = pod.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+        let preferred = affinity.and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
+        let preferred = preferred.into_iter().flatten().map(|term| (term.weight.into(), Term::of(&term.preference)));
+        Self {
+            labels: pod.node_selector.clone(),
+            required: required(pod).map(|required| required.node_selector_terms.iter().map(Term::of).collect()),
+            preferred: preferred.collect(),
+        }
+    }
+
+    /// Whether node selector and required affinity let the pod onto the node.
+    pub(super) fn allows(&self, node: &NodeInfo) -> bool {
+        self.labels.iter().all(|(key, value)| node.labels.get(key) == Some(value))
+            && self.required.as_ref().is_none_or(|required| required.iter().any(|term| term.matches(node)))
+    }
+}
+
+impl Term {
+    fn of(term: &NodeSelectorTerm) -> Self {
+        let expressions = term.match_expressions.as_deref().unwrap_or_default();
+        let fields = term.match_fields.as_deref().unwrap_or_default();
+        let labels: Option<Vec<Requirement>> = expressions.iter().map(label).collect();
+        let names: Option<Vec<_>> = fields.iter().map(name).collect();
+        let is_void = (expressions.is_empty() && fields.is_empty()) || labels.is_none() || names.is_none();
+        Self { labels: labels.unwrap_or_default(), names: names.unwrap_or_default(), is_void }
+    }
+
+    fn matches(&self, node: &NodeInfo) -> bool {
+        !self.is_void
+            && self.labels.iter().all(|requirement| requirement.matches(node.labels.get(&requirement.key).map(String::as_str)))
+            && self.names.iter().all(|(names, is_among)| names.contains(&node.name) == *is_among)
+    }
+}
+
+fn label(requirement: &NodeSelectorRequirement) -> Option<Requirement> {
     let operator = match requirement.operator.as_str() {
         "In" => Operator::In,
         "NotIn" => Operator::NotIn,
@@ -22,31 +76,19 @@ fn satisfies(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool
         "DoesNotExist" => Operator::DoesNotExist,
         "Gt" => Operator::Gt,
         "Lt" => Operator::Lt,
-        _ => return false,
+        _ => return None,
     };
-    let values = requirement.values.clone().unwrap_or_default();
-    Requirement::new(&requirement.key, operator, values).is_ok_and(|requirement| requirement.matches(value))
+    Requirement::new(&requirement.key, operator, requirement.values.clone().unwrap_or_default()).ok()
 }
 
-/// A term without requirements matches nothing.
-fn term_matches(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
-    let expressions = term.match_expressions.as_deref().unwrap_or_default();
-    let fields = term.match_fields.as_deref().unwrap_or_default();
-    let field = |key: &str| (key == "metadata.name").then_some(node.name.as_str());
-    (!expressions.is_empty() || !fields.is_empty())
-        && expressions.iter().all(|r| satisfies(r, node.labels.get(&r.key).map(String::as_str)))
-        && fields.iter().all(|r| {
-            // The key is a field's path, not a label; only the values matter to the comparison.
-            field(&r.key).is_some_and(|name| match r.operator.as_str() {
-                "In" => r.values.iter().flatten().any(|value| value == name),
-                "NotIn" => r.values.iter().flatten().all(|value| value != name),
-                _ => false,
-            })
-        })
-}
-
-fn selected(selector: &BTreeMap<String, String>, node: &NodeInfo) -> bool {
-    selector.iter().all(|(key, value)| node.labels.get(key) == Some(value))
+/// The key is a field's path, not a label; only the values matter to the comparison.
+fn name(requirement: &NodeSelectorRequirement) -> Option<(Vec<String>, bool)> {
+    let is_among = match (requirement.key.as_str(), requirement.operator.as_str()) {
+        ("metadata.name", "In") => true,
+        ("metadata.name", "NotIn") => false,
+        _ => return None,
+    };
+    Some((requirement.values.clone().unwrap_or_default(), is_among))
 }
 
 fn required(pod: &PodInfo) -> Option<&NodeSelector> {
@@ -64,15 +106,19 @@ fn named(required: &NodeSelector) -> Option<BTreeSet<String>> {
     Some(terms?.into_iter().flatten().collect())
 }
 
+/// What the pod says about its nodes, read when it is first asked for; `None` where it says nothing.
+fn stated(pod: &PodInfo, state: &mut PluginState) -> Option<Arc<Stated>> {
+    let says_nothing =
+        pod.node_selector.is_empty() && pod.affinity.as_ref().is_none_or(|affinity| affinity.node_affinity.is_none());
+    if !says_nothing && state.get::<Arc<Stated>>().is_none() {
+        state.set(Arc::new(Stated::of(pod)));
+    }
+    state.get().cloned()
+}
+
 /// Whether the pod says nothing about its nodes' labels.
 pub(super) fn is_indifferent(pod: &PodInfo) -> bool {
     pod.node_selector.is_empty() && required(pod).is_none()
-}
-
-/// Whether node selector and required affinity let the pod onto the node.
-pub(super) fn allows(pod: &PodInfo, node: &NodeInfo) -> bool {
-    selected(&pod.node_selector, node)
-        && required(pod).is_none_or(|required| required.node_selector_terms.iter().any(|term| term_matches(term, node)))
 }
 
 impl Plugin for NodeAffinity {
@@ -100,18 +146,19 @@ impl Plugin for NodeAffinity {
         })
     }
 
-    fn filter(&self, pod: &PodInfo, _snapshot: &Snapshot, candidates: &mut Candidates<'_>, _state: &mut PluginState) {
+    fn filter(&self, pod: &PodInfo, _snapshot: &Snapshot, candidates: &mut Candidates<'_>, state: &mut PluginState) {
         let why = "node(s) didn't match Pod's node affinity/selector";
-        candidates.check(|node| if allows(pod, node) { Ok(()) } else { Err(Rejection::unresolvable(why)) });
+        if let Some(stated) = stated(pod, state) {
+            candidates.check(|node| if stated.allows(node) { Ok(()) } else { Err(Rejection::unresolvable(why)) });
+        }
     }
 
-    fn score(&self, pod: &PodInfo, _snapshot: &Snapshot, nodes: &[Arc<NodeInfo>], _state: &mut PluginState) -> Option<Vec<i64>> {
-        let affinity = pod.affinity.as_ref()?.node_affinity.as_ref()?;
-        let preferred = affinity.preferred_during_scheduling_ignored_during_execution.as_ref()?;
-        let score = |node: &Arc<NodeInfo>| {
-            preferred.iter().filter(|term| term_matches(&term.preference, node)).map(|term| i64::from(term.weight)).sum()
-        };
-        Some(nodes.iter().map(score).collect())
+    fn score(&self, pod: &PodInfo, _snapshot: &Snapshot, nodes: &[Arc<NodeInfo>], state: &mut PluginState) -> Option<Vec<i64>> {
+        let stated = stated(pod, state)?;
+        let preferred = &stated.preferred;
+        let score =
+            |node: &Arc<NodeInfo>| preferred.iter().filter(|(_, term)| term.matches(node)).map(|(weight, _)| weight).sum();
+        (!preferred.is_empty()).then(|| nodes.iter().map(score).collect())
     }
 
     fn normalize(&self, scores: &mut [i64]) {
@@ -150,7 +197,7 @@ mod tests {
             (fields(vec![requirement("metadata.name", "NotIn", &["n1"])]), false),
             (fields(vec![requirement("spec.podCIDR", "In", &["n1"])]), false),
         ] {
-            assert_eq!(term_matches(&term, &node), expected, "{term:?}");
+            assert_eq!(Term::of(&term).matches(&node), expected, "{term:?}");
         }
     }
 }

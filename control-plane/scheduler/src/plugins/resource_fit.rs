@@ -37,7 +37,7 @@ fn lacking(pod: &PodInfo, node: &NodeInfo) -> Option<Rejection> {
         let of = |amounts: &std::collections::BTreeMap<String, i64>| amounts.get(name).copied().unwrap_or(0);
         check(name, *amount, of(&all.others), of(&taken.others));
     }
-    (!reasons.is_empty()).then_some(Rejection { reasons, unresolvable })
+    (!reasons.is_empty()).then_some(Rejection { reasons, unresolvable, is_failure: false })
 }
 
 impl Plugin for NodeResourcesFit {

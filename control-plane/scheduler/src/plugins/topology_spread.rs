@@ -7,6 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::TopologySpreadConstraint;
 use mizzen_api::selector::LabelSelector;
 
+use super::node_affinity::Stated;
 use super::{node_affinity, taint_toleration};
 use crate::framework::{Candidates, MAX_SCORE, Plugin, PluginState, Point, Points, Rejection, Scope};
 use crate::node::NodeInfo;
@@ -25,7 +26,8 @@ struct Constraint {
     selector: LabelSelector,
     /// The pod itself is among the counted.
     counts_itself: bool,
-    honor_affinity: bool,
+    /// Where the pod may go, if only nodes there count.
+    affinity: Option<Arc<Stated>>,
     honor_taints: bool,
     /// Matching pods by the domain's value.
     domains: HashMap<String, i64>,
@@ -67,7 +69,8 @@ fn constraint(pod: &PodInfo, stated: &TopologySpreadConstraint) -> Constraint {
         min_domains: stated.min_domains.unwrap_or(1).into(),
         counts_itself: requirements.matches(&pod.labels),
         selector: requirements,
-        honor_affinity: stated.node_affinity_policy.as_deref() != Some("Ignore"),
+        affinity: (stated.node_affinity_policy.as_deref() != Some("Ignore") && !node_affinity::is_indifferent(pod))
+            .then(|| Arc::new(Stated::of(pod))),
         honor_taints: stated.node_taints_policy.as_deref() == Some("Honor"),
         domains: HashMap::new(),
     }
@@ -87,7 +90,8 @@ fn same_owner(pod: &PodInfo, snapshot: &Snapshot) -> Soft {
             zones.insert(zone.clone(), i64::try_from(count).unwrap_or(i64::MAX));
         }
     } else {
-        for node in snapshot.nodes.iter().filter(|node| node_affinity::allows(pod, node)) {
+        let stated = Stated::of(pod);
+        for node in snapshot.nodes.iter().filter(|node| stated.allows(node)) {
             if let Some(zone) = node.labels.get(ZONE) {
                 *zones.entry(zone.clone()).or_default() += owned(pod, node);
             }
@@ -117,7 +121,7 @@ impl Constraint {
 
     /// Whether pods on the node count.
     fn is_eligible(&self, pod: &PodInfo, node: &NodeInfo, required_keys: &HashSet<String>) -> bool {
-        (!self.honor_affinity || node_affinity::allows(pod, node))
+        self.affinity.as_ref().is_none_or(|stated| stated.allows(node))
             && (!self.honor_taints || tolerated(pod, node))
             && required_keys.iter().all(|key| node.labels.contains_key(key))
     }

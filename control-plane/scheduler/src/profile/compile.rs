@@ -91,8 +91,8 @@ impl Compiler<'_> {
             Some(slot) => *slot,
             None => {
                 let slot = self.profile.plugins.len();
-                let is_native = wanted.is_native;
-                self.profile.plugins.push(Enabled { plugin: wanted.plugin.clone(), weight, is_native });
+                let (is_native, is_shadow) = (wanted.is_native, wanted.plugin.is_shadow());
+                self.profile.plugins.push(Enabled { plugin: wanted.plugin.clone(), weight, is_native, is_shadow });
                 self.slots.insert(name.to_owned(), slot);
                 slot
             }
@@ -100,7 +100,13 @@ impl Compiler<'_> {
         if point == Point::Score && states_weight {
             self.profile.plugins[slot].weight = weight;
         }
-        self.profile.order[point as usize].push(slot);
+        if !self.profile.plugins[slot].is_shadow {
+            self.profile.order[point as usize].push(slot);
+        } else if let Some((_, points)) = self.profile.shadows.iter_mut().find(|(known, _)| *known == slot) {
+            *points = points.with(point);
+        } else {
+            self.profile.shadows.push((slot, Points::of(&[point])));
+        }
     }
 }
 

@@ -251,7 +251,7 @@ fn amount(amounts: &Amounts, resource: &str) -> Option<i64> {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Annotated {
+struct Annotated {
     metadata: AnnotatedMetadata,
 }
 
@@ -262,7 +262,7 @@ struct AnnotatedMetadata {
 }
 
 impl Annotated {
-    pub(super) fn of(object: &mizzen_api::Object) -> BTreeMap<String, String> {
+    fn of(object: &mizzen_api::Object) -> BTreeMap<String, String> {
         object.decode::<Self>().ok().and_then(|object| object.metadata.annotations).unwrap_or_default()
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mizzen_plugins_host::scheduler::{Pod, Rejection, Session, State, Verdicts};
 use mizzen_plugins_host::{CallError, SchedulerPlugin};
 use parking_lot::Mutex;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::column::Wanted;
 use super::columns::Columns;
@@ -23,9 +24,11 @@ pub(super) struct Cycle {
 }
 
 pub(super) struct Guest {
-    pub(super) plugin: Arc<SchedulerPlugin>,
+    pub(super) plugin: SchedulerPlugin,
     pub(super) view: Arc<View>,
     known: Mutex<Known>,
+    /// Cycles that are over, which the instance is told before the next question: whoever ends one does not wait for it.
+    ended: Mutex<Vec<u64>>,
 }
 
 /// What the present instance knows.
@@ -36,11 +39,16 @@ struct Known {
 }
 
 impl Guest {
-    pub(super) fn new(plugin: Arc<SchedulerPlugin>, wanted: Wanted) -> Self {
+    pub(super) fn new(plugin: SchedulerPlugin, wanted: Wanted) -> Self {
         let view = Arc::new(View::default());
         plugin.follow(view.clone());
         let known = Known { instance: 0, columns: Columns::new(wanted), cycles: HashSet::new() };
-        Self { plugin, view, known: Mutex::new(known) }
+        Self { plugin, view, known: Mutex::new(known), ended: Mutex::default() }
+    }
+
+    /// The columns that it asked for.
+    pub(super) fn wanted(&self) -> Wanted {
+        self.known.lock().columns.wanted().clone()
     }
 
     /// Begins a cycle on the snapshot.
@@ -59,15 +67,7 @@ impl Guest {
 
     pub(super) fn end(&self, cycle: u64) {
         self.view.end(cycle);
-        let known = &mut *self.known.lock();
-        if !known.cycles.remove(&cycle) {
-            return;
-        }
-        let mut session = self.plugin.session();
-        // One that knows nothing of the cycle has nothing to forget; a failure is counted, and there is nothing else to do.
-        if session.instance().is_ok_and(|instance| instance == known.instance) {
-            let _ = session.end(cycle);
-        }
+        self.ended.lock().push(cycle);
     }
 
     pub(super) fn filter(&self, cycle: &Cycle, nodes: &[&Arc<NodeInfo>]) -> Result<Verdicts, CallError> {
@@ -88,18 +88,21 @@ impl Guest {
         self.ask(cycle, &[], |session, _| session.post_filter(cycle.number, &cycle.state))
     }
 
-    /// Asks about one node by its name; `None` when the node is gone.
+    /// Asks about one node by its name; `None` when the node is gone. A guest holds its thread for as long as it takes: in a
+    /// runtime that has others, these go on with what this one had to do.
     pub(super) fn on_node<R>(
         &self,
         cycle: &Cycle,
         node: &str,
         ask: impl FnOnce(&mut Session<'_>, u32) -> Result<R, CallError>,
     ) -> Result<Option<R>, CallError> {
-        let known = &mut *self.known.lock();
-        let mut session = self.plugin.session();
-        self.ready(known, &mut session, cycle)?;
-        let Some(row) = known.columns.row_named(node) else { return Ok(None) };
-        ask(&mut session, row).map(Some)
+        apart(|| {
+            let known = &mut *self.known.lock();
+            let mut session = self.plugin.session();
+            self.ready(known, &mut session, cycle)?;
+            let Some(row) = known.columns.row_named(node) else { return Ok(None) };
+            ask(&mut session, row).map(Some)
+        })
     }
 
     fn ask<R>(
@@ -119,8 +122,15 @@ impl Guest {
         ask(&mut session, &rows)
     }
 
-    /// The instance knows the cluster as far as it was ever told.
+    /// The instance knows the cluster as far as it was ever told, and which cycles are over.
     fn wake(&self, known: &mut Known, session: &mut Session<'_>) -> Result<(), CallError> {
+        let ended = std::mem::take(&mut *self.ended.lock());
+        for cycle in ended.into_iter().filter(|cycle| known.cycles.remove(cycle)) {
+            // One that knows nothing of the cycle has nothing to forget; a failure is counted, and there is nothing else to do.
+            if session.instance().is_ok_and(|instance| instance == known.instance) {
+                let _ = session.end(cycle);
+            }
+        }
         let instance = session.instance()?;
         if instance != known.instance {
             known.cycles.clear();
@@ -140,5 +150,12 @@ impl Guest {
             let _ = session.pre_filter(&cycle.pod)?;
         }
         Ok(())
+    }
+}
+
+fn apart<R>(call: impl FnOnce() -> R) -> R {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(call),
+        _ => call(),
     }
 }

@@ -1,22 +1,18 @@
 //! A Wasm component as a plugin of the framework.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mizzen_plugins_host::CallError;
 use mizzen_plugins_host::scheduler::{Permission, Points as GuestPoints, Rejection as GuestRejection, Wakes};
-use mizzen_plugins_host::{CallError, SchedulerPlugin};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::column::{UnknownColumn, Wanted};
+use super::component::Component;
 use super::guest::{Cycle, Guest};
-use super::pod;
 use crate::framework::{
-    ALL_EVENTS, Candidates, ClusterEvent, Plugin, PluginError, PluginState, Point, Points, PostFilter, Rejection, Scope, Unplaced,
+    ALL_EVENTS, Candidates, ClusterEvent, Difference, Plugin, PluginError, PluginState, Point, Points, PostFilter, Rejection,
+    Scope, Unplaced,
 };
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
@@ -36,95 +32,39 @@ pub enum FailurePolicy {
 pub enum Mode {
     #[default]
     Enforce,
-    /// It decides, and what it decides is counted and not applied; it is never asked to reserve, permit or prepare.
+    /// It is asked about pods that were placed without it, and what would have been different is counted; it is never asked to
+    /// reserve, permit or prepare.
     Shadow,
 }
 
-/// What a plugin in [`Mode::Shadow`] would have done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShadowCounts {
-    pub pods: u64,
-    /// Pods that it would have rejected for every node.
-    pub rejected_pods: u64,
-    /// Nodes that it looked at, and would have rejected.
-    pub nodes: u64,
-    pub rejected_nodes: u64,
-}
-
-#[derive(Default)]
-struct Shadow {
-    pods: AtomicU64,
-    rejected_pods: AtomicU64,
-    nodes: AtomicU64,
-    rejected_nodes: AtomicU64,
-}
-
+/// A component that takes part in decisions.
 pub struct WasmPlugin {
-    guest: Guest,
+    component: Arc<Component>,
     points: Points,
     wakes: Vec<ClusterEvent>,
-    weight: i64,
     mode: Mode,
     failure: FailurePolicy,
-    numbers: AtomicU64,
-    /// Of pods under way, by uid.
-    cycles: Mutex<HashMap<String, Cycle>>,
-    /// Some pod reserved or gave back: those that wait for others ask again.
-    moved: Notify,
-    shadow: Shadow,
 }
 
 impl WasmPlugin {
-    /// `weight` is that of its scores where a profile states none.
-    ///
-    /// # Errors
-    /// When it asks for a column that there is not.
-    pub fn new(plugin: Arc<SchedulerPlugin>, weight: i64, mode: Mode, failure: FailurePolicy) -> Result<Self, UnknownColumn> {
-        let description = plugin.description();
-        let wanted = Wanted::of(&description.columns)?;
+    pub fn new(component: Arc<Component>, mode: Mode, failure: FailurePolicy) -> Self {
+        let description = component.plugin().description();
         let (points, wakes) = (points(description.points, mode), wakes(description.wakes));
-        Ok(Self {
-            guest: Guest::new(plugin, wanted),
-            points,
-            wakes,
-            weight,
-            mode,
-            failure,
-            numbers: AtomicU64::new(1),
-            cycles: Mutex::default(),
-            moved: Notify::new(),
-            shadow: Shadow::default(),
-        })
+        Self { component, points, wakes, mode, failure }
     }
 
-    pub fn guest(&self) -> &Arc<SchedulerPlugin> {
-        &self.guest.plugin
+    pub fn component(&self) -> &Arc<Component> {
+        &self.component
     }
 
-    pub fn shadow(&self) -> ShadowCounts {
-        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        ShadowCounts {
-            pods: of(&self.shadow.pods),
-            rejected_pods: of(&self.shadow.rejected_pods),
-            nodes: of(&self.shadow.nodes),
-            rejected_nodes: of(&self.shadow.rejected_nodes),
-        }
-    }
-
-    fn enforces(&self) -> bool {
-        self.mode == Mode::Enforce
+    fn guest(&self) -> &Guest {
+        &self.component.guest
     }
 
     /// The rejection that a failure comes to, if it does to one.
     fn failed(&self, error: &CallError) -> Option<Rejection> {
         tracing::debug!(%error, "a scheduler plugin failed");
-        let is_closed = self.enforces() && self.failure == FailurePolicy::Closed;
-        // Without what changes from one failure to the next, so that the same is not told again and again.
-        is_closed.then(|| Rejection::new(format!("the plugin failed ({})", error.reason())))
-    }
-
-    fn cycle_of(&self, pod: &PodInfo) -> Option<Cycle> {
-        self.cycles.lock().get(&pod.uid).cloned()
+        (self.failure == FailurePolicy::Closed).then(|| Rejection::failure(said(error)))
     }
 
     /// What a call at or after reserving comes to.
@@ -132,7 +72,7 @@ impl WasmPlugin {
         match answer {
             Ok(answer) => Ok(answer),
             Err(error) => match self.failed(&error) {
-                Some(_) => Err(PluginError(error.to_string())),
+                Some(_) => Err(PluginError(format!("{}: {}", self.name(), said(&error)))),
                 None => Ok(None),
             },
         }
@@ -142,47 +82,49 @@ impl WasmPlugin {
 #[async_trait]
 impl Plugin for WasmPlugin {
     fn name(&self) -> &str {
-        self.guest.plugin.name()
+        self.component.plugin().name()
     }
 
     fn points(&self) -> Points {
         self.points
     }
 
-    fn weight(&self) -> i64 {
-        self.weight
-    }
-
     fn wakes_on(&self) -> &[ClusterEvent] {
         &self.wakes
     }
 
+    fn is_shadow(&self) -> bool {
+        self.mode == Mode::Shadow
+    }
+
+    fn looked_on(&self, difference: Difference) {
+        self.component.note(difference);
+    }
+
+    fn aside(&self) -> Result<Option<Arc<dyn Plugin>>, PluginError> {
+        let copy = self.component.copy().map_err(|error| PluginError(error.to_string()))?;
+        Ok(Some(Arc::new(Self::new(copy, self.mode, self.failure))))
+    }
+
+    fn last_error(&self) -> Option<String> {
+        self.component.plugin().status().last_error
+    }
+
     fn pre_filter(&self, pod: &PodInfo, snapshot: &Snapshot, state: &mut PluginState) -> Result<Scope, Rejection> {
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let told = Arc::new(pod::pod(pod, number));
-        self.guest.view.begin(number, pod);
-        let answer = self.guest.begin(snapshot, &told);
-        let cycle = |state| Cycle { number, state, pod: told };
-        if !self.enforces() {
-            self.shadow.pods.fetch_add(1, Ordering::Relaxed);
-        }
-        match answer {
+        let mut cycle = self.component.begin(pod);
+        match self.guest().begin(snapshot, &cycle.pod) {
             Ok(Ok(kept)) => {
-                let cycle = cycle(kept);
-                self.cycles.lock().insert(pod.uid.clone(), cycle.clone());
+                cycle.state = kept;
+                self.component.keep(pod, cycle.clone());
                 state.set(cycle);
                 Ok(Scope::All)
             }
             Ok(Err(rejection)) => {
-                self.cycles.lock().insert(pod.uid.clone(), cycle(Vec::new()));
-                if self.enforces() {
-                    return Err(native(rejection));
-                }
-                self.shadow.rejected_pods.fetch_add(1, Ordering::Relaxed);
-                Ok(Scope::Skip)
+                self.component.keep(pod, cycle);
+                Err(native(rejection))
             }
             Err(error) => {
-                self.guest.view.end(number);
+                self.guest().end(cycle.number);
                 self.failed(&error).map_or(Ok(Scope::Skip), Err)
             }
         }
@@ -194,19 +136,14 @@ impl Plugin for WasmPlugin {
         if nodes.is_empty() {
             return;
         }
-        match self.guest.filter(cycle, &nodes) {
-            Ok(verdicts) if self.enforces() => {
+        match self.guest().filter(cycle, &nodes) {
+            Ok(verdicts) => {
                 let rejections: Vec<Rejection> = verdicts.rejections.into_iter().map(native).collect();
                 for (place, verdict) in places.into_iter().zip(verdicts.nodes) {
                     if let Some(rejection) = (verdict as usize).checked_sub(1).and_then(|at| rejections.get(at)) {
                         candidates.reject(place, rejection.clone());
                     }
                 }
-            }
-            Ok(verdicts) => {
-                let rejected = verdicts.nodes.iter().filter(|verdict| **verdict > 0).count();
-                self.shadow.nodes.fetch_add(nodes.len() as u64, Ordering::Relaxed);
-                self.shadow.rejected_nodes.fetch_add(rejected as u64, Ordering::Relaxed);
             }
             Err(error) => {
                 if let Some(rejection) = self.failed(&error) {
@@ -217,55 +154,54 @@ impl Plugin for WasmPlugin {
     }
 
     fn post_filter(&self, pod: &PodInfo, _unplaced: &Unplaced<'_>) -> Option<PostFilter> {
-        let note = self.guest.post_filter(&self.cycle_of(pod)?).ok()??;
+        let note = self.guest().post_filter(&self.component.cycle_of(pod)?).ok()??;
         Some(PostFilter { note: Some(note), ..PostFilter::default() })
     }
 
     fn pre_score(&self, pod: &PodInfo, feasible: &[Arc<NodeInfo>], _snapshot: &Snapshot, state: &mut PluginState) {
         let Some(cycle) = state.get_mut::<Cycle>() else { return };
-        match self.guest.pre_score(cycle, feasible) {
+        match self.guest().pre_score(cycle, feasible) {
             Ok(kept) => {
                 cycle.state = kept;
-                self.cycles.lock().insert(pod.uid.clone(), cycle.clone());
+                self.component.keep(pod, cycle.clone());
             }
             Err(error) => drop(self.failed(&error)),
         }
     }
 
     fn score(&self, _pod: &PodInfo, _snapshot: &Snapshot, nodes: &[Arc<NodeInfo>], state: &mut PluginState) -> Option<Vec<i64>> {
-        let scores = match self.guest.score(state.get::<Cycle>()?, nodes) {
+        match self.guest().score(state.get::<Cycle>()?, nodes) {
             Ok(scores) => scores,
             Err(error) => {
                 // Scores only prefer: without them a pod still goes where it may.
                 drop(self.failed(&error));
                 None
             }
-        };
-        scores.filter(|_| self.enforces())
+        }
     }
 
     fn reserve(&self, pod: &PodInfo, node: &str) -> Result<(), PluginError> {
-        let Some(cycle) = self.cycle_of(pod) else { return Ok(()) };
-        let answer = self.guest.on_node(&cycle, node, |session, row| session.reserve(cycle.number, &cycle.state, row));
-        self.moved.notify_waiters();
+        let Some(cycle) = self.component.cycle_of(pod) else { return Ok(()) };
+        let answer = self.guest().on_node(&cycle, node, |session, row| session.reserve(cycle.number, &cycle.state, row));
+        self.component.moved.notify_waiters();
         self.settled(answer)?.unwrap_or(Ok(())).map_err(PluginError)
     }
 
     fn unreserve(&self, pod: &PodInfo, node: &str) {
-        let Some(cycle) = self.cycle_of(pod) else { return };
-        let answer = self.guest.on_node(&cycle, node, |session, row| session.unreserve(cycle.number, &cycle.state, row));
-        self.moved.notify_waiters();
+        let Some(cycle) = self.component.cycle_of(pod) else { return };
+        let answer = self.guest().on_node(&cycle, node, |session, row| session.unreserve(cycle.number, &cycle.state, row));
+        self.component.moved.notify_waiters();
         if let Err(error) = answer {
             drop(self.failed(&error));
         }
     }
 
     async fn permit(&self, pod: &PodInfo, node: &str) -> Result<(), PluginError> {
-        let Some(cycle) = self.cycle_of(pod) else { return Ok(()) };
+        let Some(cycle) = self.component.cycle_of(pod) else { return Ok(()) };
         let mut patience: Option<Instant> = None;
         loop {
-            let moved = self.moved.notified();
-            let answer = self.guest.on_node(&cycle, node, |session, row| session.permit(cycle.number, &cycle.state, row));
+            let moved = self.component.moved.notified();
+            let answer = self.guest().on_node(&cycle, node, |session, row| session.permit(cycle.number, &cycle.state, row));
             let (again, most) = match self.settled(answer)? {
                 None | Some(Permission::Allow) => return Ok(()),
                 Some(Permission::Deny(why)) => return Err(PluginError(why)),
@@ -284,16 +220,13 @@ impl Plugin for WasmPlugin {
     }
 
     async fn pre_bind(&self, pod: &PodInfo, node: &str) -> Result<(), PluginError> {
-        let Some(cycle) = self.cycle_of(pod) else { return Ok(()) };
-        let answer = self.guest.on_node(&cycle, node, |session, row| session.pre_bind(cycle.number, &cycle.state, row));
+        let Some(cycle) = self.component.cycle_of(pod) else { return Ok(()) };
+        let answer = self.guest().on_node(&cycle, node, |session, row| session.pre_bind(cycle.number, &cycle.state, row));
         self.settled(answer)?.unwrap_or(Ok(())).map_err(PluginError)
     }
 
     fn end(&self, pod: &PodInfo) {
-        let cycle = self.cycles.lock().remove(&pod.uid);
-        if let Some(cycle) = cycle {
-            self.guest.end(cycle.number);
-        }
+        self.component.end(pod);
     }
 }
 
@@ -301,9 +234,14 @@ fn millis(of: u32) -> Duration {
     Duration::from_millis(of.into())
 }
 
+/// Without what changes from one failure to the next, so that the same is not told again and again.
+fn said(error: &CallError) -> String {
+    format!("the plugin failed ({})", error.reason())
+}
+
 fn native(rejection: GuestRejection) -> Rejection {
     let reasons = rejection.reasons.into_iter().map(Into::into).collect();
-    Rejection { reasons, unresolvable: rejection.unresolvable }
+    Rejection { reasons, unresolvable: rejection.unresolvable, is_failure: false }
 }
 
 /// `pre-filter` brings the pod, so it is always among them.

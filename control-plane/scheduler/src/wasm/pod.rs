@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1;
 use mizzen_plugins_host::scheduler::{Pod, Toleration};
 
-use super::column::Annotated;
 use crate::pod::PodInfo;
 
 /// The pod under the name of its cycle.
@@ -17,7 +16,7 @@ pub(super) fn pod(pod: &PodInfo, cycle: u64) -> Pod {
         namespace: pod.key.namespace.clone(),
         name: pod.key.name.clone(),
         labels: pairs(&pod.labels),
-        annotations: pod.object.as_deref().map(Annotated::of).unwrap_or_default().into_iter().collect(),
+        annotations: pod.annotations.to_vec(),
         priority: pod.priority,
         requests: requests(pod),
         scoring: vec![("cpu".to_owned(), pod.scoring.0), ("memory".to_owned(), pod.scoring.1)],
