@@ -100,8 +100,17 @@ impl ControlPlane {
         // Before anybody can ask for something that a policy would refuse.
         let engine = Engine::new(&data.plugins().join("code"), clock.clone());
         let plugins = server.client(Identity::component("system:mizzen:plugins", &["system:masters"]));
-        let plugins =
-            Plugins::open(&data.plugins(), &policies, engine, plugins, registry.clone(), clock.clone(), cancel.clone()).await?;
+        let plugins = Plugins::open(
+            &data.plugins(),
+            config.trust.clone(),
+            &policies,
+            engine,
+            plugins,
+            registry.clone(),
+            clock.clone(),
+            cancel.clone(),
+        )
+        .await?;
         watch_over(&mut tasks, "plugins", plugins.start(cancel.clone()), end);
         let keeper = server.clone();
         tasks.spawn(async move { keeper.keep_flow_control().await });

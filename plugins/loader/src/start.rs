@@ -16,6 +16,7 @@ use crate::fetch::Registries;
 use crate::policies::{LoadedPolicy, PolicyEngine, PolicyLoader};
 use crate::reconcile::{Keeper, Kind, Loading};
 use crate::table::Table;
+use crate::trust::Trust;
 
 const COMPONENT: &str = "mizzen-plugins";
 
@@ -56,6 +57,7 @@ impl Plugins {
     /// When the folder cannot be used.
     pub async fn open(
         folder: &Path,
+        trust: Trust,
         tables: &PolicyTables,
         engine: Arc<dyn PolicyEngine>,
         client: Arc<dyn Client>,
@@ -63,7 +65,7 @@ impl Plugins {
         clock: Arc<dyn Clock>,
         cancel: CancellationToken,
     ) -> Result<Self, PluginsError> {
-        let fetch = Arc::new(Registries::open(folder.join("images"))?);
+        let fetch = Arc::new(Registries::open(folder, trust)?);
         let loader = PolicyLoader { engine, views: Arc::new(Views::new(client.clone(), registry, cancel)) };
         let keeper = |resource: &str, table: &Arc<Table<LoadedPolicy>>| {
             let records = folder.join("live").join(resource);
