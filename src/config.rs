@@ -3,6 +3,7 @@
 pub mod agent;
 mod audit;
 mod eviction;
+mod plugins;
 mod scheduler;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use mizzen_agent::{EvictionHard, LogLimits, Thresholds};
 use mizzen_api::ServiceAddresses;
 use mizzen_api::quantity::Quantity;
+use mizzen_plugin_loader::Trust;
 use serde::Deserialize;
 
 pub use audit::Audit;
@@ -87,6 +89,7 @@ pub struct File {
     pub scheduler: Scheduler,
     /// A duration, such as `10m`.
     pub policy_audit_interval: Option<String>,
+    plugins: plugins::Plugins,
 }
 
 /// The flags of `mizzen up`, each before its field in the file.
@@ -134,6 +137,8 @@ pub struct Config {
     pub scheduler: Scheduler,
     /// After so long, admission policies are asked again about what is stored.
     pub policy_audit_interval: Duration,
+    /// Whose plugins are put to work.
+    pub trust: Trust,
 }
 
 /// What containers and images may take of the node, and what is to be left.
@@ -185,6 +190,7 @@ impl Config {
             service_range_is_given: file.service_cidr.is_some(),
             scheduler: file.scheduler.checked()?,
             policy_audit_interval: policy_audit_interval(file.policy_audit_interval.as_deref())?,
+            trust: file.plugins.trust()?,
             api_server_names: file.api_server_names,
             api_address: flags.api_address.or(file.api_address).unwrap_or(DEFAULT_API_ADDRESS),
             kubeconfig: flags.kubeconfig.or(file.kubeconfig).unwrap_or_else(|| data_dir.join("kubeconfig")),

@@ -108,8 +108,17 @@ impl ControlPlane {
         let profiles = Profiles::new(config.scheduler.profiles.clone())?;
         let schedulers = SchedulerEngine { host: engine.host().clone(), roster: Roster::new(profiles.clone()) };
         let plugins = server.client(Identity::component("system:mizzen:plugins", &["system:masters"]));
-        let mut plugins =
-            Plugins::open(&data.plugins(), &policies, engine, plugins, registry.clone(), clock.clone(), cancel.clone()).await?;
+        let mut plugins = Plugins::open(
+            &data.plugins(),
+            config.trust.clone(),
+            &policies,
+            engine,
+            plugins,
+            registry.clone(),
+            clock.clone(),
+            cancel.clone(),
+        )
+        .await?;
         plugins.keep_schedulers(schedulers).await?;
         watch_over(&mut tasks, "plugins", plugins.start(cancel.clone()), end);
         let keeper = server.clone();

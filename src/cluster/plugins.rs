@@ -16,7 +16,7 @@ use mizzen_reconcile::Clock;
 
 use super::executables;
 
-/// Runs components of the world `mizzen:policy/admission-policy`.
+/// Runs components of the world `mizzen:policy/admission-policy`, and policies of Kubewarden.
 pub struct Engine {
     host: Arc<Host>,
 }
@@ -79,6 +79,7 @@ pub(super) fn refusal(error: &LoadError) -> Refusal {
         LoadError::TooLarge { .. } => "TooLarge",
         LoadError::Compile(_) | LoadError::Link(_) => "CompileFailed",
         LoadError::Version { .. } => "WrongVersion",
+        LoadError::Kubewarden(_) => "Unsupported",
         LoadError::Import { .. } | LoadError::Unoffered { .. } => "CapabilityMissing",
         LoadError::Settings(_) => "InvalidSettings",
         LoadError::Start(_) => "NotStarted",
@@ -194,5 +195,9 @@ impl Context for View {
 
     fn count(&self, api_version: &str, kind: &str, namespace: &str) -> u64 {
         self.0.count(api_version, kind, namespace)
+    }
+
+    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Option<Vec<String>> {
+        self.0.list(api_version, kind, namespace)
     }
 }

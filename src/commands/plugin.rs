@@ -13,6 +13,7 @@ use toolkit::{Kind, Language, Project};
 use super::login::Login;
 
 mod registry;
+mod signing;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -63,6 +64,11 @@ enum Command {
     },
     /// Send a plugin to a registry
     Push(registry::Push),
+    /// Make a key pair to sign plugins with: NAME.key, which is not encrypted, and NAME.pub for the cluster's configuration
+    Keygen {
+        #[arg(default_value = "mizzen-plugins")]
+        name: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -118,6 +124,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             print!("{}", toolkit::bench::run(&artifact, &table, Duration::from_secs(seconds), nodes)?);
         }
         Command::Push(push) => println!("{}", push.run(cache).await?),
+        Command::Keygen { name } => signing::generate(&name)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -63,6 +63,9 @@ impl Config {
         if file.max_requests_inflight.is_some() || file.max_mutating_requests_inflight.is_some() {
             return Err(invalid("maxRequestsInflight", "an agent serves no API"));
         }
+        if file.plugins != super::plugins::Plugins::default() {
+            return Err(invalid("plugins", "an agent loads no plugins: the server does"));
+        }
         for (field, value) in [("serviceCIDR", &file.service_cidr), ("serviceNodePortRange", &file.service_node_port_range)] {
             if value.is_some() {
                 return Err(invalid(field, "an agent gives services no addresses: the server does"));

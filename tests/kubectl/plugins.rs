@@ -6,14 +6,14 @@ use serde_json::Value;
 
 const RULES: &str = "{resourceRules: [{apiGroups: [apps], apiVersions: [v1], operations: [CREATE], resources: [deployments]}]}";
 
-fn policy(cluster: &Cluster, name: &str, image: &str, more: &str) {
+pub(super) fn policy(cluster: &Cluster, name: &str, image: &str, more: &str) {
     cluster.kubectl_apply(&format!(
         "apiVersion: mizzen.dev/v1alpha1\nkind: ClusterAdmissionPolicy\nmetadata: {{name: {name}}}\n\
          spec:\n  image: {image}\n  refreshSeconds: 1\n  matchConstraints: {RULES}\n{more}"
     ));
 }
 
-fn deploy(cluster: &Cluster, name: &str, labels: &str) -> Ran {
+pub(super) fn deploy(cluster: &Cluster, name: &str, labels: &str) -> Ran {
     let manifest = format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, labels: {{{labels}}}, annotations: {{kept: 'yes'}}}}\n\
          spec:\n  replicas: 0\n  selector: {{matchLabels: {{app: {name}}}}}\n  template: {{metadata: {{labels: {{app: {name}}}}}, \
@@ -22,12 +22,12 @@ fn deploy(cluster: &Cluster, name: &str, labels: &str) -> Ran {
     cluster.pipe(&["create", "-f", "-"], &manifest)
 }
 
-fn of(cluster: &Cluster, name: &str) -> Value {
+pub(super) fn of(cluster: &Cluster, name: &str) -> Value {
     let ran = cluster.kubectl(&["get", "clusteradmissionpolicy", name, "-o", "json"]);
     serde_json::from_str(&ran.ok()).expect("JSON")
 }
 
-fn condition(policy: &Value, kind: &str) -> (String, String, String) {
+pub(super) fn condition(policy: &Value, kind: &str) -> (String, String, String) {
     let all = policy["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let found = all.into_iter().find(|condition| condition["type"] == kind).unwrap_or_default();
     let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
@@ -35,12 +35,12 @@ fn condition(policy: &Value, kind: &str) -> (String, String, String) {
 }
 
 #[track_caller]
-fn ready(cluster: &Cluster, name: &str) {
+pub(super) fn ready(cluster: &Cluster, name: &str) {
     cluster.kubectl_wait("condition=Ready", &[&format!("clusteradmissionpolicy/{name}")]);
 }
 
 #[track_caller]
-fn refused(cluster: &Cluster, name: &str, why: &str) {
+pub(super) fn refused(cluster: &Cluster, name: &str, why: &str) {
     let said = deploy(cluster, name, "").err();
     assert!(said.contains(why), "{said}");
 }

@@ -31,15 +31,26 @@ pub fn repository() -> PathBuf {
 /// When it does not build.
 pub fn guest(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
-        let target = path("mizzen").ancestors().nth(2).expect("a target folder").join("examples");
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--release", "--target", "wasm32-wasip2", "--manifest-path"]);
-        cargo.arg(repository().join("examples/Cargo.toml")).env("CARGO_TARGET_DIR", &target);
-        crate::command::run(&mut cargo).ok();
-        target.join("wasm32-wasip2/release")
-    });
-    folder.join(format!("{name}.wasm"))
+    BUILT.get_or_init(|| guests("examples", "wasm32-wasip2")).join(format!("{name}.wasm"))
+}
+
+/// A policy of Kubewarden of `examples/kubewarden`, built with its own SDK on first use.
+///
+/// # Panics
+/// When it does not build.
+pub fn kubewarden(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| guests("examples/kubewarden", "wasm32-wasip1")).join(format!("{name}.wasm"))
+}
+
+/// Builds a workspace of guests, as far as it is not built yet. Answers the folder with the modules.
+fn guests(workspace: &str, triple: &str) -> PathBuf {
+    let target = path("mizzen").ancestors().nth(2).expect("a target folder").join("examples");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--target", triple, "--manifest-path"]);
+    cargo.arg(repository().join(workspace).join("Cargo.toml")).env("CARGO_TARGET_DIR", &target);
+    crate::command::run(&mut cargo).ok();
+    target.join(triple).join("release")
 }
 
 /// The core module of one of `plugins/samples`.

@@ -3,6 +3,9 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
 use crate::command::run;
 use crate::executables::{guest, mizzen, sample_module};
 use crate::registry::Registry;
@@ -95,6 +98,37 @@ pub fn sleeper(work: &Path) -> PathBuf {
     build.args(["image", "build"]).arg(&layout).arg("--root").arg(&root);
     run(build.args(["--entrypoint", "/bin/busybox", "--cmd", "sleep", "--cmd", "3600"])).ok();
     layout
+}
+
+/// The only layer of an artifact.
+pub struct Layer {
+    pub bytes: Vec<u8>,
+    pub media_type: &'static str,
+    pub annotations: Value,
+}
+
+/// Writes the layout folder of an artifact as other tools make it: its config with its media type, its layer, and the
+/// annotations of its manifest.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn lay_out(folder: &Path, (config, config_type): (&str, &str), layer: &Layer, annotations: &Value) {
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    let blobs = folder.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).expect("makes");
+    let blob = |bytes: &[u8], media_type: &str| {
+        let digest = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        std::fs::write(blobs.join(&digest), bytes).expect("writes");
+        json!({"mediaType": media_type, "digest": format!("sha256:{digest}"), "size": bytes.len()})
+    };
+    let mut described = blob(&layer.bytes, layer.media_type);
+    described["annotations"] = layer.annotations.clone();
+    let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": blob(config.as_bytes(), config_type),
+        "layers": [described], "annotations": annotations});
+    let manifest = blob(manifest.to_string().as_bytes(), MANIFEST);
+    let write = |name: &str, document: Value| std::fs::write(folder.join(name), document.to_string()).expect("writes");
+    write("oci-layout", json!({"imageLayoutVersion": "1.0.0"}));
+    write("index.json", json!({"schemaVersion": 2, "manifests": [manifest]}));
 }
 
 pub(crate) fn push(registry: &Registry, layout: &Path, name: &str) -> String {

@@ -16,6 +16,7 @@ pub mod hollow;
 pub mod hostile;
 pub mod images;
 pub mod kubectl;
+pub mod kubewarden;
 pub mod leftovers;
 pub mod nginx;
 pub mod ports;

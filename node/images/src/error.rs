@@ -40,6 +40,8 @@ pub enum ImageError {
     Archive { layer: String, why: String },
     #[error("image {reference}: {why}")]
     Wasm { reference: String, why: String },
+    #[error("signature of {reference}: {why}")]
+    Signature { reference: String, why: String },
     #[error("user {user:?}: {why}")]
     User { user: String, why: String },
     #[error("OCI layout {}: {why}", path.display())]

@@ -22,6 +22,7 @@ mod refs;
 mod registry;
 mod retry;
 mod settings;
+pub mod signature;
 mod store;
 mod unpack;
 mod user;

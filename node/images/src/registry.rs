@@ -158,6 +158,29 @@ impl Registry {
         kept.map_err(|_| Failure::Final(ImageError::Worker))?.map_err(Failure::Final)
     }
 
+    /// A blob that fits into memory, verified.
+    pub(crate) async fn small_blob(&self, blob: &Descriptor) -> Result<Vec<u8>, ImageError> {
+        self.client.store_auth_if_needed(self.reference.resolve_registry(), &self.auth).await;
+        let what = format!("blob {}", blob.digest);
+        let fetch = || async {
+            let name = blob.digest.to_string();
+            let asked = timeout(self.settings.stall, self.client.pull_blob_stream(&self.reference, name.as_str())).await;
+            let mut stream = asked.map_err(|_| Failure::Final(self.stalled(&what)))?.map_err(|e| self.judge(e, &what))?.stream;
+            let mut bytes = Vec::new();
+            while bytes.len() as u64 <= blob.size {
+                match timeout(self.settings.stall, stream.next()).await {
+                    Err(_) => return Err(Failure::Final(self.stalled(&what))),
+                    Ok(Some(Ok(chunk))) => bytes.extend_from_slice(&chunk),
+                    // Whether that was all is judged below.
+                    Ok(None | Some(Err(_))) => break,
+                }
+            }
+            verify(&what, blob, &Digest::of(&bytes), bytes.len() as u64).map_err(Failure::Final)?;
+            Ok(bytes)
+        };
+        self.patiently(RegistryOperation::Pull, fetch).await
+    }
+
     /// Sends a blob that the registry lacks.
     pub(crate) async fn push_blob(
         &self,

@@ -11,7 +11,7 @@ const PREFIX: u8 = 16;
 /// other: pods are told apart by their bridge.
 pub(crate) fn decide(config: &NetworkConfig, occupied: &[Ipv4Subnet]) -> Option<Ipv4Subnet> {
     let is_free = |range: &Ipv4Subnet| !occupied.iter().any(|other| other.overlaps(*range));
-    let of_pool = |i: u32| Ipv4Subnet::containing((POOL + (i % POOL_SIZE << 16)).into(), PREFIX);
+    let of_pool = |i: u32| Ipv4Subnet::containing((POOL + ((i % POOL_SIZE) << 16)).into(), PREFIX);
     match config.services {
         ServiceRange::Unknown => None,
         ServiceRange::Fixed(range) => {

@@ -17,6 +17,8 @@ pub enum LoadError {
     NoWorld { exports: String },
     #[error("the component is {found}, and {wanted} is needed")]
     WrongWorld { found: String, wanted: &'static str },
+    #[error("the Kubewarden policy cannot be run: {0}")]
+    Kubewarden(String),
     #[error("the component was built for {name}, this server offers {offered}")]
     Version { name: String, offered: &'static str },
     /// Nothing grants it.

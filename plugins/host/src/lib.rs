@@ -1,5 +1,7 @@
 //! Loads, checks, limits and calls plugins: Wasm components that somebody else wrote.
 //!
+//! Policies of Kubewarden, which are core modules, are loaded and called as those of our own world are.
+//!
 //! [`Host`] turns bytes into an [`Artifact`], compiled once per digest; [`PolicyPlugin`] and [`SchedulerPlugin`] are
 //! artifacts with settings, whose instances are kept warm. A call runs on the caller's thread, without an executor: it ends
 //! at its deadline, cannot have more memory than its limit, and an instance that trapped is replaced. A plugin that fails
@@ -11,6 +13,7 @@ mod artifact;
 mod bindings;
 mod error;
 mod guest;
+mod kubewarden;
 mod plugin;
 mod runtime;
 
@@ -19,6 +22,7 @@ pub mod scheduler;
 
 pub use artifact::{Artifact, World};
 pub use error::{CallError, LoadError};
+pub use kubewarden::{ContextAwareResource, ExecutionMode, Metadata};
 pub use plugin::PluginOptions;
 pub use plugin::grants::Grants;
 pub use plugin::limits::Limits;

@@ -1,4 +1,4 @@
-//! Admission policies: `mizzen:policy/admission-policy`.
+//! Admission policies: `mizzen:policy/admission-policy`, and those of Kubewarden.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use crate::bindings::policy::{AdmissionPolicy, AdmissionPolicyPre};
 use crate::error::{CallError, LoadError};
 use crate::guest::instances::Instances;
 use crate::guest::{Data, call, linker};
+use crate::kubewarden;
 use crate::plugin::metrics::Metric;
 use crate::plugin::stats::Status;
 use crate::plugin::{PluginOptions, Shared};
@@ -33,6 +34,8 @@ pub trait Context: Send + Sync + 'static {
     fn by_label(&self, api_version: &str, kind: &str, namespace: &str, key: &str, value: &str, most: usize) -> Vec<String>;
     fn by_index(&self, api_version: &str, kind: &str, path: &str, value: &str, most: usize) -> Vec<String>;
     fn count(&self, api_version: &str, kind: &str, namespace: &str) -> u64;
+    /// All of them, of a namespace unless that is empty; `None` when the policy did not say that it needs this kind.
+    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Option<Vec<String>>;
 }
 
 /// The requests in order, as many at a time as go together.
@@ -53,9 +56,11 @@ fn batches(mut requests: &[Request]) -> impl Iterator<Item = &[Request]> {
 }
 
 /// A policy with its settings.
-pub struct PolicyPlugin {
-    instances: Instances<AdmissionPolicy>,
-    description: Description,
+pub struct PolicyPlugin(Form);
+
+enum Form {
+    Component { instances: Instances<AdmissionPolicy>, description: Description },
+    Kubewarden(kubewarden::Policy),
 }
 
 impl PolicyPlugin {
@@ -64,6 +69,9 @@ impl PolicyPlugin {
     /// # Errors
     /// Why the object that wants this cannot have it.
     pub fn load(artifact: &Artifact, options: PluginOptions) -> Result<Self, LoadError> {
+        if let Some(metadata) = artifact.kubewarden() {
+            return Ok(Self(Form::Kubewarden(kubewarden::Policy::load(artifact, metadata, options)?)));
+        }
         let component = artifact.component(World::Policy)?;
         artifact.check(&options.grants)?;
         let link = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
@@ -87,17 +95,27 @@ impl PolicyPlugin {
         };
         let instances = Instances::new(shared, Box::new(make));
         instances.put_back(first);
-        Ok(Self { instances, description })
+        Ok(Self(Form::Component { instances, description }))
     }
 
     /// Whether it changes objects, and what it needs to see.
     pub fn description(&self) -> &Description {
-        &self.description
+        match &self.0 {
+            Form::Component { description, .. } => description,
+            Form::Kubewarden(policy) => policy.description(),
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        match &self.0 {
+            Form::Component { instances, .. } => &instances.shared,
+            Form::Kubewarden(policy) => policy.shared(),
+        }
     }
 
     /// Gives it what it said it needs; once. Before that it finds nothing.
     pub fn follow(&self, context: Arc<dyn Context>) {
-        let _ = self.instances.shared.context.set(context);
+        let _ = self.shared().context.set(context);
     }
 
     /// Runs on the calling thread, for at most [`crate::Limits::deadline`].
@@ -105,14 +123,23 @@ impl PolicyPlugin {
     /// # Errors
     /// When the policy gave no answer, or changes objects without having said that it does.
     pub fn review(&self, request: &Request) -> Result<Response, CallError> {
-        self.instances.call("review", |store, policy| self.ask(store, policy, request))
+        match &self.0 {
+            Form::Component { instances, .. } => instances.call("review", |store, policy| self.ask(store, policy, request)),
+            Form::Kubewarden(policy) => policy.review(request, |response| self.check(response)),
+        }
     }
 
     /// [`PolicyPlugin::review`] on a thread that others wait for. `None` when it did not come to an answer within a few
     /// milliseconds, or most likely would not: the policy is to be asked again by [`PolicyPlugin::review`] where it may take its
     /// time.
     pub fn review_briefly(&self, request: &Request) -> Option<Result<Response, CallError>> {
-        self.instances.call_briefly("review", |store, policy| self.ask(store, policy, request))
+        match &self.0 {
+            Form::Component { instances, .. } => {
+                instances.call_briefly("review", |store, policy| self.ask(store, policy, request))
+            }
+            // Reading and writing JSON, they are seldom brief.
+            Form::Kubewarden(_) => None,
+        }
     }
 
     fn ask(
@@ -160,9 +187,17 @@ impl PolicyPlugin {
     /// # Errors
     /// As for [`PolicyPlugin::review`]; also when there are not as many answers as requests.
     pub fn review_batch(&self, requests: &[Request]) -> Result<Vec<Response>, CallError> {
-        let each = self.instances.shared.limits.deadline;
+        let instances = match &self.0 {
+            Form::Component { instances, .. } => instances,
+            // They know of one request at a time.
+            Form::Kubewarden(policy) => {
+                let ask = |request| policy.review_aside(request, |response| self.check(response));
+                return requests.iter().map(ask).collect();
+            }
+        };
+        let each = instances.shared.limits.deadline;
         let deadline = each.saturating_mul(u32::try_from(requests.len()).unwrap_or(u32::MAX)).min(each.max(LONGEST_BATCH));
-        self.instances.call_aside("review-batch", deadline, |store, policy| {
+        instances.call_aside("review-batch", deadline, |store, policy| {
             let responses = policy.mizzen_policy_policy().call_review_batch(store, requests)?;
             if responses.len() != requests.len() {
                 return Ok(Err(format!("{} responses to {} requests", responses.len(), requests.len())));
@@ -173,7 +208,7 @@ impl PolicyPlugin {
 
     fn check(&self, response: Response) -> Result<Response, String> {
         match &response.decision {
-            Decision::Patch(_) | Decision::Replace(_) if !self.description.mutating => {
+            Decision::Patch(_) | Decision::Replace(_) if !self.description().mutating => {
                 Err("it changes the object, but did not say that it is mutating".to_owned())
             }
             _ => Ok(response),
@@ -181,12 +216,12 @@ impl PolicyPlugin {
     }
 
     pub fn status(&self) -> Status {
-        self.instances.shared.status()
+        self.shared().status()
     }
 
     /// What it counts itself.
     pub fn metrics(&self) -> Vec<Metric> {
-        self.instances.shared.metrics.all()
+        self.shared().metrics.all()
     }
 }
 

@@ -162,6 +162,13 @@ impl Seen {
         let count = if namespace.is_empty() { objects.len() } else { objects.in_namespace(namespace).len() };
         count as u64
     }
+
+    /// All of them, of a namespace unless that is empty; `None` when the policy did not say that it needs this kind.
+    pub fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Option<Vec<String>> {
+        let objects = self.view(api_version, kind, namespace)?;
+        let found = if namespace.is_empty() { objects.list() } else { objects.in_namespace(namespace) };
+        Some(found.iter().filter_map(|object| text(object)).collect())
+    }
 }
 
 fn text(object: &Object) -> Option<String> {

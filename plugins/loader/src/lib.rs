@@ -19,6 +19,7 @@ mod status;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod wanted;
 
 pub use context::{Need, Seen};
@@ -28,4 +29,5 @@ pub use policies::{CONTEXT, LoadedPolicy, Offer, PolicyEngine, RunningPolicy};
 pub use refusal::Refusal;
 pub use start::{Plugins, PluginsError, PolicyTables};
 pub use table::{Live, Table};
+pub use trust::Trust;
 pub use wanted::{Terms, Wanted};

@@ -206,7 +206,8 @@ impl<L: Loads> Loading<L> {
             ..ObjectReference::default()
         };
         if let Some(live) = live.filter(|_| swapped) {
-            let message = format!("{} of {} is at work", live.component.digest, live.image);
+            let signer = live.component.signer.as_ref().map(|key| format!(", signed by the key {key}")).unwrap_or_default();
+            let message = format!("{} of {} is at work{signer}", live.component.digest, live.image);
             self.recorder.event(&about, EventType::Normal, "Loaded", message);
         }
         if let Outcome::Refused(why) | Outcome::Stale(why) = tried

@@ -20,5 +20,7 @@ impl Refusal {
 pub const PULL_FAILED: &str = "PullFailed";
 /// The secret with the login is missing, or has none for this registry.
 pub const NO_LOGIN: &str = "PullSecretUnusable";
+/// Nobody who is trusted signed the image, and the cluster's configuration requires it.
+pub const NOT_SIGNED: &str = "NotSigned";
 /// The image is something else than one Wasm component.
 pub const NO_COMPONENT: &str = "NotAComponent";

@@ -20,6 +20,7 @@ use crate::loads::Loads;
 use crate::policies::{LoadedPolicy, PolicyEngine, PolicyLoader};
 use crate::reconcile::{Keeper, Kind, Loading};
 use crate::table::Table;
+use crate::trust::Trust;
 
 const COMPONENT: &str = "mizzen-plugins";
 
@@ -72,6 +73,7 @@ impl Plugins {
     /// When the folder cannot be used.
     pub async fn open(
         folder: &Path,
+        trust: Trust,
         tables: &PolicyTables,
         engine: Arc<dyn PolicyEngine>,
         client: Arc<dyn Client>,
@@ -79,7 +81,7 @@ impl Plugins {
         clock: Arc<dyn Clock>,
         cancel: CancellationToken,
     ) -> Result<Self, PluginsError> {
-        let fetch = Arc::new(Registries::open(folder.join("images"))?);
+        let fetch = Arc::new(Registries::open(folder, trust)?);
         let loader = PolicyLoader { engine, views: Arc::new(Views::new(client.clone(), registry, cancel)) };
         let mut plugins = Self { folder: folder.to_owned(), fetch, client, clock, kept: Vec::new() };
         plugins.keep(CLUSTER_ADMISSION_POLICIES, "ClusterAdmissionPolicy", loader.clone(), &tables.cluster).await?;

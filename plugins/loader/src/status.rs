@@ -92,7 +92,8 @@ mod tests {
     use crate::wanted::Terms;
 
     fn live() -> Live<()> {
-        let component = Component { manifest: "sha256:aa".to_owned(), digest: "sha256:bb".to_owned(), path: "a".into() };
+        let component =
+            Component { manifest: "sha256:aa".to_owned(), digest: "sha256:bb".to_owned(), path: "a".into(), signer: None };
         Live { plugin: Arc::new(()), component, uid: String::new(), image: String::new(), terms: Terms::default() }
     }
 

@@ -50,7 +50,7 @@ struct Shelf {
 impl Shelf {
     fn push(&self, image: &str, digest: &str) {
         let manifest = format!("sha256:manifest-of-{digest}");
-        let component = Component { manifest, digest: digest.to_owned(), path: digest.into() };
+        let component = Component { manifest, digest: digest.to_owned(), path: digest.into(), signer: None };
         self.registry.lock().get_or_insert_default().insert(image.to_owned(), component);
     }
 }

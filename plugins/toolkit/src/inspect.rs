@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mizzen_plugins_host::policy::PolicyPlugin;
 use mizzen_plugins_host::scheduler::{Description, Points};
-use mizzen_plugins_host::{Artifact, Host, HostOptions, PluginOptions, SchedulerPlugin, World};
+use mizzen_plugins_host::{Artifact, ExecutionMode, Host, HostOptions, Metadata, PluginOptions, SchedulerPlugin, World};
 
 use crate::error::{ToolkitError, io};
 use crate::log::Stderr;
@@ -44,15 +44,21 @@ impl fmt::Display for Report {
 pub fn report(artifact: &Artifact, settings: &str) -> Report {
     let mut lines = vec![("digest", artifact.digest().to_owned())];
     let version = artifact.version();
-    let world =
-        if version.is_empty() { artifact.world().name().to_owned() } else { format!("{} {version}", artifact.world().name()) };
+    let world = match (artifact.kubewarden(), version) {
+        (Some(metadata), _) => kubewarden(metadata),
+        (None, "") => artifact.world().name().to_owned(),
+        (None, version) => format!("{} {version}", artifact.world().name()),
+    };
     lines.push(("world", world));
+    if let Some(title) = artifact.kubewarden().and_then(title) {
+        lines.push(("title", title));
+    }
     lines.push(("code", format!("{} kB compiled", artifact.code_size() / 1000)));
     lines.push(("imports", list(artifact.imports().iter().map(String::as_str))));
     lines.push(("to grant", list(artifact.needs())));
     let options = PluginOptions { settings: settings.to_owned(), log: Arc::new(Stderr), ..PluginOptions::new("plugin") };
     match artifact.world() {
-        World::Policy => match PolicyPlugin::load(artifact, options) {
+        World::Policy | World::Kubewarden => match PolicyPlugin::load(artifact, options) {
             Ok(policy) => {
                 let said = policy.description();
                 lines.push(("mutating", if said.mutating { "yes" } else { "no" }.to_owned()));
@@ -72,6 +78,23 @@ pub fn report(artifact: &Artifact, settings: &str) -> Report {
         World::Module => {}
     }
     Report { lines }
+}
+
+fn kubewarden(metadata: &Metadata) -> String {
+    let mode = match metadata.execution_mode {
+        ExecutionMode::KubewardenWapc => "waPC".to_owned(),
+        mode => mode.to_string(),
+    };
+    match &metadata.protocol_version {
+        Some(version) => format!("{} ({mode}, protocol {version})", World::Kubewarden.name()),
+        None => format!("{} ({mode})", World::Kubewarden.name()),
+    }
+}
+
+fn title(metadata: &Metadata) -> Option<String> {
+    let annotation = |name: &str| metadata.annotations.get(&format!("io.kubewarden.policy.{name}")).map(|text| text.trim());
+    let title = annotation("title")?;
+    Some(annotation("version").map_or_else(|| title.to_owned(), |version| format!("{title} {version}")))
 }
 
 fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {

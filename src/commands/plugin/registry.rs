@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use mizzen_images::signature::push_signature;
 use mizzen_images::{ImageKind, ImageStore, layout};
 use mizzen_plugins_host::Artifact;
 use mizzen_plugins_toolkit as toolkit;
 
-use super::component;
+use super::{component, signing};
 use crate::commands::login::{self, Login};
 
 #[derive(Debug, clap::Args)]
@@ -18,6 +19,9 @@ pub(super) struct Push {
     /// A component, or a project's folder
     #[arg(long, value_name = "PATH", default_value = ".")]
     plugin: PathBuf,
+    /// Sign it with this key (PKCS #8, PEM, not encrypted), as cosign does
+    #[arg(long, value_name = "KEYFILE")]
+    sign: Option<PathBuf>,
     #[command(flatten)]
     login: Login,
 }
@@ -26,13 +30,19 @@ impl Push {
     /// Answers the digest of the manifest.
     pub(super) async fn run(&self, cache: Option<PathBuf>) -> anyhow::Result<String> {
         mizzen_images::normalize(&self.reference)?;
+        let key = self.sign.as_deref().map(signing::read).transpose()?;
         let component = component(&self.plugin)?;
         // What is no plugin is refused here, not by the cluster that is told to load it.
         toolkit::inspect::load(&component, cache).await?;
         let folder = tempfile::tempdir().context("make a folder for the image")?;
         layout::build_wasm(folder.path(), Some(&self.reference), &component)?;
         let pushed = mizzen_images::push_layout(folder.path(), &self.reference, &self.login.credentials(), None).await;
-        pushed.map_err(login::explained)
+        let digest = pushed.map_err(login::explained)?;
+        if let Some(key) = key {
+            let signed = push_signature(&self.reference, &digest, &key, &self.login.credentials()).await;
+            signed.map_err(login::explained)?;
+        }
+        Ok(digest)
     }
 }
 

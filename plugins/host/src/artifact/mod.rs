@@ -9,6 +9,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, Module};
 
 use crate::error::LoadError;
+use crate::kubewarden::Metadata;
 use crate::plugin::grants::{self, Grants};
 use crate::runtime::Runtime;
 pub(crate) use world::Interface;
@@ -28,6 +29,7 @@ pub struct Artifact {
     version: String,
     imports: Vec<String>,
     exports: Vec<String>,
+    kubewarden: Option<Metadata>,
 }
 
 impl std::fmt::Debug for Artifact {
@@ -40,13 +42,19 @@ impl std::fmt::Debug for Artifact {
 impl Artifact {
     /// # Errors
     /// When it exports no world of ours, or one that is not offered.
-    pub(crate) fn new(runtime: Arc<Runtime>, digest: String, code: Code) -> Result<Self, LoadError> {
+    pub(crate) fn new(runtime: Arc<Runtime>, digest: String, code: Code, bytes: &[u8]) -> Result<Self, LoadError> {
         let (imports, exports) = code.names(&runtime.engine);
-        let (world, version) = match &code {
-            Code::Component(_) => world::find(&exports)?,
-            Code::Module(_) => (World::Module, String::new()),
+        let (world, version, kubewarden) = match &code {
+            Code::Component(_) => {
+                let (world, version) = world::find(&exports)?;
+                (world, version, None)
+            }
+            Code::Module(_) => match Metadata::of(bytes, &exports)? {
+                Some(metadata) => (World::Kubewarden, metadata.protocol_version.clone().unwrap_or_default(), Some(metadata)),
+                None => (World::Module, String::new(), None),
+            },
         };
-        Ok(Self { runtime, code, digest, world, version, imports, exports })
+        Ok(Self { runtime, code, digest, world, version, imports, exports, kubewarden })
     }
 
     /// Of the bytes it was compiled from, such as `sha256:0123…`.
@@ -58,9 +66,14 @@ impl Artifact {
         self.world
     }
 
-    /// Of the world that it was built for; empty for modules.
+    /// Of the world that it was built for, or of the protocol that a policy of Kubewarden says it speaks; empty for other modules.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// What a policy of Kubewarden says of itself; of nothing else.
+    pub fn kubewarden(&self) -> Option<&Metadata> {
+        self.kubewarden.as_ref()
     }
 
     /// The interfaces that it imports, or the functions (`module.name`) of a core module.
@@ -101,6 +114,17 @@ impl Artifact {
         match &self.code {
             Code::Component(component) if self.world == wanted => Ok(component),
             _ => Err(LoadError::WrongWorld { found: self.world.name().to_owned(), wanted: wanted.name() }),
+        }
+    }
+
+    /// # Errors
+    /// When it is a component.
+    pub(crate) fn module(&self) -> Result<&Module, LoadError> {
+        match &self.code {
+            Code::Module(module) => Ok(module),
+            Code::Component(_) => {
+                Err(LoadError::WrongWorld { found: self.world.name().to_owned(), wanted: World::Kubewarden.name() })
+            }
         }
     }
 }

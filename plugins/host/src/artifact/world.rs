@@ -12,7 +12,9 @@ pub enum World {
     Scheduler,
     /// `mizzen:policy/admission-policy`
     Policy,
-    /// A core module, which is not for `plugins/wit`: a policy of Kubewarden, most likely.
+    /// A core module that is a policy of Kubewarden.
+    Kubewarden,
+    /// Any other core module.
     Module,
 }
 
@@ -22,6 +24,7 @@ impl World {
         match self {
             Self::Scheduler => "a scheduler plugin",
             Self::Policy => "an admission policy",
+            Self::Kubewarden => "a Kubewarden policy",
             Self::Module => "a core module",
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 
+use crate::kubewarden::Talk;
 use crate::plugin::Shared;
 use crate::plugin::log::{LONGEST, Level};
 
@@ -21,6 +22,8 @@ pub(crate) struct Data {
     pub(crate) table: ResourceTable,
     pub(crate) stdout: Lines,
     pub(crate) stderr: Lines,
+    /// With a policy of Kubewarden.
+    pub(crate) talk: Talk,
     /// When the call under way must have ended.
     pub(crate) deadline: Instant,
     /// The call under way holds up others.
@@ -49,6 +52,7 @@ impl Data {
             stderr: Lines::new(Level::Warn),
             shared,
             table,
+            talk: Talk::default(),
             deadline: Instant::now(),
             brief: None,
             exceeded: false,

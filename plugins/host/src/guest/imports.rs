@@ -27,7 +27,7 @@ pub(crate) fn linker(engine: &Engine, artifact: &Artifact) -> Result<Linker<Data
         match artifact.world() {
             World::Policy => policy::AdmissionPolicy::add_to_linker::<_, HasSelf<Data>>(&mut linker, |data| data)?,
             World::Scheduler => scheduler::SchedulerPlugin::add_to_linker::<_, HasSelf<Data>>(&mut linker, |data| data)?,
-            World::Module => {}
+            World::Kubewarden | World::Module => {}
         }
         wasi::link(&mut linker, artifact)?;
         Ok(linker)

@@ -22,12 +22,18 @@ pub(crate) type Make<I> = Box<dyn Fn(&mut Store<Data>) -> wasmtime::Result<Resul
 pub(crate) struct Instances<I> {
     pub(crate) shared: Arc<Shared>,
     make: Make<I>,
+    keep: usize,
     idle: Mutex<Vec<Warm<I>>>,
 }
 
 impl<I> Instances<I> {
     pub(crate) fn new(shared: Arc<Shared>, make: Make<I>) -> Self {
-        Self { shared, make, idle: Mutex::default() }
+        Self { shared, make, keep: KEEP, idle: Mutex::default() }
+    }
+
+    /// The same, with a new instance for every call.
+    pub(crate) fn fresh(shared: Arc<Shared>, make: Make<I>) -> Self {
+        Self { shared, make, keep: 0, idle: Mutex::default() }
     }
 
     /// A new instance, with its start counted as a call.
@@ -40,7 +46,7 @@ impl<I> Instances<I> {
 
     pub(crate) fn put_back(&self, warm: Warm<I>) {
         let mut idle = self.idle.lock();
-        if warm.is_sound() && idle.len() < KEEP {
+        if warm.is_sound() && idle.len() < self.keep {
             idle.push(warm);
         }
     }

@@ -4,7 +4,7 @@ pub(crate) mod call;
 mod data;
 mod imports;
 pub(crate) mod instances;
-mod wasi;
+pub(crate) mod wasi;
 
 pub(crate) use data::Data;
 pub(crate) use imports::linker;

@@ -25,14 +25,14 @@ const RANDOM: u64 = 64 << 10;
 static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Nanoseconds.
-pub(super) fn monotonic() -> u64 {
+pub(crate) fn monotonic() -> u64 {
     u64::try_from(BEGINNING.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A guest said that it ends.
 #[derive(Debug, thiserror::Error)]
 #[error("the plugin called exit with status {0}")]
-pub(crate) struct Exit(u8);
+pub(crate) struct Exit(pub(crate) u32);
 
 /// A guest wanted to sleep longer than its call may take.
 #[derive(Debug, thiserror::Error)]
@@ -106,9 +106,9 @@ fn define(to: &mut LinkerInstance<'_, Data>, interface: &str) -> wasmtime::Resul
         }
         "wasi:cli/exit" => {
             to.func_wrap("exit", |_, (status,): (Result<(), ()>,)| -> wasmtime::Result<()> {
-                Err(Exit(u8::from(status.is_err())).into())
+                Err(Exit(u32::from(status.is_err())).into())
             })?;
-            to.func_wrap("exit-with-code", |_, (code,): (u8,)| -> wasmtime::Result<()> { Err(Exit(code).into()) })
+            to.func_wrap("exit-with-code", |_, (code,): (u8,)| -> wasmtime::Result<()> { Err(Exit(code.into()).into()) })
         }
         "wasi:cli/stdin" => to.func_wrap("get-stdin", |_, ()| Ok((Resource::<Stdin>::new_own(0),))),
         "wasi:cli/stdout" => to.func_wrap("get-stdout", |_, ()| Ok((Resource::<Stdout>::new_own(OUT),))),
@@ -174,8 +174,11 @@ fn pollable(mut store: Store<'_>, after: Duration) -> wasmtime::Result<(Resource
     Ok((store.data_mut().table.push(Pollable { ready })?,))
 }
 
-/// Holds the thread until then, unless the call ends before.
-fn wait(data: &Data, until: Instant) -> wasmtime::Result<()> {
+/// Holds the thread until then.
+///
+/// # Errors
+/// When the call ends before.
+pub(crate) fn wait(data: &Data, until: Instant) -> wasmtime::Result<()> {
     if until > data.deadline {
         return Err(Overslept.into());
     }

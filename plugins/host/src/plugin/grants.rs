@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::artifact::{Interface, World};
 use crate::error::LoadError;
+use crate::kubewarden;
 
 /// What an object allows its plugin beyond what every plugin has: names of interfaces, with or without version, or of
 /// packages, such as `wasi:sockets`.
@@ -38,6 +39,9 @@ pub(crate) const INERT: &[&str] = &[
 
 /// Whether every plugin of the world may import it.
 pub(crate) fn always(import: &str, world: World) -> bool {
+    if world == World::Kubewarden {
+        return kubewarden::offers(import);
+    }
     let interface = Interface::of(import);
     match interface.name {
         "mizzen:plugin/log" | "mizzen:plugin/clock" | "mizzen:plugin/random" | "mizzen:plugin/metrics" => interface.is_offered(),
@@ -82,6 +86,12 @@ mod tests {
         ] {
             assert_eq!(always(import, World::Policy), policy, "{import}");
             assert_eq!(always(import, World::Scheduler), scheduler, "{import}");
+        }
+        for import in ["wapc.__host_call", "wasi_snapshot_preview1.fd_write", "host.call", "kubewarden:javy/host.call"] {
+            assert!(always(import, World::Kubewarden) && !always(import, World::Policy), "{import}");
+        }
+        for import in ["wapc.__shell", "env.fork", "wasi_snapshot_preview1.fork", "host.shell", "call"] {
+            assert!(!always(import, World::Kubewarden), "{import}");
         }
     }
 

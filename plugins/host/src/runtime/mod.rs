@@ -94,9 +94,9 @@ impl Host {
         .await?;
         let code = match found {
             Some(code) => code,
-            None => self.compile(&runtime, &digest, bytes).await?,
+            None => self.compile(&runtime, &digest, bytes.clone()).await?,
         };
-        let artifact = Arc::new(Artifact::new(runtime, digest.clone(), code)?);
+        let artifact = Arc::new(Artifact::new(runtime, digest.clone(), code, &bytes)?);
         let mut loaded = self.loaded.lock();
         loaded.retain(|_, artifact| artifact.strong_count() > 0);
         loaded.insert(digest, Arc::downgrade(&artifact));

@@ -4,5 +4,6 @@
 
 mod component;
 mod guest;
+mod kubewarden;
 mod policies;
 mod schedulers;

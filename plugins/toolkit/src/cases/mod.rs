@@ -101,7 +101,7 @@ pub fn run(artifact: &Artifact, table: &Path) -> Result<Vec<Outcome>, ToolkitErr
         let began = Instant::now();
         let failure = match artifact.world() {
             World::Scheduler => scheduler::run(artifact, &table, case)?,
-            World::Policy | World::Module => policy::run(artifact, &table, case)?,
+            World::Policy | World::Kubewarden | World::Module => policy::run(artifact, &table, case)?,
         };
         Ok(Outcome { name: case.name.clone(), failure, took: began.elapsed() })
     };

@@ -37,4 +37,8 @@ impl Context for Objects {
     fn count(&self, api_version: &str, kind: &str, namespace: &str) -> u64 {
         self.of(api_version, kind, namespace).count() as u64
     }
+
+    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Option<Vec<String>> {
+        Some(self.of(api_version, kind, namespace).map(Value::to_string).collect())
+    }
 }

@@ -63,7 +63,9 @@ pub(super) struct Asked {
 
 /// Which policies were at work, and of which component and settings. The pointers keep their addresses from being given to
 /// others.
-struct Stand(Vec<(Arc<Plugin>, Option<Weak<dyn Policy>>)>);
+struct Stand(Vec<Standing>);
+
+type Standing = (Arc<Plugin>, Option<Weak<dyn Policy>>);
 
 impl PartialEq for Stand {
     fn eq(&self, other: &Self) -> bool {

@@ -1,0 +1,111 @@
+//! Signatures of images as cosign makes them with a key: beside the image, under the tag `sha256-<hex>.sig`, lies an artifact
+//! whose layers are payloads (`application/vnd.dev.cosign.simplesigning.v1+json`), each with its signature as an annotation.
+
+mod key;
+mod payload;
+mod registry;
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+pub use key::{KeyError, PublicKey, SigningKey};
+pub use registry::push_signature;
+
+/// A payload and its signature, as they were found; nothing is verified yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// JSON.
+    payload: String,
+    /// DER (RFC 3279), in base64.
+    signature: String,
+}
+
+/// Why an image counts as not signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unverified {
+    /// There is no signature.
+    Missing,
+    /// There are so many, and none is by a known key.
+    Unknown { found: usize },
+    /// A known key signed something else.
+    Other { why: String },
+}
+
+impl fmt::Display for Unverified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("it is not signed"),
+            Self::Unknown { found: 1 } => f.write_str("its signature is by none of the keys that are trusted"),
+            Self::Unknown { found } => write!(f, "none of its {found} signatures is by a key that is trusted"),
+            Self::Other { why } => write!(f, "its signature is not for it: {why}"),
+        }
+    }
+}
+
+impl Signed {
+    fn new(payload: String, key: &SigningKey) -> Result<Self, KeyError> {
+        let signature = STANDARD.encode(key.sign(payload.as_bytes())?);
+        Ok(Self { payload, signature })
+    }
+
+    fn is_by(&self, key: &PublicKey) -> bool {
+        STANDARD.decode(&self.signature).is_ok_and(|signature| key.has_signed(self.payload.as_bytes(), &signature))
+    }
+}
+
+/// The key that signed the image with this digest (`sha256:…`, of its manifest).
+///
+/// # Errors
+/// When none of them did.
+pub fn verify<'a>(signed: &[Signed], digest: &str, keys: &'a [PublicKey]) -> Result<&'a PublicKey, Unverified> {
+    let mut wrong = None;
+    for one in signed {
+        let Some(key) = keys.iter().find(|key| one.is_by(key)) else { continue };
+        match payload::check(&one.payload, digest) {
+            Ok(()) => return Ok(key),
+            Err(why) => wrong = Some(why),
+        }
+    }
+    Err(match wrong {
+        Some(why) => Unverified::Other { why },
+        None if signed.is_empty() => Unverified::Missing,
+        None => Unverified::Unknown { found: signed.len() },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn signed(key: &SigningKey, digest: &str) -> Signed {
+        Signed::new(payload::of("registry.example.com/a", digest), key).unwrap()
+    }
+
+    #[test]
+    fn an_image_is_signed_when_a_known_key_signed_its_digest() {
+        let (known, other) = (SigningKey::generate().unwrap().0, SigningKey::generate().unwrap().0);
+        let keys = [known.public()];
+        let verify = |signed: &[Signed]| verify(signed, DIGEST, &keys).map(PublicKey::id);
+        assert_eq!(verify(&[signed(&other, DIGEST), signed(&known, DIGEST)]), Ok(known.public().id()));
+        assert_eq!(verify(&[]), Err(Unverified::Missing));
+        assert_eq!(verify(&[signed(&other, DIGEST)]), Err(Unverified::Unknown { found: 1 }));
+        let elsewhere = DIGEST.replace("0123", "4567");
+        assert!(matches!(verify(&[signed(&known, &elsewhere)]), Err(Unverified::Other { why }) if why.contains(&elsewhere)));
+    }
+
+    #[test]
+    fn a_payload_that_was_altered_is_not_signed() {
+        let (key, _) = SigningKey::generate().unwrap();
+        let mut altered = signed(&key, &DIGEST.replace("0123", "4567"));
+        altered.payload = altered.payload.replace("4567", "0123");
+        assert_eq!(verify(&[altered], DIGEST, &[key.public()]), Err(Unverified::Unknown { found: 1 }));
+        let mut garbled = signed(&key, DIGEST);
+        garbled.signature.insert(0, '!');
+        assert_eq!(verify(&[garbled], DIGEST, &[key.public()]), Err(Unverified::Unknown { found: 1 }));
+    }
+}

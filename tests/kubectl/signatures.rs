@@ -1,0 +1,133 @@
+//! Signatures of plugins: by openssl, by `mizzen plugin push --sign`, and none.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mizzen_tests::command::run;
+use mizzen_tests::executables::{guest, mizzen};
+use mizzen_tests::images::{Layer, lay_out};
+use mizzen_tests::{Cluster, Kubectl, Registry, eventually};
+use serde_json::{Value, json};
+
+use super::plugins::{condition, of, policy, ready, refused};
+
+const SETTINGS: &str = "  settings: {labels: [team]}\n";
+
+/// A key pair of openssl's, which nobody here wrote.
+fn openssl_keys(folder: &Path) -> (PathBuf, PathBuf) {
+    let (private, public) = (folder.join("openssl.key"), folder.join("openssl.pub"));
+    run(Command::new("openssl")
+        .args(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out"])
+        .arg(&private))
+    .ok();
+    run(Command::new("openssl").args(["pkey", "-pubout", "-in"]).arg(&private).arg("-out").arg(&public)).ok();
+    (private, public)
+}
+
+/// `mizzen plugin push`; answers the manifest's digest.
+fn push(reference: &str, component: &str, key: Option<&Path>) -> String {
+    let mut command = mizzen();
+    command.args(["plugin", "push", reference, "--plugin"]).arg(guest(component));
+    if let Some(key) = key {
+        command.arg("--sign").arg(key);
+    }
+    run(&mut command).ok().lines().next().expect("a digest").to_owned()
+}
+
+/// Signs as cosign does, with openssl, and lays the signature beside the image.
+fn sign_by_openssl(registry: &Registry, repository: &str, digest: &str, key: &Path, folder: &Path) {
+    let payload = json!({"critical": {"identity": {"docker-reference": registry.reference(repository)},
+        "image": {"docker-manifest-digest": digest}, "type": "cosign container image signature"}, "optional": null});
+    let (file, signature) = (folder.join("payload"), folder.join("signature"));
+    std::fs::write(&file, payload.to_string()).unwrap();
+    run(Command::new("openssl").args(["dgst", "-sha256", "-sign"]).arg(key).arg("-out").arg(&signature).arg(&file)).ok();
+    let signature = STANDARD.encode(std::fs::read(&signature).unwrap());
+    let layer = Layer {
+        bytes: payload.to_string().into_bytes(),
+        media_type: "application/vnd.dev.cosign.simplesigning.v1+json",
+        annotations: json!({"dev.cosignproject.cosign/signature": signature}),
+    };
+    let layout = folder.join("signature-layout");
+    lay_out(&layout, ("{}", "application/vnd.oci.image.config.v1+json"), &layer, &json!({}));
+    let reference = registry.reference(&format!("{repository}:{}.sig", digest.replace(':', "-")));
+    run(mizzen().args(["image", "push"]).arg(layout).arg(reference)).ok();
+}
+
+fn curl(registry: &Registry, path: &str) -> String {
+    let url = format!("http://{}/v2/{path}", registry.address());
+    run(Command::new("curl").args(["-sSf", "-H", "Accept: application/vnd.oci.image.manifest.v1+json", &url])).ok()
+}
+
+#[track_caller]
+fn not_signed(cluster: &Cluster, why: &str) {
+    let message = eventually(why, || {
+        let (_, reason, message) = condition(&of(cluster, "team"), "Ready");
+        (reason == "NotSigned" && message.contains(why)).then_some(message)
+    });
+    assert!(message.contains("is not taken"), "{message}");
+}
+
+#[test]
+fn only_what_a_trusted_key_signed_is_put_to_work() {
+    let work = tempfile::tempdir().unwrap();
+    let (private, public) = openssl_keys(work.path());
+    run(mizzen().args(["plugin", "keygen"]).arg(work.path().join("other"))).ok();
+    let other = work.path().join("other.key");
+    let config = format!("plugins: {{signatures: {{required: true, keys: [{}]}}}}\n", public.display());
+    let mut cluster = Cluster::server_configured(&config);
+    let registry = Registry::start();
+    let image = registry.reference("signed:stable");
+
+    let digest = push(&image, "policy_v1", None);
+    policy(&cluster, "team", &image, SETTINGS);
+    not_signed(&cluster, "it is not signed");
+    assert_eq!(condition(&of(&cluster, "team"), "Loaded").0, "False");
+    push(&image, "policy_v1", Some(&other));
+    not_signed(&cluster, "its signature is by none of the keys that are trusted");
+    sign_by_openssl(&registry, "signed", &digest, &private, work.path());
+    ready(&cluster, "team");
+    refused(&cluster, "without", "label \"team\" is missing (policy 1.0.0)");
+
+    // What is at work stays when the tag leads to what nobody signed, and goes when that is signed, too.
+    push(&image, "policy_v2", None);
+    not_signed(&cluster, "stays at work");
+    refused(&cluster, "without", "is missing (policy 1.0.0)");
+    let digest = push(&image, "policy_v2", Some(&private));
+    ready(&cluster, "team");
+    refused(&cluster, "without", "is missing (policy 2.0.0)");
+    let events = cluster.kubectl(&["describe", "clusteradmissionpolicy", "team"]).ok();
+    assert!(events.contains("signed by the key sha256:"), "{events}");
+
+    // openssl finds our signature good.
+    let manifest: Value = serde_json::from_str(&curl(&registry, &format!("signed/manifests/{}.sig", digest.replace(':', "-"))))
+        .expect("a manifest");
+    let layer = &manifest["layers"][0];
+    let payload = curl(&registry, &format!("signed/blobs/{}", layer["digest"].as_str().unwrap()));
+    assert!(payload.contains(&digest), "{payload}");
+    let (file, signature) = (work.path().join("ours"), work.path().join("ours.sig"));
+    std::fs::write(&file, payload).unwrap();
+    let text = layer["annotations"]["dev.cosignproject.cosign/signature"].as_str().unwrap();
+    std::fs::write(&signature, STANDARD.decode(text).unwrap()).unwrap();
+    let verified = run(Command::new("openssl")
+        .args(["dgst", "-sha256", "-verify"])
+        .arg(&public)
+        .arg("-signature")
+        .arg(&signature)
+        .arg(&file));
+    assert!(verified.ok().contains("Verified OK"));
+
+    // A restarted server needs no registry for what it has verified.
+    drop(registry);
+    cluster.stop();
+    cluster.start();
+    refused(&cluster, "without", "is missing (policy 2.0.0)");
+
+    // With another key it is not taken up again; a policy that was at work and is lost refuses.
+    cluster.stop();
+    let config = format!("plugins: {{signatures: {{keys: [{}]}}}}\n", work.path().join("other.pub").display());
+    cluster.configure(&config);
+    cluster.start();
+    refused(&cluster, "without", "failed calling admission policy \"team\"");
+}
