@@ -33,7 +33,7 @@ fn elements(endpoints: u8, sticky: Option<u32>) -> Elements {
         ready: true,
         serving: true,
         terminating: false,
-        node: Some(if i % 2 == 0 { "here" } else { "there" }.into()),
+        node: Some(if i.is_multiple_of(2) { "here" } else { "there" }.into()),
         for_zones: None,
         for_nodes: None,
     };

@@ -101,18 +101,18 @@ impl PortTable<'_> {
             }
         }
         for ip in &service.external_ips {
-            self.lead(Door::Address, &inside(ip), self.from_outside(Door::Address), false);
+            self.lead(Door::Address, &inside(ip), self.outer_way(Door::Address), false);
         }
         for ip in &service.balancer_ips {
             let key = inside(ip);
-            self.lead(Door::Address, &key, self.from_outside(Door::Address), service.sources.is_some());
+            self.lead(Door::Address, &key, self.outer_way(Door::Address), service.sources.is_some());
             for range in service.sources.iter().flat_map(|sources| apart(sources)) {
                 self.elements.insert((Part::SourceRanges, format!("{key} . {range}")), String::new());
             }
         }
         if let Some(number) = port.node_port {
             let key = format!("{} . {number}", protocol(port.protocol));
-            self.lead(Door::NodePort, &key, self.from_outside(Door::NodePort), false);
+            self.lead(Door::NodePort, &key, self.outer_way(Door::NodePort), false);
         }
         self.veil();
     }
@@ -122,7 +122,7 @@ impl PortTable<'_> {
         (count > 0).then_some(Pick { door, range, count, sticky: self.service.sticky })
     }
 
-    fn from_outside(&self, door: Door) -> Option<Way> {
+    fn outer_way(&self, door: Door) -> Option<Way> {
         let pick = self.pick(door, Range::All)?;
         Some(if self.service.external_local { Way::OutsideLocal(pick, self.own.len()) } else { Way::Outside(pick) })
     }

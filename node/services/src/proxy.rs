@@ -23,13 +23,15 @@ const LOOK: Duration = Duration::from_secs(2);
 const THOROUGH: u32 = 150;
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
+type OnHealth = Box<dyn Fn(&ObjectRef, Option<(u16, usize)>) + Send + Sync>;
+
 pub struct ProxyConfig {
     pub caches: Arc<ServiceCaches>,
     pub apply: Arc<dyn Apply>,
     /// What of the node counts now.
     pub node: Box<dyn Fn(&ServiceCaches) -> Node + Send + Sync>,
     /// Is told a service's `healthCheckNodePort`, if it has one, with the number of endpoints on this node.
-    pub on_health: Box<dyn Fn(&ObjectRef, Option<(u16, usize)>) + Send + Sync>,
+    pub on_health: OnHealth,
     /// Is told of endpoints that have left services over UDP, once the table leads nowhere to them.
     pub on_gone: Box<dyn Fn(BTreeSet<Backend>) + Send + Sync>,
     /// Is told in words what was put back after somebody else had changed it.
