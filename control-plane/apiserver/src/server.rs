@@ -37,6 +37,8 @@ use crate::virtuals::Virtuals;
 
 /// How long requests may run on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Requests that one connection of HTTP/2 may have at once.
+const STREAMS: u32 = 1000;
 
 /// What an API server works with.
 pub struct ServerConfig {
@@ -246,7 +248,13 @@ impl ApiServer {
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(deadlines.headers);
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000).keep_alive_interval(Some(Duration::from_secs(30)));
+        // A client that ends takes back all that it asked at once: that is no attack.
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_pending_accept_reset_streams(STREAMS as usize)
+            .keep_alive_interval(Some(Duration::from_secs(30)));
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);
         // Before it is clear which HTTP a client speaks, nobody else waits for its headers in bounded time.
