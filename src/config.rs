@@ -2,6 +2,7 @@
 
 pub mod agent;
 mod audit;
+mod dns;
 mod eviction;
 mod plugins;
 mod scheduler;
@@ -17,6 +18,7 @@ use mizzen_plugin_loader::Trust;
 use serde::Deserialize;
 
 pub use audit::Audit;
+pub use dns::Dns;
 pub use scheduler::Scheduler;
 
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +92,14 @@ pub struct File {
     /// A duration, such as `10m`.
     pub policy_audit_interval: Option<String>,
     plugins: plugins::Plugins,
+    /// The zone of the cluster's names.
+    pub cluster_domain: Option<String>,
+    /// Whom pods ask for names instead of their node.
+    #[serde(rename = "clusterDNS")]
+    pub cluster_dns: Vec<IpAddr>,
+    /// The machine's resolv.conf(5).
+    pub resolv_conf: Option<PathBuf>,
+    pub dns: dns::Fields,
 }
 
 /// The flags of `mizzen up`, each before its field in the file.
@@ -134,6 +144,7 @@ pub struct Config {
     pub services: ServiceAddresses,
     /// Whether the file says where services have their addresses.
     pub service_range_is_given: bool,
+    pub dns: Dns,
     pub scheduler: Scheduler,
     /// After so long, admission policies are asked again about what is stored.
     pub policy_audit_interval: Duration,
@@ -171,7 +182,7 @@ impl Config {
     }
 
     fn resolve(flags: Flags, file: File, host_name: impl FnOnce() -> Option<String>) -> Result<Self, ConfigError> {
-        let (node, services) = (NodeLimits::resolve(&file)?, services(&file)?);
+        let (node, services, dns) = (NodeLimits::resolve(&file)?, services(&file)?, Dns::resolve(&file)?);
         let audit = audit::resolve(&file)?;
         let data_dir = data_dir(flags.data_dir.or(file.data_dir))?;
         let node_name = flags.node_name.or(file.node_name).or_else(host_name).unwrap_or_else(|| "localhost".to_owned());
@@ -188,6 +199,7 @@ impl Config {
             concurrency: concurrency(file.max_requests_inflight, file.max_mutating_requests_inflight)?,
             services,
             service_range_is_given: file.service_cidr.is_some(),
+            dns,
             scheduler: file.scheduler.checked()?,
             policy_audit_interval: policy_audit_interval(file.policy_audit_interval.as_deref())?,
             trust: file.plugins.trust()?,

@@ -21,7 +21,7 @@ use super::control_plane::ControlPlane;
 use super::data_dir::DataDir;
 use super::executables;
 use super::node_credentials::NodeCredentials;
-use crate::config::{Config, NodeLimits};
+use crate::config::{Config, Dns, NodeLimits};
 
 /// The kubelet's usual port; another one when it is taken.
 const NODE_PORT: u16 = 10250;
@@ -178,7 +178,7 @@ impl Node {
         network: Arc<Network>,
         asked: Asked,
         member: Membership,
-        limits: NodeLimits,
+        (limits, dns): (NodeLimits, Dns),
         cancel: CancellationToken,
     ) -> anyhow::Result<Self> {
         let address = network.node_address();
@@ -203,6 +203,8 @@ impl Node {
                 listener,
                 tls: member.tls,
                 clock: member.clock,
+                dns: dns.settings,
+                cluster_dns: dns.cluster_dns,
                 log_limits: limits.log,
                 image_gc: limits.image_gc,
                 eviction: limits.eviction,

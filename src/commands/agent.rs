@@ -13,8 +13,8 @@ use crate::cluster::end::End;
 use crate::cluster::node::{self, Asked, Membership, Node, open_network};
 use crate::cluster::node_credentials::NodeCredentials;
 use crate::cluster::{join, machine};
-use crate::config::NodeLimits;
 use crate::config::agent::{Config, Flags};
+use crate::config::{Dns, NodeLimits};
 
 pub async fn run(flags: Flags) -> anyhow::Result<()> {
     let config = Config::load(flags)?;
@@ -28,7 +28,7 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     let joined = Cell::new(false);
     let work = async {
         let asked = Asked::listen(config.node_api_address).await?;
-        serve(credentials, &data, asked, config.node, clock, &end, &joined).await
+        serve(credentials, &data, asked, (config.node, config.dns), clock, &end, &joined).await
     };
     let outcome = signals::until_signalled(&end, work).await;
     if outcome.is_err() && !joined.get() {
@@ -41,7 +41,7 @@ async fn serve(
     credentials: NodeCredentials,
     data: &DataDir,
     asked: Asked,
-    limits: NodeLimits,
+    settings: (NodeLimits, Dns),
     clock: Arc<dyn Clock>,
     end: &End,
     joined: &Cell<bool>,
@@ -56,7 +56,7 @@ async fn serve(
     let network = open_network(data, address, ServiceRange::Unknown).await?;
     let member = Membership::over_https(&credentials, client, clock)?;
     joined.set(true);
-    let mut node = Node::start(data, network, asked, member, limits, end.cancel.clone()).await?;
+    let mut node = Node::start(data, network, asked, member, settings, end.cancel.clone()).await?;
     node.ready().await?;
     println!(
         "Node {} is Ready after {:.2} s at {}",

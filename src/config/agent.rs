@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{ConfigError, File, NodeLimits, read};
+use super::{ConfigError, Dns, File, NodeLimits, read};
 
 /// The flags of `mizzen agent`, each before its field in the file.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -33,6 +33,7 @@ pub struct Config {
     pub node_name: Option<String>,
     pub node_api_address: Option<SocketAddr>,
     pub node: NodeLimits,
+    pub dns: Dns,
 }
 
 impl Config {
@@ -72,9 +73,11 @@ impl Config {
             }
         }
         let node = NodeLimits::resolve(&file)?;
+        let dns = Dns::resolve(&file)?;
         let kubeconfig = flags.kubeconfig.or(file.kubeconfig);
         Ok(Self {
             node,
+            dns,
             data_dir: super::data_dir(flags.data_dir.or(file.data_dir))?,
             kubeconfig: kubeconfig.ok_or_else(|| {
                 invalid("kubeconfig", "an agent needs its node's (`mizzen kubeconfig --node NAME` prints it on the server)")

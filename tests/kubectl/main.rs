@@ -10,6 +10,7 @@ mod container;
 mod crd;
 mod debug;
 mod demo;
+mod dns;
 mod kubewarden;
 mod objects;
 mod own_client;

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::command::run;
 use crate::executables::{guest, mizzen, sample_module};
+use crate::nginx;
 use crate::registry::Registry;
 
 /// Debian's static busybox with a web page, answering HTTP on port 8080 by default. Answers its reference.
@@ -15,6 +16,14 @@ use crate::registry::Registry;
 /// # Panics
 /// When it cannot be built or pushed.
 pub fn busybox(registry: &Registry, name: &str) -> String {
+    busybox_with(registry, name, &[])
+}
+
+/// The same with programs of this machine, and what they are linked with.
+///
+/// # Panics
+/// When it cannot be built or pushed.
+pub fn busybox_with(registry: &Registry, name: &str, programs: &[&str]) -> String {
     let work = tempfile::tempdir().expect("a folder");
     let (base, page) = (work.path().join("base"), work.path().join("page"));
     for dir in ["bin", "tmp", "etc", "root"] {
@@ -23,11 +32,17 @@ pub fn busybox(registry: &Registry, name: &str) -> String {
     std::fs::copy("/bin/busybox", base.join("bin/busybox")).expect("busybox-static is installed (.ci/setup)");
     for applet in [
         "sh", "ls", "cat", "sleep", "httpd", "echo", "env", "id", "true", "false", "touch", "hostname", "kill", "trap", "nc",
-        "stty", "grep", "pwd",
+        "stty", "grep", "pwd", "nslookup",
     ] {
         symlink("busybox", base.join("bin").join(applet)).expect("links");
     }
     std::fs::write(base.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000:web:/:/bin/sh\n").expect("writes");
+    for program in programs.iter().map(Path::new) {
+        for file in nginx::libraries(program).iter().map(PathBuf::as_path).chain([program]) {
+            nginx::copy(file, &base);
+        }
+    }
+    std::fs::write(base.join("etc/nsswitch.conf"), "hosts: files dns\n").expect("writes");
     std::fs::create_dir_all(page.join("www")).expect("makes");
     std::fs::write(page.join("www/index.html"), format!("hello from {name}\n")).expect("writes");
     let layout = work.path().join("layout");

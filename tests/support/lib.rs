@@ -18,6 +18,7 @@ pub mod images;
 pub mod kubectl;
 pub mod kubewarden;
 pub mod leftovers;
+pub mod names;
 pub mod nginx;
 pub mod ports;
 pub mod registry;

@@ -83,13 +83,13 @@ fn installed() -> Vec<PathBuf> {
 }
 
 /// The libraries that a program or module is linked with, by the names that the loader looks for.
-fn libraries(file: &Path) -> Vec<PathBuf> {
+pub(crate) fn libraries(file: &Path) -> Vec<PathBuf> {
     let said = run(Command::new("ldd").arg(file)).stdout;
     said.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }
 
 /// Copies what a file holds to the same path below `root`.
-fn copy(file: &Path, root: &Path) {
+pub(crate) fn copy(file: &Path, root: &Path) {
     let target = root.join(file.strip_prefix("/").expect("is absolute"));
     std::fs::create_dir_all(target.parent().expect("is below the root")).expect("makes");
     if file.is_dir() {

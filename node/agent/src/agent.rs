@@ -1,5 +1,6 @@
 //! The agent as a whole.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use mizzen_reconcile::Recorder;
@@ -18,7 +19,7 @@ use crate::node_api;
 use crate::pod::manager::{self, Pods};
 use crate::pod::sources::Sources;
 use crate::pulled::Pulled;
-use crate::shared::Shared;
+use crate::shared::{Names, Shared};
 
 /// A running agent.
 pub struct Agent {
@@ -52,6 +53,13 @@ impl Agent {
         let (sandboxes, client) = (data_dir.join("sandboxes"), config.client.clone());
         let volumes = tokio::task::spawn_blocking(move || VolumeManager::open(sandboxes, client));
         let volumes = volumes.await.map_err(|_| AgentError::Ended)??;
+        let own_names = IpAddr::V4(config.network.pod_cidr().gateway());
+        let names = Names {
+            domain: config.dns.cluster_domain.clone(),
+            servers: if config.cluster_dns.is_empty() { vec![own_names] } else { config.cluster_dns },
+            resolv_conf: config.dns.resolv_conf.clone(),
+        };
+        let (dns, dns_client) = (config.dns, config.client.clone());
         let recorder = Recorder::start(config.client.clone(), config.clock.clone(), "kubelet", &config.node_name);
         let shared = Arc::new(Shared {
             sources: Sources::new(config.client.clone()),
@@ -68,6 +76,7 @@ impl Agent {
             pulled: Arc::new(pulled),
             network: config.network,
             clock: config.clock,
+            names,
             data_dir,
             recorder,
             log_limits: config.log_limits,
@@ -79,6 +88,13 @@ impl Agent {
         let pods = Arc::new(Pods::default());
         let (ready_sender, ready) = watch::channel(false);
         let main = tokio::spawn(async move {
+            let served = cancel.clone();
+            let dns = async move {
+                if let Err(error) = mizzen_dns::serve(&dns, &[own_names], dns_client, served).await {
+                    tracing::error!(%error, "names are not served");
+                    std::future::pending().await
+                }
+            };
             let api = node_api::serve(config.listener, config.tls, shared.clone(), pods.clone(), cancel.clone());
             tokio::select! {
                 () = cancel.cancelled() => {}
@@ -88,6 +104,7 @@ impl Agent {
                 () = services::run(shared.clone(), cancel.clone()) => {}
                 () = manager::run(shared.clone(), pods.clone(), cancel.clone()) => {}
                 () = api => {}
+                () = dns => {}
             }
         });
         Ok(Self { ready, main })

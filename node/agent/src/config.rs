@@ -32,6 +32,9 @@ pub struct AgentConfig {
     /// Demands client certificates of the API server's authority.
     pub tls: Arc<rustls::ServerConfig>,
     pub clock: Arc<dyn Clock>,
+    pub dns: mizzen_dns::Settings,
+    /// Whom pods ask for names instead of this node.
+    pub cluster_dns: Vec<IpAddr>,
     pub log_limits: LogLimits,
     pub image_gc: Thresholds,
     pub eviction: EvictionHard,

@@ -24,6 +24,16 @@ use crate::node::room::Room;
 use crate::pod::sources::Sources;
 use crate::pulled::Pulled;
 
+/// How pods find names.
+pub(crate) struct Names {
+    /// The cluster's zone.
+    pub(crate) domain: String,
+    /// Whom pods ask.
+    pub(crate) servers: Vec<IpAddr>,
+    /// The machine's resolv.conf(5).
+    pub(crate) resolv_conf: PathBuf,
+}
+
 pub(crate) struct Shared {
     pub(crate) node_name: String,
     pub(crate) cluster: String,
@@ -39,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) services: Arc<ServiceCaches>,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) names: Names,
     pub(crate) capacity: Capacity,
     pub(crate) room: Room,
     pub(crate) log_limits: LogLimits,

@@ -7,6 +7,7 @@ mod api;
 mod cpu;
 mod create_to_exit;
 mod disk;
+mod dns;
 mod etcd;
 mod fill;
 mod flood;
@@ -62,6 +63,7 @@ enum Part {
     Scheduler,
     Policy,
     Flood,
+    Dns,
     /// 150,000 pods, which takes minutes: only when it is named
     Scale,
 }
@@ -117,6 +119,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted(Part::Flood) {
         flood::measure(&mut table).await?;
+    }
+    if wanted(Part::Dns) {
+        dns::measure(&mut table).await?;
     }
     if args.only.contains(&Part::Scale) {
         scale::measure(&mut table).await?;

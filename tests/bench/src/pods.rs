@@ -77,9 +77,7 @@ struct Seen {
 
 impl Pods {
     pub(crate) async fn of(cluster: &Cluster) -> anyhow::Result<Self> {
-        let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig())?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        let api: Api<Pod> = Api::default_namespaced(Client::try_from(config)?);
+        let api: Api<Pod> = Api::default_namespaced(client_of(cluster).await?);
         let version = api.list(&ListParams::default()).await?.metadata.resource_version.unwrap_or_default();
         let (tell, seen) = mpsc::unbounded_channel();
         let watched = api.clone();
@@ -162,6 +160,13 @@ impl Pods {
             }
         }
     }
+}
+
+/// The API as its administrator has it.
+pub(crate) async fn client_of(cluster: &Cluster) -> anyhow::Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig())?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
 }
 
 impl Drop for Pods {

@@ -56,6 +56,11 @@ impl ServiceRange {
         Ipv4Addr::from(self.network + 1)
     }
 
+    /// The address with this number, that of the service `kubernetes` being the first; `None` beyond the last.
+    pub fn nth(self, number: u32) -> Option<Ipv4Addr> {
+        (1..self.size() - 1).contains(&number).then(|| Ipv4Addr::from(self.network + number))
+    }
+
     /// Neither the network itself nor its broadcast address is for services.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         let offset = u32::from(address).wrapping_sub(self.network);

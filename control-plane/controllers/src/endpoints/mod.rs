@@ -1,6 +1,7 @@
-//! Where services lead: EndpointSlices and Endpoints of the pods that a service selects, and EndpointSlices of the
-//! Endpoints that somebody else wrote.
+//! Where services lead: EndpointSlices and Endpoints of the pods that a service selects, EndpointSlices of the Endpoints
+//! that somebody else wrote, and those of the cluster's names.
 
+mod cluster_dns;
 mod core;
 mod mirror;
 mod pods;
@@ -28,6 +29,7 @@ pub(crate) fn start(context: &Context) {
     slices::start(context);
     core::start(context);
     mirror::start(context);
+    cluster_dns::start(context);
 }
 
 /// The service whose slice this is, as an index value; see [`slice_index`].

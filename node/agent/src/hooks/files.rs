@@ -6,11 +6,10 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Pod;
 
+use super::resolv_conf::{self, Cluster};
 use crate::error::HookError;
-use crate::shared::Shared;
+use crate::shared::{Shared, about};
 
-/// Kubernetes' usual one.
-const CLUSTER_DOMAIN: &str = "cluster.local";
 /// `utsname.nodename`.
 const LONGEST_HOSTNAME: usize = 64;
 
@@ -24,19 +23,19 @@ pub(crate) fn hostname(pod: &Pod) -> String {
 }
 
 /// `<hostname>.<subdomain>.<namespace>.svc.<cluster domain>` of a pod with a subdomain.
-fn fqdn(pod: &Pod) -> Option<String> {
+fn fqdn(pod: &Pod, domain: &str) -> Option<String> {
     let subdomain = pod.spec.as_ref()?.subdomain.as_deref().filter(|name| !name.is_empty())?;
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    Some(format!("{}.{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}", hostname(pod)))
+    Some(format!("{}.{subdomain}.{namespace}.svc.{domain}", hostname(pod)))
 }
 
-/// What the kernel calls the pod: its host name, or with `setHostnameAsFQDN` all of its name.
+/// What the kernel calls the pod: its host name, or with `setHostnameAsFQDN` all of its name in the cluster's `domain`.
 ///
 /// # Errors
 /// When that is longer than the kernel takes.
-pub(crate) fn kernel_hostname(pod: &Pod) -> Result<String, HookError> {
+pub(crate) fn kernel_hostname(pod: &Pod, domain: &str) -> Result<String, HookError> {
     let whole = pod.spec.as_ref().is_some_and(|spec| spec.set_hostname_as_fqdn == Some(true));
-    match fqdn(pod).filter(|_| whole) {
+    match fqdn(pod, domain).filter(|_| whole) {
         Some(fqdn) if fqdn.len() > LONGEST_HOSTNAME => Err(HookError::Config(format!(
             "failed to construct FQDN from pod hostname and cluster domain, FQDN {fqdn} is too long \
              ({LONGEST_HOSTNAME} characters is the max, {} characters requested)",
@@ -54,13 +53,16 @@ pub(crate) fn dir(shared: &Shared, pod: &Pod) -> PathBuf {
 pub(crate) async fn write(shared: &Shared, pod: &Pod, addresses: &[IpAddr]) -> Result<(), HookError> {
     let dir = dir(shared, pod);
     tokio::fs::create_dir_all(&dir).await.map_err(HookError::io("create", &dir))?;
+    let names = &shared.names;
     let host_network = pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false);
     let host_hosts = if host_network { tokio::fs::read_to_string("/etc/hosts").await.ok() } else { None };
-    let host_resolv = tokio::fs::read_to_string("/etc/resolv.conf").await.unwrap_or_default();
+    let host_resolv = tokio::fs::read_to_string(&names.resolv_conf).await.unwrap_or_default();
+    let cluster = Cluster { servers: &names.servers, domain: &names.domain };
+    let resolv = resolv_conf::compose(pod, &cluster, &host_resolv);
     for (name, text) in [
-        ("hosts", hosts(pod, addresses, host_hosts.as_deref())),
-        ("hostname", format!("{}\n", kernel_hostname(pod)?)),
-        ("resolv.conf", resolv_conf(pod, &host_resolv)),
+        ("hosts", hosts(pod, &names.domain, addresses, host_hosts.as_deref())),
+        ("hostname", format!("{}\n", kernel_hostname(pod, &names.domain)?)),
+        ("resolv.conf", resolv.text),
     ] {
         let path = dir.join(name);
         // In place: containers have the file itself mounted, which a rename would not reach.
@@ -68,11 +70,16 @@ pub(crate) async fn write(shared: &Shared, pod: &Pod, addresses: &[IpAddr]) -> R
             continue;
         }
         tokio::fs::write(&path, text).await.map_err(HookError::io("write", &path))?;
+        if name == "resolv.conf" {
+            for omitted in &resolv.omitted {
+                shared.recorder.warning(&about(pod, None), "DNSConfigForming", omitted);
+            }
+        }
     }
     Ok(())
 }
 
-fn hosts(pod: &Pod, addresses: &[IpAddr], of_host: Option<&str>) -> String {
+fn hosts(pod: &Pod, domain: &str, addresses: &[IpAddr], of_host: Option<&str>) -> String {
     let mut text = match of_host {
         Some(text) => text.to_owned(),
         None => "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
@@ -82,7 +89,7 @@ fn hosts(pod: &Pod, addresses: &[IpAddr], of_host: Option<&str>) -> String {
     if of_host.is_none() {
         for address in addresses {
             // Writing into a String cannot fail.
-            let whole = fqdn(pod).map(|fqdn| format!("{fqdn}\t")).unwrap_or_default();
+            let whole = fqdn(pod, domain).map(|fqdn| format!("{fqdn}\t")).unwrap_or_default();
             let _ = writeln!(text, "{address}\t{whole}{}", hostname(pod));
         }
     }
@@ -101,43 +108,6 @@ fn hosts(pod: &Pod, addresses: &[IpAddr], of_host: Option<&str>) -> String {
     text
 }
 
-/// The machine's own for `Default` (and for `ClusterFirst`, while the cluster has no names of its own), `dnsConfig` merged
-/// in; `None` takes `dnsConfig` alone.
-fn resolv_conf(pod: &Pod, of_host: &str) -> String {
-    let spec = pod.spec.as_ref();
-    let (mut servers, mut searches, mut options) = (Vec::new(), Vec::new(), Vec::new());
-    if spec.and_then(|spec| spec.dns_policy.as_deref()) != Some("None") {
-        for line in of_host.lines() {
-            let mut words = line.split_whitespace();
-            match words.next() {
-                Some("nameserver") => servers.extend(words.next().map(str::to_owned)),
-                Some("search" | "domain") => searches = words.map(str::to_owned).collect(),
-                Some("options") => options.extend(words.map(str::to_owned)),
-                _ => {}
-            }
-        }
-    }
-    if let Some(config) = spec.and_then(|spec| spec.dns_config.as_ref()) {
-        servers.extend(config.nameservers.iter().flatten().cloned());
-        searches.extend(config.searches.iter().flatten().cloned());
-        for option in config.options.iter().flatten() {
-            let name = option.name.clone().unwrap_or_default();
-            options.push(option.value.as_ref().map_or(name.clone(), |value| format!("{name}:{value}")));
-        }
-    }
-    let mut text = String::new();
-    for server in servers {
-        let _ = writeln!(text, "nameserver {server}");
-    }
-    if !searches.is_empty() {
-        let _ = writeln!(text, "search {}", searches.join(" "));
-    }
-    if !options.is_empty() {
-        let _ = writeln!(text, "options {}", options.join(" "));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -148,15 +118,7 @@ mod tests {
         serde_json::from_value(json!({"metadata": {"name": "web-0"}, "spec": spec})).expect("is a pod")
     }
 
-    #[test]
-    fn names_resolve_as_the_pods_policy_says() {
-        let host = "# made by hand\nnameserver 192.0.2.1\nsearch corp.example\noptions ndots:2\n";
-        let config = json!({"nameservers": ["192.0.2.9"], "options": [{"name": "ndots", "value": "5"}, {"name": "rotate"}]});
-        let default = pod(json!({"containers": [], "dnsPolicy": "Default"}));
-        assert_eq!(resolv_conf(&default, host), "nameserver 192.0.2.1\nsearch corp.example\noptions ndots:2\n");
-        let none = pod(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": config}));
-        assert_eq!(resolv_conf(&none, host), "nameserver 192.0.2.9\noptions ndots:5 rotate\n");
-    }
+    const DOMAIN: &str = "cluster.local";
 
     #[test]
     fn a_pod_with_a_subdomain_has_a_whole_name_which_is_the_hosts_if_that_is_asked_for() {
@@ -164,18 +126,18 @@ mod tests {
             let spec = json!({"containers": [], "hostname": "db", "subdomain": "sql", "setHostnameAsFQDN": whole});
             serde_json::from_value(json!({"metadata": {"name": "p", "namespace": namespace}, "spec": spec})).expect("is a pod")
         };
-        assert_eq!(kernel_hostname(&named("n", false)).expect("fits"), "db");
-        assert_eq!(kernel_hostname(&named("n", true)).expect("fits"), "db.sql.n.svc.cluster.local");
+        assert_eq!(kernel_hostname(&named("n", false), DOMAIN).expect("fits"), "db");
+        assert_eq!(kernel_hostname(&named("n", true), DOMAIN).expect("fits"), "db.sql.n.svc.cluster.local");
         let address = ["10.1.2.3".parse().expect("is an address")];
-        assert!(hosts(&named("n", false), &address, None).ends_with("10.1.2.3\tdb.sql.n.svc.cluster.local\tdb\n"));
-        let error = kernel_hostname(&named(&"n".repeat(50), true)).expect_err("is too long").to_string();
+        assert!(hosts(&named("n", false), DOMAIN, &address, None).ends_with("10.1.2.3\tdb.sql.n.svc.cluster.local\tdb\n"));
+        let error = kernel_hostname(&named(&"n".repeat(50), true), DOMAIN).expect_err("is too long").to_string();
         assert!(error.contains("is too long (64 characters is the max, 75 characters requested)"), "{error}");
     }
 
     #[test]
     fn hosts_has_the_pod_and_its_aliases() {
         let pod = pod(json!({"containers": [], "hostAliases": [{"ip": "192.0.2.7", "hostnames": ["a", "b"]}]}));
-        let text = hosts(&pod, &["10.1.2.3".parse().expect("is an address")], None);
+        let text = hosts(&pod, DOMAIN, &["10.1.2.3".parse().expect("is an address")], None);
         assert!(
             text.contains("127.0.0.1\tlocalhost\n") && text.contains("10.1.2.3\tweb-0\n") && text.ends_with("192.0.2.7\ta\tb\n"),
             "{text}"

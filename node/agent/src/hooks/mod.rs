@@ -10,6 +10,7 @@ pub(crate) mod prepare;
 pub(crate) mod processes;
 pub(crate) mod pull;
 pub(crate) mod resize;
+mod resolv_conf;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod sysctls;

@@ -51,7 +51,7 @@ pub(crate) async fn make_cgroup(shared: &Shared, pod: &Pod) -> Result<(), HookEr
 }
 
 async fn join_network(shared: &Shared, pod: &Pod, wasm: Option<bool>) -> Result<PodNetwork, HookError> {
-    let request = request(pod)?;
+    let request = request(pod, &shared.names.domain)?;
     Ok(match wasm {
         None => shared.network.keep_address(&request).await?,
         Some(true) if !request.host_network => shared.network.ensure_wasm(&request).await?,
@@ -59,7 +59,7 @@ async fn join_network(shared: &Shared, pod: &Pod, wasm: Option<bool>) -> Result<
     })
 }
 
-fn request(pod: &Pod) -> Result<PodRequest, HookError> {
+fn request(pod: &Pod, domain: &str) -> Result<PodRequest, HookError> {
     let spec = pod.spec.as_ref();
     let ports = spec.into_iter().flat_map(|s| &s.containers).flat_map(|container| container.ports.iter().flatten());
     let host_ports = ports.filter_map(|port| {
@@ -77,7 +77,7 @@ fn request(pod: &Pod) -> Result<PodRequest, HookError> {
     });
     Ok(PodRequest {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
-        hostname: files::kernel_hostname(pod)?,
+        hostname: files::kernel_hostname(pod, domain)?,
         host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
         host_ipc: spec.and_then(|spec| spec.host_ipc).unwrap_or(false),
         host_ports: host_ports.collect(),

@@ -23,6 +23,8 @@ const LOOK: Duration = Duration::from_secs(10);
 /// A status that has not changed is told again after this many looks: five minutes.
 const HEARTBEAT: u32 = 30;
 const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+/// Annotation: where the node serves names. The endpoints of the service `kube-dns` are made of it.
+const DNS_ADDRESS: &str = "mizzen.dev/dns-address";
 const VERSION: &str = concat!("v1.36.0+mizzen-", env!("CARGO_PKG_VERSION"));
 
 /// Runs for ever; `ready` turns true when the API has the node as Ready.
@@ -91,21 +93,21 @@ async fn tell(shared: &Shared, facts: &Facts) -> Result<(), mizzen_reconcile::Er
     let client = shared.client.as_ref();
     let name = &shared.node_name;
     let labels = labels(name);
+    let annotations = json!({(DNS_ADDRESS): shared.network.pod_cidr().gateway()});
     let node = match typed::get::<Node>(client, "", name).await? {
         Some(node) => node,
         None => {
-            let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {}});
+            let metadata = json!({"name": name, "labels": labels, "annotations": annotations});
+            let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {}});
             match client.write(ApiRequest::create(&gvr::<Node>(), "", object).manager("kubelet")).await {
                 Ok(response) => typed::view::<Node>(&response.object)?,
                 Err(status) => return Err(mizzen_reconcile::Error::api(format!("create nodes {name}"), status)),
             }
         }
     };
-    let lacks = |(key, value): (&String, &Value)| {
-        node.metadata.labels.as_ref().and_then(|has| has.get(key)).map(String::as_str) != value.as_str()
-    };
-    if labels.as_object().is_some_and(|labels| labels.iter().any(lacks)) {
-        typed::patch::<Node>(client, "", name, "", PatchKind::Merge, json!({"metadata": {"labels": labels}})).await?;
+    if lacks(node.metadata.labels.as_ref(), &labels) || lacks(node.metadata.annotations.as_ref(), &annotations) {
+        let metadata = json!({"metadata": {"labels": labels, "annotations": annotations}});
+        typed::patch::<Node>(client, "", name, "", PatchKind::Merge, metadata).await?;
     }
     let status = serde_json::to_value(status(facts, Some(&node)));
     let status =
@@ -114,6 +116,12 @@ async fn tell(shared: &Shared, facts: &Facts) -> Result<(), mizzen_reconcile::Er
         Err(error) if error.is(Reason::NotFound) => Err(error),
         result => result.map(|_| ()),
     }
+}
+
+/// Whether something of `wanted` is not there, or says something else.
+fn lacks(has: Option<&BTreeMap<String, String>>, wanted: &Value) -> bool {
+    let value = |key: &String| has.and_then(|has| has.get(key)).map(String::as_str);
+    wanted.as_object().is_some_and(|wanted| wanted.iter().any(|(key, wanted)| value(key) != wanted.as_str()))
 }
 
 /// Well-known labels of the machine.

@@ -38,7 +38,7 @@ pub(crate) async fn build(
                 .await
                 .map_err(|_| HookError::Worker)?
                 .map_err(|error| HookError::Config(error.to_string()))?;
-            defaults(&mut env, &files::kernel_hostname(pod)?, &user);
+            defaults(&mut env, &files::kernel_hostname(pod, &shared.names.domain)?, &user);
             security::process(pod, container, user, &shared.data_dir.join("seccomp"))?
         }
         ImageKind::Wasm(_) => Process { no_new_privileges: true, ..Process::default() },
@@ -70,7 +70,7 @@ pub(crate) async fn build(
             pod_uid: uid,
             namespace,
             pod: name,
-            hostname: files::kernel_hostname(pod)?,
+            hostname: files::kernel_hostname(pod, &shared.names.domain)?,
             network_namespace: ready.network.network_namespace.clone(),
             ipc_namespace: ready.network.ipc_namespace.clone(),
             uts_namespace: ready.network.uts_namespace.clone(),

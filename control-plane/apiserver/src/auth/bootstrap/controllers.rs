@@ -169,6 +169,15 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
+            "cluster-dns-controller",
+            vec![
+                rule("create", "core", "services"),
+                rule("update", "core", "services/finalizers"),
+                rule("create delete get list update watch", "discovery.k8s.io", "endpointslices"),
+                rule("create", "discovery.k8s.io", "endpointslices/restricted"),
+            ],
+        ),
+        (
             "certificate-controller",
             vec![
                 rule("delete get list watch", "certificates.k8s.io", "certificatesigningrequests"),
