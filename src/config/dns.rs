@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 
 use mizzen_dns::{Settings, resolv_conf};
 use serde::Deserialize;
@@ -72,6 +71,8 @@ fn servers(field: &'static str, named: &[String]) -> Result<Vec<SocketAddr>, Con
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn resolve(text: &str) -> Result<Dns, String> {
