@@ -32,13 +32,22 @@ impl Dns {
     pub(super) fn resolve(file: &File) -> Result<Self, ConfigError> {
         let cluster_domain = file.cluster_domain.as_deref().unwrap_or(CLUSTER_DOMAIN).trim_end_matches('.').to_owned();
         check_domain("clusterDomain", &cluster_domain)?;
-        let stub_domains = file.dns.stub_domains.iter().map(|(domain, named)| {
-            check_domain("dns.stubDomains", domain)?;
-            if named.is_empty() {
-                return Err(ConfigError::Invalid { field: "dns.stubDomains", why: format!("{domain:?} has no server") });
-            }
-            Ok((domain.clone(), servers("dns.stubDomains", named)?))
-        });
+        let stub_domains: Result<_, ConfigError> = file
+            .dns
+            .stub_domains
+            .iter()
+            .map(|(domain, named)| {
+                check_domain("dns.stubDomains", domain)?;
+                if *domain == cluster_domain || domain.ends_with(&format!(".{cluster_domain}")) {
+                    let why = format!("{domain:?} is of the cluster's own domain, which its nodes answer for");
+                    return Err(ConfigError::Invalid { field: "dns.stubDomains", why });
+                }
+                if named.is_empty() {
+                    return Err(ConfigError::Invalid { field: "dns.stubDomains", why: format!("{domain:?} has no server") });
+                }
+                Ok((domain.clone(), servers("dns.stubDomains", named)?))
+            })
+            .collect();
         let resolv_conf = file.resolv_conf.clone().unwrap_or_else(resolv_conf::of_machine);
         if !resolv_conf.is_absolute() {
             let why = format!("{} is not an absolute path", resolv_conf.display());
@@ -48,7 +57,7 @@ impl Dns {
             cluster_domain,
             resolv_conf,
             upstreams: servers("dns.upstreams", &file.dns.upstreams)?,
-            stub_domains: stub_domains.collect::<Result<_, ConfigError>>()?,
+            stub_domains: stub_domains?,
         };
         Ok(Self { settings, cluster_dns: file.cluster_dns.clone() })
     }
@@ -102,6 +111,7 @@ mod tests {
             ("dns: {stubDomains: {a..b: [192.0.2.1]}}", "dns.stubDomains: \"a..b\""),
             ("dns: {stubDomains: {a.b: []}}", "dns.stubDomains: \"a.b\""),
             ("dns: {stubDomains: {a.b: [c]}}", "dns.stubDomains: \"c\""),
+            ("dns: {stubDomains: {mesh.cluster.local: [192.0.2.1]}}", "dns.stubDomains: \"mesh.cluster.local\""),
         ] {
             let error = resolve(text).expect_err("is wrong");
             assert!(error.starts_with(field), "{error}");

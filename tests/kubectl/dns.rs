@@ -161,6 +161,11 @@ fn names_follow_what_becomes_of_their_services() {
     eventually("the pod runs", || {
         (cluster.kubectl(&["get", "pod", "early", "-o", "jsonpath={.status.phase}"]).ok() == "Running").then_some(())
     });
+    eventually("the service knows the endpoint that is not ready", || {
+        let path = "jsonpath={.items[*].endpoints[*].conditions.ready}";
+        let label = "kubernetes.io/service-name=db";
+        (cluster.kubectl(&["get", "endpointslices", "-l", label, "-o", path]).ok() == "false").then_some(())
+    });
     assert_eq!(answers(db), absent);
     let early = r#"{"spec": {"publishNotReadyAddresses": true}}"#;
     cluster.kubectl(&["patch", "service", "db", "-p", early]).ok();
@@ -211,7 +216,8 @@ fn names_are_known_while_the_server_is_away_and_follow_it_when_it_is_back() {
     cluster.kubectl_wait("condition=Ready", &["pod/a"]);
     let address = cluster.pod_address("a").to_string();
     let answers = |name: &str| ask(server, name, "A").unwrap_or_else(|code| vec![code.to_string()]);
-    let web = answers("web.default.svc.cluster.local.");
+    let web = [cluster.kubectl(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"]).ok()];
+    eventually("the service has its name", || (answers("web.default.svc.cluster.local.") == web).then_some(()));
     eventually("the pod has its name", || (answers("a-host.db.default.svc.cluster.local.") == [address.clone()]).then_some(()));
     cluster.kill();
     assert_eq!(answers("a-host.db.default.svc.cluster.local."), [address]);

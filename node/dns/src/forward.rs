@@ -21,9 +21,6 @@ use crate::{DnsError, Settings};
 
 /// Answers that are remembered.
 const REMEMBERED: usize = 10_000;
-/// Questions to servers outside at a time.
-const OUTSIDE: usize = 1000;
-
 /// `None` when no server could tell.
 type Outcome = Option<Arc<Message>>;
 
@@ -77,23 +74,23 @@ impl Forwarder {
         outcome.map_or_else(|| Reply::code(ResponseCode::ServFail), |message| reply(&message, 0))
     }
 
-    /// Joins those who ask the same already, or asks. `None` when too much is being asked.
+    /// Joins those who ask the same already, or asks. `None` when too much is being asked of those who would know.
     fn begin(self: &Arc<Self>, key: &Key) -> Option<watch::Receiver<Option<Outcome>>> {
         let mut asking = self.asking.lock();
         if let Some(asked) = asking.get(key) {
             return Some(asked.clone());
         }
-        if asking.len() >= OUTSIDE {
-            return None;
-        }
+        let place = self.servers_of(&key.name).place()?;
         let (tell, asked) = watch::channel(None);
         asking.insert(key.clone(), asked.clone());
         let mine = Asking { forwarder: self.clone(), key: key.clone() };
         tokio::spawn(async move {
+            let _place = place;
             let (forwarder, key) = (&mine.forwarder, &mine.key);
             let message = forwarder.servers_of(&key.name).ask(key).await.map(Arc::new);
-            if let Some(message) = &message {
-                forwarder.cache.lock().put(key.clone(), message, Instant::now());
+            match &message {
+                Some(message) => forwarder.cache.lock().put(key.clone(), message, Instant::now()),
+                None => forwarder.cache.lock().put_failure(key.clone(), Instant::now()),
             }
             tell.send_replace(Some(message));
         });

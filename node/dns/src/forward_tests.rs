@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::testing::{Manner, Upstream, key, settings};
+use crate::upstream::OUTSIDE;
 
 fn forwarder(upstreams: &[&Upstream]) -> Arc<Forwarder> {
     let addresses: Vec<_> = upstreams.iter().map(|upstream| upstream.address).collect();
@@ -82,6 +83,18 @@ async fn questions_outside_are_bounded() {
     let begun = (0..OUTSIDE + 10).filter(|number| forwarder.begin(&key(&format!("x{number}.example."))).is_some()).count();
     assert_eq!(begun, OUTSIDE);
     assert_eq!(forwarder.ask(&key("one.more.example.")).await.code, ResponseCode::ServFail, "at once");
+}
+
+#[tokio::test]
+async fn servers_that_say_nothing_hold_up_no_name_that_others_know() {
+    let (silent, corp) = (Upstream::start(Manner::Silent).await, Upstream::start(Manner::Answers).await);
+    let mut settings = settings(&[silent.address]);
+    settings.stub_domains.insert("corp.example".to_owned(), vec![corp.address]);
+    let forwarder = Arc::new(Forwarder::new(&settings, &[]).unwrap());
+    for number in 0..OUTSIDE {
+        assert!(forwarder.begin(&key(&format!("x{number}.example."))).is_some());
+    }
+    assert_eq!(forwarder.ask(&key("db.corp.example.")).await.code, ResponseCode::NoError);
 }
 
 #[tokio::test]

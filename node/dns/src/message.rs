@@ -147,6 +147,8 @@ fn encode(message: &Message, limit: u16) -> Option<Vec<u8>> {
     let mut encoder = BinEncoder::new(&mut bytes);
     encoder.set_max_size(limit);
     message.emit(&mut encoder).ok()?;
+    // What was written of the first record that did not fit.
+    encoder.trim();
     Some(bytes)
 }
 
@@ -244,7 +246,8 @@ pub(crate) mod tests {
         let version = bytes.len() - 5;
         bytes[version] = 1;
         let answer = refused(&bytes);
-        assert_eq!((answer.metadata.response_code, answer.edns.unwrap().version()), (ResponseCode::BADVERS, 0));
+        // Of the two names that 16 has, hickory reads the other.
+        assert_eq!((u16::from(answer.metadata.response_code), answer.edns.unwrap().version()), (16, 0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the zone says of one service (sections 2.3 to 2.5 of the specification). Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use hickory_proto::rr::Name;
@@ -16,19 +16,21 @@ pub(crate) struct Records {
     pub(crate) addresses: Vec<IpAddr>,
     /// By the first label of their names.
     pub(crate) hosts: HashMap<Box<str>, Vec<IpAddr>>,
+    /// Those without a name too.
     pub(crate) ports: Vec<PortRecords>,
     pub(crate) pointers: Vec<(IpAddr, Pointer)>,
 }
 
-/// The SRV records of one named port.
+/// The SRV records of one port.
 #[derive(Debug)]
 pub(crate) struct PortRecords {
+    /// Empty for a port without one.
     pub(crate) name: Box<str>,
     pub(crate) protocol: &'static str,
     pub(crate) targets: Vec<Target>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) port: u16,
     pub(crate) name: Name,
@@ -64,9 +66,10 @@ impl Records {
 
     /// The endpoints of a headless service each have a name, those of another only where somebody named them.
     fn add_hosts<'a>(&mut self, name: &Name, service: &ServiceView, slices: impl Iterator<Item = &'a SliceView>) {
+        let mut known = HashSet::new();
         for endpoint in slices.flat_map(|slice| &slice.endpoints).filter(|endpoint| is_told(service, endpoint)) {
             for address in &endpoint.addresses {
-                if service.headless && !self.addresses.contains(address) {
+                if service.headless && known.insert(*address) {
                     self.addresses.push(*address);
                 }
                 let Some(label) = label(endpoint, *address, service.headless) else { continue };
@@ -83,8 +86,8 @@ impl Records {
     }
 
     fn add_ports_of_service(&mut self, name: &Name, service: &ServiceView) {
-        let named = service.ports.iter().filter(|port| !port.name.is_empty() && !service.addresses.is_empty());
-        self.ports = named
+        let ports = service.ports.iter().filter(|_| !service.addresses.is_empty());
+        self.ports = ports
             .map(|port| PortRecords {
                 name: port.name.clone(),
                 protocol: port.protocol,
@@ -93,12 +96,13 @@ impl Records {
             .collect();
     }
 
-    /// One for each endpoint and named port, with the number that the endpoint has for it.
+    /// One for each endpoint and port, with the number that the endpoint has for it.
     fn add_ports_of_endpoints<'a>(&mut self, name: &Name, service: &ServiceView, slices: impl Iterator<Item = &'a SliceView>) {
         let mut ports: BTreeMap<(Box<str>, &'static str), Vec<Target>> = BTreeMap::new();
+        let mut known = HashSet::new();
         for slice in slices {
             let told: Vec<&Endpoint> = slice.endpoints.iter().filter(|endpoint| is_told(service, endpoint)).collect();
-            for port in slice.ports.iter().filter(|port| !port.name.is_empty()) {
+            for port in &slice.ports {
                 let targets = ports.entry((port.name.clone(), port.protocol)).or_default();
                 for endpoint in &told {
                     let Some(label) = endpoint.addresses.first().and_then(|address| label(endpoint, *address, true)) else {
@@ -106,9 +110,8 @@ impl Records {
                     };
                     let Ok(name) = name.prepend_label(label.as_bytes()) else { continue };
                     let addresses = self.hosts.get(&label).cloned().unwrap_or_default();
-                    let target = Target { port: port.number, name, addresses };
-                    if !targets.contains(&target) {
-                        targets.push(target);
+                    if known.insert((&*port.name, port.protocol, port.number, label)) {
+                        targets.push(Target { port: port.number, name, addresses });
                     }
                 }
             }

@@ -33,6 +33,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const MESSAGE: Duration = Duration::from_secs(3);
 /// As many tasks read datagrams: one that writes an answer does not keep the next question waiting.
 const READERS: usize = 2;
+/// So many errors of a socket in a row are no client's.
+const LASTING: u32 = 100;
 /// Somebody else may have the port.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
 
@@ -94,9 +96,21 @@ async fn answer_datagrams(socket: Arc<UdpSocket>, responder: Arc<Responder>) {
 
 async fn read_datagrams(socket: Arc<UdpSocket>, responder: Arc<Responder>) {
     let mut buffer = vec![0; LONGEST_QUESTION];
+    let mut failures = 0;
     loop {
-        // What a client no longer wanted is told as an error of the socket.
-        let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
+        let (length, client) = match socket.recv_from(&mut buffer).await {
+            Ok(received) => received,
+            // What a client no longer wanted is told as an error of the socket, once; whatever lasts is something else.
+            Err(error) => {
+                failures += 1;
+                if failures >= LASTING {
+                    tracing::warn!(%error, "questions cannot be read");
+                    tokio::time::sleep(RETRY.delay(failures - LASTING)).await;
+                }
+                continue;
+            }
+        };
+        failures = 0;
         match responder.begin(&buffer[..length], client.ip(), Transport::Datagram) {
             Step::Nothing => {}
             // An answer that does not go out at once is lost, as any datagram may be.

@@ -11,6 +11,7 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode}
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::PORT;
@@ -25,12 +26,15 @@ const ALTOGETHER: Duration = Duration::from_millis(4500);
 const LOOK: Duration = Duration::from_secs(5);
 /// As many servers as the C library asks.
 const MOST_SERVERS: usize = 3;
+/// Questions at a time: servers that do not answer hold up no names but those that they alone know.
+pub(crate) const OUTSIDE: usize = 1000;
 
 /// Servers that know the same names.
 pub(crate) struct Upstreams {
     servers: Servers,
     /// The one that answered last is asked first.
     good: AtomicUsize,
+    places: Arc<Semaphore>,
 }
 
 enum Servers {
@@ -48,12 +52,20 @@ struct File {
 
 impl Upstreams {
     pub(crate) fn fixed(servers: &[SocketAddr]) -> Self {
-        Self { servers: Servers::Fixed(servers.into()), good: AtomicUsize::new(0) }
+        Self::of(Servers::Fixed(servers.into()))
     }
 
     pub(crate) fn of_file(path: PathBuf, own: Vec<IpAddr>) -> Self {
-        let file = File { path, own, read: Mutex::default() };
-        Self { servers: Servers::File(file), good: AtomicUsize::new(0) }
+        Self::of(Servers::File(File { path, own, read: Mutex::default() }))
+    }
+
+    fn of(servers: Servers) -> Self {
+        Self { servers, good: AtomicUsize::new(0), places: Arc::new(Semaphore::new(OUTSIDE)) }
+    }
+
+    /// Leave to ask, until it is dropped; `None` when too many ask.
+    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
     }
 
     /// What the first server says that can say anything; `None` when none can in time.

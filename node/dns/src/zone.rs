@@ -1,7 +1,7 @@
 //! The cluster's zone by the Kubernetes DNS specification 1.1. Pure: it is told of services and slices, one at a time, and
 //! asked for names.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::DnsError;
-use crate::records::{Pointer, Records};
+use crate::records::{Pointer, Records, Target};
 use crate::views::{ServiceView, SliceView};
 
 /// Seconds. Pods come and go: whoever remembers a name longer than this would call those that are gone.
@@ -239,6 +239,8 @@ impl Ask<'_> {
         match service {
             None => Found::NoSuchName,
             Some(Records { alias: Some(alias), .. }) => Found::Alias(alias.clone()),
+            // The specification asks for SRV records of named ports alone; peers of a StatefulSet look for each other by these.
+            Some(service) if self.kind == RecordType::SRV => self.targets(service.ports.iter().flat_map(|port| &port.targets)),
             Some(service) => self.addresses(&service.addresses),
         }
     }
@@ -250,7 +252,7 @@ impl Ask<'_> {
         }
         // Above the names of ports.
         let is_protocol = |protocol: &str| label.strip_prefix('_') == Some(protocol);
-        match service.ports.iter().any(|port| is_protocol(port.protocol)) {
+        match service.ports.iter().any(|port| !port.name.is_empty() && is_protocol(port.protocol)) {
             true => Found::NoData,
             false => Found::NoSuchName,
         }
@@ -259,16 +261,25 @@ impl Ask<'_> {
     fn port(&self, service: Option<&Records>, protocol: &str, name: &str) -> Found {
         let (Some(protocol), Some(name)) = (protocol.strip_prefix('_'), name.strip_prefix('_')) else { return Found::NoSuchName };
         let port = service.and_then(|service| service.ports.iter().find(|p| p.protocol == protocol && *p.name == *name));
-        let Some(port) = port else { return Found::NoSuchName };
-        if !self.wants(RecordType::SRV) {
+        let Some(port) = port.filter(|_| !name.is_empty()) else { return Found::NoSuchName };
+        if self.wants(RecordType::SRV) { self.targets(port.targets.iter()) } else { Found::NoData }
+    }
+
+    /// SRV records, another target first each time, and where these are.
+    fn targets<'t>(&self, targets: impl Iterator<Item = &'t Target>) -> Found {
+        let targets: Vec<&Target> = targets.collect();
+        if targets.is_empty() {
             return Found::NoData;
         }
-        let weight = u16::try_from(100 / port.targets.len().max(1)).unwrap_or(0).max(1);
-        let srv = |port: u16, target: &Name| RData::SRV(SRV::new(0, weight, port, target.clone()));
-        let targets: Vec<_> = in_turn(self.zone, &port.targets).collect();
-        let answers = targets.iter().map(|target| Record::from_rdata(self.name.clone(), TTL, srv(target.port, &target.name)));
-        let additionals = targets.iter().flat_map(|target| target.addresses.iter().map(move |at| record_of(&target.name, *at)));
-        Found::Records { answers: answers.collect(), additionals: additionals.collect() }
+        let weight = u16::try_from(100 / targets.len()).unwrap_or(0).max(1);
+        let srv = |target: &Target| RData::SRV(SRV::new(0, weight, target.port, target.name.clone()));
+        let answers = in_turn(self.zone, &targets).map(|target| Record::from_rdata(self.name.clone(), TTL, srv(target)));
+        let answers = answers.collect();
+        // Several ports of one target: it is told once where that is.
+        let mut told = HashSet::new();
+        let places = targets.iter().flat_map(|target| target.addresses.iter().map(move |at| (&target.name, *at)));
+        let additionals = places.filter(|place| told.insert(*place)).map(|(name, at)| record_of(name, at)).collect();
+        Found::Records { answers, additionals }
     }
 }
 

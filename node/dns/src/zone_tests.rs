@@ -73,6 +73,17 @@ fn a_headless_service_is_its_ready_endpoints_each_with_a_name() {
 }
 
 #[test]
+fn peers_find_each_other_by_the_srv_records_of_the_services_own_name() {
+    let zone = world();
+    let peers = ["SRV 0 50 5432 10-64-0-6.sql.default.svc.cluster.local.", "SRV 0 50 5432 db-0.sql.default.svc.cluster.local."];
+    assert_eq!(ask(&zone, "sql.default.svc.cluster.local.", RecordType::SRV), peers);
+    let all = ["SRV 0 50 53 web.default.svc.cluster.local.", "SRV 0 50 80 web.default.svc.cluster.local."];
+    assert_eq!(ask(&zone, "web.default.svc.cluster.local.", RecordType::SRV), all, "ports without a name are among them");
+    assert_eq!(ask(&zone, "early.default.svc.cluster.local.", RecordType::SRV), ["no data"], "it has no ports");
+    assert_eq!(ask(&zone, "_._udp.web.default.svc.cluster.local.", RecordType::SRV), ["no such name"]);
+}
+
+#[test]
 fn the_helpful_records_of_an_srv_answer_are_the_addresses_of_its_targets() {
     let Some(Found::Records { additionals, .. }) =
         world().lookup(&name("_pg._tcp.sql.default.svc.cluster.local."), RecordType::SRV)

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::PostParams;
-use mizzen_tests::{Cluster, names};
+use mizzen_tests::{Cluster, eventually, names};
 use serde_json::json;
 use tokio::net::UdpSocket;
 
@@ -28,7 +28,8 @@ pub(crate) async fn measure(table: &mut Table) -> anyhow::Result<()> {
         services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
     }
     let server = names::served_at(&cluster);
-    names::ask(server, &format!("{}.default.svc.cluster.local.", name(SERVICES - 1)), "A").map_err(anyhow::Error::msg)?;
+    let last = format!("{}.default.svc.cluster.local.", name(SERVICES - 1));
+    eventually("the node knows all services", || names::ask(server, &last, "A").ok());
     for clients in CLIENTS {
         let mut callers: Vec<Box<dyn Caller>> = Vec::new();
         for client in 0..clients {

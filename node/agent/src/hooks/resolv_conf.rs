@@ -42,7 +42,13 @@ pub(crate) fn compose(pod: &Pod, cluster: &Cluster<'_>, of_host: &str) -> Compos
         for option in own.options.iter().flatten() {
             let Some(name) = option.name.as_deref() else { continue };
             conf.options.retain(|known| known.split(':').next() != Some(name));
-            conf.options.push(option.value.as_ref().map_or_else(|| name.to_owned(), |value| format!("{name}:{value}")));
+            conf.options.push(
+                option
+                    .value
+                    .as_ref()
+                    .filter(|value| !value.is_empty())
+                    .map_or_else(|| name.to_owned(), |value| format!("{name}:{value}")),
+            );
         }
     }
     write(conf)
