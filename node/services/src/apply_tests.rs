@@ -14,6 +14,7 @@ use crate::compile::{Node, Seats, compile};
 use crate::conntrack::forget_udp;
 use crate::endpoints::Place;
 use crate::fake::Fake;
+use crate::forget::Stale;
 use crate::frame::Scope;
 use crate::model::{Changes, Elements, Part, difference};
 use crate::nft::Nft;
@@ -137,7 +138,7 @@ fn names(server: Ipv4Addr) -> Elements {
         key: key.clone(),
         cluster_ip: "10.96.0.9".into(),
         cluster_ips: vec![Ipv4Addr::new(10, 96, 0, 9)],
-        ports: vec![ServicePort { protocol, port: 53, ..ServicePort::default() }],
+        ports: vec![ServicePort { protocol, port: 53, node_port: Some(30_053), ..ServicePort::default() }],
         ..ServiceView::default()
     };
     let endpoint = EndpointView {
@@ -152,6 +153,30 @@ fn names(server: Ipv4Addr) -> Elements {
     let ports = vec![SlicePort { name: String::new(), protocol, port: 5300 }];
     let slice = SliceView { service: key, ports, endpoints: vec![endpoint] };
     compile(&service, &[Arc::new(slice)], &node, &Seats::default()).elements
+}
+
+#[test]
+fn ports_of_the_node_are_on_all_of_its_addresses_but_another_clusters_bridges() {
+    alone(async || {
+        for args in ["link set lo up", "addr add 10.70.1.5/32 dev lo", "addr add 10.65.3.1/32 dev lo"] {
+            assert!(Command::new("ip").args(args.split(' ')).status().unwrap().success(), "ip {args}");
+        }
+        let addresses = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
+        let servers = addresses.map(|address| UdpSocket::bind((address, 5300)).unwrap());
+        let other =
+            Scope { table: "mizzen_y_services".into(), bridge: "mzy".into(), pods: "10.65.3.0/24".parse().unwrap(), ..scope() };
+        for (scope, server) in [(scope(), addresses[0]), (other, addresses[1])] {
+            Nft::new(scope).rebuild(&names(server)).await.unwrap();
+        }
+        for (address, server) in [("10.70.1.5", 0), ("10.65.3.1", 1)] {
+            let client = UdpSocket::bind("0.0.0.0:0").unwrap();
+            client.send_to(address.as_bytes(), (address, 30_053)).unwrap();
+            let mut said = [0; 16];
+            servers[server].set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            let length = servers[server].recv(&mut said).unwrap();
+            assert_eq!(&said[..length], address.as_bytes());
+        }
+    });
 }
 
 #[test]
@@ -176,8 +201,9 @@ fn a_udp_client_that_goes_on_is_led_to_another_endpoint_once_the_kernel_forgets_
         reaches(&servers[0], b"one");
         nft.change(&difference(&names(first), &names(second))).await.unwrap();
         reaches(&servers[0], b"two");
-        assert_eq!(forget_udp(&BTreeSet::from([(first, 5300)])).unwrap(), 1);
+        let gone = Stale { gone: BTreeSet::from([(first, 5300)]), strays: None };
+        assert_eq!(forget_udp(&gone).unwrap(), 1);
         reaches(&servers[1], b"three");
-        assert_eq!(forget_udp(&BTreeSet::from([(first, 5300)])).unwrap(), 0);
+        assert_eq!(forget_udp(&gone).unwrap(), 0);
     });
 }

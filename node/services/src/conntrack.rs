@@ -3,11 +3,10 @@
 //! UDP knows no end of a connection: while a client goes on sending from one port, the kernel goes on leading it to the endpoint
 //! that it once had, though that is gone.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 
-use crate::endpoints::Backend;
+use crate::forget::Stale;
 use crate::netlink::{Netlink, attribute, attributes};
 
 const GET: u16 = (1 << 8) | 1;
@@ -24,26 +23,26 @@ const PROTO_NUMBER: u16 = 1;
 const PROTO_SOURCE_PORT: u16 = 2;
 const UDP: u8 = 17;
 
-/// Makes the kernel forget UDP connections that it leads to `gone`; answers how many there were.
+/// Makes the kernel forget UDP connections that are stale; answers how many there were.
 ///
 /// # Errors
 /// When the kernel refuses, because it has no connection tracking over netlink, say.
-pub fn forget_udp(gone: &BTreeSet<Backend>) -> io::Result<usize> {
+pub fn forget_udp(stale: &Stale) -> io::Result<usize> {
     let netlink = Netlink::open()?;
-    let mut stale = Vec::new();
-    netlink.dump(GET, &[], |attributes| stale.extend(stale_entry(attributes, gone)))?;
-    for entry in &stale {
+    let mut entries = Vec::new();
+    netlink.dump(GET, &[], |attributes| entries.extend(stale_entry(attributes, stale)))?;
+    for entry in &entries {
         match netlink.act(DELETE, entry) {
             // It has ended by itself.
             Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => {}
             other => other?,
         }
     }
-    Ok(stale.len())
+    Ok(entries.len())
 }
 
-/// What to name an entry by to delete it, if it leads UDP to one that is gone.
-fn stale_entry(entry: &[u8], gone: &BTreeSet<Backend>) -> Option<Vec<u8>> {
+/// What to name an entry by to delete it, if it is stale.
+fn stale_entry(entry: &[u8], stale: &Stale) -> Option<Vec<u8>> {
     let (orig, reply) = (attribute(entry, TUPLE_ORIG)?, attribute(entry, TUPLE_REPLY)?);
     if attribute(attribute(reply, TUPLE_PROTO)?, PROTO_NUMBER)? != [UDP] {
         return None;
@@ -51,15 +50,17 @@ fn stale_entry(entry: &[u8], gone: &BTreeSet<Backend>) -> Option<Vec<u8>> {
     let address = |tuple, which| Some(Ipv4Addr::from(*attribute(attribute(tuple, TUPLE_IP)?, which)?.first_chunk::<4>()?));
     let port = u16::from_be_bytes(*attribute(attribute(reply, TUPLE_PROTO)?, PROTO_SOURCE_PORT)?.first_chunk()?);
     let backend = (address(reply, IP_SOURCE)?, port);
-    // What goes to the endpoint by its own address was led by nobody.
-    let is_led = address(orig, IP_DESTINATION)? != backend.0;
+    let is_stale = stale.has(address(orig, IP_DESTINATION)?, &backend);
     let names = attributes(entry).filter(|(kind, ..)| matches!(*kind, TUPLE_ORIG | ZONE));
-    (is_led && gone.contains(&backend)).then(|| names.flat_map(|(_, _, whole)| whole.to_vec()).collect())
+    is_stale.then(|| names.flat_map(|(_, _, whole)| whole.to_vec()).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::forget::Strays;
     use crate::netlink::nested;
 
     fn tuple(kind: u16, protocol: u8, from: ([u8; 4], u16), to: ([u8; 4], u16)) -> Vec<u8> {
@@ -72,15 +73,23 @@ mod tests {
     #[test]
     fn only_what_was_led_to_one_that_is_gone_is_forgotten() {
         let (client, service, endpoint) = (([10, 64, 0, 2], 5000), ([10, 96, 0, 10], 53), ([10, 64, 0, 7], 5353));
-        let gone = BTreeSet::from([(endpoint.0.into(), endpoint.1)]);
+        let known = BTreeSet::from([(endpoint.0.into(), endpoint.1)]);
+        let gone = Stale { gone: known.clone(), strays: None };
         let led = tuple(TUPLE_ORIG, UDP, client, service);
         let entry = [led.clone(), tuple(TUPLE_REPLY, UDP, endpoint, client)].concat();
         assert_eq!(stale_entry(&entry, &gone), Some(led));
-        assert_eq!(stale_entry(&entry, &BTreeSet::new()), None);
+        assert_eq!(stale_entry(&entry, &Stale::default()), None);
         let tcp = [tuple(TUPLE_ORIG, 6, client, service), tuple(TUPLE_REPLY, 6, endpoint, client)].concat();
         assert_eq!(stale_entry(&tcp, &gone), None);
         let direct = [tuple(TUPLE_ORIG, UDP, client, endpoint), tuple(TUPLE_REPLY, UDP, endpoint, client)].concat();
         assert_eq!(stale_entry(&direct, &gone), None);
         assert_eq!(stale_entry(&entry[..20], &gone), None, "cut off");
+        let strays = |service: [u8; 4], endpoints: &BTreeSet<_>| Stale {
+            strays: Some(Strays { services: BTreeSet::from([service.into()]), endpoints: endpoints.clone() }),
+            ..Stale::default()
+        };
+        assert!(stale_entry(&entry, &strays(service.0, &BTreeSet::new())).is_some());
+        assert_eq!(stale_entry(&entry, &strays(service.0, &known)), None, "it is an endpoint");
+        assert_eq!(stale_entry(&entry, &strays([10, 96, 0, 11], &BTreeSet::new())), None, "it went to no service");
     }
 }

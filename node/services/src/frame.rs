@@ -10,8 +10,8 @@ use crate::model::{Elements, Part};
 
 /// Clients that stay with their endpoint at one time, of all services; further ones do not stay.
 const AFFINITIES: u32 = 65_535;
-/// Where all clusters' pods have their addresses, and bridges with them.
-const POOL: &str = "10.64.0.0/11";
+/// Bears what goes to a cluster's bridge. All clusters of a machine set it for their own, so that each knows the others'.
+const BRIDGE_MARK: u32 = 0x0200_0000;
 
 /// What on the machine is this cluster's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Scope {
     goto port_refusals
   }}
   chain port_refusals {{
-    fib daddr type local ip daddr != {POOL} meta l4proto {{ tcp, udp, sctp }} meta l4proto . th dport vmap @refused_ports
+    fib daddr type local meta mark & {BRIDGE_MARK:#x} == 0 meta l4proto {{ tcp, udp, sctp }} meta l4proto . th dport vmap @refused_ports
     ip daddr {gateway} meta l4proto {{ tcp, udp, sctp }} meta l4proto . th dport vmap @refused_ports
   }}
   chain services {{
@@ -110,8 +110,16 @@ impl Scope {
     goto ports
   }}
   chain ports {{
-    fib daddr type local ip daddr != {POOL} meta l4proto {{ tcp, udp, sctp }} meta l4proto . th dport vmap @node_ports
+    fib daddr type local meta mark & {BRIDGE_MARK:#x} == 0 meta l4proto {{ tcp, udp, sctp }} meta l4proto . th dport vmap @node_ports
     ip daddr {gateway} meta l4proto {{ tcp, udp, sctp }} meta l4proto . th dport vmap @node_ports
+  }}
+  chain bridge_in {{
+    type filter hook prerouting priority -110; policy accept;
+    ip daddr {gateway} meta mark set meta mark or {BRIDGE_MARK:#x}
+  }}
+  chain bridge_out {{
+    type filter hook output priority -110; policy accept;
+    ip daddr {gateway} meta mark set meta mark or {BRIDGE_MARK:#x}
   }}
   chain refuse_in {{
     type filter hook prerouting priority -105; policy accept;
@@ -170,7 +178,7 @@ mod tests {
         assert_eq!(chains[&(Part::Chain, "refuse".into())], "reject");
         assert_eq!(chains[&(Part::Chain, "leave".into())].lines().count(), 3);
         assert_eq!(chains[&(Part::Chain, scope("mzx").version())], "");
-        assert_eq!(chains.len(), 14, "{:?}", chains.keys());
+        assert_eq!(chains.len(), 16, "{:?}", chains.keys());
     }
 
     #[test]

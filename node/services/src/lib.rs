@@ -10,6 +10,7 @@ pub mod chains;
 pub mod compile;
 pub mod conntrack;
 pub mod endpoints;
+pub mod forget;
 pub mod frame;
 pub mod listing;
 pub mod model;

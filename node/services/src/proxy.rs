@@ -15,7 +15,8 @@ use crate::apply::{Apply, ApplyError};
 use crate::cache::ServiceCaches;
 use crate::compile::{Node, Seats, compile};
 use crate::endpoints::Backend;
-use crate::model::{Changes, Model, difference};
+use crate::forget::{Forget, Forgetter, Stale, Strays};
+use crate::model::{Changes, Model, Part, difference};
 
 /// How often to look whether somebody has taken rules away.
 const LOOK: Duration = Duration::from_secs(2);
@@ -32,8 +33,8 @@ pub struct ProxyConfig {
     pub node: Box<dyn Fn(&ServiceCaches) -> Node + Send + Sync>,
     /// Is told a service's `healthCheckNodePort`, if it has one, with the number of endpoints on this node.
     pub on_health: OnHealth,
-    /// Is told of endpoints that have left services over UDP, once the table leads nowhere to them.
-    pub on_gone: Box<dyn Fn(BTreeSet<Backend>) + Send + Sync>,
+    /// Asked once the table leads nowhere to endpoints that have left services over UDP.
+    pub forget: Forget,
     /// Is told in words what was put back after somebody else had changed it.
     pub on_repair: Box<dyn Fn(String) + Send + Sync>,
 }
@@ -63,6 +64,7 @@ pub struct Proxy {
     seats: BTreeMap<ObjectRef, Seats>,
     /// Endpoints of UDP that are to be forgotten when the table is as it should be.
     gone: BTreeSet<Backend>,
+    forgetter: Arc<Forgetter>,
 }
 
 fn udp(seats: &Seats) -> BTreeSet<Backend> {
@@ -71,15 +73,21 @@ fn udp(seats: &Seats) -> BTreeSet<Backend> {
 
 impl Proxy {
     pub fn new(config: ProxyConfig) -> Self {
-        Self { config, dirty: Arc::default(), model: Model::default(), seats: BTreeMap::new(), gone: BTreeSet::new() }
+        let forgetter = Arc::new(Forgetter::new(config.forget.clone()));
+        Self { config, dirty: Arc::default(), model: Model::default(), seats: BTreeMap::new(), gone: BTreeSet::new(), forgetter }
     }
 
     /// Runs for ever. What an earlier process left in the table stays as it is until services have been read; then only what
     /// differs is changed.
-    pub async fn run(mut self) {
+    pub async fn run(self) {
+        let forgetter = self.forgetter.clone();
+        tokio::join!(self.keep(), forgetter.run());
+    }
+
+    async fn keep(mut self) {
         self.follow();
         self.config.caches.synced().await;
-        let (mut known, mut failures, mut looks) = (false, 0, 0_u32);
+        let (mut known, mut failures, mut looks, mut begun) = (false, 0, 0_u32, false);
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -97,8 +105,12 @@ impl Proxy {
                 continue;
             }
             failures = 0;
+            if !begun {
+                begun = true;
+                self.forgetter.add(Stale { strays: Some(self.strays()), ..Stale::default() });
+            }
             if !self.gone.is_empty() {
-                (self.config.on_gone)(std::mem::take(&mut self.gone));
+                self.forgetter.add(Stale { gone: std::mem::take(&mut self.gone), strays: None });
             }
             tokio::select! {
                 () = self.dirty.wake.notified() => {}
@@ -107,6 +119,14 @@ impl Proxy {
                     known = self.look(looks.is_multiple_of(THOROUGH)).await;
                 }
             }
+        }
+    }
+
+    fn strays(&self) -> Strays {
+        let addresses = self.model.elements().into_keys().filter(|(part, _)| *part == Part::ClusterIps);
+        Strays {
+            services: addresses.filter_map(|(_, address)| address.parse().ok()).collect(),
+            endpoints: self.seats.values().flat_map(udp).collect(),
         }
     }
 

@@ -19,7 +19,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::cache::ServiceCaches;
 use crate::compile::Node;
+use crate::endpoints::Backend;
 use crate::fake::Fake;
+use crate::forget::{Stale, Strays};
 use crate::model::{Elements, Part};
 use crate::proxy::{Proxy, ProxyConfig};
 
@@ -35,6 +37,7 @@ struct World {
     client: Arc<dyn Client>,
     table: Arc<Fake>,
     repairs: Arc<Mutex<Vec<String>>>,
+    forgotten: Arc<Mutex<Vec<Stale>>>,
     proxy: Option<DropGuard>,
     _server: DropGuard,
 }
@@ -55,8 +58,14 @@ impl World {
         let client = server.client(Identity::component("admin", &["system:masters"]));
         bootstrap::ensure(client.as_ref()).await.unwrap();
         let range = json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/16"]}});
-        let mut world =
-            Self { client, table: Arc::default(), repairs: Arc::default(), proxy: None, _server: cancel.drop_guard() };
+        let mut world = Self {
+            client,
+            table: Arc::default(),
+            repairs: Arc::default(),
+            forgotten: Arc::default(),
+            proxy: None,
+            _server: cancel.drop_guard(),
+        };
         world.create("networking.k8s.io", "servicecidrs", "", range).await;
         world.start_proxy();
         world
@@ -65,7 +74,7 @@ impl World {
     /// The one before is killed.
     fn start_proxy(&mut self) {
         let cancel = CancellationToken::new();
-        let repairs = self.repairs.clone();
+        let (repairs, told) = (self.repairs.clone(), self.forgotten.clone());
         let proxy = Proxy::new(ProxyConfig {
             caches: ServiceCaches::start(&self.client, "here", &cancel),
             apply: self.table.clone(),
@@ -76,7 +85,12 @@ impl World {
                 wasm: BTreeSet::new(),
             }),
             on_health: Box::new(|_, _| {}),
-            on_gone: Box::new(|_| {}),
+            forget: Arc::new(move |stale| {
+                let mut told = told.lock();
+                told.push(stale.clone());
+                // The first time it cannot be done.
+                if told.len() == 1 { Err(std::io::ErrorKind::Interrupted.into()) } else { Ok(0) }
+            }),
             on_repair: Box::new(move |what| repairs.lock().push(what)),
         });
         let ended = cancel.clone();
@@ -95,11 +109,15 @@ impl World {
     }
 
     async fn service(&self, name: &str, ip: &str) {
-        let spec = json!({"clusterIP": ip, "selector": {"app": name}, "ports": [{"port": 80}]});
+        self.service_over("TCP", name, ip).await;
+    }
+
+    async fn service_over(&self, protocol: &str, name: &str, ip: &str) {
+        let spec = json!({"clusterIP": ip, "selector": {"app": name}, "ports": [{"port": 80, "protocol": protocol}]});
         self.create("", "services", "default", json!({"metadata": {"name": name}, "spec": spec})).await;
         let slice = json!({
             "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}}, "addressType": "IPv4",
-            "endpoints": [], "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
+            "endpoints": [], "ports": [{"name": "", "port": 8080, "protocol": protocol}],
         });
         self.create("discovery.k8s.io", "endpointslices", "default", slice).await;
     }
@@ -126,6 +144,23 @@ impl World {
         let done = tokio::time::timeout(Duration::from_secs(60), wait).await;
         done.unwrap_or_else(|_| panic!("not in time: {expected:?} in {:?}", self.table.table()));
     }
+
+    /// Waits until the kernel was asked to forget so often; answers what, the last time.
+    async fn forgets(&self, times: usize) -> Stale {
+        let wait = async {
+            loop {
+                if let Some(last) = self.forgotten.lock().get(times - 1) {
+                    return last.clone();
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("is asked to forget")
+    }
+}
+
+fn of(address: &str) -> Backend {
+    (address.parse().unwrap(), 8080)
 }
 
 fn backends(table: &Elements) -> BTreeSet<&str> {
@@ -171,6 +206,23 @@ async fn what_somebody_takes_away_is_put_back_and_said() {
     world.client.write(ApiRequest::delete(&services, "default", "a", DeleteOptions::default())).await.unwrap();
     world.leads_to(&[]).await;
     assert_eq!(world.table.table(), Some(Elements::new()));
+}
+
+#[tokio::test]
+async fn udp_that_leads_to_who_has_left_is_forgotten_though_the_kernel_fails_once_or_the_agent_was_away() {
+    let mut world = World::start().await;
+    world.service_over("UDP", "names", "10.96.0.9").await;
+    world.endpoints("names", &["10.64.3.4", "10.64.3.5"]).await;
+    world.leads_to(&["10.64.3.4 . 8080", "10.64.3.5 . 8080"]).await;
+    assert_eq!(world.forgets(2).await.gone, BTreeSet::new(), "nobody has left");
+    world.endpoints("names", &["10.64.3.5"]).await;
+    assert_eq!(world.forgets(3).await, Stale { gone: BTreeSet::from([of("10.64.3.4")]), strays: None });
+    world.proxy = None;
+    world.endpoints("names", &["10.64.3.6"]).await;
+    world.start_proxy();
+    let strays = world.forgets(4).await.strays.expect("nobody knows who has left");
+    let services = BTreeSet::from(["10.96.0.9".parse().unwrap()]);
+    assert_eq!(strays, Strays { services, endpoints: BTreeSet::from([of("10.64.3.6")]) });
 }
 
 #[tokio::test]

@@ -10,6 +10,9 @@ use crate::time::whole_seconds;
 const GRACE: SignedDuration = SignedDuration::from_secs(40);
 /// The same for a node that never reported: it may still be starting.
 const STARTUP: SignedDuration = SignedDuration::from_secs(60);
+/// A node says itself how long its lease lasts. Thousands of simulated ones renew theirs seldom; nobody is dead for longer than
+/// this without anybody noticing.
+const LONGEST: SignedDuration = SignedDuration::from_mins(5);
 /// Conditions that are unknown when the node is silent.
 const REPORTED: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
@@ -32,10 +35,10 @@ pub(super) fn heartbeat(node: &Node) -> Option<Timestamp> {
     condition(node, "Ready")?.last_heartbeat_time.as_ref().map(|time| time.0)
 }
 
-/// How long a node may give no sign of life: also as long as its lease says that it lasts.
+/// How long a node may give no sign of life: also as long as its lease says that it lasts, within bounds.
 pub(super) fn grace(node: &Node, lease: SignedDuration) -> SignedDuration {
     let least = if condition(node, "Ready").is_some() { GRACE } else { STARTUP };
-    least.max(lease)
+    least.max(lease.min(LONGEST))
 }
 
 pub(super) fn health(grace: SignedDuration, silent_for: SignedDuration) -> Health {

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use mizzen_api::ObjectRef;
+use mizzen_reconcile::Backoff;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
 
 /// One listener for each service that has such a port.
 #[derive(Default)]
@@ -45,15 +49,29 @@ impl HealthPorts {
 }
 
 async fn listen(service: ObjectRef, port: u16, endpoints: Arc<AtomicUsize>, cancel: CancellationToken) {
-    let listener = match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await {
-        Ok(listener) => listener,
-        Err(error) => return tracing::warn!(%service, port, %error, "healthCheckNodePort is not answered"),
-    };
+    let Some(listener) = cancel.run_until_cancelled(bind(&service, port)).await else { return };
     let about = service.clone();
     let router = Router::new().fallback(async move || answer(&about, endpoints.load(Ordering::Relaxed)));
     let served = axum::serve(listener, router).with_graceful_shutdown(cancel.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::warn!(%service, port, %error, "healthCheckNodePort");
+    }
+}
+
+/// Somebody else may have the port for a while: the listener of a service that has just gone, say.
+async fn bind(service: &ObjectRef, port: u16) -> TcpListener {
+    let mut failures = 0;
+    loop {
+        match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await {
+            Ok(listener) => return listener,
+            Err(error) => {
+                if failures == 0 {
+                    tracing::warn!(%service, port, %error, "healthCheckNodePort is not answered until the port is free");
+                }
+                tokio::time::sleep(RETRY.delay(failures)).await;
+                failures = failures.saturating_add(1);
+            }
+        }
     }
 }
 
@@ -70,7 +88,29 @@ fn answer(service: &ObjectRef, endpoints: usize) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_somebody_else_has_is_answered_when_it_is_free() {
+        let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.expect("binds");
+        let port = taken.local_addr().expect("is bound").port();
+        let (health, service) = (HealthPorts::default(), ObjectRef::new("n", "s"));
+        health.set(&service, Some((port, 1)));
+        drop(taken);
+        let mut answer = String::new();
+        while !answer.starts_with("HTTP/1.1 200") {
+            let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.expect("writes");
+            stream.read_to_string(&mut answer).await.expect("reads");
+        }
+        health.set(&service, None);
+    }
 
     #[test]
     fn a_node_is_healthy_while_it_has_an_endpoint() {

@@ -1,10 +1,8 @@
 //! The node's part in services: the rules that lead their traffic.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mizzen_services::compile::Node;
-use mizzen_services::endpoints::Backend;
 use mizzen_services::frame::Scope;
 use mizzen_services::nft::Nft;
 use mizzen_services::{Proxy, ProxyConfig, ServiceCaches, conntrack, routes};
@@ -30,18 +28,12 @@ pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
         telling.recorder.warning(&super::about(&telling), "ServiceRulesRestored", told);
     };
     let health = HealthPorts::default();
-    let on_gone = |gone: BTreeSet<Backend>| {
-        drop(tokio::task::spawn_blocking(move || match conntrack::forget_udp(&gone) {
-            Ok(forgotten) => tracing::debug!(forgotten, "UDP connections to endpoints that are gone"),
-            Err(error) => tracing::warn!(%error, "UDP clients of endpoints that are gone are not led to others while they go on"),
-        }));
-    };
     let proxy = Proxy::new(ProxyConfig {
         caches: shared.services.clone(),
         apply: Arc::new(Nft::new(scope)),
         node: Box::new(node),
         on_health: Box::new(move |service, wanted| health.set(service, wanted)),
-        on_gone: Box::new(on_gone),
+        forget: Arc::new(conntrack::forget_udp),
         on_repair: Box::new(on_repair),
     });
     tokio::join!(proxy.run(), routes::run(shared.client.clone(), shared.network.clone(), cancel));
