@@ -165,7 +165,8 @@ fn ports_of_the_node_are_on_all_of_its_addresses_but_another_clusters_bridges() 
         let servers = addresses.map(|address| UdpSocket::bind((address, 5300)).unwrap());
         let other =
             Scope { table: "mizzen_y_services".into(), bridge: "mzy".into(), pods: "10.65.3.0/24".parse().unwrap(), ..scope() };
-        for (scope, server) in [(scope(), addresses[0]), (other, addresses[1])] {
+        // Of two chains the kernel asks the later one first.
+        for (scope, server) in [(other, addresses[1]), (scope(), addresses[0])] {
             Nft::new(scope).rebuild(&names(server)).await.unwrap();
         }
         for (address, server) in [("10.70.1.5", 0), ("10.65.3.1", 1)] {
