@@ -9,7 +9,7 @@ use mizzen_api::ObjectRef;
 use mizzen_extensions::plugins::{self, Answer, Breaker, OwnMetric, Review, Vitals};
 use mizzen_plugin_loader::{Need, Offer, PolicyEngine, Refusal, RunningPolicy, Seen, Terms};
 use mizzen_plugins_host::policy::{
-    Context, Decision, Description, GroupVersionKind, GroupVersionResource, Operation, Request, Response, User,
+    Context, Decision, Description, GroupVersionKind, GroupVersionResource, Operation, Request, Response, Take, User,
 };
 use mizzen_plugins_host::{BreakerState, Grants, Host, HostOptions, Limits, LoadError, MetricKind, PluginOptions, PolicyPlugin};
 use mizzen_reconcile::Clock;
@@ -197,7 +197,7 @@ impl Context for View {
         self.0.count(api_version, kind, namespace)
     }
 
-    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Option<Vec<String>> {
-        self.0.list(api_version, kind, namespace)
+    fn list(&self, api_version: &str, kind: &str, namespace: &str, take: Take<'_>) -> bool {
+        self.0.list(api_version, kind, namespace, take)
     }
 }

@@ -1,5 +1,6 @@
 //! Admission policies: `mizzen:policy/admission-policy`, and those of Kubewarden.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ const LONGEST_BATCH: Duration = Duration::from_secs(5);
 /// After so many failures in a row, nothing else of the batch is tried.
 const FAILURES: u32 = 3;
 
+/// Takes objects (JSON) one after the other, as long as it goes on.
+pub type Take<'a> = &'a mut dyn FnMut(&str) -> ControlFlow<()>;
+
 /// What a context-aware policy asks: the objects that it said it needs. Called on the thread of the review, so it must answer
 /// from memory. Objects are JSON, and no more than `most` of them.
 pub trait Context: Send + Sync + 'static {
@@ -34,8 +38,9 @@ pub trait Context: Send + Sync + 'static {
     fn by_label(&self, api_version: &str, kind: &str, namespace: &str, key: &str, value: &str, most: usize) -> Vec<String>;
     fn by_index(&self, api_version: &str, kind: &str, path: &str, value: &str, most: usize) -> Vec<String>;
     fn count(&self, api_version: &str, kind: &str, namespace: &str) -> u64;
-    /// All of them, of a namespace unless that is empty; `None` when the policy did not say that it needs this kind.
-    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Option<Vec<String>>;
+    /// Hands over all of them, of a namespace unless that is empty, until `take` breaks off. `false` when the policy did not say
+    /// that it needs this kind.
+    fn list(&self, api_version: &str, kind: &str, namespace: &str, take: Take<'_>) -> bool;
 }
 
 /// The requests in order, as many at a time as go together.

@@ -1,6 +1,7 @@
 //! What context-aware policies see of the cluster: mirrors of the kinds that they need, shared by all that need the same.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -142,19 +143,20 @@ impl Seen {
     }
 
     pub fn get(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Option<String> {
-        text(self.view(api_version, kind, namespace)?.get(&ObjectRef::new(namespace, name))?.as_ref())
+        text(self.view(api_version, kind, namespace)?.get(&ObjectRef::new(namespace, name))?.as_ref()).map(str::to_owned)
     }
 
     pub fn by_label(&self, api_version: &str, kind: &str, namespace: &str, key: &str, value: &str) -> Vec<String> {
         let Some(objects) = self.view(api_version, kind, namespace) else { return Vec::new() };
         let found = objects.by(LABELS, &pair(key, value)).into_iter();
         let inside = found.filter(|object| namespace.is_empty() || object.head().namespace == namespace);
-        inside.take(MOST).filter_map(|object| text(&object)).collect()
+        inside.take(MOST).filter_map(|object| Some(text(&object)?.to_owned())).collect()
     }
 
     pub fn by_index(&self, api_version: &str, kind: &str, path: &str, value: &str) -> Vec<String> {
         let Some(objects) = self.view(api_version, kind, "") else { return Vec::new() };
-        objects.by(PATHS, &pair(path, value)).into_iter().take(MOST).filter_map(|object| text(&object)).collect()
+        let found = objects.by(PATHS, &pair(path, value)).into_iter();
+        found.take(MOST).filter_map(|object| Some(text(&object)?.to_owned())).collect()
     }
 
     pub fn count(&self, api_version: &str, kind: &str, namespace: &str) -> u64 {
@@ -163,16 +165,19 @@ impl Seen {
         count as u64
     }
 
-    /// All of them, of a namespace unless that is empty; `None` when the policy did not say that it needs this kind.
-    pub fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Option<Vec<String>> {
-        let objects = self.view(api_version, kind, namespace)?;
+    /// Hands over all of them, of a namespace unless that is empty, until `take` breaks off; none is copied. `false` when the
+    /// policy did not say that it needs this kind.
+    pub fn list(&self, api_version: &str, kind: &str, namespace: &str, take: &mut dyn FnMut(&str) -> ControlFlow<()>) -> bool {
+        let Some(objects) = self.view(api_version, kind, namespace) else { return false };
         let found = if namespace.is_empty() { objects.list() } else { objects.in_namespace(namespace) };
-        Some(found.iter().filter_map(|object| text(object)).collect())
+        // Where it breaks off is its own affair.
+        let _ = found.iter().filter_map(|object| text(object)).try_for_each(take);
+        true
     }
 }
 
-fn text(object: &Object) -> Option<String> {
-    std::str::from_utf8(object.bytes()).ok().map(str::to_owned)
+fn text(object: &Object) -> Option<&str> {
+    std::str::from_utf8(object.bytes()).ok()
 }
 
 #[cfg(test)]

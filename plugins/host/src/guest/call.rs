@@ -8,7 +8,7 @@ use nix::sys::time::TimeValLike;
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use super::data::{Brief, Data};
-use super::wasi::Overslept;
+use super::wasi::Late;
 use crate::error::CallError;
 use crate::plugin::Shared;
 use crate::runtime::ticker::ticks;
@@ -133,7 +133,7 @@ fn bounded<R>(
     match call(store) {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(why)) => Err(CallError::Answer { plugin: plugin(), function, why }),
-        Err(error) if error.is::<Overslept>() || error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) => {
+        Err(error) if error.is::<Late>() || error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) => {
             Err(CallError::Deadline { plugin: plugin(), function, deadline })
         }
         Err(_) if store.data().exceeded => Err(CallError::Memory { plugin: plugin(), function, limit: shared.limits.memory }),

@@ -34,10 +34,10 @@ pub(crate) fn monotonic() -> u64 {
 #[error("the plugin called exit with status {0}")]
 pub(crate) struct Exit(pub(crate) u32);
 
-/// A guest wanted to sleep longer than its call may take.
+/// A guest is, or wanted to sleep, beyond the deadline of its call.
 #[derive(Debug, thiserror::Error)]
-#[error("the plugin slept beyond its deadline")]
-pub(crate) struct Overslept;
+#[error("the plugin's time is up")]
+pub(crate) struct Late;
 
 struct Stdin;
 /// A standard stream; the representation says which.
@@ -174,13 +174,21 @@ fn pollable(mut store: Store<'_>, after: Duration) -> wasmtime::Result<(Resource
     Ok((store.data_mut().table.push(Pollable { ready })?,))
 }
 
+/// For what the host does piece by piece, while no epoch interrupts it.
+///
+/// # Errors
+/// When the call should have ended.
+pub(crate) fn in_time(data: &Data) -> wasmtime::Result<()> {
+    wait(data, Instant::now())
+}
+
 /// Holds the thread until then.
 ///
 /// # Errors
 /// When the call ends before.
 pub(crate) fn wait(data: &Data, until: Instant) -> wasmtime::Result<()> {
     if until > data.deadline {
-        return Err(Overslept.into());
+        return Err(Late.into());
     }
     loop {
         let left = until.saturating_duration_since(Instant::now());

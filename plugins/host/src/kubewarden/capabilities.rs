@@ -1,10 +1,15 @@
 //! What a policy may ask the host for while it is asked: lines for the log, and objects of the cluster.
 
+use std::time::Instant;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use wasmtime::Caller;
 
+use super::memory::{self, read, text};
 use super::objects::{self, Wanted};
+use crate::guest::Data;
 use crate::plugin::Shared;
 use crate::plugin::log::Level;
 use crate::policy::Context;
@@ -20,13 +25,33 @@ pub(super) fn offers(pattern: &str) -> bool {
     }
 }
 
+/// Bytes of a question. What is made of its JSON takes the server's memory, and many times as much.
+const LONGEST: usize = 1 << 20;
+
 /// A question to the host.
-pub(super) struct Asked<'a> {
-    pub(super) binding: &'a str,
-    pub(super) namespace: &'a str,
-    pub(super) operation: &'a str,
+struct Asked<'a> {
+    binding: &'a str,
+    namespace: &'a str,
+    operation: &'a str,
     /// JSON.
-    pub(super) payload: &'a [u8],
+    payload: &'a [u8],
+}
+
+/// Answers the host call of either kind of guest, which says where binding, namespace, operation and payload lie: address and
+/// size of each.
+///
+/// # Errors
+/// When they do not lie in its memory.
+pub(super) fn ask(guest: &mut Caller<'_, Data>, places: [u32; 8]) -> wasmtime::Result<Result<Vec<u8>, String>> {
+    let [binding, binding_size, namespace, namespace_size, operation, operation_size, payload, payload_size] = places;
+    let (bytes, data) = memory::of(guest)?.data_and_store_mut(guest);
+    let asked = Asked {
+        binding: text(bytes, binding, binding_size)?,
+        namespace: text(bytes, namespace, namespace_size)?,
+        operation: text(bytes, operation, operation_size)?,
+        payload: read(bytes, payload, payload_size)?,
+    };
+    Ok(asked.answer(&data.shared, data.deadline))
 }
 
 #[derive(Deserialize)]
@@ -51,9 +76,12 @@ struct List {
 
 impl Asked<'_> {
     /// JSON, or why there is none.
-    pub(super) fn answer(&self, shared: &Shared) -> Result<Vec<u8>, String> {
+    fn answer(&self, shared: &Shared, until: Instant) -> Result<Vec<u8>, String> {
         if self.binding != "kubewarden" {
             return Err(format!("unknown binding: {}", self.binding));
+        }
+        if self.payload.len() > LONGEST {
+            return Err(format!("{}/{} is asked in more than {LONGEST} bytes", self.namespace, self.operation));
         }
         match (self.namespace, self.operation) {
             ("tracing", "log") => {
@@ -74,16 +102,18 @@ impl Asked<'_> {
                 if self.operation == "list_resources_by_namespace" && namespace.is_empty() {
                     return Err("list_resources_by_namespace needs a namespace".to_owned());
                 }
-                let found = context(shared)?.list(&api_version, &kind, &namespace);
-                let found = found.ok_or_else(|| format!("the policy may not ask for {api_version} {kind}"))?;
+                let context = context(shared)?;
                 let wanted = Wanted {
+                    api_version: &api_version,
+                    kind: &kind,
                     labels: label_selector.as_deref().unwrap_or_default(),
                     fields: field_selector.as_deref().unwrap_or_default(),
                     masks: field_masks.as_deref(),
                     // It has to fit into the guest's memory.
                     most: shared.limits.memory,
+                    until,
                 };
-                objects::list(&api_version, &kind, found, &wanted)
+                objects::list(&wanted, |take| context.list(&api_version, &kind, &namespace, take))
             }
             (namespace, operation) => {
                 let why = format!("the host capability {namespace}/{operation} is not offered by this server");

@@ -3,6 +3,7 @@
 use wasmtime::{Caller, Extern, Memory, bail, format_err};
 
 use crate::guest::Data;
+use crate::plugin::log::LONGEST;
 
 /// # Errors
 /// When it exports none.
@@ -29,6 +30,15 @@ pub(super) fn read(bytes: &[u8], at: u32, size: u32) -> wasmtime::Result<&[u8]> 
 /// When they are not in the memory, or no text.
 pub(super) fn text(bytes: &[u8], at: u32, size: u32) -> wasmtime::Result<&str> {
     Ok(std::str::from_utf8(read(bytes, at, size)?)?)
+}
+
+/// What is for people to read: as much of it as a line of the log may have.
+///
+/// # Errors
+/// When it is not in the memory.
+pub(super) fn line(bytes: &[u8], at: u32, size: u32) -> wasmtime::Result<String> {
+    let text = read(bytes, at, size)?;
+    Ok(String::from_utf8_lossy(&text[..text.len().min(LONGEST)]).into_owned())
 }
 
 /// # Errors
@@ -71,5 +81,7 @@ mod tests {
         assert!(text(&bytes, 0, 4).is_ok());
         bytes[0] = 0xff;
         assert!(text(&bytes, 0, 4).is_err());
+        assert!(line(&bytes, 13, 4).is_err());
+        assert_eq!(line(&[b'a'; 2 * LONGEST], 1, LONGEST as u32 + 1).unwrap().len(), LONGEST);
     }
 }

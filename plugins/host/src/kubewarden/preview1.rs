@@ -10,7 +10,7 @@ use wasmtime::{Caller, Linker, Module, Val, bail};
 
 use super::memory::{self, number, read, slice, write};
 use crate::guest::Data;
-use crate::guest::wasi::{Exit, monotonic, wait};
+use crate::guest::wasi::{Exit, in_time, monotonic, wait};
 
 const MODULE: &str = "wasi_snapshot_preview1";
 
@@ -82,6 +82,12 @@ const STDERR: u32 = 2;
 
 const REALTIME: u32 = 0;
 
+/// Buffers of one read or write, and subscriptions of one poll. They are numbers of the guest's, and no epoch interrupts what is
+/// done for them: those that a read or write leaves out are the next one's, as WASI allows.
+const BUFFERS: u32 = 1024;
+/// Bytes of one write to the log, and of random numbers between two looks at the clock.
+const PIECE: usize = 64 << 10;
+
 /// A program's own name, as Kubewarden calls all of them.
 const NAME: &str = "policy.wasm";
 
@@ -98,8 +104,11 @@ pub(super) fn link(linker: &mut Linker<Data>, module: &Module) -> wasmtime::Resu
     linker.func_wrap(MODULE, "proc_exit", |status: u32| -> wasmtime::Result<()> { Err(Exit(status).into()) })?;
     linker.func_wrap(MODULE, "sched_yield", || SUCCESS)?;
     linker.func_wrap(MODULE, "random_get", |mut guest: Guest<'_>, at: u32, size: u32| {
-        let (bytes, _) = memory::of(&mut guest)?.data_and_store_mut(&mut guest);
-        rand::rng().fill_bytes(slice(bytes, at, size as usize)?);
+        let (bytes, data) = memory::of(&mut guest)?.data_and_store_mut(&mut guest);
+        for piece in slice(bytes, at, size as usize)?.chunks_mut(PIECE) {
+            in_time(data)?;
+            rand::rng().fill_bytes(piece);
+        }
         wasmtime::Result::Ok(SUCCESS)
     })?;
     for import in module.imports().filter(|import| import.module() == MODULE && INERT.contains(&import.name())) {
@@ -173,7 +182,7 @@ fn clocks(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
     })?;
     linker.func_wrap(MODULE, "poll_oneoff", |mut guest: Guest<'_>, asked: u32, events: u32, count: u32, happened: u32| {
         let (bytes, data) = memory::of(&mut guest)?.data_and_store_mut(&mut guest);
-        if count == 0 {
+        if !(1..=BUFFERS).contains(&count) {
             return wasmtime::Result::Ok(INVAL);
         }
         let polled = (0..count).map(|n| Polled::read(bytes, asked.saturating_add(n.saturating_mul(Polled::SIZE)), data));
@@ -226,12 +235,10 @@ impl Polled {
     }
 }
 
-/// The buffers of a vectored read or write.
-fn buffers(bytes: &[u8], at: u32, count: u32) -> impl Iterator<Item = wasmtime::Result<(u32, u32)>> + '_ {
-    (0..count).map(move |n| {
-        let at = at.saturating_add(n.saturating_mul(8));
-        Ok((number(bytes, at)?, number(bytes, at.saturating_add(4))?))
-    })
+/// Where one of the buffers of a vectored read or write lies, and its size.
+fn buffer(bytes: &[u8], all: u32, n: u32) -> wasmtime::Result<(u32, u32)> {
+    let at = all.saturating_add(n.saturating_mul(8));
+    Ok((number(bytes, at)?, number(bytes, at.saturating_add(4))?))
 }
 
 fn streams(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
@@ -240,22 +247,26 @@ fn streams(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
         if ![STDOUT, STDERR].contains(&file) {
             return wasmtime::Result::Ok(BADF);
         }
-        let mut sum = 0_u32;
-        for buffer in buffers(bytes, at, count) {
-            let (at, size) = buffer?;
-            let text = read(bytes, at, size)?;
-            match (file, data.talk.is_program) {
-                (STDOUT, true) if !data.talk.write(text) => return Ok(NOSPC),
-                (STDOUT, true) => {}
-                (STDOUT, false) => data.stdout.write(&data.shared, text),
-                _ => {
+        let mut sum = 0;
+        for n in 0..count.min(BUFFERS) {
+            let (at, size) = buffer(bytes, at, n)?;
+            let mut text = read(bytes, at, size)?;
+            if file == STDOUT && data.talk.is_program {
+                // An answer has an end of its own.
+                if !data.talk.write(text) {
+                    return Ok(NOSPC);
+                }
+            } else {
+                text = &text[..text.len().min(PIECE - sum)];
+                let lines = if file == STDOUT { &mut data.stdout } else { &mut data.stderr };
+                lines.write(&data.shared, text);
+                if file == STDERR {
                     data.talk.complain(text);
-                    data.stderr.write(&data.shared, text);
                 }
             }
-            sum = sum.saturating_add(size);
+            sum += text.len();
         }
-        write(bytes, written, &sum.to_le_bytes())?;
+        write(bytes, written, &(sum as u32).to_le_bytes())?;
         Ok(SUCCESS)
     })?;
     linker.func_wrap(MODULE, "fd_read", |mut guest: Guest<'_>, file: u32, at: u32, count: u32, taken: u32| {
@@ -265,9 +276,8 @@ fn streams(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
         }
         let mut sum = 0;
         if data.talk.is_program {
-            for n in 0..count {
-                let at = at.saturating_add(n.saturating_mul(8));
-                let (at, size) = (number(bytes, at)?, number(bytes, at.saturating_add(4))?);
+            for n in 0..count.min(BUFFERS) {
+                let (at, size) = buffer(bytes, at, n)?;
                 let read = data.talk.take(slice(bytes, at, size as usize)?);
                 sum += read;
                 if read < size as usize {

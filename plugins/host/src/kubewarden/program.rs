@@ -1,10 +1,10 @@
 //! WASI mode: the policy is a program, run anew for every question. The argument says what is asked, the request is its
 //! standard input, the answer its standard output; answers of the host are added to the standard input.
 
-use wasmtime::{Caller, InstancePre, Linker, Store, TypedFunc};
+use wasmtime::{Caller, InstancePre, Linker, Store, TypedFunc, bail};
 
+use super::capabilities;
 use super::talk::Talk;
-use super::{capabilities, memory};
 use crate::guest::Data;
 use crate::guest::wasi::Exit;
 
@@ -63,19 +63,18 @@ pub(super) fn link(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
              operation_size: u32,
              payload: u32,
              payload_size: u32| {
-                let (bytes, data) = memory::of(&mut caller)?.data_and_store_mut(&mut caller);
-                let asked = capabilities::Asked {
-                    binding: memory::text(bytes, binding, binding_size)?,
-                    namespace: memory::text(bytes, namespace, namespace_size)?,
-                    operation: memory::text(bytes, operation, operation_size)?,
-                    payload: memory::read(bytes, payload, payload_size)?,
-                };
-                let answer = asked.answer(&data.shared);
+                let answer = capabilities::ask(
+                    &mut caller,
+                    [binding, binding_size, namespace, namespace_size, operation, operation_size, payload, payload_size],
+                )?;
                 let failed = u32::from(answer.is_err());
-                // What it has read is not needed again.
-                let read = std::mem::take(&mut data.talk.read);
-                data.talk.request.drain(..read);
-                data.talk.request.extend_from_slice(&answer.unwrap_or_else(String::into_bytes));
+                let data = caller.data_mut();
+                let most = data.shared.limits.memory;
+                if !data.talk.hear(&answer.unwrap_or_else(String::into_bytes), most) {
+                    // What waits for it is the server's memory, and counts as its own.
+                    data.exceeded = true;
+                    bail!("it does not read what the host answers");
+                }
                 wasmtime::Result::Ok(failed)
             },
         )?;

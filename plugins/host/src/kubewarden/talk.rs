@@ -33,6 +33,20 @@ impl Talk {
         size
     }
 
+    /// Adds an answer of the host to a program's standard input. False when that and what it has not read are more than `most`
+    /// bytes.
+    pub(super) fn hear(&mut self, answer: &[u8], most: usize) -> bool {
+        let unread = self.request.len() - self.read;
+        if unread.saturating_add(answer.len()) > most {
+            return false;
+        }
+        // What it has read is not needed again.
+        self.request.drain(..self.read);
+        self.read = 0;
+        self.request.extend_from_slice(answer);
+        true
+    }
+
     /// Adds to a program's answer. False when that is too long.
     pub(super) fn write(&mut self, bytes: &[u8]) -> bool {
         let answer = self.answer.get_or_insert_default();
@@ -61,8 +75,17 @@ mod tests {
         assert_eq!((talk.take(&mut buffer), &buffer), (5, b"reque"));
         assert_eq!(talk.take(&mut buffer), 2);
         assert_eq!(talk.take(&mut buffer), 0);
-        talk.request.extend_from_slice(b"more");
+        assert!(talk.hear(b"more", 4));
         assert_eq!((talk.take(&mut buffer), &buffer[..4]), (4, &b"more"[..]));
+    }
+
+    #[test]
+    fn what_a_program_does_not_read_has_an_end() {
+        let mut talk = Talk { request: b"request".to_vec(), ..Talk::default() };
+        assert!(talk.hear(b"123", 10) && !talk.hear(b"4", 10));
+        assert_eq!(talk.take(&mut [0; 9]), 9);
+        assert!(talk.hear(b"456789012", 10) && !talk.hear(b"3", 10), "what was read does not count");
+        assert_eq!(talk.request, b"3456789012");
     }
 
     #[test]

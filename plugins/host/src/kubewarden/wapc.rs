@@ -81,12 +81,12 @@ pub(super) fn link(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
     })?;
     linker.func_wrap(WAPC, "__guest_error", |mut caller: Caller<'_, Data>, at: u32, size: u32| {
         let (bytes, data) = memory::of(&mut caller)?.data_and_store_mut(&mut caller);
-        data.talk.failure = Some(String::from_utf8_lossy(memory::read(bytes, at, size)?).into_owned());
+        data.talk.failure = Some(memory::line(bytes, at, size)?);
         wasmtime::Result::Ok(())
     })?;
     linker.func_wrap(WAPC, "__console_log", |mut caller: Caller<'_, Data>, at: u32, size: u32| {
         let (bytes, data) = memory::of(&mut caller)?.data_and_store_mut(&mut caller);
-        data.shared.write_log(Level::Info, &String::from_utf8_lossy(memory::read(bytes, at, size)?));
+        data.shared.write_log(Level::Info, &memory::line(bytes, at, size)?);
         wasmtime::Result::Ok(())
     })?;
     linker.func_wrap(
@@ -101,16 +101,12 @@ pub(super) fn link(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
          operation_size: u32,
          payload: u32,
          payload_size: u32| {
-            let (bytes, data) = memory::of(&mut caller)?.data_and_store_mut(&mut caller);
-            let asked = capabilities::Asked {
-                binding: memory::text(bytes, binding, binding_size)?,
-                namespace: memory::text(bytes, namespace, namespace_size)?,
-                operation: memory::text(bytes, operation, operation_size)?,
-                payload: memory::read(bytes, payload, payload_size)?,
-            };
-            let answer = asked.answer(&data.shared);
+            let answer = capabilities::ask(
+                &mut caller,
+                [binding, binding_size, namespace, namespace_size, operation, operation_size, payload, payload_size],
+            )?;
             let succeeded = u32::from(answer.is_ok());
-            data.talk.host = Some(answer);
+            caller.data_mut().talk.host = Some(answer);
             wasmtime::Result::Ok(succeeded)
         },
     )?;

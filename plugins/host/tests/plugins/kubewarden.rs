@@ -1,9 +1,10 @@
 //! Policies of Kubewarden that do wrong. What does right is built with Kubewarden's own SDK (tests/kubectl/kubewarden.rs).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use mizzen_plugins_host::policy::{Context, Decision};
+use mizzen_plugins_host::policy::{Context, Decision, Request, Take};
 use mizzen_plugins_host::{
     Artifact, CallError, Host, HostOptions, LoadError, PluginOptions, PolicyPlugin, SchedulerPlugin, World,
 };
@@ -37,7 +38,7 @@ fn wapc(call: &str) -> String {
     )
 }
 
-/// A program that says the text at 16; `RUN` runs before, with `$asked` bytes of the request at 1024.
+/// A program that says the text at 16; `RUN` runs before, and may read the request to 1024 by the buffer at 80.
 fn program(run: &str) -> String {
     format!(
         r#"(module
@@ -46,11 +47,16 @@ fn program(run: &str) -> String {
             (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
             (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
             (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+            (import "host" "call" (func $ask (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
             (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
             (memory (export "memory") 2)
             (data (i32.const 16) "{{\"valid\":true,\"accepted\":true}}")
             (data (i32.const 64) "\10\00\00\00\1e\00\00\00")
             (data (i32.const 80) "\00\04\00\00\00\f0\00\00")
+            (data (i32.const 100) "kubewarden")
+            (data (i32.const 120) "kubernetes")
+            (data (i32.const 140) "list_resources_all")
+            (data (i32.const 160) "{{\"api_version\":\"v1\",\"kind\":\"Namespace\"}}")
             (global $runs (mut i32) (i32.const 0))
             (func $say (drop (call $write (i32.const 1) (i32.const 64) (i32.const 1) (i32.const 96))))
             (func (export "_start") (local $arguments i32)
@@ -120,6 +126,36 @@ async fn what_fails_is_named() {
     assert!(policy.review(&request()).is_ok());
 }
 
+/// Buffers of so many bytes each at 65536, up to the end of the memory: 8,192 of them.
+fn buffers(at: u32, size: u32) -> String {
+    format!(
+        "(local.set $arguments (i32.const 65536))
+        (loop $next
+            (i32.store (local.get $arguments) (i32.const {at}))
+            (i32.store offset=4 (local.get $arguments) (i32.const {size}))
+            (local.set $arguments (i32.add (local.get $arguments) (i32.const 8)))
+            (br_if $next (i32.lt_u (local.get $arguments) (i32.const 131072))))"
+    )
+}
+
+#[tokio::test]
+async fn one_call_of_the_host_does_so_much_and_no_more() {
+    let does = |run: &str, wanted: u32| {
+        program(&format!(
+            "(if {run} (then (unreachable))) (if (i32.ne (i32.load (i32.const 96)) (i32.const {wanted})) (then (unreachable)))"
+        ))
+    };
+    let many = "(i32.const 65536) (i32.const 8192) (i32.const 96)";
+    let writes = does(&format!("(block (result i32) {} (call $write (i32.const 2) {many}))", buffers(16, 40_000)), 65536);
+    let reads = does(&format!("(block (result i32) {} (call $read (i32.const 0) {many}))", buffers(1024, 1)), 1024);
+    let polls = "(i32.ne (call $poll (i32.const 512) (i32.const 600) (i32.const 1025) (i32.const 700)) (i32.const 28))";
+    let long = Request { object: Some(format!("{{\"kind\":\"{}\"}}", "x".repeat(4096))), ..request() };
+    for text in [writes, reads, program(&format!("(if {polls} (then (unreachable)))"))] {
+        let answer = load(&text).await.unwrap().review(&long);
+        assert!(answer.is_ok(), "{answer:?}\n{text}");
+    }
+}
+
 #[tokio::test]
 async fn a_pointer_outside_of_the_memory_is_a_trap_and_no_more() {
     for call in [
@@ -177,7 +213,12 @@ async fn a_program_reads_its_request_and_opens_nothing() {
     assert!(answer.is_ok(), "{answer:?}");
 }
 
-struct Namespaces;
+/// The namespaces there are, and how many of them were handed over.
+#[derive(Default)]
+struct Namespaces {
+    objects: Vec<String>,
+    handed: AtomicUsize,
+}
 
 impl Context for Namespaces {
     fn get(&self, _: &str, _: &str, _: &str, _: &str) -> Option<String> {
@@ -196,22 +237,65 @@ impl Context for Namespaces {
         0
     }
 
-    fn list(&self, _: &str, kind: &str, _: &str) -> Option<Vec<String>> {
-        (kind == "Namespace").then(Vec::new)
+    fn list(&self, _: &str, kind: &str, _: &str, take: Take<'_>) -> bool {
+        let mut counted = self.objects.iter().inspect(|_| drop(self.handed.fetch_add(1, Ordering::Relaxed)));
+        let _ = counted.try_for_each(|object| take(object));
+        kind == "Namespace"
     }
+}
+
+/// Asks for the kind at 160, and leaves whether that succeeded (waPC) or failed (programs).
+fn ask(size: usize) -> String {
+    format!(
+        "(call $ask (i32.const 100) (i32.const 10) (i32.const 120) (i32.const 10) (i32.const 140) (i32.const 18)
+            (i32.const 160) (i32.const {size}))"
+    )
+}
+
+/// Fails with what the host said why it does not answer.
+fn fail_if_refused(ask: &str) -> String {
+    format!(
+        "(if {ask} (then (unreachable)))
+        (call $why (i32.const 2048))
+        (call $error (i32.const 2048) (call $why_len)) (i32.const 0)"
+    )
+}
+
+#[tokio::test]
+async fn answers_that_a_program_does_not_read_count_as_its_memory() {
+    let policy = load(&program(&format!("(loop $again (drop {}) (br $again))", ask(39)))).await.unwrap();
+    policy.follow(Arc::new(Namespaces { objects: vec!["x".repeat(1 << 20)], ..Namespaces::default() }));
+    let error = policy.review(&request()).unwrap_err();
+    assert!(matches!(error, CallError::Memory { limit: 4_194_304, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_that_is_too_long_is_not_gone_through_to_its_end() {
+    let policy = load(&wapc(&fail_if_refused(&ask(39))).replace("Secret", "Namespace")).await.unwrap();
+    let namespaces = Arc::new(Namespaces { objects: vec!["x".repeat(1 << 10); 10_000], ..Namespaces::default() });
+    policy.follow(namespaces.clone());
+    let error = policy.review(&request()).unwrap_err().to_string();
+    assert!(error.contains("the list of v1 Namespace has more than 4194304 bytes"), "{error}");
+    let handed = namespaces.handed.load(Ordering::Relaxed);
+    assert!((4000..4100).contains(&handed), "{handed}");
+}
+
+#[tokio::test]
+async fn a_question_has_an_end() {
+    let asks = format!("(drop (memory.grow (i32.const 20))) {}", fail_if_refused(&ask((1 << 20) + 1)));
+    let policy = load(&wapc(&asks)).await.unwrap();
+    policy.follow(Arc::new(Namespaces::default()));
+    let error = policy.review(&request()).unwrap_err().to_string();
+    assert!(error.contains("kubernetes/list_resources_all is asked in more than 1048576 bytes"), "{error}");
 }
 
 #[tokio::test]
 async fn what_is_not_granted_is_refused_when_it_is_asked_for() {
-    let ask = "
-        (if (call $ask (i32.const 100) (i32.const 10) (i32.const 120) (i32.const 10) (i32.const 140) (i32.const 18)
-            (i32.const 160) (i32.const 36)) (then (unreachable)))
-        (call $why (i32.const 2048))
-        (call $error (i32.const 2048) (call $why_len)) (i32.const 0)";
-    let policy = load(&wapc(ask)).await.unwrap();
+    let ask = fail_if_refused(&ask(36));
+    let policy = load(&wapc(&ask)).await.unwrap();
     assert!(policy.review(&request()).unwrap_err().to_string().contains("may not ask for objects of the cluster"));
-    let policy = load(&wapc(ask)).await.unwrap();
-    policy.follow(Arc::new(Namespaces));
+    let policy = load(&wapc(&ask)).await.unwrap();
+    policy.follow(Arc::new(Namespaces::default()));
     assert!(policy.review(&request()).unwrap_err().to_string().contains("may not ask for v1 Secret"));
     let policy = load(&wapc(&ask.replace("(i32.const 140) (i32.const 18)", "(i32.const 100) (i32.const 10)"))).await.unwrap();
     let error = policy.review(&request()).unwrap_err().to_string();

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use mizzen_plugins_host::policy::{Context, Decision};
+use mizzen_plugins_host::policy::{Context, Decision, Take};
 use mizzen_plugins_host::{BreakerState, CallError, Grants, Host, HostOptions, Level, LoadError, LogSink, PluginOptions};
 use mizzen_plugins_host::{PolicyPlugin, World};
 use parking_lot::Mutex;
@@ -244,8 +244,8 @@ impl Context for Objects {
         if api_version == "hello" { self.0.load(Ordering::Relaxed) } else { 0 }
     }
 
-    fn list(&self, _: &str, _: &str, _: &str) -> Option<Vec<String>> {
-        None
+    fn list(&self, _: &str, _: &str, _: &str, _: Take<'_>) -> bool {
+        false
     }
 }
 

@@ -1,6 +1,6 @@
 //! Recorded objects as what a context-aware policy asks of.
 
-use mizzen_plugins_host::policy::Context;
+use mizzen_plugins_host::policy::{Context, Take};
 use serde_json::Value;
 
 use super::text;
@@ -38,7 +38,9 @@ impl Context for Objects {
         self.of(api_version, kind, namespace).count() as u64
     }
 
-    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Option<Vec<String>> {
-        Some(self.of(api_version, kind, namespace).map(Value::to_string).collect())
+    fn list(&self, api_version: &str, kind: &str, namespace: &str, take: Take<'_>) -> bool {
+        // Where it breaks off is its own affair.
+        let _ = self.of(api_version, kind, namespace).try_for_each(|object| take(&object.to_string()));
+        true
     }
 }
