@@ -117,13 +117,19 @@ impl Shared {
 
     /// Counts how a call ended.
     pub(crate) fn ended(&self, error: Option<&CallError>) {
+        if let Some(error) = error {
+            self.stats.fail(error.to_string());
+        }
         let mut breaker = self.breaker.lock();
-        let Some(error) = error else { return breaker.succeeded() };
+        let error = match error {
+            // It works: it came to its end in time. What it says to what somebody asked is no reason not to answer others.
+            None | Some(CallError::Answer { .. }) => return breaker.succeeded(),
+            Some(error) => error,
+        };
         let was_closed = breaker.is_closed();
         breaker.failed(Instant::now());
         let opened = was_closed && !breaker.is_closed();
         drop(breaker);
-        self.stats.fail(error.to_string());
         if opened {
             tracing::warn!(plugin = self.name, %error, "the plugin fails again and again and is left alone for a while");
         }

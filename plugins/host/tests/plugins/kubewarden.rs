@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mizzen_plugins_host::policy::{Context, Decision, Request, Take};
 use mizzen_plugins_host::{
-    Artifact, CallError, Host, HostOptions, LoadError, PluginOptions, PolicyPlugin, SchedulerPlugin, World,
+    Artifact, BreakerState, CallError, Host, HostOptions, LoadError, PluginOptions, PolicyPlugin, SchedulerPlugin, World,
 };
 
 use crate::guest::{host, options, request};
@@ -124,6 +124,18 @@ async fn what_fails_is_named() {
     // Leaving with 0 is a program's ordinary end.
     let policy = load(&program("(call $say) (call $exit (i32.const 0))")).await.unwrap();
     assert!(policy.review(&request()).is_ok());
+}
+
+#[tokio::test]
+async fn a_policy_that_fails_at_what_is_asked_goes_on_being_asked() {
+    for text in [wapc("(call $error (i32.const 100) (i32.const 10)) (i32.const 0)"), program("(call $exit (i32.const 3))")] {
+        let policy = load(&text).await.unwrap();
+        for _ in 0..10 {
+            assert!(matches!(policy.review(&request()), Err(CallError::Answer { .. })));
+        }
+        let status = policy.status();
+        assert_eq!((status.errors, status.refused, status.breaker), (10, 0, BreakerState::Closed));
+    }
 }
 
 /// Buffers of so many bytes each at 65536, up to the end of the memory: 8,192 of them.
