@@ -60,6 +60,41 @@ fn curl(registry: &Registry, path: &str) -> String {
     run(Command::new("curl").args(["-sSf", "-H", "Accept: application/vnd.oci.image.manifest.v1+json", &url])).ok()
 }
 
+/// Lays an index beside the image where signatures are looked for.
+fn spoil(registry: &Registry, repository: &str, digest: &str) {
+    let manifest = curl(registry, &format!("{repository}/manifests/{digest}"));
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let entry =
+        json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": manifest.trim_end().len()});
+    let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": [entry]}).to_string();
+    let url = format!("http://{}/v2/{repository}/manifests/{}.sig", registry.address(), digest.replace(':', "-"));
+    let put = ["-sSf", "-X", "PUT", "-H", &format!("Content-Type: {kind}"), "--data-binary", &index, &url];
+    run(Command::new("curl").args(put)).ok();
+}
+
+#[test]
+fn signatures_that_cannot_be_read_keep_a_plugin_out_where_they_are_required_and_nowhere_else() {
+    let work = tempfile::tempdir().unwrap();
+    let (_, public) = openssl_keys(work.path());
+    let config = |required: bool| format!("plugins: {{signatures: {{required: {required}, keys: [{}]}}}}\n", public.display());
+    let mut cluster = Cluster::server_configured(&config(false));
+    let registry = Registry::start();
+    let image = registry.reference("spoilt:stable");
+    spoil(&registry, "spoilt", &push(&image, "policy_v1", None));
+    policy(&cluster, "team", &image, SETTINGS);
+    ready(&cluster, "team");
+    refused(&cluster, "without", "label \"team\" is missing (policy 1.0.0)");
+
+    cluster.stop();
+    cluster.configure(&config(true));
+    cluster.start();
+    eventually("it is told that they cannot be read", || {
+        let (status, reason, message) = condition(&of(&cluster, "team"), "Ready");
+        (status == "False" && reason == "PullFailed" && message.contains("not signatures")).then_some(())
+    });
+    refused(&cluster, "without", "failed calling admission policy \"team\"");
+}
+
 #[track_caller]
 fn not_signed(cluster: &Cluster, why: &str) {
     let message = eventually(why, || {

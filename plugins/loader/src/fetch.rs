@@ -90,7 +90,11 @@ impl Fetch for Registries {
         let pulled = self.images.pull(image, login, None).await.map_err(|error| Refusal::new(PULL_FAILED, said(&error)))?;
         let component = component(&pulled)
             .ok_or_else(|| Refusal::new(NO_COMPONENT, format!("{image} is a container image, not a Wasm component")))?;
-        self.look(&pulled, &component, login).await?;
+        match self.look(&pulled, &component, login).await {
+            // Who only wants to know is not to be kept from it by what cannot be read.
+            Err(why) if !self.signatures.are_required() => tracing::warn!(image, %why, "look for a plugin's signatures"),
+            looked => looked?,
+        }
         let refused = |why| Refusal::new(NOT_SIGNED, format!("{image} ({}) is not taken: {why}", component.manifest));
         self.signatures.judge(component.clone()).map_err(refused)
     }

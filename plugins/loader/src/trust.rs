@@ -33,6 +33,11 @@ impl Signatures {
         !self.trust.keys.is_empty()
     }
 
+    /// Whether nothing is taken that nobody signed.
+    pub(crate) fn are_required(&self) -> bool {
+        self.trust.required
+    }
+
     /// The component with its signer.
     ///
     /// # Errors

@@ -37,7 +37,10 @@ pub enum Unverified {
 impl fmt::Display for Unverified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => f.write_str("it is not signed"),
+            // As cosign 3 signs unless it is told otherwise.
+            Self::Missing => {
+                f.write_str("it is not signed: there is no tag sha256-….sig beside it, and bundles are not looked at")
+            }
             Self::Unknown { found: 1 } => f.write_str("its signature is by none of the keys that are trusted"),
             Self::Unknown { found } => write!(f, "none of its {found} signatures is by a key that is trusted"),
             Self::Other { why } => write!(f, "its signature is not for it: {why}"),
@@ -93,6 +96,8 @@ mod tests {
         let verify = |signed: &[Signed]| verify(signed, DIGEST, &keys).map(PublicKey::id);
         assert_eq!(verify(&[signed(&other, DIGEST), signed(&known, DIGEST)]), Ok(known.public().id()));
         assert_eq!(verify(&[]), Err(Unverified::Missing));
+        let said = Unverified::Missing.to_string();
+        assert!(said.contains("no tag sha256-….sig") && said.contains("bundles are not looked at"), "{said}");
         assert_eq!(verify(&[signed(&other, DIGEST)]), Err(Unverified::Unknown { found: 1 }));
         let elsewhere = DIGEST.replace("0123", "4567");
         assert!(matches!(verify(&[signed(&known, &elsewhere)]), Err(Unverified::Other { why }) if why.contains(&elsewhere)));
