@@ -21,6 +21,8 @@ type Decide = Box<dyn Fn(&Value) -> Result<Answer, String> + Send + Sync>;
 struct Function {
     decide: Decide,
     asked: AtomicUsize,
+    /// Bytes of the most that it was asked about at once.
+    largest: AtomicUsize,
 }
 
 #[async_trait]
@@ -28,6 +30,16 @@ impl Policy for Function {
     async fn review(&self, review: &Review) -> Result<Answer, String> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         (self.decide)(&serde_json::from_str(review.object.as_deref().unwrap_or("null")).expect("JSON"))
+    }
+
+    async fn review_stored(&self, reviews: &[&Review]) -> Vec<Result<Answer, String>> {
+        let bytes = reviews.iter().filter_map(|review| review.object.as_ref()).map(String::len).sum();
+        self.largest.fetch_max(bytes, Ordering::Relaxed);
+        let mut answers = Vec::new();
+        for review in reviews {
+            answers.push(self.review(review).await);
+        }
+        answers
     }
 }
 
@@ -68,7 +80,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 
 impl Cluster {
     fn load(&self, name: &str, decide: impl Fn(&Value) -> Result<Answer, String> + Send + Sync + 'static) -> Arc<Function> {
-        let function = Arc::new(Function { decide: Box::new(decide), asked: AtomicUsize::new(0) });
+        let function = Arc::new(Function { decide: Box::new(decide), asked: AtomicUsize::new(0), largest: AtomicUsize::new(0) });
         self.loaded.0.lock().insert(ObjectRef::cluster(name), function.clone());
         function
     }
@@ -83,7 +95,11 @@ impl Cluster {
     }
 
     async fn map(&self, name: &str) -> Value {
-        let object = json!({"metadata": {"name": name}, "data": {"a": "1"}});
+        self.map_of(name, "1").await
+    }
+
+    async fn map_of(&self, name: &str, text: &str) -> Value {
+        let object = json!({"metadata": {"name": name}, "data": {"a": text}});
         let request = ApiRequest::create(&support::gvr("", "v1", "configmaps"), "default", object);
         self.client.write(request).await.expect("is stored").object.value().expect("JSON")
     }
@@ -203,6 +219,22 @@ async fn a_policy_that_fails_at_everything_is_given_up_for_that_audit() {
 }
 
 #[tokio::test]
+async fn large_objects_are_not_all_looked_at_at_once() {
+    let cluster = cluster(NEVER).await;
+    let text = "a".repeat(400 << 10);
+    for number in 0..8 {
+        cluster.map_of(&format!("large-{number}"), &text).await;
+    }
+    let policy = cluster.load("large", |_| answer(Decision::Allow));
+    cluster.policy("large", json!({})).await;
+    for number in 0..8 {
+        cluster.until(&format!("large-{number}"), &[("large", "pass", "")]).await;
+    }
+    let largest = policy.largest.load(Ordering::Relaxed);
+    assert!((800 << 10..=1 << 20).contains(&largest), "{largest}");
+}
+
+#[tokio::test]
 async fn audits_come_again_and_another_component_is_asked_at_once() {
     let cluster = cluster(Duration::from_millis(100)).await;
     cluster.map("first").await;
@@ -219,8 +251,16 @@ async fn audits_come_again_and_another_component_is_asked_at_once() {
     cluster.client.write(patch).await.expect("is written");
     cluster.until("first", &[("names", "fail", "all are bad")]).await;
     cluster.until("second", &[("names", "fail", "all are bad")]).await;
-    // One that is lost has nothing to say.
+    // What one said that is lost stands, and of what it never saw nobody knows.
+    let said = cluster.until("first", &[("names", "fail", "all are bad")]).await;
     cluster.loaded.0.lock().clear();
+    cluster.map("third").await;
+    cluster.until("third", &[("names", "error", "it is not loaded")]).await;
+    cluster.load("names", |_| deny("all are bad"));
+    cluster.until("third", &[("names", "fail", "all are bad")]).await;
+    let again = cluster.until("first", &[("names", "fail", "all are bad")]).await;
+    assert_eq!(again["metadata"]["resourceVersion"], said["metadata"]["resourceVersion"], "it keeps its time");
+    cluster.client.write(ApiRequest::delete(&resource, "", "names", DeleteOptions::default())).await.expect("is deleted");
     support::eventually("no report", async || match cluster.reports().await.len() {
         0 => Ok(()),
         left => Err(left.to_string()),

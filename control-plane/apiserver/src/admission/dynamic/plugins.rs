@@ -48,7 +48,7 @@ pub(super) struct Plugin {
     /// Whether it may be asked about objects of its own group.
     is_for_plugins: bool,
     /// Once something was loaded, a server that has lost it must not let everything pass.
-    was_loaded: bool,
+    pub(super) was_loaded: bool,
     /// Whether it is asked about what is stored.
     pub(super) audits: bool,
     /// What reports say of it; may be empty.
@@ -135,7 +135,7 @@ impl Plugin {
         let Some(version) = self.asked(request).await? else { return Ok(None) };
         let policy = match self.policy() {
             Some(policy) => policy,
-            None if self.was_loaded => return Err(Failure::Policy("it is not loaded".to_owned())),
+            None if self.was_loaded => return Err(Failure::Policy(NOT_LOADED.to_owned())),
             None => return Ok(None),
         };
         let answer = policy.review(asking.review(request, &version).await?).await.map_err(Failure::Policy)?;
@@ -233,6 +233,7 @@ impl Plugin {
     }
 }
 
+pub(super) const NOT_LOADED: &str = "it is not loaded";
 const UNANNOUNCED: &str = "it answered with changes, and its object does not say that it is mutating";
 
 /// Whether a policy goes that is asked about policies itself. None may keep it from that, or two of them could never be removed.

@@ -8,11 +8,11 @@ mod look;
 mod report;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use mizzen_api::{ObjectRef, ResourceDescriptor, Scope, Status, Verb};
+use mizzen_api::{Object, ObjectRef, ResourceDescriptor, Scope, Status, Verb};
 use mizzen_client::{ApiRequest, Client, DeleteOptions};
 use mizzen_extensions::matching::Subject;
 use mizzen_extensions::plugins::{self, Answer, Policy, Review};
@@ -22,15 +22,18 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::plugins::Plugin;
+use super::plugins::{NOT_LOADED, Plugin};
 use super::{Dynamic, GROUP};
 use crate::auth::Identity;
 use crate::pipeline::Pipeline;
 use crate::{errors, follow};
 pub(super) use report::{Finding, Outcome};
 
-/// Objects that are looked at together.
+/// Objects that are read together.
 const PAGE: usize = 64;
+/// Bytes of those of them that are looked at together: their documents, and a text for each version in which a policy sees them,
+/// take several times as much.
+const PART: usize = 1 << 20;
 /// For each moment of work, so many of rest.
 const REST: u32 = 3;
 /// At a time.
@@ -53,15 +56,19 @@ pub(crate) struct Auditor {
     period: Duration,
 }
 
-/// A policy that is at work.
+/// A policy that audits.
 pub(super) struct Asked {
     plugin: Arc<Plugin>,
-    policy: Arc<dyn Policy>,
+    /// What is at work. Nothing where that is lost: what it said last stands then.
+    policy: Option<Arc<dyn Policy>>,
+    /// Whether it was asked about something of this page, and whether it had an answer.
+    was_asked: AtomicBool,
+    has_answered: AtomicBool,
     /// Pages that it failed at, up to the last one.
     strikes: AtomicU32,
 }
 
-/// Which policies were at work, and of which component and settings. The pointers keep their addresses from being given to
+/// Which policies there were, and of which component and settings. The pointers keep their addresses from being given to
 /// others.
 struct Stand(Vec<Standing>);
 
@@ -99,16 +106,23 @@ impl Asked {
         if reviews.is_empty() {
             return Vec::new();
         }
+        let Some(policy) = &self.policy else { return vec![Err(NOT_LOADED.to_owned()); reviews.len()] };
         if self.strikes.load(Ordering::Relaxed) >= STRIKES {
             let why = "it failed at everything that was tried before, and was not asked";
             return reviews.iter().map(|_| Err(why.to_owned())).collect();
         }
-        let answers = self.policy.review_stored(reviews).await;
-        match answers.iter().any(Result::is_ok) {
-            true => self.strikes.store(0, Ordering::Relaxed),
-            false => drop(self.strikes.fetch_add(1, Ordering::Relaxed)),
-        }
+        let answers = policy.review_stored(reviews).await;
+        self.was_asked.store(true, Ordering::Relaxed);
+        self.has_answered.fetch_or(answers.iter().any(Result::is_ok), Ordering::Relaxed);
         answers
+    }
+
+    fn page_ended(&self) {
+        let was_asked = self.was_asked.swap(false, Ordering::Relaxed);
+        match self.has_answered.swap(false, Ordering::Relaxed) {
+            true => self.strikes.store(0, Ordering::Relaxed),
+            false => drop(self.strikes.fetch_add(u32::from(was_asked), Ordering::Relaxed)),
+        }
     }
 }
 
@@ -167,7 +181,14 @@ impl Auditor {
     async fn audit(&self, stand: &Stand) -> Result<(), Status> {
         let begun = Instant::now();
         let asked = stand.0.iter().filter_map(|(plugin, policy)| {
-            Some(Asked { plugin: plugin.clone(), policy: policy.as_ref()?.upgrade()?, strikes: AtomicU32::default() })
+            let policy = policy.as_ref().and_then(Weak::upgrade);
+            (policy.is_some() || plugin.was_loaded).then(|| Asked {
+                plugin: plugin.clone(),
+                policy,
+                was_asked: AtomicBool::default(),
+                has_answered: AtomicBool::default(),
+                strikes: AtomicU32::default(),
+            })
         });
         let asked: Vec<Asked> = asked.collect();
         let mut round = Round {
@@ -210,13 +231,15 @@ impl Auditor {
             let page = self.pipeline.store.range(&prefix, &options).map_err(errors::store)?;
             let Some((last, _)) = page.items.last() else { return Ok(()) };
             options.start_after = Some(last.to_string());
-            let objects = page.items.into_iter().map(|(_, object)| object).collect();
-            for (document, findings) in self.look(asked, about, descriptor, objects).await? {
-                round.count(&findings);
-                if let Some(report) = report::of(descriptor, &document, asked, &findings) {
-                    self.write(descriptor.scope, report, round).await;
+            for part in parts(page.items.into_iter().map(|(_, object)| object)) {
+                for (document, findings) in self.look(asked, about, descriptor, part).await? {
+                    round.count(&findings);
+                    if let Some(report) = report::of(descriptor, &document, asked, &findings) {
+                        self.write(descriptor.scope, report, round).await;
+                    }
                 }
             }
+            asked.iter().for_each(Asked::page_ended);
             if page.remaining == 0 {
                 return Ok(());
             }
@@ -265,6 +288,27 @@ impl Auditor {
         }
         Ok(())
     }
+}
+
+/// The objects in order, as many at a time as go together.
+fn parts(objects: impl Iterator<Item = Arc<Object>>) -> Vec<Vec<Arc<Object>>> {
+    let mut parts: Vec<Vec<Arc<Object>>> = Vec::new();
+    let mut bytes = 0;
+    for object in objects {
+        let size = object.bytes().len();
+        match parts.last_mut() {
+            Some(part) if bytes + size <= PART => {
+                bytes += size;
+                part.push(object);
+            }
+            // One that is too large for any goes alone.
+            _ => {
+                bytes = size;
+                parts.push(vec![object]);
+            }
+        }
+    }
+    parts
 }
 
 /// One audit.

@@ -10,6 +10,7 @@ use super::Asked;
 /// Who found it.
 const SOURCE: &str = "mizzen";
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+const POLICY_UID: &str = "policy-uid";
 /// Characters of a message.
 const LONGEST: usize = 1024;
 
@@ -72,9 +73,10 @@ pub(super) struct Report {
     pub(super) name: String,
     owner: Value,
     scope: Value,
-    summary: Value,
     /// Without their times.
     results: Vec<Value>,
+    /// The uids of the policies that are lost: what they said last stands.
+    lost: Vec<String>,
 }
 
 /// Whether the report is one of ours.
@@ -99,16 +101,14 @@ pub(super) fn of(
     if !namespace.is_empty() {
         scope["namespace"] = json!(namespace);
     }
-    let count = |outcome: Outcome| findings.iter().filter(|(_, finding)| finding.outcome == outcome).count();
-    let mut summary: Value = Outcome::ALL.iter().map(|outcome| (outcome.as_str().to_owned(), json!(count(*outcome)))).collect();
-    summary["skip"] = json!(0);
+    let lost = findings.iter().map(|(place, _)| &asked[*place]).filter(|asked| asked.policy.is_none());
     Some(Report {
         namespace: namespace.to_owned(),
         // Other tools name theirs by the uid alone.
         name: format!("{SOURCE}-{uid}"),
         owner: json!({"apiVersion": api_version, "kind": kind, "name": name, "uid": uid}),
         scope,
-        summary,
+        lost: lost.map(|asked| asked.plugin.uid.clone()).collect(),
         results: findings.iter().map(|(place, finding)| result(&asked[*place], finding)).collect(),
     })
 }
@@ -118,7 +118,7 @@ fn result(Asked { plugin, .. }: &Asked, finding: &Finding) -> Value {
         "source": SOURCE, "policy": plugin.object.to_string(), "rule": plugin.object.name, "result": finding.outcome.as_str(),
         "scored": true,
         "properties": {
-            "mode": plugin.mode.as_str(), "policy-uid": plugin.uid,
+            "mode": plugin.mode.as_str(), POLICY_UID: plugin.uid,
             (if plugin.is_mutating { "mutating" } else { "validating" }): "true",
         },
     });
@@ -130,21 +130,38 @@ fn result(Asked { plugin, .. }: &Asked, finding: &Finding) -> Value {
     result
 }
 
+fn summary(results: &[Value]) -> Value {
+    let count = |outcome: Outcome| results.iter().filter(|result| result["result"] == outcome.as_str()).count();
+    let mut summary: Value = Outcome::ALL.iter().map(|outcome| (outcome.as_str().to_owned(), json!(count(*outcome)))).collect();
+    summary["skip"] = json!(0);
+    summary
+}
+
 impl Report {
     /// The report as it is created.
     pub(super) fn document(self, kind: &GroupVersionKind, now: jiff::Timestamp) -> Value {
         let metadata = json!({"name": self.name, "labels": {MANAGED_BY: SOURCE}, "ownerReferences": [self.owner]});
+        let summary = summary(&self.results);
         let results = dated(self.results, &Value::Null, now);
         json!({"apiVersion": format!("{}/{}", kind.group, kind.version), "kind": &*kind.kind, "metadata": metadata,
-            "scope": self.scope, "summary": self.summary, "results": results})
+            "scope": self.scope, "summary": summary, "results": results})
     }
 
     /// What is there, made to say this; `None` when it does already. A result keeps its time as long as it is the same.
-    pub(super) fn over(self, mut present: Value, now: jiff::Timestamp) -> Option<Value> {
+    pub(super) fn over(mut self, mut present: Value, now: jiff::Timestamp) -> Option<Value> {
+        for result in &mut self.results {
+            let uid = &result["properties"][POLICY_UID];
+            if self.lost.iter().any(|lost| uid == lost)
+                && let Some(last) = list(&present["results"]).find(|known| known["properties"][POLICY_UID] == *uid)
+            {
+                *result = timeless(last);
+            }
+        }
+        let summary = summary(&self.results);
         let results = dated(self.results, &present["results"], now);
         let owners = json!([self.owner]);
         let says = present["scope"] == self.scope
-            && present["summary"] == self.summary
+            && present["summary"] == summary
             && present["results"] == results
             && present["metadata"]["ownerReferences"] == owners
             && present["metadata"]["labels"][MANAGED_BY] == SOURCE;
@@ -152,7 +169,7 @@ impl Report {
             return None;
         }
         present["scope"] = self.scope;
-        present["summary"] = self.summary;
+        present["summary"] = summary;
         present["results"] = results;
         present["metadata"]["ownerReferences"] = owners;
         present["metadata"]["labels"][MANAGED_BY] = json!(SOURCE);
@@ -160,14 +177,19 @@ impl Report {
     }
 }
 
+fn list(results: &Value) -> impl Iterator<Item = &Value> {
+    results.as_array().into_iter().flatten()
+}
+
+fn timeless(result: &Value) -> Value {
+    let mut result = result.clone();
+    result.as_object_mut().and_then(|fields| fields.remove("timestamp"));
+    result
+}
+
 fn dated(mut results: Vec<Value>, before: &Value, now: jiff::Timestamp) -> Value {
-    let timeless = |result: &Value| {
-        let mut result = result.clone();
-        result.as_object_mut().and_then(|fields| fields.remove("timestamp"));
-        result
-    };
     for result in &mut results {
-        let known = before.as_array().into_iter().flatten().find(|known| timeless(known) == *result);
+        let known = list(before).find(|known| timeless(known) == *result);
         let since = known.map(|known| known["timestamp"].clone()).filter(|since| !since.is_null());
         result["timestamp"] = since.unwrap_or_else(|| json!({"seconds": now.as_second(), "nanos": 0}));
     }
@@ -179,12 +201,12 @@ mod tests {
     use super::*;
 
     fn report(message: &str) -> Report {
-        let result = json!({"source": SOURCE, "policy": "team", "result": "fail", "message": message});
+        let properties = json!({POLICY_UID: "t"});
+        let result = json!({"source": SOURCE, "policy": "team", "result": "fail", "message": message, "properties": properties});
         let about = json!({"apiVersion": "v1", "kind": "Pod", "name": "web", "uid": "u"});
-        let summary = json!({"pass": 0, "fail": 1, "warn": 0, "error": 0, "skip": 0});
         let pass = json!({"source": SOURCE, "policy": "other", "result": "pass"});
         let (namespace, name) = ("default".to_owned(), "mizzen-u".to_owned());
-        Report { namespace, name, owner: about.clone(), scope: about, summary, results: vec![result, pass] }
+        Report { namespace, name, owner: about.clone(), scope: about, results: vec![result, pass], lost: Vec::new() }
     }
 
     #[test]
@@ -199,7 +221,24 @@ mod tests {
         let times: Vec<&Value> =
             changed["results"].as_array().expect("is a list").iter().map(|result| &result["timestamp"]["seconds"]).collect();
         assert_eq!(times, [&json!(60), &json!(0)]);
+        assert_eq!(changed["summary"], json!({"pass": 1, "fail": 1, "warn": 0, "error": 0, "skip": 0}));
         assert_eq!(changed["metadata"]["annotations"]["of"], "somebody");
+    }
+
+    #[test]
+    fn what_a_lost_policy_said_last_stands() {
+        let kind = GroupVersionKind::new("wgpolicyk8s.io", "v1alpha2", "PolicyReport");
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let lost = |uid: &str| {
+            let mut lost = Report { lost: vec![uid.to_owned()], ..report("it is not loaded") };
+            lost.results[0]["result"] = json!("error");
+            lost
+        };
+        assert_eq!(lost("t").over(report("no team").document(&kind, now), now), None);
+        let said = lost("other").over(report("no team").document(&kind, now), now).expect("it is not the one that is lost");
+        assert_eq!((&said["results"][0]["message"], &said["summary"]["error"]), (&json!("it is not loaded"), &json!(1)));
+        let never = lost("t").document(&kind, now);
+        assert_eq!((&never["results"][0]["message"], &never["summary"]["error"]), (&json!("it is not loaded"), &json!(1)));
     }
 
     #[test]
