@@ -237,6 +237,7 @@ impl ApiServer {
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let peer = certificate.map(|first| Peer::new(first.clone().into_owned()));
+        let is_known = peer.is_some();
         let connection = Arc::new(Connection { peer, speaker: Speaker::default(), address });
         let handler = self.handler.clone();
         let begun = Arc::new(AtomicBool::new(false));
@@ -248,13 +249,15 @@ impl ApiServer {
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(deadlines.headers);
-        // A client that ends takes back all that it asked at once: that is no attack.
         builder
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
-            .max_pending_accept_reset_streams(STREAMS as usize)
             .keep_alive_interval(Some(Duration::from_secs(30)));
+        if is_known {
+            // A component that ends takes back all that it asked at once. From strangers that is an attack (CVE-2023-44487).
+            builder.http2().max_pending_accept_reset_streams(STREAMS as usize);
+        }
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);
         // Before it is clear which HTTP a client speaks, nobody else waits for its headers in bounded time.

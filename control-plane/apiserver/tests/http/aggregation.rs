@@ -54,7 +54,7 @@ impl Drop for Remote {
     }
 }
 
-fn server_config(pair: &PemPair, clients: &str) -> Arc<rustls::ServerConfig> {
+pub(crate) fn server_config(pair: &PemPair, clients: &str) -> Arc<rustls::ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(clients.as_bytes()).expect("a certificate")).expect("a root");

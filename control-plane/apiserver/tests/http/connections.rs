@@ -4,12 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mizzen_apiserver::Settings;
+use mizzen_apiserver::auth::certificates::Authority;
 use mizzen_apiserver::server::Deadlines;
 use mizzen_store::{HISTORY_BYTES, MemoryStore};
 use reqwest::Method;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
+use crate::aggregation::server_config;
 use crate::served::{PODS, Served, served, served_with};
 use crate::support::eventually;
 
@@ -104,6 +110,84 @@ async fn a_body_that_never_ends_is_answered() {
     let said = until_ended(stream).await;
     assert!(said.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"), "{said}");
     assert!(said.contains("\"reason\":\"Timeout\""), "{said}");
+}
+
+/// A connection to the same server, to which the client shows a certificate.
+async fn known(served: &Served) -> TlsStream<TcpStream> {
+    let now = jiff::Timestamp::from_second(1_700_000_000).expect("a time");
+    let authority = Authority::generate("test", now).expect("generates");
+    let pair = authority.server("server", &["localhost"], &[], now).expect("signs");
+    let tls = server_config(&pair, &authority.pem().certificate);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connects");
+    tokio::spawn(served.server.clone().serve(listener, tls, served.shutdown.clone()));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem().certificate.as_bytes()).expect("a certificate")).expect("a root");
+    let own = authority.client("ann", "devs", now).expect("signs");
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("TLS versions")
+        .with_root_certificates(roots)
+        .with_client_auth_cert(
+            vec![CertificateDer::from_pem_slice(own.certificate.as_bytes()).expect("a certificate")],
+            PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key"),
+        )
+        .expect("the key fits the certificate");
+    let name = ServerName::try_from("localhost").expect("a name");
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("shakes hands")
+}
+
+// Kinds of frames of HTTP/2 (RFC 9113).
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+
+/// So many requests, each of which is taken back at once, and then a ping. A server reads all of it before it looks at what is
+/// asked.
+fn taken_back(count: u32) -> Vec<u8> {
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).expect("is short").to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    };
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(SETTINGS, 0, 0, &[]));
+    for number in 0..count {
+        let stream = 2 * number + 1;
+        // GET, https, / and the authority "a" in HPACK (RFC 7541); with them headers and request end.
+        bytes.extend(frame(HEADERS, 0x5, stream, &[0x82, 0x87, 0x84, 0x01, 1, b'a']));
+        // It is cancelled.
+        bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    bytes.extend(frame(PING, 0, 0, &[7; 8]));
+    bytes
+}
+
+/// Whether the server answers the ping after so many requests that were taken back, or ends the connection.
+async fn goes_on(mut stream: TlsStream<TcpStream>, count: u32) -> bool {
+    stream.write_all(&taken_back(count)).await.expect("writes");
+    let answer = async {
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.expect("a frame");
+            if [PING, GOAWAY].contains(&head[3]) {
+                return head[3] == PING;
+            }
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            stream.read_exact(&mut vec![0; length as usize]).await.expect("the frame");
+        }
+    };
+    tokio::time::timeout(PATIENCE, answer).await.expect("an answer to the ping")
+}
+
+#[tokio::test]
+async fn only_who_shows_a_certificate_takes_back_many_requests_at_once() {
+    let served = served().await;
+    assert!(goes_on(served.connected(&[HTTP2]).await, 10).await);
+    assert!(!goes_on(served.connected(&[HTTP2]).await, 200).await);
+    assert!(goes_on(known(&served).await, 200).await);
+    assert!(is_ready(&served).await);
 }
 
 /// How many watches of pods are open, as the metrics say.
