@@ -52,13 +52,18 @@ impl Loads for SchedulerEngine {
         }
     }
 
-    fn engage(&self, object: &ObjectRef, document: &Value, component: Option<&Arc<wasm::Component>>) {
-        match component {
-            None => self.roster.leave(&object.name),
-            Some(component) => {
-                if let Err(error) = self.roster.enter(&object.name, &document["spec"], component) {
-                    tracing::warn!(%object, %error, "a scheduler plugin takes no part");
-                }
+    fn engage(&self, object: &ObjectRef, document: &Value, component: Option<&Arc<wasm::Component>>) -> Result<(), Refusal> {
+        let Some(component) = component else {
+            self.roster.leave(&object.name);
+            return Ok(());
+        };
+        let spec = &document["spec"];
+        self.roster.enter(&object.name, spec, component).map_err(|error| Refusal::new("NameTaken", error.to_string()))?;
+        match self.roster.unknown(spec).as_slice() {
+            [] => Ok(()),
+            names => {
+                let message = format!("the scheduler has no profile for spec.schedulerNames: {}", names.join(", "));
+                Err(Refusal::new("UnknownProfile", message))
             }
         }
     }

@@ -187,8 +187,15 @@ fn a_shadow_changes_nothing_and_its_status_says_what_would_have_been_different()
     let image = images::wasm(&registry, "scheduler_v1", "choosy:v1");
     plugin(&cluster, "choosy", &image, "  settings: {only: zone-0}\n  mode: shadow\n  failurePolicy: Fail\n");
     plugin(&cluster, "elsewhere", &image, "  settings: {only: nowhere}\n  schedulerNames: [other]\n");
+    plugin(&cluster, "nowhere", &image, "  settings: {only: nowhere}\n  schedulerNames: [typo]\n");
     ready(&cluster, "choosy");
     ready(&cluster, "elsewhere");
+    eventually("a profile that there is not is told", || {
+        let object = of(&cluster, "nowhere");
+        let ready = object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == "Ready")?;
+        let said = "the scheduler has no profile for spec.schedulerNames: typo";
+        (ready["reason"] == "UnknownProfile" && ready["message"] == said).then_some(())
+    });
     cluster.kubectl(&["create", "deployment", "web", "--image=none", "--replicas=60"]).ok();
     cluster.kubectl(&["rollout", "status", "deployment/web"]).ok();
     let mut nodes = nodes_of(&cluster, "app=web");

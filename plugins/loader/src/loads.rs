@@ -27,7 +27,12 @@ pub trait Loads: Send + Sync + 'static {
     /// Lets a plugin work as its object (a document, defaulted) says, in place of the one that did so before; without one, none
     /// works for the object any more. Called often; nothing may happen when it is so already. For those who are not looked up
     /// in a [`crate::Table`].
-    fn engage(&self, _object: &ObjectRef, _document: &Value, _plugin: Option<&Arc<Self::Plugin>>) {}
+    ///
+    /// # Errors
+    /// When it does not work everywhere that the object says.
+    fn engage(&self, _object: &ObjectRef, _document: &Value, _plugin: Option<&Arc<Self::Plugin>>) -> Result<(), Refusal> {
+        Ok(())
+    }
 }
 
 /// What a plugin did since it was loaded.

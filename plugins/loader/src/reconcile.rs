@@ -123,7 +123,8 @@ impl<L: Loads> Keeper<L> {
     /// Lets nothing work for the object any more.
     fn withdraw(&self, key: &ObjectRef) {
         self.table.remove(key);
-        self.loads.engage(key, &Value::Null, None);
+        // What works nowhere cannot be refused.
+        let _ = self.loads.engage(key, &Value::Null, None);
     }
 }
 
@@ -141,7 +142,9 @@ impl<L: Loads> Loading<L> {
             let (Some(wanted), Ok(document)) = (Wanted::of(object), object.value()) else { continue };
             let key = object.head().object_ref();
             let live = keeper.restore(&key, &wanted).await;
-            keeper.loads.engage(&key, &document, live.as_ref().map(|live| &live.plugin));
+            if let Err(why) = keeper.loads.engage(&key, &document, live.as_ref().map(|live| &live.plugin)) {
+                tracing::warn!(object = %key, %why, "a plugin that is taken up again");
+            }
         }
     }
 
@@ -224,9 +227,10 @@ impl<L: Loads> Loading<L> {
         document: &Value,
         tried: &mut Try,
         live: Option<&Live<L::Plugin>>,
+        idle: Option<Refusal>,
     ) -> Result<(), Error> {
         let old = &document["status"];
-        let mut wanted = status::status(live, &tried.outcome, tried.wanted.generation, old, self.clock.now());
+        let mut wanted = status::status(live, &tried.outcome, idle, tried.wanted.generation, old, self.clock.now());
         let changed = !status::says(old, &wanted);
         let now = Instant::now();
         if let Some(live) = live {
@@ -282,7 +286,7 @@ impl<L: Loads> Reconciler for Loading<L> {
         }
         let Ok(document) = object.value() else { return Ok(Action::Done) };
         // How it works is changed at once, whatever becomes of the component.
-        self.keeper.loads.engage(&key, &document, live.as_ref().map(|live| &live.plugin));
+        let mut engaged = self.keeper.loads.engage(&key, &document, live.as_ref().map(|live| &live.plugin));
         let now = Instant::now();
         let known = before.filter(|before| before.wanted == wanted && now < before.next);
         let mut tried = match known {
@@ -296,7 +300,7 @@ impl<L: Loads> Reconciler for Loading<L> {
                     (before, after) => before.is_none() && after.is_some(),
                 };
                 live = after;
-                self.keeper.loads.engage(&key, &document, live.as_ref().map(|live| &live.plugin));
+                engaged = self.keeper.loads.engage(&key, &document, live.as_ref().map(|live| &live.plugin));
                 let last = before.as_ref().map(|before| &before.outcome);
                 self.tell(&key, &wanted, last, &outcome, live.as_deref(), swapped);
                 let failures = before.as_ref().filter(|before| before.wanted == wanted).map_or(0, |before| before.failures);
@@ -310,7 +314,7 @@ impl<L: Loads> Reconciler for Loading<L> {
                 Try { wanted, outcome, next: Instant::now() + wait, failures, refused, counted }
             }
         };
-        let written = self.write_status(&key, &document, &mut tried, live.as_deref()).await;
+        let written = self.write_status(&key, &document, &mut tried, live.as_deref(), engaged.err()).await;
         let wait = tried.next.saturating_duration_since(Instant::now());
         self.tries.lock().insert(key, tried);
         written?;

@@ -16,10 +16,11 @@ pub(crate) enum Outcome {
     Refused(Refusal),
 }
 
-/// The status without what is counted.
+/// The status without what is counted. `idle` is why what is at work does not work everywhere that the object says.
 pub(crate) fn status<P: ?Sized>(
     live: Option<&Live<P>>,
     outcome: &Outcome,
+    idle: Option<Refusal>,
     generation: i64,
     old: &Value,
     now: jiff::Timestamp,
@@ -27,9 +28,7 @@ pub(crate) fn status<P: ?Sized>(
     let at = live.map(|live| &live.component);
     let loaded = match (at, outcome) {
         (Some(component), _) => ("True", "Loaded", format!("{} is at work", component.digest)),
-        (None, Outcome::Refused(Refusal { reason, message }) | Outcome::Stale(Refusal { reason, message })) => {
-            ("False", *reason, message.clone())
-        }
+        (None, Outcome::Refused(why) | Outcome::Stale(why)) => ("False", why.reason, why.message.clone()),
         (None, Outcome::Current) => ("False", "NotLoaded", "nothing is loaded yet".to_owned()),
     };
     let ready = match (outcome, at) {
@@ -44,6 +43,8 @@ pub(crate) fn status<P: ?Sized>(
             ("False", why.reason, format!("{}; {} stays at work", why.message, component.digest))
         }
     };
+    let is_wanted = at.is_some() && !matches!(outcome, Outcome::Refused(_));
+    let ready = idle.filter(|_| is_wanted).map_or(ready, |why| ("False", why.reason, why.message));
     let condition = |kind: &str, (status, reason, message): (&str, &str, String)| {
         let before = old["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == kind);
         let since =
@@ -108,16 +109,27 @@ mod tests {
     fn a_bad_one_is_told_and_the_good_one_that_stays_too() {
         let now = jiff::Timestamp::UNIX_EPOCH;
         let refused = Outcome::Refused(Refusal::new("InvalidSettings", "no labels"));
-        let status = status(Some(&live()), &refused, 2, &Value::Null, now);
+        let status = status(Some(&live()), &refused, None, 2, &Value::Null, now);
         assert_eq!(condition(&status, "Loaded"), ("True", "Loaded", "sha256:bb is at work"));
         assert_eq!(condition(&status, "Ready"), ("False", "InvalidSettings", "no labels; sha256:bb stays at work"));
         assert_eq!(status["digest"], "sha256:bb");
     }
 
     #[test]
+    fn one_that_is_loaded_and_works_nowhere_is_not_ready() {
+        let idle = || Some(Refusal::new("UnknownProfile", "no profile is called typo"));
+        let status = |outcome| status(Some(&live()), &outcome, idle(), 1, &Value::Null, jiff::Timestamp::UNIX_EPOCH);
+        let refused = status(Outcome::Refused(Refusal::new("PullFailed", "gone")));
+        assert_eq!(condition(&refused, "Ready"), ("False", "PullFailed", "gone; sha256:bb stays at work"));
+        let status = status(Outcome::Current);
+        assert_eq!(condition(&status, "Loaded"), ("True", "Loaded", "sha256:bb is at work"));
+        assert_eq!(condition(&status, "Ready"), ("False", "UnknownProfile", "no profile is called typo"));
+    }
+
+    #[test]
     fn one_that_never_was_says_why_in_both_conditions() {
         let refused = Outcome::Refused(Refusal::new("PullFailed", "not there"));
-        let status = status::<()>(None, &refused, 1, &Value::Null, jiff::Timestamp::UNIX_EPOCH);
+        let status = status::<()>(None, &refused, None, 1, &Value::Null, jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(condition(&status, "Loaded"), ("False", "PullFailed", "not there"));
         assert_eq!(condition(&status, "Ready"), ("False", "PullFailed", "not there"));
         assert_eq!(status["digest"], Value::Null);
@@ -125,11 +137,11 @@ mod tests {
 
     #[test]
     fn conditions_keep_their_time_while_they_hold_and_a_lost_digest_is_remembered() {
-        let first = status(Some(&live()), &Outcome::Current, 1, &Value::Null, jiff::Timestamp::UNIX_EPOCH);
+        let first = status(Some(&live()), &Outcome::Current, None, 1, &Value::Null, jiff::Timestamp::UNIX_EPOCH);
         let later = jiff::Timestamp::from_second(60).expect("is a time");
-        let same = status(Some(&live()), &Outcome::Current, 1, &first, later);
+        let same = status(Some(&live()), &Outcome::Current, None, 1, &first, later);
         assert!(says(&first, &same));
-        let lost = status::<()>(None, &Outcome::Refused(Refusal::new("PullFailed", "gone")), 1, &first, later);
+        let lost = status::<()>(None, &Outcome::Refused(Refusal::new("PullFailed", "gone")), None, 1, &first, later);
         assert_eq!(lost["digest"], "sha256:bb");
         assert_eq!(lost["conditions"][0]["lastTransitionTime"], "1970-01-01T00:01:00Z");
     }

@@ -106,6 +106,13 @@ impl Loads for Making {
     fn statistics(&self, _plugin: &Made) -> Statistics {
         Statistics { calls: 7, ..Statistics::default() }
     }
+
+    fn engage(&self, _object: &ObjectRef, document: &Value, plugin: Option<&Arc<Made>>) -> Result<(), Refusal> {
+        match (plugin, document["spec"]["settings"]["nowhere"] == true) {
+            (Some(_), true) => Err(Refusal::new("UnknownProfile", "it works nowhere")),
+            _ => Ok(()),
+        }
+    }
 }
 
 struct World {
@@ -242,6 +249,19 @@ async fn what_is_pushed_is_at_work_with_its_settings_and_the_status_says_so() {
     assert_eq!(condition(&object, "Loaded")["status"], "True");
     let live = world.live().expect("is at work");
     assert_eq!((live.plugin.digest.as_str(), live.plugin.settings.as_str()), ("sha256:one", r#"{"a":1}"#));
+}
+
+#[tokio::test]
+async fn what_is_loaded_and_works_nowhere_is_not_ready_until_it_does() {
+    let world = World::new().await;
+    world.shelf.push(IMAGE, "sha256:one");
+    world.create(json!({"image": IMAGE, "settings": {"nowhere": true}})).await;
+    let object = world.ready("UnknownProfile").await;
+    let ready = condition(&object, "Ready");
+    assert_eq!((&ready["status"], &ready["message"]), (&json!("False"), &json!("it works nowhere")));
+    assert_eq!((&condition(&object, "Loaded")["status"], &object["status"]["digest"]), (&json!("True"), &json!("sha256:one")));
+    world.patch(json!({"settings": {"nowhere": null}})).await;
+    world.ready("UpToDate").await;
 }
 
 #[tokio::test]

@@ -37,9 +37,13 @@ impl Part {
             failure: if spec["failurePolicy"] == "Fail" { FailurePolicy::Closed } else { FailurePolicy::Open },
             points: Point::ALL.into_iter().filter(|point| stated.is_empty() || is_wanted(point)).collect(),
             weight: named("score").and_then(|point| point["weight"].as_i64()).unwrap_or(1),
-            profiles: list("schedulerNames").iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect(),
+            profiles: names(spec).map(str::to_owned).collect(),
         }
     }
+}
+
+fn names(spec: &Value) -> impl Iterator<Item = &str> {
+    spec["schedulerNames"].as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// Keeps the plugins of profiles as objects want them. A cycle that has begun ends with the plugins that it began with.
@@ -72,6 +76,11 @@ impl Roster {
         Ok(())
     }
 
+    /// The profiles in which an object wants its component to take part, and that there are not.
+    pub fn unknown<'a>(&self, spec: &'a Value) -> Vec<&'a str> {
+        names(spec).filter(|name| !self.profiles.has(name)).collect()
+    }
+
     /// Takes the object's component out of all profiles.
     pub fn leave(&self, object: &str) {
         if self.present.lock().remove(object).is_some() {
@@ -85,12 +94,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::profile::ProfileConfig;
 
     #[test]
     fn an_object_that_states_little_takes_part_wherever_it_can() {
         let part = Part::of(&json!({"schedulerNames": ["default-scheduler"], "failurePolicy": "Ignore", "mode": "enforce"}));
         assert_eq!((part.mode, part.failure, part.weight), (Mode::Enforce, FailurePolicy::Open, 1));
         assert_eq!((part.points, part.profiles.as_slice()), (Points::of(&Point::ALL), &["default-scheduler".to_owned()][..]));
+    }
+
+    #[test]
+    fn profiles_that_there_are_not_are_known() {
+        let roster = Roster::new(Profiles::new(vec![ProfileConfig::default()]).unwrap());
+        assert_eq!(roster.unknown(&json!({"schedulerNames": ["typo", "default-scheduler"]})), ["typo"]);
+        assert_eq!(roster.unknown(&json!({"schedulerNames": []})), [""; 0]);
     }
 
     #[test]
