@@ -1,7 +1,5 @@
 package mizzen
 
-import "encoding/json"
-
 // Get is one of the objects that the policy needs (see [Needs]) by name, nil where there is none. The namespace is empty for
 // kinds that stand in none.
 func Get(apiVersion, kind, namespace, name string) Object {
@@ -33,11 +31,4 @@ func objects(texts []string) []Object {
 		all = append(all, object(text))
 	}
 	return all
-}
-
-func object(text string) Object {
-	var it Object
-	// The host gives only what is JSON.
-	_ = json.Unmarshal([]byte(text), &it)
-	return it
 }

@@ -1,6 +1,9 @@
 package mizzen
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // Operation is what is asked of the API.
 type Operation string
@@ -45,7 +48,7 @@ type Request struct {
 	object, oldObject Object
 }
 
-// Object is what JSON makes of an object.
+// Object is what JSON makes of an object: whole numbers are int64, others float64, as in Kubernetes' own clients.
 type Object map[string]any
 
 // Object is the object after the request; nil for deletions. It is parsed once.
@@ -57,12 +60,46 @@ func (r *Request) OldObject() Object { return parsed(&r.oldObject, r.OldObjectJS
 // Decode reads the object after the request into a value, such as a struct of the fields that matter.
 func (r *Request) Decode(into any) error { return json.Unmarshal([]byte(r.ObjectJSON), into) }
 
-func parsed(object *Object, text string) Object {
-	if *object == nil && text != "" {
-		// The host gives only what is JSON.
-		_ = json.Unmarshal([]byte(text), object)
+func parsed(it *Object, text string) Object {
+	if *it == nil && text != "" {
+		*it = object(text)
 	}
-	return *object
+	return *it
+}
+
+func object(text string) Object {
+	read := json.NewDecoder(strings.NewReader(text))
+	read.UseNumber()
+	var it Object
+	// The host gives only what is JSON.
+	_ = read.Decode(&it)
+	for key, value := range it {
+		it[key] = exact(value)
+	}
+	return it
+}
+
+// A float64 does not hold every int64, and what a policy leaves alone must stay as it is. What an int64 does not hold either stays
+// a [json.Number].
+func exact(value any) any {
+	switch it := value.(type) {
+	case map[string]any:
+		for key, inner := range it {
+			it[key] = exact(inner)
+		}
+	case []any:
+		for n, inner := range it {
+			it[n] = exact(inner)
+		}
+	case json.Number:
+		if whole, err := it.Int64(); err == nil {
+			return whole
+		}
+		if fraction, err := it.Float64(); err == nil && strings.ContainsAny(it.String(), ".eE") {
+			return fraction
+		}
+	}
+	return value
 }
 
 // Get is the value at the end of a path of keys, nil where there is none.
