@@ -166,3 +166,28 @@ func textsOf(items []string) list[text] { return listFrom(items, textOf) }
 
 // Where the host finds what does not fit into a number.
 func answer[T any](value T) uint32 { return keep(unsafe.Pointer(&value)) }
+
+// The settings that a call brings.
+func settingsOf(at, length uint32) string {
+	given := text{at, length}.String()
+	taken()
+	return given
+}
+
+// A text that the host writes where it is told to, and whether there is one.
+func maybeTold(ask func(into unsafe.Pointer)) (string, bool) {
+	into := new(option[text])
+	ask(unsafe.Pointer(into))
+	found := maybe(*into)
+	taken()
+	return found, into.some
+}
+
+// The texts that the host writes where it is told to.
+func told(ask func(into unsafe.Pointer)) []string {
+	into := new(list[text])
+	ask(unsafe.Pointer(into))
+	found := texts(*into)
+	taken()
+	return found
+}

@@ -15,25 +15,13 @@ func importByIndex(apiVersion, kind, path, value string, into unsafe.Pointer)
 func contextCount(apiVersion, kind, namespace string) uint64
 
 func contextGet(apiVersion, kind, namespace, name string) (string, bool) {
-	into := new(option[text])
-	importGet(apiVersion, kind, namespace, name, unsafe.Pointer(into))
-	found := maybe(*into)
-	taken()
-	return found, into.some
+	return maybeTold(func(into unsafe.Pointer) { importGet(apiVersion, kind, namespace, name, into) })
 }
 
 func contextByLabel(apiVersion, kind, namespace, key, value string) []string {
-	into := new(list[text])
-	importByLabel(apiVersion, kind, namespace, key, value, unsafe.Pointer(into))
-	found := texts(*into)
-	taken()
-	return found
+	return told(func(into unsafe.Pointer) { importByLabel(apiVersion, kind, namespace, key, value, into) })
 }
 
 func contextByIndex(apiVersion, kind, path, value string) []string {
-	into := new(list[text])
-	importByIndex(apiVersion, kind, path, value, unsafe.Pointer(into))
-	found := texts(*into)
-	taken()
-	return found
+	return told(func(into unsafe.Pointer) { importByIndex(apiVersion, kind, path, value, into) })
 }

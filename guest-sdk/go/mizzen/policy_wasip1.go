@@ -108,18 +108,14 @@ var running *policy
 //go:wasmexport mizzen:policy/policy@0.1.0#validate-settings
 func exportValidateSettings(settings, length uint32) uint32 {
 	defer trapped()
-	given := text{settings, length}.String()
-	taken()
-	_, err := startPolicy(given)
+	_, err := startPolicy(settingsOf(settings, length))
 	return answer(outcomeOf(err))
 }
 
 //go:wasmexport mizzen:policy/policy@0.1.0#configure
 func exportConfigure(settings, length uint32) uint32 {
 	defer trapped()
-	given := text{settings, length}.String()
-	taken()
-	it, err := startPolicy(given)
+	it, err := startPolicy(settingsOf(settings, length))
 	if err != nil {
 		panic(err)
 	}

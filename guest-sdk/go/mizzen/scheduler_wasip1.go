@@ -127,9 +127,7 @@ var scheduler *scheduling
 //go:wasmexport mizzen:scheduler/plugin@0.1.0#configure
 func exportStart(settings, length uint32) uint32 {
 	defer trapped()
-	given := text{settings, length}.String()
-	taken()
-	it, err := startScheduler(given)
+	it, err := startScheduler(settingsOf(settings, length))
 	scheduler = it
 	return answer(outcomeOf(err))
 }
@@ -257,25 +255,15 @@ func importPod(cycle uint64, into unsafe.Pointer)
 func importPodsOn(row uint32, into unsafe.Pointer)
 
 func clusterNode(row uint32) string {
-	into := new(option[text])
-	importNode(row, unsafe.Pointer(into))
-	found := maybe(*into)
-	taken()
+	found, _ := maybeTold(func(into unsafe.Pointer) { importNode(row, into) })
 	return found
 }
 
 func clusterPod(cycle uint64) string {
-	into := new(option[text])
-	importPod(cycle, unsafe.Pointer(into))
-	found := maybe(*into)
-	taken()
+	found, _ := maybeTold(func(into unsafe.Pointer) { importPod(cycle, into) })
 	return found
 }
 
 func clusterPodsOn(row uint32) []string {
-	into := new(list[text])
-	importPodsOn(row, unsafe.Pointer(into))
-	found := texts(*into)
-	taken()
-	return found
+	return told(func(into unsafe.Pointer) { importPodsOn(row, into) })
 }
