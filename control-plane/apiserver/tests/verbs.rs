@@ -167,7 +167,8 @@ async fn a_bound_pod_is_deleted_with_grace_and_an_unbound_one_at_once() {
     bind("node-1").await.expect("binds");
     assert_eq!(bind("node-2").await.expect_err("is bound already").reason, Reason::Conflict);
     let bound = client.get(&pods(), "default", "bound").await.expect("is there").value().expect("JSON");
-    assert_eq!(bound["spec"]["nodeName"], "node-1");
+    assert_eq!((&bound["spec"]["nodeName"], &bound["metadata"]["generation"]), (&json!("node-1"), &json!(1)));
+    assert!(!bound["metadata"]["managedFields"].to_string().contains("f:nodeName"), "as in Kubernetes, it is nobody's field");
     assert!(
         bound["status"]["conditions"]
             .as_array()

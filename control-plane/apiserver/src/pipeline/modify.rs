@@ -117,7 +117,7 @@ impl Pipeline {
         };
         match target.subresource.as_str() {
             "" => strategy.prepare_update(&mut new, old),
-            "binding" | "scale" => {}
+            "scale" => {}
             subresource => {
                 strategy.prepare_subresource_update(subresource, &mut new, old);
                 metadata::keep_through_subresource(&mut new, old, subresource)?;
@@ -130,8 +130,7 @@ impl Pipeline {
         }
         self.admission.mutate(&attributes, &mut new).await?;
         self.apply_defaults(target, &mut new);
-        // To place a pod is not to change what is asked of it.
-        if !matches!(target.subresource.as_str(), "status" | "binding") && strategy.is_new_generation(&new, old) {
+        if target.subresource != "status" && strategy.is_new_generation(&new, old) {
             metadata::bump_generation(&mut new);
         }
         self.give_addresses(target, &mut new, Some(old))?;
