@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Affinity, ObjectReference, Toleration, TopologySpreadConstraint};
 use mizzen_api::{Object, ObjectRef, pod_resources};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -83,10 +84,10 @@ impl PodInfo {
     }
 
     fn read(object: &Arc<Object>, as_waiting: bool) -> Option<Self> {
-        let document = object.value().ok()?;
-        let (head, spec, status) = (object.head(), &document["spec"], &document["status"]);
+        let Document { metadata, spec, status } = object.decode().ok()?;
+        let (head, spec) = (object.head(), &spec);
         let requests = Amounts::of(&pod_resources::requests(spec));
-        let condition = |name: &str| list(status, "conditions").iter().find(|condition| text(condition, "type") == name);
+        let condition = |name: &str| status.conditions.iter().flatten().find(|condition| condition.kind == name);
         let node = text(spec, "nodeName");
         let waits = as_waiting || node.is_empty();
         let affinity: Option<Affinity> = part(spec, "affinity")?;
@@ -100,29 +101,33 @@ impl PodInfo {
             owner: head.controller().map(|owner| owner.uid.as_str().into()).unwrap_or_default(),
             created: head.creation_timestamp.as_deref().and_then(|time| time.parse().ok()),
             terminating: head.is_terminating(),
-            finished: matches!(text(status, "phase"), "Succeeded" | "Failed"),
+            finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
             gated: !list(spec, "schedulingGates").is_empty(),
             scoring: scoring(spec, &requests),
             requests,
             host_ports: host_ports(spec),
             images: list(spec, "containers").iter().filter_map(|container| part(container, "image")?).collect(),
             node: node.to_owned(),
-            annotations: if waits { annotations(&document) } else { Arc::default() },
+            annotations: if waits {
+                metadata.annotations.into_iter().flatten().collect::<Vec<_>>().into()
+            } else {
+                Arc::default()
+            },
             object: waits.then(|| object.clone()),
             scheduler: part::<Option<String>>(spec, "schedulerName")?.unwrap_or_else(|| "default-scheduler".to_owned()),
             priority: part(spec, "priority")?,
             may_preempt: text(spec, "preemptionPolicy") != "Never",
-            nominated_node: text(status, "nominatedNodeName").to_owned(),
-            started: text(status, "startTime").parse().ok(),
             is_preempted: condition("DisruptionTarget")
-                .is_some_and(|found| text(found, "status") == "True" && text(found, "reason") == "PreemptionByScheduler"),
+                .is_some_and(|found| found.status == "True" && found.reason.as_deref() == Some("PreemptionByScheduler")),
             tolerations: part(spec, "tolerations")?,
             node_selector: part(spec, "nodeSelector")?,
             affinity,
             spread: part(spec, "topologySpreadConstraints")?,
             unscheduled: condition("PodScheduled")
-                .filter(|condition| text(condition, "status") == "False")
-                .map(|condition| (text(condition, "reason").to_owned(), text(condition, "message").to_owned())),
+                .filter(|condition| condition.status == "False")
+                .map(|condition| (condition.reason.clone().unwrap_or_default(), condition.message.clone().unwrap_or_default())),
+            nominated_node: status.nominated_node_name.unwrap_or_default(),
+            started: status.start_time.and_then(|time| time.parse().ok()),
         })
     }
 
@@ -144,6 +149,40 @@ impl PodInfo {
     }
 }
 
+/// What is looked at. The rest is not even decoded: who owns which field is a third of a pod.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Document {
+    metadata: Metadata,
+    spec: Value,
+    status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    phase: Option<String>,
+    nominated_node_name: Option<String>,
+    start_time: Option<String>,
+    conditions: Option<Vec<Condition>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+    reason: Option<String>,
+    message: Option<String>,
+}
+
 /// A field decoded; its default when it is absent, `None` when it is of another type.
 fn part<T: DeserializeOwned + Default>(of: &Value, field: &str) -> Option<T> {
     match of.get(field) {
@@ -158,11 +197,6 @@ fn text<'a>(of: &'a Value, field: &str) -> &'a str {
 
 fn list<'a>(of: &'a Value, field: &str) -> &'a [Value] {
     of.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-fn annotations(document: &Value) -> Arc<Vec<(String, String)>> {
-    let all = document.pointer("/metadata/annotations").and_then(Value::as_object).into_iter().flatten();
-    Arc::new(all.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
 }
 
 fn scoring(spec: &Value, requests: &Amounts) -> (i64, i64) {

@@ -10,7 +10,8 @@ use memchr::memmem::Finder;
 use mizzen_api::{Object, Registry};
 use mizzen_store::{RangeOptions, Store, StoreError};
 use parking_lot::RwLock;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::references::{self, PERSISTENT_SECRETS, Referred, text};
@@ -53,8 +54,22 @@ impl Index {
 
 /// The node a pod is bound to, and what it refers to. Most new pods are not bound, and need not be decoded.
 fn read(pod: &Object) -> Option<(Box<str>, References)> {
+    /// Of the rest, nothing is looked at: every change of every pod comes here.
+    #[derive(Deserialize)]
+    struct Read {
+        #[serde(default)]
+        metadata: Annotated,
+        #[serde(default)]
+        spec: Value,
+    }
+    #[derive(Default, Deserialize)]
+    struct Annotated {
+        #[serde(default)]
+        annotations: Value,
+    }
     memchr::memmem::find(pod.bytes(), b"\"nodeName\"")?;
-    let pod = pod.value().ok()?;
+    let Read { metadata: Annotated { annotations }, spec } = pod.decode().ok()?;
+    let pod = json!({"metadata": {"annotations": annotations}, "spec": spec});
     let node = text(&pod, "/spec/nodeName");
     (!node.is_empty()).then(|| (node.into(), references::of(&pod)))
 }
