@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mizzen_tests::command::run;
 use mizzen_tests::executables::{guest, mizzen};
+use mizzen_tests::hostile::digest;
 use mizzen_tests::images::{Layer, lay_out};
 use mizzen_tests::{Cluster, Kubectl, Registry, eventually};
 use serde_json::{Value, json};
@@ -95,6 +96,59 @@ fn signatures_that_cannot_be_read_keep_a_plugin_out_where_they_are_required_and_
     refused(&cluster, "without", "failed calling admission policy \"team\"");
 }
 
+/// Puts bytes into the registry, as any client does; answers their digest.
+fn put(registry: &Registry, repository: &str, bytes: &[u8], folder: &Path) -> String {
+    let its = digest(bytes);
+    let file = folder.join("blob");
+    std::fs::write(&file, bytes).unwrap();
+    let uploads = format!("http://{}/v2/{repository}/blobs/uploads/", registry.address());
+    let begun = run(Command::new("curl").args(["-sSf", "-X", "POST", "-D", "-", "-o", "/dev/null", &uploads])).ok();
+    let location = begun.lines().find_map(|line| line.strip_prefix("Location: ")).expect("says where to").trim().to_owned();
+    let with = if location.contains('?') { '&' } else { '?' };
+    let file = format!("@{}", file.display());
+    let binary = "Content-Type: application/octet-stream";
+    let to = format!("{location}{with}digest={its}");
+    run(Command::new("curl").args(["-sSf", "-X", "PUT", "-H", binary, "--data-binary", &file, &to])).ok();
+    its
+}
+
+fn put_manifest(registry: &Registry, path: &str, manifest: &Value) {
+    let kind = format!("Content-Type: {}", manifest["mediaType"].as_str().unwrap());
+    let url = format!("http://{}/v2/{path}", registry.address());
+    run(Command::new("curl").args(["-sSf", "-X", "PUT", "-H", &kind, "--data-binary", &manifest.to_string(), &url])).ok();
+}
+
+/// Signs as cosign does from version 3 on, with openssl: a bundle in an artifact that refers to the image, which this registry
+/// does not list by itself, so that the list is kept under a tag.
+fn sign_in_a_bundle(registry: &Registry, repository: &str, image: &str, key: &Path, folder: &Path) {
+    const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    const STATEMENT: &str = "application/vnd.in-toto+json";
+    let hex = image.trim_start_matches("sha256:");
+    let payload = json!({"_type": "https://in-toto.io/Statement/v1", "subject": [{"digest": {"sha256": hex}}],
+        "predicateType": "https://sigstore.dev/cosign/sign/v1", "predicate": {}})
+    .to_string();
+    let (file, signature) = (folder.join("encoded"), folder.join("encoded.sig"));
+    std::fs::write(&file, format!("DSSEv1 {} {STATEMENT} {} {payload}", STATEMENT.len(), payload.len())).unwrap();
+    run(Command::new("openssl").args(["dgst", "-sha256", "-sign"]).arg(key).arg("-out").arg(&signature).arg(&file)).ok();
+    let signature = STANDARD.encode(std::fs::read(&signature).unwrap());
+    let bundle = json!({"mediaType": BUNDLE, "verificationMaterial": {"publicKey": {"hint": "any"}}, "dsseEnvelope": {
+        "payload": STANDARD.encode(&payload), "payloadType": STATEMENT, "signatures": [{"sig": signature}]}})
+    .to_string();
+    let layer = put(registry, repository, bundle.as_bytes(), folder);
+    let empty = put(registry, repository, b"{}", folder);
+    let artifact = json!({"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": BUNDLE,
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": empty, "size": 2},
+        "layers": [{"mediaType": BUNDLE, "digest": layer, "size": bundle.len()}],
+        "subject": {"mediaType": MANIFEST, "digest": image, "size": 1}});
+    let bytes = artifact.to_string();
+    let its = digest(bytes.as_bytes());
+    put_manifest(registry, &format!("{repository}/manifests/{its}"), &artifact);
+    let list = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{"mediaType": MANIFEST, "digest": its, "size": bytes.len(), "artifactType": BUNDLE}]});
+    put_manifest(registry, &format!("{repository}/manifests/{}", image.replace(':', "-")), &list);
+}
+
 #[track_caller]
 fn not_signed(cluster: &Cluster, why: &str) {
     let message = eventually(why, || {
@@ -165,4 +219,29 @@ fn only_what_a_trusted_key_signed_is_put_to_work() {
     cluster.configure(&config);
     cluster.start();
     refused(&cluster, "without", "failed calling admission policy \"team\"");
+}
+
+#[test]
+fn a_signature_that_refers_to_the_image_is_as_good() {
+    let work = tempfile::tempdir().unwrap();
+    let (private, public) = openssl_keys(work.path());
+    run(mizzen().args(["plugin", "keygen"]).arg(work.path().join("other"))).ok();
+    let config = format!("plugins: {{signatures: {{required: true, keys: [{}]}}}}\n", public.display());
+    let mut cluster = Cluster::server_configured(&config);
+    let registry = Registry::start();
+    let image = registry.reference("bundled:stable");
+    let digest = push(&image, "policy_v1", None);
+    policy(&cluster, "team", &image, SETTINGS);
+    not_signed(&cluster, "it is not signed");
+    sign_in_a_bundle(&registry, "bundled", &digest, &work.path().join("other.key"), work.path());
+    not_signed(&cluster, "its signature is by none of the keys that are trusted");
+    sign_in_a_bundle(&registry, "bundled", &digest, &private, work.path());
+    ready(&cluster, "team");
+    refused(&cluster, "without", "label \"team\" is missing");
+
+    // It is kept as others are.
+    drop(registry);
+    cluster.stop();
+    cluster.start();
+    refused(&cluster, "without", "label \"team\" is missing");
 }

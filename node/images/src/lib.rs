@@ -32,6 +32,7 @@ pub use digest::sha256;
 pub use error::ImageError;
 pub use gc::Collect;
 pub use image::{ContainerImage, Image, ImageConfig, ImageKind, WasmImage};
+pub use manifest::fetch as manifest;
 pub use progress::Progress;
 pub use push::push_layout;
 pub use reference::{normalize, repository};

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ImageConfig;
 use crate::digest::Digest;
+use crate::registry::Registry;
+use crate::{Credentials, ImageConfig, ImageError, Settings, reference};
 
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -68,6 +70,16 @@ pub(crate) struct Index {
 pub(crate) enum Document {
     Manifest(Manifest),
     Index(Index),
+}
+
+/// The manifest or index that a reference leads to, as it stands in its registry, and its digest.
+///
+/// # Errors
+/// When it cannot be had.
+pub async fn fetch(reference: &str, credentials: &Credentials) -> Result<(String, Bytes), ImageError> {
+    let settings = Settings { attempts: 2, ..Settings::default() };
+    let bytes = Registry::new(reference::parse(reference)?, credentials, &settings).manifest(None).await?;
+    Ok((Digest::of(&bytes).to_string(), bytes))
 }
 
 pub(crate) fn parse(bytes: &[u8]) -> Result<Document, String> {

@@ -103,6 +103,22 @@ impl Registry {
         Ok(bytes)
     }
 
+    /// The artifacts that refer to the manifest with this digest, from newer registries by their list, from others by the tag
+    /// that clients keep one under; none is no error.
+    pub(crate) async fn referrers(&self, digest: &str) -> Result<Vec<Digest>, ImageError> {
+        let reference = self.reference.clone_with_digest(digest.to_owned());
+        let fetch = || async {
+            match timeout(self.settings.stall, self.client.pull_referrers(&reference, None)).await {
+                Err(_) => Err(Failure::Final(self.stalled("what refers to it"))),
+                Ok(answer) => answer.map_err(|error| self.judge(error, "what refers to it")),
+            }
+        };
+        self.client.store_auth_if_needed(self.reference.resolve_registry(), &self.auth).await;
+        let index = self.patiently(RegistryOperation::Pull, fetch).await?;
+        // What has another algorithm is not ours to read.
+        Ok(index.manifests.into_iter().filter_map(|artifact| artifact.digest.parse().ok()).collect())
+    }
+
     /// Streams a blob into the store, verified.
     pub(crate) async fn blob(
         &self,

@@ -1,6 +1,9 @@
-//! Signatures of images as cosign makes them with a key: beside the image, under the tag `sha256-<hex>.sig`, lies an artifact
-//! whose layers are payloads (`application/vnd.dev.cosign.simplesigning.v1+json`), each with its signature as an annotation.
+//! Signatures of images as cosign makes them with a key. Older versions put an artifact beside the image, under the tag
+//! `sha256-<hex>.sig`, or one that refers to it, whose layers are payloads
+//! (`application/vnd.dev.cosign.simplesigning.v1+json`), each with its signature as an annotation. Newer ones (from 3 on) make
+//! artifacts that refer to the image and hold a bundle (`application/vnd.dev.sigstore.bundle.v0.3+json`).
 
+mod bundle;
 mod key;
 mod payload;
 mod registry;
@@ -21,6 +24,18 @@ pub struct Signed {
     payload: String,
     /// DER (RFC 3279), in base64.
     signature: String,
+    #[serde(default)]
+    form: Form,
+}
+
+/// What a payload is, and so what exactly is signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Form {
+    /// "Simple signing": the payload itself.
+    #[default]
+    Simple,
+    /// A statement of in-toto in an envelope (DSSE).
+    Statement,
 }
 
 /// Why an image counts as not signed.
@@ -51,11 +66,24 @@ impl fmt::Display for Unverified {
 impl Signed {
     fn new(payload: String, key: &SigningKey) -> Result<Self, KeyError> {
         let signature = STANDARD.encode(key.sign(payload.as_bytes())?);
-        Ok(Self { payload, signature })
+        Ok(Self { payload, signature, form: Form::Simple })
     }
 
     fn is_by(&self, key: &PublicKey) -> bool {
-        STANDARD.decode(&self.signature).is_ok_and(|signature| key.has_signed(self.payload.as_bytes(), &signature))
+        let Ok(signature) = STANDARD.decode(&self.signature) else { return false };
+        match self.form {
+            Form::Simple => key.has_signed(self.payload.as_bytes(), &signature),
+            Form::Statement => key.has_signed(&bundle::signed_bytes(&self.payload), &signature),
+        }
+    }
+
+    /// # Errors
+    /// When it is for something else than the image with this digest.
+    fn check(&self, digest: &str) -> Result<(), String> {
+        match self.form {
+            Form::Simple => payload::check(&self.payload, digest),
+            Form::Statement => bundle::check(&self.payload, digest),
+        }
     }
 }
 
@@ -67,7 +95,7 @@ pub fn verify<'a>(signed: &[Signed], digest: &str, keys: &'a [PublicKey]) -> Res
     let mut wrong = None;
     for one in signed {
         let Some(key) = keys.iter().find(|key| one.is_by(key)) else { continue };
-        match payload::check(&one.payload, digest) {
+        match one.check(digest) {
             Ok(()) => return Ok(key),
             Err(why) => wrong = Some(why),
         }
@@ -101,6 +129,25 @@ mod tests {
         assert_eq!(verify(&[signed(&other, DIGEST)]), Err(Unverified::Unknown { found: 1 }));
         let elsewhere = DIGEST.replace("0123", "4567");
         assert!(matches!(verify(&[signed(&known, &elsewhere)]), Err(Unverified::Other { why }) if why.contains(&elsewhere)));
+    }
+
+    #[test]
+    fn a_statement_counts_as_a_payload_does_and_neither_for_the_other() {
+        let (key, _) = SigningKey::generate().unwrap();
+        let keys = [key.public()];
+        let signature = |bytes: &[u8]| STANDARD.encode(key.sign(bytes).unwrap());
+        let statement = |digest: &str| {
+            let payload = bundle::statement(digest);
+            let signature = signature(&bundle::signed_bytes(&payload));
+            Signed { payload, signature, form: Form::Statement }
+        };
+        assert!(verify(&[statement(DIGEST)], DIGEST, &keys).is_ok());
+        let elsewhere = statement(&DIGEST.replace("0123", "4567"));
+        assert!(matches!(verify(&[elsewhere], DIGEST, &keys), Err(Unverified::Other { .. })));
+        let bare = Signed { signature: signature(bundle::statement(DIGEST).as_bytes()), ..statement(DIGEST) };
+        assert_eq!(verify(&[bare], DIGEST, &keys), Err(Unverified::Unknown { found: 1 }), "without its envelope");
+        let disguised = Signed { form: Form::Statement, ..signed(&key, DIGEST) };
+        assert_eq!(verify(&[disguised], DIGEST, &keys), Err(Unverified::Unknown { found: 1 }));
     }
 
     #[test]

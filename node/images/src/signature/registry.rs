@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use oci_client::Reference;
 use serde_json::json;
 
-use super::{Signed, SigningKey, payload};
+use super::{Form, Signed, SigningKey, bundle, payload};
 use crate::blobs::io;
 use crate::digest::Digest;
 use crate::manifest::{self, CONFIG, Descriptor, Document, MANIFEST, Manifest};
@@ -18,9 +18,9 @@ use crate::{Credentials, Image, ImageError, Settings, reference};
 const LAYER: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 
-/// Bytes of a payload.
-const LONGEST: u64 = 64 << 10;
-/// Signatures of one image that are looked at.
+/// Bytes of a payload, or of a bundle.
+const LONGEST: u64 = 256 << 10;
+/// Signatures of one image that are looked at, and artifacts that refer to it.
 const MOST: usize = 64;
 
 impl ImageStore {
@@ -31,17 +31,46 @@ impl ImageStore {
     pub async fn signatures(&self, image: &Image, credentials: &Credentials) -> Result<Vec<Signed>, ImageError> {
         let registry = Registry::new(beside(&reference::parse(&image.reference)?, &image.digest), credentials, &self.settings);
         let mut signed = Vec::new();
-        for layer in layers(&registry).await?.iter().take(MOST) {
-            let Some(signature) = signature(layer) else { continue };
-            if layer.size > LONGEST {
-                continue;
-            }
-            if let Ok(payload) = String::from_utf8(registry.small_blob(layer).await?) {
-                signed.push(Signed { payload, signature: signature.to_owned() });
+        for layer in layers(&registry).await? {
+            signed.extend(read(&registry, &layer).await?);
+        }
+        for artifact in registry.referrers(&image.digest).await?.iter().take(MOST) {
+            match of_artifact(&registry, artifact).await {
+                Ok(found) => signed.extend(found),
+                // Whoever may push can leave rubbish there: it does not count against the image.
+                Err(ImageError::Manifest { .. } | ImageError::NotFound { .. } | ImageError::DigestMismatch { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
+        signed.truncate(MOST);
         Ok(signed)
     }
+}
+
+/// The signatures in an artifact that refers to an image.
+async fn of_artifact(registry: &Registry, artifact: &Digest) -> Result<Vec<Signed>, ImageError> {
+    let Document::Manifest(manifest) = parsed(registry, Some(artifact)).await? else { return Ok(Vec::new()) };
+    let mut signed = Vec::new();
+    for layer in manifest.layers.iter().take(MOST) {
+        signed.extend(read(registry, layer).await?);
+    }
+    Ok(signed)
+}
+
+/// What a layer holds of signatures; most hold something else.
+async fn read(registry: &Registry, layer: &Descriptor) -> Result<Vec<Signed>, ImageError> {
+    let is_bundle = layer.media_type.starts_with(bundle::MEDIA_TYPE);
+    if layer.size > LONGEST || !is_bundle && signature(layer).is_none() {
+        return Ok(Vec::new());
+    }
+    let bytes = registry.small_blob(layer).await?;
+    if is_bundle {
+        return Ok(bundle::signed(&bytes));
+    }
+    let signed = |signature: &str| {
+        Some(Signed { payload: String::from_utf8(bytes).ok()?, signature: signature.to_owned(), form: Form::Simple })
+    };
+    Ok(signature(layer).and_then(signed).into_iter().collect())
 }
 
 /// Signs the image with this digest and adds the signature to those that lie beside it. Answers where they are.
@@ -96,16 +125,22 @@ fn beside(image: &Reference, digest: &str) -> Reference {
 
 /// Those with signatures that are there.
 async fn layers(registry: &Registry) -> Result<Vec<Descriptor>, ImageError> {
-    let document = match registry.manifest(None).await {
-        Ok(document) => document,
-        Err(ImageError::NotFound { .. }) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let wrong = |why: String| ImageError::Manifest { reference: registry.reference.whole(), why };
-    match manifest::parse(&document).map_err(wrong)? {
-        Document::Manifest(manifest) => Ok(manifest.layers.into_iter().filter(|layer| signature(layer).is_some()).collect()),
-        Document::Index(_) => Err(wrong("is an index and not signatures".to_owned())),
+    match parsed(registry, None).await {
+        Ok(Document::Manifest(manifest)) => {
+            Ok(manifest.layers.into_iter().filter(|layer| signature(layer).is_some()).take(MOST).collect())
+        }
+        Ok(Document::Index(_)) => {
+            let why = "is an index and not signatures".to_owned();
+            Err(ImageError::Manifest { reference: registry.reference.whole(), why })
+        }
+        Err(ImageError::NotFound { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
+}
+
+async fn parsed(registry: &Registry, digest: Option<&Digest>) -> Result<Document, ImageError> {
+    let document = registry.manifest(digest).await?;
+    manifest::parse(&document).map_err(|why| ImageError::Manifest { reference: registry.reference.whole(), why })
 }
 
 fn signature(layer: &Descriptor) -> Option<&str> {
