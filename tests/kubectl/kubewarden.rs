@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::plugins::{condition, deploy, of, policy, ready, refused};
 
-fn metadata(mode: &str, mutating: bool, kinds: &[&str]) -> Value {
+pub(super) fn metadata(mode: &str, mutating: bool, kinds: &[&str]) -> Value {
     let kinds: Vec<Value> = kinds.iter().map(|kind| json!({"apiVersion": "v1", "kind": kind})).collect();
     json!({
         "protocolVersion": "v1",

@@ -1,7 +1,9 @@
 //! What admission policies say of what is already stored: reports as the Policy Working Group has them, and metrics.
 
-use mizzen_tests::{Cluster, Kubectl, Registry, eventually, images};
+use mizzen_tests::{Cluster, Kubectl, Registry, eventually, images, kubewarden};
 use serde_json::Value;
+
+use super::kubewarden::metadata;
 
 fn policy(cluster: &Cluster, name: &str, image: &str, resources: &str, more: &str) {
     cluster.kubectl_apply(&format!(
@@ -94,6 +96,28 @@ fn what_is_stored_is_judged_in_reports_that_follow_it() {
     eventually("all reports go", || {
         (reports(&cluster, "policyreports").is_empty() && reports(&cluster, "clusterpolicyreports").is_empty()).then_some(())
     });
+}
+
+#[test]
+fn policies_of_kubewarden_judge_what_is_stored_and_change_nothing_of_it() {
+    let cluster = Cluster::server_configured("policyAuditInterval: 1s\n");
+    let registry = Registry::start();
+    deploy(&cluster, "anns", "owner: ann");
+    deploy(&cluster, "nobodys", "");
+    let image = kubewarden::policy(&registry, "owned", &metadata("kubewarden-wapc", false, &[]), "policies/owned:v1");
+    policy(&cluster, "owned", &image, "deployments", "  settings: {owners: [ann]}\n");
+    let failed = until(&cluster, "policyreports", "nobodys", "owned", "fail");
+    assert!(failed["message"].as_str().is_some_and(|message| message.contains("it has no label \"owner\"")), "{failed}");
+    until(&cluster, "policyreports", "anns", "owned", "pass");
+
+    // One that is a program, and would put its stamp on what it allows.
+    let image = kubewarden::policy(&registry, "owned-wasi", &metadata("wasi", true, &[]), "policies/owned-wasi:v1");
+    policy(&cluster, "program", &image, "deployments", "  settings: {stamp: example.com/owner}\n  mutating: true\n");
+    until(&cluster, "policyreports", "nobodys", "program", "fail");
+    let would = until(&cluster, "policyreports", "anns", "program", "warn");
+    assert_eq!(would["message"], "the policy would change the object");
+    let stamped = cluster.kubectl(&["get", "deployment", "anns", "-o", "jsonpath={.metadata.annotations}"]).ok();
+    assert!(!stamped.contains("example.com/owner"), "{stamped}");
 }
 
 #[test]
