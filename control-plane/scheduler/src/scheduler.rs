@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,8 @@ use crate::profile::{Profile, Profiles};
 use crate::queue::SchedulingQueue;
 use crate::snapshot::Snapshot;
 
+/// As tools that look at the process show it.
+const THREAD: &str = "scheduler";
 /// Decisions that are being carried out at a time.
 const UNDER_WAY: usize = 256;
 
@@ -80,7 +82,20 @@ impl Scheduler {
         let runtime = Handle::current();
         match runtime.runtime_flavor() {
             // Decisions take long, by a component as long as it may: on a thread of their own they hold up nobody.
-            RuntimeFlavor::MultiThread => tokio::task::spawn_blocking(move || runtime.block_on(running)),
+            RuntimeFlavor::MultiThread => {
+                let (running_still, ended) = oneshot::channel::<()>();
+                let thread = std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
+                    runtime.block_on(running);
+                    drop(running_still);
+                });
+                tokio::spawn(async move {
+                    match thread {
+                        // That it is dropped is what is waited for.
+                        Ok(_) => drop(ended.await),
+                        Err(error) => tracing::error!(%error, "the scheduler has no thread"),
+                    }
+                })
+            }
             _ => tokio::spawn(running),
         }
     }

@@ -1,5 +1,6 @@
 //! Processor time: what a request costs, however busy the machine is with others.
 
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -20,12 +21,9 @@ impl Used {
 
     /// Since `before`, for each of `count`.
     pub(crate) fn each_since(&self, before: &Self, count: usize) -> String {
-        let each = |now: Duration, before: Duration| {
-            format!("{:.0} µs", now.saturating_sub(before).as_secs_f64() * 1e6 / count.max(1) as f64)
-        };
-        let own = each(self.own, before.own);
+        let own = each(self.own, before.own, count);
         match (self.server, before.server) {
-            (Some(now), Some(before)) => format!("CPU each: server {}, client {own}", each(now, before)),
+            (Some(now), Some(before)) => format!("CPU each: server {}, client {own}", each(now, before, count)),
             _ => format!("CPU each: {own}"),
         }
     }
@@ -33,7 +31,11 @@ impl Used {
 
 /// What a process has used since `before`, for each of `count`.
 pub(crate) fn of_server_each(now: &Used, before: &Used, count: usize) -> String {
-    let (now, before) = (now.server.unwrap_or_default(), before.server.unwrap_or_default());
+    each(now.server.unwrap_or_default(), before.server.unwrap_or_default(), count)
+}
+
+/// As [`of_server_each`], of two moments that [`of_threads`] looked at.
+pub(crate) fn each(now: Duration, before: Duration, count: usize) -> String {
     format!("{:.0} µs", now.saturating_sub(before).as_secs_f64() * 1e6 / count.max(1) as f64)
 }
 
@@ -45,9 +47,21 @@ fn own() -> Duration {
         .sum()
 }
 
-/// `utime` and `stime` of `/proc/PID/stat` (proc(5)); `None` when the process is gone.
+/// What the threads of this name have used, of a process that runs; the kernel keeps 15 bytes of a name.
+pub(crate) fn of_threads(pid: Option<u32>, name: &str) -> Duration {
+    let Some(pid) = pid else { return Duration::ZERO };
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten().map(|thread| thread.path());
+    let is_meant = |thread: &Path| std::fs::read_to_string(thread.join("comm")).is_ok_and(|found| found.trim_end() == name);
+    threads.filter(|thread| is_meant(thread)).filter_map(|thread| of_stat(&thread.join("stat"))).sum()
+}
+
 fn of(pid: u32) -> Option<Duration> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    of_stat(Path::new(&format!("/proc/{pid}/stat")))
+}
+
+/// `utime` and `stime` of `/proc/PID/stat` (proc(5)); `None` when the process is gone.
+fn of_stat(path: &Path) -> Option<Duration> {
+    let text = std::fs::read_to_string(path).ok()?;
     // The name, in parentheses, may hold spaces.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;

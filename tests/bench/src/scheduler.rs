@@ -19,7 +19,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
-use crate::cpu::{Used, of_server_each};
+use crate::cpu::{Used, each, of_server_each, of_threads};
 use crate::fill;
 use crate::https::{Endpoint, Request};
 use crate::memory::{self, megabytes};
@@ -30,6 +30,8 @@ use crate::table::Table;
 const PODS: usize = 2;
 const CLIENTS: usize = 16;
 const ZONES: usize = 3;
+/// The server's, on which it decides.
+const THREAD: &str = "scheduler";
 const LOOK: Duration = Duration::from_millis(100);
 /// Five thousand nodes that renew every ten seconds are as much work as all else.
 const LEASE: u32 = 60;
@@ -97,18 +99,23 @@ pub(crate) async fn measure(table: &mut Table, nodes: usize) -> anyhow::Result<(
     for run in &RUNS {
         run.load(&endpoint, &registry).await?;
         let (begin, server, node) = (Instant::now(), Used::now(cluster.pid()), Used::now(hollow.pid()));
+        let thread = of_threads(cluster.pid(), THREAD);
         let scheduler = run.scheduler;
         fill::create(&endpoint, CLIENTS, fill::PODS, 0..pods, move |number| pod(number, scheduler)).await?;
         let created = begin.elapsed();
         until(&endpoint, "/api/v1/pods?fieldSelector=spec.nodeName%3D&limit=1", <[Value]>::is_empty).await?;
         let bound = begin.elapsed();
+        let decided = each(of_threads(cluster.pid(), THREAD), thread, pods);
         let server = of_server_each(&Used::now(cluster.pid()), &server, pods);
         let node = of_server_each(&Used::now(hollow.pid()), &node, pods);
         let rate = |time: Duration| pods as f64 / time.as_secs_f64();
         let of_native = rate(bound) / *native.get_or_insert(rate(bound)) * 100.0;
         let what =
             format!("pods scheduled over {nodes} hollow nodes, {}, created with {CLIENTS} clients over TLS ({pods})", run.what);
-        let beside = format!("created at {:.0}/s; CPU each: server {server}, hollow nodes {node}", rate(created));
+        let beside = format!(
+            "created at {:.0}/s; CPU each: server {server}, of it the scheduler's thread {decided}; hollow nodes {node}",
+            rate(created)
+        );
         let measured = format!("{:.0}/s ({of_native:.0} % of native)", rate(bound));
         table.row(&what, measured, run.goal, beside);
         for line in run.told(&endpoint).await? {
