@@ -6,6 +6,7 @@
 pub mod api_services;
 pub mod descriptor;
 pub mod forms;
+pub mod ingress;
 mod kinds;
 pub mod names;
 pub mod object;

@@ -17,6 +17,7 @@ mod endpoints;
 mod expectations;
 mod garbage;
 mod hash;
+mod ingress;
 mod kubernetes_service;
 mod namespace;
 mod namespaces;
@@ -107,6 +108,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
         pod_gc::start(&context);
         disruption::start(&context);
         endpoints::start(&context);
+        ingress::start(&context);
         quota::start(&context);
         certificates::start(&context);
         cluster_roles::start(&context);

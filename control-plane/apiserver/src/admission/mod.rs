@@ -3,6 +3,7 @@
 mod certificates;
 mod default_tolerations;
 mod dynamic;
+mod ingress_class;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
@@ -190,6 +191,7 @@ impl Chain {
                 Arc::new(priority::Priority),
                 Arc::new(default_tolerations::DefaultTolerations),
                 Arc::new(runtime_class::RuntimeClass),
+                Arc::new(ingress_class::DefaultIngressClass),
                 Arc::new(pod_security::PodSecurity),
                 Arc::new(rbac_escalation::RbacEscalation),
                 Arc::new(certificates::CertificateRequestor),

@@ -178,6 +178,24 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
+            "ingress-controller",
+            vec![
+                rule("get list watch", "networking.k8s.io", "ingresses"),
+                rule("create get list watch", "networking.k8s.io", "ingressclasses"),
+                rule("patch", "networking.k8s.io", "ingresses/status"),
+            ],
+        ),
+        // What a proxy of ingresses reads. A node that runs one far from the server is bound to the role by its administrator.
+        (
+            "ingress-proxy",
+            vec![
+                rule("get list watch", "networking.k8s.io", "ingresses ingressclasses"),
+                rule("get list watch", "core", "secrets services"),
+                rule("get list watch", "discovery.k8s.io", "endpointslices"),
+                events(),
+            ],
+        ),
+        (
             "certificate-controller",
             vec![
                 rule("delete get list watch", "certificates.k8s.io", "certificatesigningrequests"),
