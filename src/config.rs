@@ -4,6 +4,7 @@ pub mod agent;
 mod audit;
 mod dns;
 mod eviction;
+mod ingress;
 mod plugins;
 mod scheduler;
 
@@ -19,6 +20,7 @@ use serde::Deserialize;
 
 pub use audit::Audit;
 pub use dns::Dns;
+pub use ingress::Ingress;
 pub use scheduler::Scheduler;
 
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +102,7 @@ pub struct File {
     /// The machine's resolv.conf(5).
     pub resolv_conf: Option<PathBuf>,
     pub dns: dns::Fields,
+    pub ingress: ingress::Fields,
 }
 
 /// The flags of `mizzen up`, each before its field in the file.
@@ -145,6 +148,7 @@ pub struct Config {
     /// Whether the file says where services have their addresses.
     pub service_range_is_given: bool,
     pub dns: Dns,
+    pub ingress: Ingress,
     pub scheduler: Scheduler,
     /// After so long, admission policies are asked again about what is stored.
     pub policy_audit_interval: Duration,
@@ -184,6 +188,7 @@ impl Config {
     fn resolve(flags: Flags, file: File, host_name: impl FnOnce() -> Option<String>) -> Result<Self, ConfigError> {
         let (node, services, dns) = (NodeLimits::resolve(&file)?, services(&file)?, Dns::resolve(&file)?);
         let audit = audit::resolve(&file)?;
+        let ingress = Ingress::resolve(&file, true)?;
         let data_dir = data_dir(flags.data_dir.or(file.data_dir))?;
         let node_name = flags.node_name.or(file.node_name).or_else(host_name).unwrap_or_else(|| "localhost".to_owned());
         let node_name = node_name.to_ascii_lowercase();
@@ -200,6 +205,7 @@ impl Config {
             services,
             service_range_is_given: file.service_cidr.is_some(),
             dns,
+            ingress,
             scheduler: file.scheduler.checked()?,
             policy_audit_interval: policy_audit_interval(file.policy_audit_interval.as_deref())?,
             trust: file.plugins.trust()?,

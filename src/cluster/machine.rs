@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 
 use anyhow::bail;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::AccessFlags;
 
 use super::executables;
@@ -26,6 +27,14 @@ pub fn require_usable(command: &str) -> anyhow::Result<()> {
         executables::beside(program)?;
     }
     Ok(())
+}
+
+/// Lets the process have as many files and connections open as it may. Programs that it starts say for themselves.
+pub fn allow_many_connections() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "raise the limit of open files");
+    }
 }
 
 fn require_cgroups(root: &Path) -> anyhow::Result<()> {

@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mizzen_agent::{Agent, AgentConfig, Runtimes};
-use mizzen_apiserver::auth::Identity;
 use mizzen_apiserver::auth::certificates::{NODE_GROUP, NODE_USER};
+use mizzen_apiserver::auth::{Identity, authenticator};
 use mizzen_client::Client;
-use mizzen_images::{ImageStore, Settings};
+use mizzen_images::ImageStore;
 use mizzen_network::{Network, NetworkConfig, ServiceRange};
 use mizzen_reconcile::Clock;
 use mizzen_runtime::oci::{OciConfig, OciRuntime};
 use mizzen_runtime::wasm::{WasmConfig, WasmRuntime};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::control_plane::ControlPlane;
 use super::data_dir::DataDir;
+use super::end::End;
 use super::executables;
 use super::node_credentials::NodeCredentials;
-use crate::config::{Config, Dns, NodeLimits};
+use crate::config::{Config, Dns, Ingress, NodeLimits};
 
 /// The kubelet's usual port; another one when it is taken.
 const NODE_PORT: u16 = 10250;
@@ -138,6 +138,8 @@ impl Asked {
 pub struct Membership {
     pub node_name: String,
     client: Arc<dyn Client>,
+    /// What the proxy of ingresses reads the cluster by.
+    ingress_client: Arc<dyn Client>,
     tls: Arc<rustls::ServerConfig>,
     clock: Arc<dyn Clock>,
 }
@@ -151,6 +153,7 @@ impl Membership {
         let clock = control_plane.clock.clone();
         Ok(Self {
             client: control_plane.client(Identity::component(&format!("{NODE_USER}{node_name}"), &[NODE_GROUP])),
+            ingress_client: control_plane.client(authenticator::service_account("kube-system", "ingress-proxy", "")),
             tls: control_plane.pki.node_api(node_name, clock.now())?,
             node_name: node_name.to_owned(),
             clock,
@@ -160,8 +163,16 @@ impl Membership {
     /// # Errors
     /// When the certificates cannot be used.
     pub fn over_https(credentials: &NodeCredentials, client: Arc<dyn Client>, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        Ok(Self { node_name: credentials.node_name.clone(), client, tls: credentials.node_api()?, clock })
+        let (node_name, tls) = (credentials.node_name.clone(), credentials.node_api()?);
+        Ok(Self { node_name, ingress_client: client.clone(), client, tls, clock })
     }
+}
+
+/// What a node is told by its configuration.
+pub struct Settings {
+    pub limits: NodeLimits,
+    pub dns: Dns,
+    pub ingress: Ingress,
 }
 
 pub struct Node {
@@ -178,8 +189,8 @@ impl Node {
         network: Arc<Network>,
         asked: Asked,
         member: Membership,
-        (limits, dns): (NodeLimits, Dns),
-        cancel: CancellationToken,
+        Settings { limits, dns, ingress }: Settings,
+        end: &End,
     ) -> anyhow::Result<Self> {
         let address = network.node_address();
         let listener = match asked.listener {
@@ -189,7 +200,14 @@ impl Node {
                 Err(_) => TcpListener::bind(SocketAddr::new(address, 0)).await.with_context(|| format!("listen on {address}"))?,
             },
         };
-        let images = Settings { layer_bytes: limits.image_layer, ..Settings::default() };
+        let images = mizzen_images::Settings { layer_bytes: limits.image_layer, ..mizzen_images::Settings::default() };
+        let ingress = mizzen_ingress::Config {
+            settings: ingress.at(address),
+            node_name: member.node_name.clone(),
+            node_client: member.client.clone(),
+            client: member.ingress_client,
+            clock: member.clock.clone(),
+        };
         let agent = Agent::start(
             AgentConfig {
                 node_name: member.node_name,
@@ -209,9 +227,15 @@ impl Node {
                 image_gc: limits.image_gc,
                 eviction: limits.eviction,
             },
-            cancel,
+            end.cancel.clone(),
         )
         .await?;
+        let cancel = end.cancel.clone();
+        end.spawn(async move {
+            if let Err(error) = mizzen_ingress::run(ingress, cancel).await {
+                tracing::error!(%error, "ingresses are not served");
+            }
+        });
         Ok(Self { agent })
     }
 

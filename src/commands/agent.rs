@@ -10,11 +10,10 @@ use mizzen_reconcile::{Clock, SystemClock};
 use super::signals;
 use crate::cluster::data_dir::DataDir;
 use crate::cluster::end::End;
-use crate::cluster::node::{self, Asked, Membership, Node, open_network};
+use crate::cluster::node::{self, Asked, Membership, Node, Settings, open_network};
 use crate::cluster::node_credentials::NodeCredentials;
 use crate::cluster::{join, machine};
 use crate::config::agent::{Config, Flags};
-use crate::config::{Dns, NodeLimits};
 
 pub async fn run(flags: Flags) -> anyhow::Result<()> {
     let config = Config::load(flags)?;
@@ -28,7 +27,8 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     let joined = Cell::new(false);
     let work = async {
         let asked = Asked::listen(config.node_api_address).await?;
-        serve(credentials, &data, asked, (config.node, config.dns), clock, &end, &joined).await
+        let settings = Settings { limits: config.node, dns: config.dns, ingress: config.ingress };
+        serve(credentials, &data, asked, settings, clock, &end, &joined).await
     };
     let outcome = signals::until_signalled(&end, work).await;
     if outcome.is_err() && !joined.get() {
@@ -41,7 +41,7 @@ async fn serve(
     credentials: NodeCredentials,
     data: &DataDir,
     asked: Asked,
-    settings: (NodeLimits, Dns),
+    settings: Settings,
     clock: Arc<dyn Clock>,
     end: &End,
     joined: &Cell<bool>,
@@ -56,7 +56,7 @@ async fn serve(
     let network = open_network(data, address, ServiceRange::Unknown).await?;
     let member = Membership::over_https(&credentials, client, clock)?;
     joined.set(true);
-    let mut node = Node::start(data, network, asked, member, settings, end.cancel.clone()).await?;
+    let mut node = Node::start(data, network, asked, member, settings, end).await?;
     node.ready().await?;
     println!(
         "Node {} is Ready after {:.2} s at {}",

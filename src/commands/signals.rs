@@ -5,12 +5,14 @@ use std::io::IsTerminal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::end::End;
+use crate::cluster::machine;
 
 /// Runs `work` until it ends, [`End`] comes, or SIGTERM or SIGINT end it with success; `end` has come afterwards.
 ///
 /// # Errors
 /// What ended the work, if it is a failure.
 pub async fn until_signalled(end: &End, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    machine::allow_many_connections();
     // Before anything starts, so that a signal at any moment ends it in order.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -21,6 +23,7 @@ pub async fn until_signalled(end: &End, work: impl Future<Output = anyhow::Resul
         () = end.cancel.cancelled() => Err(anyhow::anyhow!("{}", end.failure().unwrap_or("a part of the process ended it"))),
     };
     end.cancel.cancel();
+    end.settled().await;
     outcome
 }
 

@@ -14,8 +14,9 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
         let network = node::open_own_network(&start.data, &mut start.config, asked.address()).await?;
         let control_plane = start.control_plane(control_plane, Some(network.node_address())).await?;
         let member = node::Membership::in_process(&start.config.node_name, control_plane)?;
-        let settings = (start.config.node, start.config.dns.clone());
-        let mut node = node::Node::start(&start.data, network, asked, member, settings, start.end.cancel.clone()).await?;
+        let settings =
+            node::Settings { limits: start.config.node, dns: start.config.dns.clone(), ingress: start.config.ingress.clone() };
+        let mut node = node::Node::start(&start.data, network, asked, member, settings, &start.end).await?;
         node.ready().await?;
         println!(
             "Node {} is Ready after {:.2} s: {} get pods -A --kubeconfig {}",

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{ConfigError, Dns, File, NodeLimits, read};
+use super::{ConfigError, Dns, File, Ingress, NodeLimits, read};
 
 /// The flags of `mizzen agent`, each before its field in the file.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -34,6 +34,7 @@ pub struct Config {
     pub node_api_address: Option<SocketAddr>,
     pub node: NodeLimits,
     pub dns: Dns,
+    pub ingress: Ingress,
 }
 
 impl Config {
@@ -74,10 +75,13 @@ impl Config {
         }
         let node = NodeLimits::resolve(&file)?;
         let dns = Dns::resolve(&file)?;
+        // Port 80 of a machine is nobody's to take unasked, and its node may not read the secrets yet.
+        let ingress = Ingress::resolve(&file, false)?;
         let kubeconfig = flags.kubeconfig.or(file.kubeconfig);
         Ok(Self {
             node,
             dns,
+            ingress,
             data_dir: super::data_dir(flags.data_dir.or(file.data_dir))?,
             kubeconfig: kubeconfig.ok_or_else(|| {
                 invalid("kubeconfig", "an agent needs its node's (`mizzen kubeconfig --node NAME` prints it on the server)")

@@ -1,0 +1,166 @@
+//! Bodies on their way, in both directions, never gathered.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use crate::endpoint::Load;
+use crate::link::Link;
+
+/// How long a backend may say nothing in the middle of an answer.
+const QUIET: Duration = Duration::from_secs(300);
+
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request's body.
+pub(crate) enum Outgoing {
+    Nothing,
+    /// Frames that have gone on are counted, as a client that is slow is none that has stopped.
+    Streamed(Incoming, Arc<AtomicUsize>),
+}
+
+impl Outgoing {
+    pub(crate) fn of(body: Incoming) -> Self {
+        if body.is_end_stream() { Self::Nothing } else { Self::Streamed(body, Arc::default()) }
+    }
+
+    /// Counts the frames that go on.
+    pub(crate) fn progress(&self) -> Option<Arc<AtomicUsize>> {
+        match self {
+            Self::Nothing => None,
+            Self::Streamed(_, moved) => Some(moved.clone()),
+        }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Self::Nothing => Poll::Ready(None),
+            Self::Streamed(body, moved) => {
+                let frame = Pin::new(body).poll_frame(cx);
+                if frame.is_ready() {
+                    moved.fetch_add(1, Ordering::Relaxed);
+                }
+                frame
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Streamed(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Nothing => SizeHint::with_exact(0),
+            Self::Streamed(body, _) => body.size_hint(),
+        }
+    }
+}
+
+/// The body of an answer.
+pub(crate) enum Answer {
+    /// The proxy's own words.
+    Text(Option<Bytes>),
+    Backend(FromBackend),
+}
+
+/// A backend's answer. Over HTTP/1.1 it brings its connection with it, which goes on whenever the body is asked for, and is
+/// kept for other requests when the body has ended.
+pub(crate) struct FromBackend {
+    body: Incoming,
+    link: Option<Link>,
+    load: Load,
+    quiet: Option<Pin<Box<Sleep>>>,
+}
+
+impl FromBackend {
+    pub(crate) fn new(body: Incoming, link: Option<Link>, load: Load) -> Self {
+        Self { body, link, load, quiet: None }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let (Poll::Pending, Some(link)) = (&frame, &mut self.link) {
+            link.drive(cx);
+            frame = Pin::new(&mut self.body).poll_frame(cx);
+        }
+        match frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.quiet = None;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.link = None;
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Ready(None) => {
+                self.give_back();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let quiet = self.quiet.get_or_insert_with(|| Box::pin(tokio::time::sleep(QUIET)));
+                if quiet.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.link = None;
+                Poll::Ready(Some(Err(format!("the backend said nothing for {QUIET:?}").into())))
+            }
+        }
+    }
+
+    fn give_back(&mut self) {
+        if let Some(link) = self.link.take() {
+            self.load.endpoint().keep(link);
+        }
+    }
+}
+
+impl Drop for FromBackend {
+    fn drop(&mut self) {
+        // The last frame is known to be the last: nobody asks for another one.
+        if self.body.is_end_stream() {
+            self.give_back();
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Self::Backend(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_none(),
+            Self::Backend(body) => body.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Self::Backend(body) => body.body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! One HTTP/1.1 connection to a backend. No task of its own drives it: who waits for its answer does. So that a request and
+//! its answer pass through one task and wake nobody else.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Context;
+use std::time::Duration;
+
+use futures::future::poll_fn;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::body::Outgoing;
+
+/// How long a backend may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Headers of an answer, in number and in bytes.
+const HEADERS: usize = 200;
+const HEADER_BYTES: usize = 128 << 10;
+
+pub(crate) type Connection = http1::Connection<TokioIo<TcpStream>, Outgoing>;
+
+pub(crate) struct Link {
+    sender: http1::SendRequest<Outgoing>,
+    /// `None` when it has ended.
+    connection: Option<Connection>,
+    /// Sweeps since it was used.
+    pub(crate) rested: u8,
+}
+
+/// A request that has had no answer.
+pub(crate) struct Unanswered {
+    /// If nothing of it has gone out.
+    pub(crate) request: Option<Box<Request<Outgoing>>>,
+    pub(crate) error: hyper::Error,
+}
+
+/// # Errors
+/// Says why there is no connection.
+pub(crate) async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let connecting = tokio::time::timeout(CONNECT, TcpStream::connect(address));
+    let stream = connecting.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// # Errors
+/// Says why there is no connection.
+pub(crate) async fn open(address: SocketAddr) -> std::io::Result<(http1::SendRequest<Outgoing>, Connection)> {
+    let stream = connect(address).await?;
+    let mut builder = http1::Builder::new();
+    builder.max_headers(HEADERS).max_buf_size(HEADER_BYTES);
+    builder.handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)
+}
+
+impl Link {
+    /// # Errors
+    /// Says why there is no connection.
+    pub(crate) async fn open(address: SocketAddr) -> std::io::Result<Self> {
+        let (sender, connection) = open(address).await?;
+        Ok(Self { sender, connection: Some(connection), rested: 0 })
+    }
+
+    /// Lets the connection go on; it wakes the task of `cx` when it can go on further.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection
+            && Pin::new(connection).poll(cx).is_ready()
+        {
+            self.connection = None;
+        }
+    }
+
+    /// Whether it can take a request: the backend has not closed it, and the last answer has ended.
+    pub(crate) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
+        self.drive(cx);
+        self.connection.is_some() && self.sender.is_ready()
+    }
+
+    /// # Errors
+    /// Gives the request back if nothing of it has gone out.
+    pub(crate) async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, Unanswered> {
+        let mut answer = std::pin::pin!(self.sender.try_send_request(request));
+        let connection = &mut self.connection;
+        let answered = poll_fn(|cx| {
+            if let Some(driven) = connection
+                && Pin::new(driven).poll(cx).is_ready()
+            {
+                // What waits for it is told that it is gone.
+                *connection = None;
+            }
+            answer.as_mut().poll(cx)
+        });
+        answered.await.map_err(|mut unsent| {
+            let request = unsent.take_message().map(Box::new);
+            Unanswered { request, error: unsent.into_error() }
+        })
+    }
+}
