@@ -11,6 +11,7 @@ mod crd;
 mod debug;
 mod demo;
 mod dns;
+mod ingress;
 mod kubewarden;
 mod objects;
 mod own_client;

@@ -19,6 +19,11 @@ impl Used {
         Self { server: server.and_then(of), own: own() }
     }
 
+    /// Of a server of several processes.
+    pub(crate) fn of_all(servers: &[u32]) -> Self {
+        Self { server: servers.iter().map(|pid| of(*pid)).sum(), own: own() }
+    }
+
     /// Since `before`, for each of `count`.
     pub(crate) fn each_since(&self, before: &Self, count: usize) -> String {
         let own = each(self.own, before.own, count);

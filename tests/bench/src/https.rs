@@ -87,12 +87,12 @@ pub(crate) struct Https {
 }
 
 /// Status and headers of an answer.
-struct Head {
-    status: u16,
+pub(crate) struct Head {
+    pub(crate) status: u16,
     /// `None` when the body comes in chunks.
-    length: Option<usize>,
+    pub(crate) length: Option<usize>,
     /// Where the body begins.
-    end: usize,
+    pub(crate) end: usize,
 }
 
 impl Https {
@@ -164,7 +164,7 @@ impl Https {
 }
 
 /// `None` while headers are missing.
-fn head(received: &[u8]) -> anyhow::Result<Option<Head>> {
+pub(crate) fn head(received: &[u8]) -> anyhow::Result<Option<Head>> {
     let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let text = std::str::from_utf8(&received[..end])?;
     let status = text.get(9..12).context("an answer begins with its status")?.parse()?;

@@ -13,6 +13,7 @@ mod fill;
 mod flood;
 mod http2;
 mod https;
+mod ingress;
 mod list;
 mod load;
 mod machine;
@@ -64,6 +65,7 @@ enum Part {
     Policy,
     Flood,
     Dns,
+    Ingress,
     /// 150,000 pods, which takes minutes: only when it is named
     Scale,
 }
@@ -122,6 +124,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted(Part::Dns) {
         dns::measure(&mut table).await?;
+    }
+    if wanted(Part::Ingress) {
+        ingress::measure(&mut table).await?;
     }
     if args.only.contains(&Part::Scale) {
         scale::measure(&mut table).await?;
