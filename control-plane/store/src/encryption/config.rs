@@ -7,10 +7,25 @@ use base64::engine::general_purpose::STANDARD;
 use mizzen_api::Registry;
 use serde::Deserialize;
 
-use super::aesgcm::Key;
-use super::{Encryption, EncryptionError, Provider, Rule};
+use super::key::{Cipher, Key};
+use super::{Encryption, EncryptionError, Provider, Rule, aescbc, aesgcm, secretbox};
 
 const VERSION: &str = "apiserver.config.k8s.io/v1";
+
+/// A provider that has keys.
+struct Kind {
+    name: &'static str,
+    /// `None` for a secret of a length that it does not have.
+    cipher: fn(&[u8]) -> Option<Box<dyn Cipher>>,
+    /// The lengths in bytes, in words.
+    lengths: &'static str,
+}
+
+const KINDS: &[Kind] = &[
+    Kind { name: "aesgcm", cipher: aesgcm::cipher, lengths: "16 or 32" },
+    Kind { name: "aescbc", cipher: aescbc::cipher, lengths: "16, 24 or 32" },
+    Kind { name: "secretbox", cipher: secretbox::cipher, lengths: "32" },
+];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -119,21 +134,21 @@ fn providers(entries: &[serde_yaml_ng::Mapping], at: &str) -> Result<Vec<Provide
         };
         let kind = kind.as_str().unwrap_or_default();
         let at = format!("{at}.{kind}");
-        match kind {
-            "identity" => providers.push(Provider::Identity),
-            "aesgcm" => {
-                let keys: Keys = serde_yaml_ng::from_value(settings.clone())
+        match (kind, KINDS.iter().find(|known| known.name == kind)) {
+            ("identity", _) => providers.push(Provider::Identity),
+            (_, Some(kind)) => {
+                let named: Keys = serde_yaml_ng::from_value(settings.clone())
                     .map_err(|error| EncryptionError { field: at.clone(), why: error.to_string() })?;
-                providers.push(Provider::AesGcm(aesgcm_keys(&keys.keys, &format!("{at}.keys"))?));
+                providers.push(Provider::Keys(keys(kind, &named.keys, &format!("{at}.keys"))?));
             }
-            "aescbc" | "secretbox" | "kms" => return wrong(at, "is not supported; use aesgcm"),
-            other => return wrong(at, format!("{other:?} is no provider")),
+            ("kms", None) => return wrong(at, "is not supported; use aesgcm, aescbc or secretbox"),
+            (other, None) => return wrong(at, format!("{other:?} is no provider")),
         }
     }
     Ok(providers)
 }
 
-fn aesgcm_keys(named: &[NamedKey], at: &str) -> Result<Vec<Key>, EncryptionError> {
+fn keys(kind: &Kind, named: &[NamedKey], at: &str) -> Result<Vec<Key>, EncryptionError> {
     if named.is_empty() {
         return wrong(at.to_owned(), "must have at least one key");
     }
@@ -150,9 +165,11 @@ fn aesgcm_keys(named: &[NamedKey], at: &str) -> Result<Vec<Key>, EncryptionError
         let Ok(secret) = STANDARD.decode(secret.trim()) else {
             return wrong(format!("{at}.secret"), "must be base64 of the key");
         };
-        match Key::new(name, &secret) {
-            Some(key) => keys.push(key),
-            None => return wrong(format!("{at}.secret"), format!("is of {} bytes; 16 or 32 are needed", secret.len())),
+        match (kind.cipher)(&secret) {
+            Some(cipher) => keys.push(Key::new(kind.name, name, cipher)),
+            None => {
+                return wrong(format!("{at}.secret"), format!("is of {} bytes; {} are needed", secret.len(), kind.lengths));
+            }
         }
     }
     Ok(keys)

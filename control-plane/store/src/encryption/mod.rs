@@ -1,7 +1,10 @@
 //! Encryption at rest: which documents are written encrypted, and with which keys (`EncryptionConfiguration`).
 
+mod aescbc;
 mod aesgcm;
 mod config;
+mod key;
+mod secretbox;
 
 use crate::seal::{MARK, Seal, SealError};
 
@@ -15,7 +18,7 @@ pub struct EncryptionError {
 
 enum Provider {
     Identity,
-    AesGcm(Vec<aesgcm::Key>),
+    Keys(Vec<key::Key>),
 }
 
 /// Documents under any of the prefixes are written by the first provider, and read by whichever wrote them.
@@ -37,14 +40,14 @@ impl Encryption {
 
 impl Seal for Encryption {
     fn seal(&self, key: &str, document: &[u8]) -> Result<Option<Vec<u8>>, SealError> {
-        let Some(Provider::AesGcm(keys)) = self.rule(key).and_then(|rule| rule.providers.first()) else { return Ok(None) };
+        let Some(Provider::Keys(keys)) = self.rule(key).and_then(|rule| rule.providers.first()) else { return Ok(None) };
         let sealed = keys.first().map(|first| first.seal(key, document)).transpose();
         sealed.map_err(|why| SealError { operation: "encrypt", key: key.to_owned(), why })
     }
 
     fn is_current(&self, key: &str, written: &[u8]) -> bool {
         match self.rule(key).and_then(|rule| rule.providers.first()) {
-            Some(Provider::AesGcm(keys)) => keys.first().is_none_or(|first| written.starts_with(&first.mark)),
+            Some(Provider::Keys(keys)) => keys.first().is_none_or(|first| written.starts_with(&first.mark)),
             Some(Provider::Identity) | None => !written.starts_with(MARK),
         }
     }
@@ -57,7 +60,7 @@ impl Seal for Encryption {
         // A resource may have been moved to another rule since: any rule's keys will do.
         let all = self.rule(key).into_iter().chain(&self.rules).flat_map(|rule| &rule.providers);
         for provider in all {
-            let Provider::AesGcm(keys) = provider else { continue };
+            let Provider::Keys(keys) = provider else { continue };
             for candidate in keys {
                 if let Some(sealed) = written.strip_prefix(&candidate.mark[..]) {
                     return candidate.open(key, sealed).map(Some).map_err(failed);
@@ -110,6 +113,34 @@ mod tests {
         let mut changed = sealed;
         *changed.last_mut().expect("is long") ^= 1;
         assert!(encryption.open(SECRET, &changed).is_err());
+    }
+
+    #[test]
+    fn every_provider_marks_what_it_writes_and_reads_it_again() {
+        let providers =
+            |names: &[&str]| names.iter().map(|name| format!("{{{name}: {{keys: [{NEW}]}}}}")).collect::<Vec<_>>().join(", ");
+        let all = ["aescbc", "secretbox", "aesgcm"];
+        for name in all {
+            let writes = encryption("secrets", &providers(&[name]));
+            let sealed = writes.seal(SECRET, b"plain text").expect("seals").expect("is encrypted");
+            assert!(sealed.starts_with(format!("k8s:enc:{name}:v1:new:").as_bytes()), "{name}");
+            assert!(!sealed.windows(5).any(|part| part == b"plain"), "{name}");
+            assert_ne!(writes.seal(SECRET, b"plain text").expect("seals").expect("is encrypted"), sealed, "{name}");
+            // Who has the key further down reads it, and would write it in another way.
+            let reads = encryption("secrets", &format!("{{identity: {{}}}}, {}", providers(&all)));
+            assert_eq!(reads.open(SECRET, &sealed).expect("opens").as_deref(), Some(&b"plain text"[..]), "{name}");
+            assert!(writes.is_current(SECRET, &sealed) && !reads.is_current(SECRET, &sealed), "{name}");
+            for length in 0..sealed.len() {
+                assert!(length < 20 || writes.open(SECRET, &sealed[..length]).is_err(), "{name}, {length} bytes");
+            }
+        }
+        // Only what is authenticated is known to be changed.
+        for name in ["secretbox", "aesgcm"] {
+            let encryption = encryption("secrets", &providers(&[name]));
+            let mut changed = encryption.seal(SECRET, b"plain text").expect("seals").expect("is encrypted");
+            *changed.last_mut().expect("is long") ^= 1;
+            assert!(encryption.open(SECRET, &changed).is_err(), "{name}");
+        }
     }
 
     #[test]
@@ -167,7 +198,12 @@ mod tests {
                 file("secrets", &aesgcm(&format!("{NEW}, {NEW}"))),
                 "resources[0].providers[0].aesgcm.keys[1].name: \"new\" is used",
             ),
-            (file("secrets", "{aescbc: {keys: []}}"), "resources[0].providers[0].aescbc: is not supported"),
+            (file("secrets", "{aescbc: {keys: []}}"), "resources[0].providers[0].aescbc.keys: must have"),
+            (
+                file("secrets", &format!("{{secretbox: {{keys: [{OLD}]}}}}")),
+                "resources[0].providers[0].secretbox.keys[0].secret: is of 16 bytes; 32 are needed",
+            ),
+            (file("secrets", "{kms: {apiVersion: v2}}"), "resources[0].providers[0].kms: is not supported"),
             (file("secrets", "{rot13: {}}"), "resources[0].providers[0].rot13: \"rot13\" is no provider"),
             ("apiVersion: v1\nkind: EncryptionConfiguration\n".to_owned(), "kind: "),
         ];
