@@ -97,7 +97,7 @@ impl Handler {
     fn openapi(&self, path: &str, params: &Params, headers: &HeaderMap) -> Result<Response, Status> {
         match path {
             "v2" => {
-                let protobuf = wants_v2_protobuf(headers);
+                let protobuf = wants_protobuf(headers, "v2");
                 let (body, hash) = self.openapi.v2(protobuf, &self.aggregation.published());
                 let content_type = match protobuf {
                     true => "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
@@ -111,10 +111,17 @@ impl Handler {
             }
             path => {
                 let path = path.strip_prefix("v3/").ok_or_else(errors::no_such_path)?;
-                let (json, hash) = self.openapi.document(path, &self.aggregation.published()).ok_or_else(errors::no_such_path)?;
+                let protobuf = wants_protobuf(headers, "v3");
+                let found = self.openapi.document(path, protobuf, &self.aggregation.published());
+                let (body, hash) = found.ok_or_else(errors::no_such_path)?;
+                let content_type = match protobuf {
+                    true => "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
+                    false => "application/json",
+                };
+                let answer = tagged(content_type, body, &hash, headers);
                 match params.get("hash") {
-                    None | Some("") => Ok(tagged("application/json", json, &hash, headers)),
-                    Some(asked) if asked == hash => Ok(kept_for_ever(json, &hash, headers, (self.pipeline.clock)())),
+                    None | Some("") => Ok(answer),
+                    Some(asked) if asked == hash => Ok(kept_for_ever(answer, (self.pipeline.clock)())),
                     Some(_) => Ok(moved(&format!("/openapi/v3/{path}?hash={hash}"))),
                 }
             }
@@ -166,8 +173,7 @@ fn tagged(content_type: &'static str, body: Bytes, hash: &str, headers: &HeaderM
 }
 
 /// What is asked for with its hash can never be something else.
-fn kept_for_ever(json: Bytes, hash: &str, headers: &HeaderMap, now: jiff::Timestamp) -> Response {
-    let mut response = tagged("application/json", json, hash, headers);
+fn kept_for_ever(mut response: Response, now: jiff::Timestamp) -> Response {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
     let expires = now.as_second().checked_add(YEAR).and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()).unwrap_or(now);
     if let Ok(expires) = HeaderValue::from_str(&expires.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()) {
@@ -210,15 +216,17 @@ fn issuer(request: &Request<Body>) -> Value {
     })
 }
 
-/// Clients that know the older OpenAPI ask for it as protobuf, by either of two names.
-fn wants_v2_protobuf(headers: &HeaderMap) -> bool {
+/// Clients that know OpenAPI as protobuf ask for it by either of two names; `version` is `v2` or `v3`.
+fn wants_protobuf(headers: &HeaderMap, version: &str) -> bool {
     let accepted = headers.get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     for clause in accepted.flat_map(|value| value.split(',')) {
-        match clause.split(';').next().unwrap_or_default().trim() {
-            "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-            | "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" => return true,
-            "application/json" | "*/*" | "application/*" => return false,
-            _ => {}
+        let media = clause.split(';').next().unwrap_or_default().trim();
+        if matches!(media, "application/json" | "*/*" | "application/*") {
+            return false;
+        }
+        let named = media.strip_prefix("application/com.github.proto-openapi.spec.").and_then(|rest| rest.strip_prefix(version));
+        if matches!(named, Some("@v1.0+protobuf" | ".v1.0+protobuf")) {
+            return true;
         }
     }
     false

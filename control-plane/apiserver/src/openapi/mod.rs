@@ -2,10 +2,12 @@
 
 mod foreign;
 mod from_v2;
+mod message;
 mod paths;
 mod schemas;
 mod v2;
 mod v2_message;
+mod v3_message;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -35,16 +37,17 @@ struct Made {
     v2: OnceLock<[Document; 2]>,
 }
 
-#[derive(Clone)]
 struct Document {
     bytes: Bytes,
     hash: String,
+    /// The same as protobuf, of a document of OpenAPI v3; few clients ask for it.
+    message: OnceLock<Bytes>,
 }
 
 impl Document {
     fn new(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { hash: hex::encode_upper(Sha256::digest(&bytes)), bytes }
+        Self { hash: hex::encode_upper(Sha256::digest(&bytes)), bytes, message: OnceLock::new() }
     }
 
     /// Where it is, below `/openapi/v3/`.
@@ -54,6 +57,15 @@ impl Document {
 
     fn with_hash(&self) -> (Bytes, String) {
         (self.bytes.clone(), self.hash.clone())
+    }
+
+    /// A document of OpenAPI v3 in the form that is asked for. Both have the hash that the index tells.
+    fn in_form(&self, protobuf: bool) -> (Bytes, String) {
+        if !protobuf {
+            return self.with_hash();
+        }
+        let made = || v3_message::document(&serde_json::from_slice(&self.bytes).unwrap_or_default()).into();
+        (self.message.get_or_init(made).clone(), self.hash.clone())
     }
 }
 
@@ -95,9 +107,10 @@ impl OpenApi {
     }
 
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/G/V` and its hash; `path` is what follows `/openapi/v3/`.
-    pub(crate) fn document(&self, path: &str, published: &Arc<Published>) -> Option<(Bytes, String)> {
-        let foreign = self.merged(published).and_then(|merged| merged.documents.get(path).map(Document::with_hash));
-        foreign.or_else(|| self.made().documents.get(path).map(Document::with_hash))
+    pub(crate) fn document(&self, path: &str, protobuf: bool, published: &Arc<Published>) -> Option<(Bytes, String)> {
+        let in_form = |document: &Document| document.in_form(protobuf);
+        let foreign = self.merged(published).and_then(|merged| merged.documents.get(path).map(in_form));
+        foreign.or_else(|| self.made().documents.get(path).map(in_form))
     }
 
     /// `/openapi/v2` and its hash.

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::protobuf::wire::{put_bytes, put_double, put_integer, put_message};
+use super::message::{any, extensions, flag, named, text, texts};
+use crate::protobuf::wire::{put_double, put_integer, put_message};
 
 /// `openapi.v2.Document`.
 pub(super) fn document(document: &Value) -> Vec<u8> {
@@ -17,48 +18,6 @@ pub(super) fn document(document: &Value) -> Vec<u8> {
     put_message(&mut out, 8, |out| named(out, 2, document.get("paths"), path_item));
     put_message(&mut out, 9, |out| named(out, 1, document.get("definitions"), schema));
     out
-}
-
-/// A map as gnostic has them: messages of a name and a value.
-fn named(out: &mut Vec<u8>, number: u32, map: Option<&Value>, write: fn(&mut Vec<u8>, &Map<String, Value>)) {
-    for (name, value) in map.and_then(Value::as_object).into_iter().flatten() {
-        let Some(value) = value.as_object() else { continue };
-        put_message(out, number, |out| {
-            put_bytes(out, 1, name.as_bytes());
-            put_message(out, 2, |out| write(out, value));
-        });
-    }
-}
-
-fn text(out: &mut Vec<u8>, number: u32, value: Option<&Value>) {
-    if let Some(value) = value.and_then(Value::as_str) {
-        put_bytes(out, number, value.as_bytes());
-    }
-}
-
-fn flag(out: &mut Vec<u8>, number: u32, value: Option<&Value>) {
-    if value == Some(&Value::Bool(true)) {
-        put_integer(out, number, 1);
-    }
-}
-
-fn texts(out: &mut Vec<u8>, number: u32, list: Option<&Value>) {
-    list.and_then(Value::as_array).into_iter().flatten().for_each(|item| text(out, number, Some(item)));
-}
-
-/// Any value, as YAML; JSON is YAML.
-fn any(out: &mut Vec<u8>, number: u32, value: &Value) {
-    put_message(out, number, |out| put_bytes(out, 2, value.to_string().as_bytes()));
-}
-
-/// `x-…` fields.
-fn extensions(out: &mut Vec<u8>, number: u32, object: &Map<String, Value>) {
-    for (name, value) in object.iter().filter(|(name, _)| name.starts_with("x-")) {
-        put_message(out, number, |out| {
-            put_bytes(out, 1, name.as_bytes());
-            any(out, 2, value);
-        });
-    }
 }
 
 fn path_item(out: &mut Vec<u8>, item: &Map<String, Value>) {
@@ -174,21 +133,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::protobuf::wire::{Fields, Wire};
-
-    /// The first field with a number, looked for along a path of numbers.
-    fn at<'a>(mut bytes: &'a [u8], path: &[u32]) -> &'a [u8] {
-        for wanted in path {
-            bytes = Fields::new(bytes)
-                .filter_map(Result::ok)
-                .find_map(|field| match field {
-                    (number, Wire::Bytes(bytes)) if number == *wanted => Some(bytes),
-                    _ => None,
-                })
-                .unwrap_or_else(|| panic!("no field {wanted} of {path:?}"));
-        }
-        bytes
-    }
+    use crate::openapi::message::testing::at;
 
     #[test]
     fn clients_find_definitions_and_what_the_server_says_of_them() {

@@ -29,6 +29,15 @@ async fn discovery_and_openapi_are_sent_once() {
     // An old address leads to the new one.
     let moved = served.request(Method::GET, "/openapi/v3/api/v1?hash=OLD").send().await.expect("an answer");
     assert_eq!((moved.status().as_u16(), moved.url().as_str().ends_with(&url)), (200, true));
+    for name in ["v3@v1.0", "v3.v1.0"] {
+        let message = format!("application/com.github.proto-openapi.spec.{name}+protobuf");
+        let message = served.request(Method::GET, &url).header("accept", message).send().await.expect("an answer");
+        assert_eq!(message.headers()["content-type"], "application/com.github.proto-openapi.spec.v3.v1.0+protobuf");
+        assert_eq!(message.headers()["etag"], hashed.headers()["etag"]);
+        assert_eq!(message.headers()["cache-control"], "public, immutable");
+        let message = message.bytes().await.expect("a body");
+        assert!(message.starts_with(b"\x0a\x053.0.0") && message.len() > 100_000, "{} bytes", message.len());
+    }
     let (_, v2) = served.get("/openapi/v2").await;
     let pod = &v2["definitions"]["io.k8s.api.core.v1.Pod"];
     assert_eq!(pod["x-kubernetes-group-version-kind"], json!([{"group": "", "kind": "Pod", "version": "v1"}]));
