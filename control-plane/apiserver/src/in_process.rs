@@ -90,7 +90,7 @@ impl InProcess {
     fn trail(&self, action: &Action<'_>, version: &str, body: Option<&mizzen_client::Body>) -> Option<Trail> {
         let audit = self.audit.as_ref()?;
         let about = About {
-            audit_id: &uuid::Uuid::new_v4().to_string(),
+            audit_id: &crate::uid::new(),
             uri: &path(action, version),
             action,
             version,
@@ -166,7 +166,7 @@ impl Client for InProcess {
         let batches = watching.stream(self.shutdown.clone());
         Ok(batches
             .flat_map(|batch| match batch {
-                Ok(events) => stream::iter(events.into_iter().map(Ok).collect::<Vec<_>>()),
+                Ok(next) => stream::iter(next.into_events().into_iter().map(Ok).collect::<Vec<_>>()),
                 Err(status) => stream::iter(vec![Err(status)]),
             })
             .boxed())

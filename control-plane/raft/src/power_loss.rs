@@ -208,7 +208,7 @@ async fn losing_any_part_of_what_was_not_synced_loses_nothing_acknowledged() {
         let mut watch = store.watch("/k/", first).expect("history is kept");
         let mut seen = Vec::new();
         while watch.progress() < store.revision() {
-            seen.extend(watch.next().await.expect("history is kept"));
+            seen.extend(watch.next().await.expect("history is kept").iter().cloned());
         }
         let revisions: Vec<u64> = seen.iter().map(|event| event.revision).collect();
         assert_eq!(revisions, (first + 1..=store.revision()).collect::<Vec<_>>(), "round {round} ({loss:?})");

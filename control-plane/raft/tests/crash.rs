@@ -133,7 +133,7 @@ async fn collect(store: &RaftStore, after: u64) -> Vec<Event> {
     let mut events = Vec::new();
     while watch.progress() < store.revision() {
         let next = tokio::time::timeout(Duration::from_secs(120), watch.next()).await;
-        events.extend(next.expect("comes in time").expect("is kept"));
+        events.extend(next.expect("comes in time").expect("is kept").iter().cloned());
     }
     events
 }

@@ -26,7 +26,7 @@ async fn a_reopened_store_has_the_same_values_revisions_and_history() {
     let mut watch = store.watch("/a/", 18).expect("history is kept");
     let mut events = Vec::new();
     while events.len() < 3 {
-        events.extend(watch.next().await.expect("has events"));
+        events.extend(watch.next().await.expect("has events").iter().cloned());
     }
     assert_eq!(events.iter().map(|event| event.revision).collect::<Vec<_>>(), [19, 20, 21]);
     assert_eq!(events[2].previous.as_ref().expect("was there").revision(), 20);

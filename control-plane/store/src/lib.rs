@@ -1,6 +1,7 @@
 //! Multi-version documents: transactions, reads at a revision, and a watch log that resumes.
 
 pub mod archive;
+mod batch;
 pub mod encryption;
 pub mod frozen;
 mod memory;
@@ -15,6 +16,7 @@ pub mod testing;
 mod topics;
 mod watcher;
 
+pub use batch::Batch;
 pub use memory::{HISTORY_BYTES, MemoryStore};
 pub use model::{Compare, Event, Range, RangeOptions, StoreError, Txn, TxnOutcome, Watch};
 

@@ -7,6 +7,8 @@ use mizzen_api::Object;
 use mizzen_api::object::Encoded;
 use serde::{Deserialize, Serialize};
 
+use crate::Batch;
+
 /// Several keys changed together, if all compares hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Txn {
@@ -69,7 +71,7 @@ pub trait Watch: Send {
     /// # Errors
     /// [`StoreError::Compacted`] when the watcher fell too far behind and must list again;
     /// [`StoreError::Unavailable`] when the store shuts down.
-    async fn next(&mut self) -> Result<Vec<Event>, StoreError>;
+    async fn next(&mut self) -> Result<Arc<Batch>, StoreError>;
 
     /// All changes up to this revision have been returned by [`Watch::next`] (for bookmarks).
     fn progress(&self) -> u64;

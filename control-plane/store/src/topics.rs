@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::Batch;
 use crate::state::{Changes, State, under};
 
 /// Recent changes under one prefix, shared by all watchers of it.
@@ -16,14 +17,46 @@ pub(crate) struct Topic {
 }
 
 struct Log {
-    batches: VecDeque<Changes>,
-    /// Every change under the prefix after this revision is in `batches`.
+    changes: VecDeque<Changes>,
+    /// Every change under the prefix after this revision is in `changes`.
     floor: u64,
+    watchers: usize,
+    /// What a watcher got of late, and how many may still want the same.
+    shared: Option<(Arc<Batch>, usize)>,
+}
+
+impl Log {
+    fn new(changes: VecDeque<Changes>, floor: u64) -> Self {
+        Self { changes, floor, watchers: 0, shared: None }
+    }
+
+    /// Where the changes after a revision begin; `None` when they are not all there.
+    fn start(&self, revision: u64) -> Option<usize> {
+        let start = || self.changes.partition_point(|changes| revision_of(changes) <= revision);
+        (revision >= self.floor).then(start)
+    }
+
+    /// These changes, in a batch that all watchers of them share.
+    fn batch(&mut self, from: usize, until: usize) -> Arc<Batch> {
+        let revision = |changes: Option<&Changes>| changes.map_or(0, |changes| revision_of(changes));
+        let span = (revision(self.changes.get(from)), revision(self.changes.get(until.saturating_sub(1))));
+        if let Some((batch, left)) = self.shared.as_mut().filter(|(batch, _)| batch.span() == span) {
+            let batch = batch.clone();
+            *left -= 1;
+            if *left == 0 {
+                self.shared = None;
+            }
+            return batch;
+        }
+        let batch = Batch::new(self.changes.range(from..until));
+        self.shared = (self.watchers > 1).then(|| (batch.clone(), self.watchers - 1));
+        batch
+    }
 }
 
 /// What a topic has for a watcher.
 pub(crate) enum Next {
-    Changes(Vec<Changes>),
+    Changes(Arc<Batch>),
     Nothing,
     /// The position is older than what the topic holds, which starts after this revision.
     Behind(u64),
@@ -33,21 +66,38 @@ impl Topic {
     /// Changes after a revision; several revisions at once when the watcher is late.
     pub(crate) fn after(&self, revision: u64) -> Next {
         const AT_ONCE: usize = 256;
-        let log = self.log.lock();
-        if revision < log.floor {
-            return Next::Behind(log.floor);
-        }
-        let start = log.batches.partition_point(|changes| revision_of(changes) <= revision);
-        if start == log.batches.len() {
+        let mut log = self.log.lock();
+        let Some(start) = log.start(revision) else { return Next::Behind(log.floor) };
+        if start == log.changes.len() {
             return Next::Nothing;
         }
-        Next::Changes(log.batches.range(start..).take(AT_ONCE).cloned().collect())
+        let until = log.changes.len().min(start + AT_ONCE);
+        Next::Changes(log.batch(start, until))
+    }
+
+    /// Whether there is nothing after a revision.
+    pub(crate) fn is_quiet_after(&self, revision: u64) -> bool {
+        let log = self.log.lock();
+        log.start(revision) == Some(log.changes.len())
+    }
+
+    /// One watcher more, or one less.
+    pub(crate) fn joined(&self) {
+        self.log.lock().watchers += 1;
+    }
+
+    pub(crate) fn left(&self) {
+        let mut log = self.log.lock();
+        log.watchers -= 1;
+        if log.watchers == 0 {
+            log.shared = None;
+        }
     }
 
     fn trim(&self, floor: u64) {
         let mut log = self.log.lock();
-        while log.batches.front().is_some_and(|changes| revision_of(changes) <= floor) {
-            log.floor = log.batches.pop_front().map_or(log.floor, |changes| revision_of(&changes));
+        while log.changes.front().is_some_and(|changes| revision_of(changes) <= floor) {
+            log.floor = log.changes.pop_front().map_or(log.floor, |changes| revision_of(&changes));
         }
     }
 }
@@ -74,7 +124,7 @@ impl Topics {
         let topic = Arc::new(Topic {
             prefix: prefix.to_owned(),
             changed: Notify::new(),
-            log: Mutex::new(Log { batches: state.changes_after(prefix, state.floor()).collect(), floor: state.floor() }),
+            log: Mutex::new(Log::new(state.changes_after(prefix, state.floor()).collect(), state.floor())),
         });
         topics.insert(prefix.to_owned(), Arc::downgrade(&topic));
         topic
@@ -91,7 +141,7 @@ impl Topics {
                     continue;
                 }
                 if let Some(changes) = under(prefix, changes) {
-                    topic.log.lock().batches.push_back(changes);
+                    topic.log.lock().changes.push_back(changes);
                 }
                 woken.push(topic);
             }
@@ -114,7 +164,8 @@ impl Topics {
     /// Throws every topic's changes away: the whole state was replaced.
     pub(crate) fn reset(&self, floor: u64) {
         for topic in self.all() {
-            *topic.log.lock() = Log { batches: VecDeque::new(), floor };
+            let mut log = topic.log.lock();
+            *log = Log { watchers: log.watchers, ..Log::new(VecDeque::new(), floor) };
         }
         self.wake_all();
     }

@@ -6,9 +6,8 @@ use async_trait::async_trait;
 
 use crate::archive::{self, Archive};
 use crate::served::Served;
-use crate::state::Changes;
-use crate::topics::{Next, Topic, revision_of};
-use crate::{Event, StoreError, Watch};
+use crate::topics::{Next, Topic};
+use crate::{Batch, StoreError, Watch};
 
 pub(crate) struct Watcher {
     served: Arc<Served>,
@@ -20,11 +19,12 @@ pub(crate) struct Watcher {
 
 impl Watcher {
     pub(crate) fn new(served: Arc<Served>, topic: Arc<Topic>, position: u64, archive: Option<Arc<dyn Archive>>) -> Self {
+        topic.joined();
         Self { served, topic, archive, position }
     }
 
     /// The changes that are there; `None` when there are none.
-    async fn look(&mut self) -> Result<Option<Vec<Event>>, StoreError> {
+    async fn look(&mut self) -> Result<Option<Arc<Batch>>, StoreError> {
         loop {
             if self.served.is_closed() {
                 return Err(StoreError::Unavailable { why: "the store is shutting down".into() });
@@ -32,7 +32,7 @@ impl Watcher {
             // Read first: whatever is published up to this revision is seen below.
             let newest = self.served.revision();
             match self.topic.after(self.position) {
-                Next::Changes(batches) => return Ok(Some(self.take(&batches))),
+                Next::Changes(batch) => return Ok(Some(self.take(batch))),
                 Next::Nothing => {
                     self.position = self.position.max(newest);
                     return Ok(None);
@@ -41,28 +41,32 @@ impl Watcher {
                     let Some(archive) = &self.archive else {
                         return Err(StoreError::Compacted { asked: self.position, oldest: floor });
                     };
-                    let (batches, until) = archive::changes(archive, &self.topic.prefix, self.position, floor).await?;
-                    let events = self.take(&batches);
+                    let (changes, until) = archive::changes(archive, &self.topic.prefix, self.position, floor).await?;
+                    let batch = self.take(Batch::new(&changes));
                     self.position = self.position.max(until);
-                    if !events.is_empty() {
-                        return Ok(Some(events));
+                    if !batch.is_empty() {
+                        return Ok(Some(batch));
                     }
                 }
             }
         }
     }
 
-    fn take(&mut self, batches: &[Changes]) -> Vec<Event> {
-        if let Some(last) = batches.last() {
-            self.position = self.position.max(revision_of(last));
-        }
-        batches.iter().flat_map(|changes| changes.iter().cloned()).collect()
+    fn take(&mut self, batch: Arc<Batch>) -> Arc<Batch> {
+        self.position = self.position.max(batch.span().1);
+        batch
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.topic.left();
     }
 }
 
 #[async_trait]
 impl Watch for Watcher {
-    async fn next(&mut self) -> Result<Vec<Event>, StoreError> {
+    async fn next(&mut self) -> Result<Arc<Batch>, StoreError> {
         let topic = self.topic.clone();
         loop {
             if let Some(events) = self.look().await? {
@@ -80,9 +84,6 @@ impl Watch for Watcher {
 
     fn progress(&self) -> u64 {
         let newest = self.served.revision();
-        match self.topic.after(self.position) {
-            Next::Nothing => self.position.max(newest),
-            Next::Changes(_) | Next::Behind(_) => self.position,
-        }
+        if self.topic.is_quiet_after(self.position) { self.position.max(newest) } else { self.position }
     }
 }

@@ -1,5 +1,7 @@
 //! The store in memory: the suite, and what only it does.
 
+use std::sync::Arc;
+
 use mizzen_store::testing::{put, suite};
 use mizzen_store::{MemoryStore, RangeOptions, Store, StoreError};
 
@@ -33,4 +35,30 @@ async fn closing_ends_watches_and_refuses_writes() {
     let (ended, ()) = tokio::join!(watch.next(), async { store.close() });
     assert!(matches!(ended, Err(StoreError::Unavailable { .. })));
     assert!(matches!(store.txn(put("/a/1", 1)).await, Err(StoreError::Unavailable { .. })));
+}
+
+#[tokio::test]
+async fn watchers_at_the_same_place_share_what_they_get() {
+    let store = MemoryStore::default();
+    let mut watches: Vec<_> = (0..3).map(|_| store.watch("/a/", 0).expect("opens")).collect();
+    for value in 0..3 {
+        store.txn(put("/a/1", value)).await.expect("is applied");
+    }
+    let mut batches = Vec::new();
+    for watch in &mut watches {
+        batches.push(watch.next().await.expect("has changes"));
+    }
+    assert!(batches.iter().all(|batch| batch.len() == 3 && Arc::ptr_eq(batch, &batches[0])));
+    // Nobody else waits for it.
+    batches.truncate(1);
+    assert_eq!(Arc::strong_count(&batches[0]), 1);
+    // Who is elsewhere gets something else, and who is gone is not waited for.
+    store.txn(put("/a/2", 3)).await.expect("is applied");
+    let mut late = store.watch("/a/", 0).expect("opens");
+    assert_eq!(late.next().await.expect("has changes").len(), 4);
+    let first = watches[0].next().await.expect("has changes");
+    assert_eq!((first.len(), &*first[0].key), (1, "/a/2"));
+    drop(watches);
+    drop(late);
+    assert_eq!(Arc::strong_count(&first), 1);
 }

@@ -288,7 +288,7 @@ impl Rbac {
         loop {
             let changes = watch.next().await?;
             let mut index = self.index.write();
-            for change in &changes {
+            for change in changes.iter() {
                 index.set(&change.key, change.object.as_deref());
                 *from = (*from).max(change.revision);
             }

@@ -85,7 +85,7 @@ async fn changes(kinds: &CustomKinds, revision: u64) -> StoreError {
             Ok(events) => events,
             Err(error) => return error,
         };
-        let read: Vec<_> = events.into_iter().map(|event| (event.object.as_deref().and_then(Definition::read), event)).collect();
+        let read: Vec<_> = events.iter().map(|event| (event.object.as_deref().and_then(Definition::read), event)).collect();
         let mut state = kinds.state.lock();
         let mut changed = false;
         for (read, event) in read {

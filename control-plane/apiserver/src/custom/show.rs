@@ -48,14 +48,14 @@ impl CustomKinds {
     pub(crate) async fn shown_events(
         &self,
         descriptor: &Arc<ResourceDescriptor>,
-        events: Vec<Event>,
+        events: &[Event],
     ) -> Result<Vec<Event>, Status> {
         let mut shown = Vec::with_capacity(events.len());
         for event in events {
             // The version before was shown when it was new.
             let previous = self.shown_to_all(descriptor, event.previous.as_ref()).await?;
             let object = self.shown_to_all(descriptor, event.object.as_ref()).await?;
-            shown.push(Event { object, previous, ..event });
+            shown.push(Event { object, previous, ..event.clone() });
         }
         Ok(shown)
     }

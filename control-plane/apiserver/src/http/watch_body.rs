@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::accept::{Accepted, Format, Shape};
 use crate::cbor;
 use crate::metrics::{Gauge, Streams};
-use crate::pipeline::{Target, WatchItem};
+use crate::pipeline::{Next, Target, WatchItem, events};
 use crate::protobuf;
 use crate::table::{self, IncludeObject, View};
 
@@ -42,24 +42,8 @@ pub(super) fn content_type(format: Format) -> &'static str {
 }
 
 pub(super) fn body(batches: impl Stream<Item = WatchItem> + Send + 'static, frames: Frames) -> Body {
-    let chunks = batches.scan(frames, |frames, batch| {
-        std::future::ready((!frames.failed).then(|| {
-            let mut chunk = Vec::new();
-            match batch {
-                Ok(events) => {
-                    chunk.reserve_exact(events.iter().map(size).sum());
-                    for event in &events {
-                        frames.write(&mut chunk, event);
-                        if frames.failed {
-                            break;
-                        }
-                    }
-                }
-                Err(status) => value_frame(&mut chunk, frames.accepted.format, "ERROR", &status.to_json()),
-            }
-            Ok::<Bytes, Infallible>(chunk.into())
-        }))
-    });
+    let chunks = batches
+        .scan(frames, |frames, batch| std::future::ready((!frames.failed).then(|| Ok::<Bytes, Infallible>(frames.chunk(batch)))));
     Body::from_stream(chunks)
 }
 
@@ -105,6 +89,49 @@ fn json_frame(chunk: &mut Vec<u8>, kind: &str, object: &[u8]) {
 }
 
 impl Frames {
+    fn chunk(&mut self, next: WatchItem) -> Bytes {
+        match next {
+            Ok(Next::All(batch)) => {
+                // Whole objects look the same to all watchers: one of them makes the frames.
+                let made = self.shared_form().and_then(|form| batch.made(form, |changes| self.all(&events(changes))));
+                made.unwrap_or_else(|| self.of(&events(&batch)))
+            }
+            Ok(Next::Events(events)) => self.of(&events),
+            Err(status) => {
+                let mut chunk = Vec::new();
+                value_frame(&mut chunk, self.accepted.format, "ERROR", &status.to_json());
+                chunk.into()
+            }
+        }
+    }
+
+    /// The name of the form in which frames depend on nothing but the changes.
+    fn shared_form(&self) -> Option<&'static str> {
+        match (self.accepted.shape, self.accepted.format) {
+            (Shape::Object, Format::Json | Format::Yaml) => Some("json frames"),
+            (Shape::Object, Format::Protobuf) => Some("protobuf frames"),
+            _ => None,
+        }
+    }
+
+    /// The frames of whole objects; `None` when one of them cannot be shown.
+    fn all(&mut self, events: &[WatchEvent]) -> Option<Bytes> {
+        let chunk = self.of(events);
+        (!std::mem::take(&mut self.failed)).then_some(chunk)
+    }
+
+    /// The frames of events, up to the first that cannot be shown.
+    fn of(&mut self, events: &[WatchEvent]) -> Bytes {
+        let mut chunk = Vec::with_capacity(events.iter().map(size).sum());
+        for event in events {
+            self.write(&mut chunk, event);
+            if self.failed {
+                break;
+            }
+        }
+        chunk.into()
+    }
+
     fn write(&mut self, chunk: &mut Vec<u8>, event: &WatchEvent) {
         match event {
             WatchEvent::Added(object) => self.object(chunk, "ADDED", object),

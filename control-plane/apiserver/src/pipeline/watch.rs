@@ -8,7 +8,7 @@ use futures::Stream;
 use mizzen_api::validate;
 use mizzen_api::{GroupVersionResource, Object, Scope, Status, Verb};
 use mizzen_client::{WatchEvent, WatchOptions};
-use mizzen_store::{Event, RangeOptions, StoreError, Watch};
+use mizzen_store::{Batch, Event, RangeOptions, StoreError, Watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,44 @@ use crate::errors;
 /// So many of the objects that are there at the start come in one batch.
 const BATCH: usize = 256;
 
-pub(crate) type WatchItem = Result<Vec<WatchEvent>, Status>;
+/// What comes next in a watch.
+pub(crate) enum Next {
+    /// For this watch alone.
+    Events(Vec<WatchEvent>),
+    /// Every change as it is stored: the same for all watches that show all of it.
+    All(Arc<Batch>),
+}
+
+impl Next {
+    pub(crate) fn into_events(self) -> Vec<WatchEvent> {
+        match self {
+            Self::Events(events) => events,
+            Self::All(batch) => events(&batch),
+        }
+    }
+}
+
+pub(crate) type WatchItem = Result<Next, Status>;
+
+/// What changes mean to one who sees all of them.
+pub(crate) fn events(changes: &[Event]) -> Vec<WatchEvent> {
+    changes.iter().filter_map(|change| event(change, true, true)).collect()
+}
+
+/// What a change means to one who sees the object if it `is` selected, and saw it if it `was`.
+fn event(change: &Event, is: bool, was: bool) -> Option<WatchEvent> {
+    match (&change.object, &change.previous) {
+        (Some(object), None) => is.then(|| WatchEvent::Added(object.clone())),
+        (Some(object), Some(previous)) => match (is, was) {
+            (true, true) => Some(WatchEvent::Modified(object.clone())),
+            (true, false) => Some(WatchEvent::Added(object.clone())),
+            (false, true) => Some(WatchEvent::Deleted(crate::scan::at_revision(previous, change.revision))),
+            (false, false) => None,
+        },
+        (None, Some(previous)) => was.then(|| WatchEvent::Deleted(crate::scan::at_revision(previous, change.revision))),
+        (None, None) => None,
+    }
+}
 
 /// How often a watch that asked for bookmarks gets one when nothing else happens.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
@@ -174,22 +211,24 @@ impl Watching {
                             match watching.bookmark() {
                                 Some(bookmark) => {
                                     let rest = (!ended).then_some((watching, alarm, shutdown));
-                                    return Some((Ok(vec![bookmark]), rest));
+                                    return Some((Ok(Next::Events(vec![bookmark])), rest));
                                 }
                                 None if ended => return None,
                                 None => {}
                             }
                         }
                         changes = watching.changes.next() => match changes {
+                            Ok(changes) if watching.shows_all() => {
+                                return Some((Ok(Next::All(changes)), Some((watching, alarm, shutdown))));
+                            }
                             Ok(changes) => {
-                                let changes = match &watching.custom {
-                                    None => changes,
-                                    Some(custom) => match custom.shown_events(&watching.target.descriptor, changes).await {
-                                        Ok(changes) => changes,
+                                let batch = match &watching.custom {
+                                    None => watching.translate(&changes),
+                                    Some(custom) => match custom.shown_events(&watching.target.descriptor, &changes).await {
+                                        Ok(changes) => watching.translate(&changes),
                                         Err(status) => return Some((Err(status), None)),
                                     },
                                 };
-                                let batch = watching.translate(&changes);
                                 if !batch.is_empty() {
                                     let shown = watching.shown(batch);
                                     let rest = shown.is_ok().then_some((watching, alarm, shutdown));
@@ -215,7 +254,7 @@ impl Watching {
     /// The events with their objects in the client's form.
     fn shown(&self, batch: Vec<WatchEvent>) -> WatchItem {
         if self.target.form().is_none() {
-            return Ok(batch);
+            return Ok(Next::Events(batch));
         }
         let shown = batch.into_iter().map(|event| {
             Ok(match event {
@@ -225,7 +264,12 @@ impl Watching {
                 bookmark => bookmark,
             })
         });
-        shown.collect()
+        shown.collect::<Result<_, _>>().map(Next::Events)
+    }
+
+    /// Whether it shows every change of its collection as it is stored.
+    fn shows_all(&self) -> bool {
+        self.custom.is_none() && self.selection.is_everything() && self.target.form().is_none()
     }
 
     fn translate(&self, changes: &[Event]) -> Vec<WatchEvent> {
@@ -242,17 +286,6 @@ impl Watching {
         {
             return None;
         }
-        let (is, was) = (matches(&change.object), matches(&change.previous));
-        match (&change.object, &change.previous) {
-            (Some(object), None) => is.then(|| WatchEvent::Added(object.clone())),
-            (Some(object), Some(previous)) => match (is, was) {
-                (true, true) => Some(WatchEvent::Modified(object.clone())),
-                (true, false) => Some(WatchEvent::Added(object.clone())),
-                (false, true) => Some(WatchEvent::Deleted(crate::scan::at_revision(previous, change.revision))),
-                (false, false) => None,
-            },
-            (None, Some(previous)) => was.then(|| WatchEvent::Deleted(crate::scan::at_revision(previous, change.revision))),
-            (None, None) => None,
-        }
+        event(change, matches(&change.object), matches(&change.previous))
     }
 }

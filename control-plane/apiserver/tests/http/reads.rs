@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -86,4 +87,70 @@ async fn an_object_that_stops_matching_is_deleted_for_who_selects() {
     // The last state that matched, at the revision of the change.
     assert_eq!((&event["type"], &event["object"]["metadata"]["labels"]["color"]), (&json!("DELETED"), &json!("red")));
     assert_eq!(event["object"]["metadata"]["resourceVersion"], recolored["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn all_watchers_see_each_change_in_their_own_way() {
+    let served = served().await;
+    let created = create(&served, "before", json!({})).await;
+    let from = format!("watch=1&resourceVersion={}", created["metadata"]["resourceVersion"].as_str().expect("a revision"));
+    let open = async |query: &str, accept: &'static str| {
+        let request = served.request(Method::GET, &format!("{CONFIG_MAPS}?{from}{query}")).header("accept", accept);
+        request.send().await.expect("a watch").bytes_stream()
+    };
+    let json = "application/json";
+    let mut plain = [open("", json).await, open("", json).await, open("", json).await];
+    let mut selected = open("&labelSelector=a%3D1", json).await;
+    let mut metadata = open("", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1").await;
+    let mut messages = [
+        open("", "application/vnd.kubernetes.protobuf;stream=watch").await,
+        open("", "application/vnd.kubernetes.protobuf;stream=watch").await,
+    ];
+    create(&served, "m", json!({"a": "1"})).await;
+    let one = format!("{CONFIG_MAPS}/m");
+    let patch = json!({"metadata": {"labels": {"a": "2"}}}).to_string();
+    let patch = served.request(Method::PATCH, &one).header("content-type", "application/merge-patch+json").body(patch);
+    let patched = patch.send().await.expect("an answer").json::<Value>().await.expect("JSON");
+    assert_eq!(served.request(Method::DELETE, &one).send().await.expect("an answer").status(), 200);
+
+    let seen = |event: &Value| {
+        let object = &event["object"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&event["type"]), text(&object["metadata"]["name"]), text(&object["metadata"]["labels"]["a"]))
+    };
+    let wanted = |rows: &[(&str, &str)]| -> Vec<_> {
+        rows.iter().map(|(kind, label)| ((*kind).to_owned(), "m".to_owned(), (*label).to_owned())).collect()
+    };
+    let all = wanted(&[("ADDED", "1"), ("MODIFIED", "2"), ("DELETED", "2")]);
+    let mut frames_of_first = Vec::new();
+    for stream in &mut plain {
+        let (mut rest, mut frames) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            frames.push(frame(stream, &mut rest).await);
+        }
+        assert_eq!(frames.iter().map(seen).collect::<Vec<_>>(), all);
+        // What is deleted is shown with the revision of its deletion.
+        assert_eq!(frames[1]["object"], patched);
+        assert_ne!(frames[2]["object"]["metadata"]["resourceVersion"], patched["metadata"]["resourceVersion"]);
+        frames_of_first = if frames_of_first.is_empty() { frames.clone() } else { frames_of_first };
+        assert_eq!(frames, frames_of_first);
+    }
+    let mut rest = Vec::new();
+    let gone = [frame(&mut selected, &mut rest).await, frame(&mut selected, &mut rest).await];
+    assert_eq!(gone.iter().map(seen).collect::<Vec<_>>(), wanted(&[("ADDED", "1"), ("DELETED", "1")]));
+    let mut rest = Vec::new();
+    for wanted in &all {
+        let event = frame(&mut metadata, &mut rest).await;
+        assert_eq!((seen(&event), &event["object"]["kind"]), (wanted.clone(), &json!("PartialObjectMetadata")));
+    }
+    let mut bytes = [Vec::new(), Vec::new()];
+    for (stream, bytes) in messages.iter_mut().zip(&mut bytes) {
+        // The last frame ends with the last object's message, which names it.
+        while memchr::memmem::find(bytes, b"DELETED").is_none() || bytes.len() < 300 {
+            bytes.extend_from_slice(&stream.next().await.expect("the watch goes on").expect("a chunk"));
+        }
+    }
+    let kinds =
+        |bytes: &[u8]| ["ADDED", "MODIFIED", "DELETED"].map(|kind| memchr::memmem::find(bytes, kind.as_bytes()).is_some());
+    assert_eq!(bytes.each_ref().map(|bytes| kinds(bytes)), [[true; 3]; 2]);
 }

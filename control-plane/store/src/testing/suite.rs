@@ -31,7 +31,7 @@ pub async fn events(watch: &mut dyn Watch, count: usize) -> Vec<Event> {
     let mut events = Vec::new();
     while events.len() < count {
         match tokio::time::timeout(Duration::from_secs(10), watch.next()).await {
-            Ok(Ok(batch)) => events.extend(batch),
+            Ok(Ok(batch)) => events.extend(batch.iter().cloned()),
             other => panic!("wanted {count} events, have {events:?}, then {other:?}"),
         }
     }
