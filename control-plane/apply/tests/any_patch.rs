@@ -129,7 +129,8 @@ proptest! {
     #[test]
     fn a_set_of_fields_that_can_be_read_is_written_as_it_was_read(fields in fields()) {
         if let Ok(set) = FieldSet::from_json(&fields) {
-            prop_assert_eq!(FieldSet::from_json(&set.to_json()), Ok(set));
+            let written = set.to_json();
+            prop_assert_eq!(FieldSet::from_json(&written), Ok(set));
         }
     }
 }

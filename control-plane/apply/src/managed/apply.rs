@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::entries::{self, Entry, Manager, Operation};
+use super::entries::{self, Entry, Lines, Manager, Operation};
 use super::error::ApplyError;
 use super::extract::extract_at;
 use super::fieldset::FieldSet;
@@ -33,15 +33,20 @@ pub(super) fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, fo
 
     // The applier's own entry leaves the list: what is left are the others.
     let name = if ctx.manager.is_empty() { "unknown" } else { ctx.manager };
-    let manager = Manager { name: name.to_owned(), operation: Operation::Apply, subresource: ctx.subresource.to_owned() };
+    let manager = Manager { name: name.into(), operation: Operation::Apply, subresource: ctx.subresource.into() };
     let last = managed.iter().position(|entry| entry.is(&manager, ctx.api_version)).map(|place| managed.remove(place));
 
-    let (mut merged, recorded) = merged(ctx, root, live, applied)?;
+    let mut merged = merged(ctx, root, live, applied)?;
     if let Some(last) = &last {
         let pruned = if managed.iter().chain([last]).all(|entry| versions::is_own(ctx, &entry.api_version)) {
-            let mut owned = fields.clone();
-            managed.iter().for_each(|entry| owned.add(&entry.fields));
-            remove::prune(ctx.set, root, &mut merged, &last.fields, &owned).map_err(Into::into)
+            // Most often all that was applied is applied again.
+            if last.fields.is_subset(&fields) {
+                Ok(())
+            } else {
+                let mut owned = fields.clone();
+                managed.iter().for_each(|entry| owned.add(entry.fields.clone()));
+                remove::prune(ctx.set, root, &mut merged, &last.fields, &owned).map_err(Into::into)
+            }
         } else {
             remove::prune_across(ctx, &mut merged, last, &owned_by_version(ctx, &fields, &managed))
         };
@@ -50,8 +55,9 @@ pub(super) fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, fo
 
     let changes = Changes::new(ctx, &managed, live, &merged).map_err(|failure| ApplyError::of("compare objects", failure))?;
     if !force && let Some(live) = live {
-        let allowed: Option<FieldSet> = if ctx.manager == last_applied::MANAGER { last_applied::owned(ctx, live) } else { None };
-        let conflicts = ownership::conflicts(managed.iter(), &changes, allowed.as_ref());
+        let allowed: Option<FieldSet<'_>> =
+            if ctx.manager == last_applied::MANAGER { last_applied::owned(ctx, live) } else { None };
+        let conflicts = ownership::conflicts(&managed, &changes, allowed.as_ref());
         if !conflicts.0.is_empty() {
             return Err(ApplyError::Conflicts(conflicts));
         }
@@ -59,30 +65,29 @@ pub(super) fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, fo
     ownership::take_away(&mut managed, &changes);
 
     ownership::strip(&mut fields);
-    // With what was recorded before put back, the two differ only if the object does.
-    entries::restore(&mut merged, recorded);
-    let is_same_object = live == Some(&merged);
+    let is_same_object = live.is_some_and(|live| entries::is_same_object(live, &merged));
+    let written = last.as_ref().and_then(|last| last.written);
     let time = match last {
         Some(last) if is_same_object && last.fields == fields && last.api_version == ctx.api_version => last.time,
-        _ => Some(super::timestamp(ctx.now)),
+        _ => Some(super::timestamp(ctx.now).into()),
     };
     if !fields.is_empty() {
-        managed.push(Entry { manager, api_version: ctx.api_version.to_owned(), time, fields });
+        managed.push(Entry { manager, api_version: ctx.api_version.into(), time, fields, written });
     }
     if ctx.manager == last_applied::MANAGER {
         last_applied::refresh(&mut merged, applied);
     }
-    entries::put(&mut merged, managed);
+    entries::put(&mut merged, Lines::of(managed, None).into_list(None));
     Ok(merged)
 }
 
 /// What everybody owns, in each version; `fields` are those of the written one.
-fn owned_by_version(ctx: &Context<'_>, fields: &FieldSet, others: &[Entry]) -> Vec<(String, FieldSet)> {
+fn owned_by_version<'a>(ctx: &Context<'_>, fields: &FieldSet<'a>, others: &[Entry<'a>]) -> Vec<(String, FieldSet<'a>)> {
     let mut owned = vec![(ctx.api_version.to_owned(), fields.clone())];
     for entry in others {
-        match owned.iter_mut().find(|(version, _)| *version == entry.api_version) {
-            Some((_, fields)) => fields.add(&entry.fields),
-            None => owned.push((entry.api_version.clone(), entry.fields.clone())),
+        match owned.iter_mut().find(|(version, _)| *version == *entry.api_version) {
+            Some((_, fields)) => fields.add(entry.fields.clone()),
+            None => owned.push((entry.api_version.clone().into_owned(), entry.fields.clone())),
         }
     }
     owned
@@ -109,16 +114,9 @@ fn check(ctx: &Context<'_>, live: Option<&Value>, applied: &Value) -> Result<(),
     }
 }
 
-/// The live document with the configuration merged into it, less what this write resets; and apart from it the managed
-/// fields that it had.
-fn merged(
-    ctx: &Context<'_>,
-    root: Node<'_>,
-    live: Option<&Value>,
-    applied: &Value,
-) -> Result<(Value, Option<Value>), ApplyError> {
-    let mut merged = live.cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-    let recorded = entries::take(&mut merged);
+/// The live document with the configuration merged into it, less what this write resets, and without managed fields.
+fn merged(ctx: &Context<'_>, root: Node<'_>, live: Option<&Value>, applied: &Value) -> Result<Value, ApplyError> {
+    let mut merged = live.map_or_else(|| Value::Object(serde_json::Map::new()), entries::without);
     if let (Kind::Fields(fields), Value::Object(config)) = (root.kind(ctx.set, [Some(applied), None]), applied)
         && let Value::Object(object) = &mut merged
     {
@@ -126,5 +124,5 @@ fn merged(
             .map_err(|error| ApplyError::invalid(format!("failed to merge config: {error}")))?;
     }
     entries::take(&mut merged);
-    Ok((merged, recorded))
+    Ok(merged)
 }

@@ -1,6 +1,7 @@
 //! What changed between two documents, field by field.
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use mizzen_api::schema::SchemaSet;
 use serde_json::{Map, Value};
@@ -12,31 +13,50 @@ use super::path::PathElement;
 
 /// No field is in more than one of the sets.
 #[derive(Debug, Default)]
-pub(super) struct Comparison {
-    pub(super) removed: FieldSet,
-    pub(super) modified: FieldSet,
-    pub(super) added: FieldSet,
+pub(super) struct Comparison<'a> {
+    pub(super) removed: FieldSet<'a>,
+    pub(super) modified: FieldSet<'a>,
+    pub(super) added: FieldSet<'a>,
 }
 
-impl Comparison {
+impl<'a> Comparison<'a> {
     /// Leaves out `fields` and all below them.
-    pub(super) fn without(mut self, fields: &FieldSet) -> Self {
+    pub(super) fn without(mut self, fields: &FieldSet<'_>) -> Self {
         self.removed.subtract_recursively(fields);
         self.modified.subtract_recursively(fields);
         self.added.subtract_recursively(fields);
         self
     }
 
-    fn graft(&mut self, element: &PathElement, change: Option<Change>, below: Self) {
-        self.removed.graft(element.clone(), change == Some(Change::Removed), below.removed);
-        self.modified.graft(element.clone(), change == Some(Change::Modified), below.modified);
-        self.added.graft(element.clone(), change == Some(Change::Added), below.added);
+    /// What was changed or added, which is whose write it was.
+    pub(super) fn set(self) -> FieldSet<'a> {
+        let mut fields = self.modified;
+        fields.add(self.added);
+        fields
     }
 
-    fn join(&mut self, other: &Self) {
-        self.removed.add(&other.removed);
-        self.modified.add(&other.modified);
-        self.added.add(&other.added);
+    /// The same without the documents.
+    pub(super) fn into_owned(self) -> Comparison<'static> {
+        let Self { removed, modified, added } = self;
+        Comparison { removed: removed.into_owned(), modified: modified.into_owned(), added: added.into_owned() }
+    }
+
+    /// Adds an element, greater than all that are there.
+    fn graft(&mut self, element: PathElement<'a>, change: Option<Change>, below: Self) {
+        let is = |wanted| change == Some(wanted);
+        if is(Change::Removed) || !below.removed.is_empty() {
+            self.removed.graft(element.clone(), is(Change::Removed), below.removed);
+        }
+        if is(Change::Modified) || !below.modified.is_empty() {
+            self.modified.graft(element.clone(), is(Change::Modified), below.modified);
+        }
+        self.added.graft(element, is(Change::Added), below.added);
+    }
+
+    fn join(&mut self, other: Self) {
+        self.removed.add(other.removed);
+        self.modified.add(other.modified);
+        self.added.add(other.added);
     }
 }
 
@@ -48,18 +68,23 @@ enum Change {
 }
 
 /// Compares two documents of one kind; a missing one has no fields.
-pub(super) fn compare(set: &SchemaSet, root: Node<'_>, old: Option<&Value>, new: Option<&Value>) -> Result<Comparison, BadItem> {
+pub(super) fn compare<'a>(
+    set: &'a SchemaSet,
+    root: Node<'a>,
+    old: Option<&'a Value>,
+    new: Option<&'a Value>,
+) -> Result<Comparison<'a>, BadItem> {
     Ok(walk(set, root, old, new, true)?.1)
 }
 
 /// The change of the value itself, and of what is below it. A value is `present` if it was there before, seen or not.
-fn walk(
-    set: &SchemaSet,
-    node: Node<'_>,
-    old: Option<&Value>,
-    new: Option<&Value>,
+fn walk<'a>(
+    set: &'a SchemaSet,
+    node: Node<'a>,
+    old: Option<&'a Value>,
+    new: Option<&'a Value>,
     present: bool,
-) -> Result<(Option<Change>, Comparison), BadItem> {
+) -> Result<(Option<Change>, Comparison<'a>), BadItem> {
     let itself = match (old, new) {
         (None, Some(_)) => Some(Change::Added),
         (Some(_), None) => Some(Change::Removed),
@@ -80,8 +105,8 @@ fn walk(
                 && (old.is_object() || old.is_array() || new.is_object() || new.is_array())
                 && std::mem::discriminant(old) != std::mem::discriminant(new)
             {
-                below.join(&walk(set, node, Some(old), None, true)?.1);
-                below.join(&walk(set, node, None, Some(new), false)?.1);
+                below.join(walk(set, node, Some(old), None, true)?.1);
+                below.join(walk(set, node, None, Some(new), false)?.1);
             }
             return Ok((Some(Change::Modified), below));
         }
@@ -90,64 +115,89 @@ fn walk(
     Ok((itself, below))
 }
 
-fn compare_fields(
-    set: &SchemaSet,
-    fields: Fields<'_>,
-    old: Option<&Map<String, Value>>,
-    new: Option<&Map<String, Value>>,
+fn compare_fields<'a>(
+    set: &'a SchemaSet,
+    fields: Fields<'a>,
+    old: Option<&'a Map<String, Value>>,
+    new: Option<&'a Map<String, Value>>,
     present: bool,
-    out: &mut Comparison,
+    out: &mut Comparison<'a>,
 ) -> Result<(), BadItem> {
-    let only_new = new.into_iter().flat_map(Map::keys).filter(|name| !old.is_some_and(|old| old.contains_key(*name)));
-    for name in old.into_iter().flat_map(Map::keys).chain(only_new) {
-        let (old, new) = (old.and_then(|old| old.get(name)), new.and_then(|new| new.get(name)));
+    for (name, old, new) in both(old, new) {
         if old == new {
             continue;
         }
-        let element = PathElement::field(name);
+        let element = || PathElement::field(name);
         let node = fields.child(name).0;
         let present = present && (old.is_some() || fields.always_present(name));
-        let (mut change, below) = walk(set, node, old, new, present).map_err(|error| error.below(&element))?;
+        let (mut change, below) = walk(set, node, old, new, present).map_err(|error| error.below(&element()))?;
         let is_filled = !new.is_none_or(is_empty) && !matches!(node.kind(set, [old, new]), Kind::Leaf);
         if change == Some(Change::Added) && present && is_filled {
             change = None;
         }
-        out.graft(&element, change, below);
+        out.graft(element(), change, below);
     }
     Ok(())
 }
 
-fn compare_items(
-    set: &SchemaSet,
-    list: ListItems<'_>,
-    old: Option<&Vec<Value>>,
-    new: Option<&Vec<Value>>,
-    out: &mut Comparison,
+/// The fields of both, in their order, with the value that each has.
+fn both<'a>(
+    old: Option<&'a Map<String, Value>>,
+    new: Option<&'a Map<String, Value>>,
+) -> impl Iterator<Item = (&'a str, Option<&'a Value>, Option<&'a Value>)> {
+    let mut old = old.into_iter().flatten().peekable();
+    let mut new = new.into_iter().flatten().peekable();
+    std::iter::from_fn(move || {
+        let order = match (old.peek(), new.peek()) {
+            (Some((old, _)), Some((new, _))) => old.cmp(new),
+            (Some(_), None) => Ordering::Less,
+            (None, _) => Ordering::Greater,
+        };
+        Some(match order {
+            Ordering::Less => old.next().map(|(name, value)| (name.as_str(), Some(value), None))?,
+            Ordering::Greater => new.next().map(|(name, value)| (name.as_str(), None, Some(value)))?,
+            Ordering::Equal => {
+                let ((name, old), (_, new)) = (old.next()?, new.next()?);
+                (name.as_str(), Some(old), Some(new))
+            }
+        })
+    })
+}
+
+fn compare_items<'a>(
+    set: &'a SchemaSet,
+    list: ListItems<'a>,
+    old: Option<&'a Vec<Value>>,
+    new: Option<&'a Vec<Value>>,
+    out: &mut Comparison<'a>,
 ) -> Result<(), BadItem> {
     if old == new {
         return Ok(());
     }
     let (old, new) = (old.map_or(&[][..], Vec::as_slice), new.map_or(&[][..], Vec::as_slice));
-    let (old_places, new_places) = (index(set, list, old)?, index(set, list, new)?);
-    let elements: BTreeSet<&PathElement> = old_places.keys().chain(new_places.keys()).collect();
-    for element in elements {
-        let before = old_places.get(element).map_or(&[][..], Vec::as_slice);
-        let after = new_places.get(element).map_or(&[][..], Vec::as_slice);
-        let single = |old: Option<&Value>, new: Option<&Value>| {
-            walk(set, list.node, old, new, old.is_some()).map_err(|error: BadItem| error.below(element))
+    let mut elements: BTreeMap<PathElement<'a>, [Vec<usize>; 2]> = BTreeMap::new();
+    for (element, places) in index(set, list, old)? {
+        elements.insert(element, [places, Vec::new()]);
+    }
+    for (element, places) in index(set, list, new)? {
+        elements.entry(element).or_default()[1] = places;
+    }
+    for (element, [before, after]) in elements {
+        let single = |old: Option<&'a Value>, new: Option<&'a Value>| {
+            walk(set, list.node, old, new, old.is_some()).map_err(|error: BadItem| error.below(&element))
         };
-        match (before, after) {
+        match (before.as_slice(), after.as_slice()) {
             ([] | [_], [] | [_]) => {
                 let (change, below) = single(before.first().map(|place| &old[*place]), after.first().map(|place| &new[*place]))?;
                 out.graft(element, change, below);
             }
             ([_, _, ..], [_, _, ..]) => {
                 if !before.iter().map(|place| &old[*place]).eq(after.iter().map(|place| &new[*place])) {
-                    out.modified.graft(element.clone(), true, FieldSet::default());
+                    out.modified.graft(element, true, FieldSet::default());
                 }
             }
             // Once there twice and now not, or the reverse: whoever did that owns the element now.
-            _ => {
+            (before, after) => {
                 let (_, below) = match (before, after) {
                     ([place], _) => single(Some(&old[*place]), None)?,
                     (_, [place]) => single(None, Some(&new[*place]))?,

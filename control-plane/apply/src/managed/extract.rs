@@ -22,7 +22,7 @@ impl BadItem {
         Self { path: String::new(), reason: format!("element {index}: {reason}") }
     }
 
-    pub(super) fn below(mut self, element: &PathElement) -> Self {
+    pub(super) fn below(mut self, element: &PathElement<'_>) -> Self {
         self.path.insert_str(0, &element.to_string());
         self
     }
@@ -32,16 +32,16 @@ impl BadItem {
 ///
 /// # Errors
 /// When a list has items that its keys cannot tell apart.
-pub fn extract(set: &SchemaSet, schema: &str, value: &Value) -> Result<FieldSet, BadItem> {
+pub fn extract<'a>(set: &'a SchemaSet, schema: &str, value: &'a Value) -> Result<FieldSet<'a>, BadItem> {
     extract_at(set, Node::root(set, schema), value)
 }
 
-pub(super) fn extract_at(set: &SchemaSet, root: Node<'_>, value: &Value) -> Result<FieldSet, BadItem> {
+pub(super) fn extract_at<'a>(set: &'a SchemaSet, root: Node<'a>, value: &'a Value) -> Result<FieldSet<'a>, BadItem> {
     Ok(fields_of(set, root, value)?.1)
 }
 
 /// Whether the value is owned as a whole, and what is owned below it.
-fn fields_of(set: &SchemaSet, node: Node<'_>, value: &Value) -> Result<(bool, FieldSet), BadItem> {
+fn fields_of<'a>(set: &'a SchemaSet, node: Node<'a>, value: &'a Value) -> Result<(bool, FieldSet<'a>), BadItem> {
     let mut owned = FieldSet::default();
     match (node.kind(set, [Some(value), None]), value) {
         (Kind::Leaf, _) => return Ok((true, owned)),
@@ -70,8 +70,12 @@ fn fields_of(set: &SchemaSet, node: Node<'_>, value: &Value) -> Result<(bool, Fi
 }
 
 /// Where each element of a list is.
-pub(super) fn index(set: &SchemaSet, list: ListItems<'_>, items: &[Value]) -> Result<BTreeMap<PathElement, Vec<usize>>, BadItem> {
-    let mut places: BTreeMap<PathElement, Vec<usize>> = BTreeMap::new();
+pub(super) fn index<'a>(
+    set: &'a SchemaSet,
+    list: ListItems<'a>,
+    items: &'a [Value],
+) -> Result<BTreeMap<PathElement<'a>, Vec<usize>>, BadItem> {
+    let mut places: BTreeMap<PathElement<'a>, Vec<usize>> = BTreeMap::new();
     for (place, item) in items.iter().enumerate() {
         let element = list.element(set, item).map_err(|reason| BadItem::new(place, reason))?;
         places.entry(element).or_default().push(place);

@@ -17,7 +17,7 @@ const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
 /// The fields that the annotation of `live` sets to what they still are; `None` if there is no usable annotation.
-pub(super) fn owned(ctx: &Context<'_>, live: &Value) -> Option<FieldSet> {
+pub(super) fn owned(ctx: &Context<'_>, live: &Value) -> Option<FieldSet<'static>> {
     let text = live.get("metadata")?.get("annotations")?.get(ANNOTATION)?.as_str()?;
     let last: Value = serde_json::from_str(text).ok()?;
     bounds::check_depth(&last).ok()?;
@@ -30,7 +30,7 @@ pub(super) fn owned(ctx: &Context<'_>, live: &Value) -> Option<FieldSet> {
     fields.subtract(&change.modified);
     fields.subtract(&change.added);
     fields.subtract(&change.removed);
-    Some(fields)
+    Some(fields.into_owned())
 }
 
 /// Keeps the annotation, where there is one, at what was applied; it goes when it would become too large.

@@ -77,9 +77,8 @@ pub(super) fn merge_fields(
 /// Merges the items of an associative list. The configuration's items come in its order; the live ones that it does not
 /// name stay where they are relative to those both have.
 fn merge_items(set: &SchemaSet, list: ListItems<'_>, live: Vec<Value>, config: &[Value]) -> Result<Vec<Value>, BadItem> {
-    let element = |(place, item): (usize, &Value)| list.element(set, item).map_err(|reason| BadItem::new(place, reason));
-    let ours: Vec<PathElement> = config.iter().enumerate().map(element).collect::<Result<_, _>>()?;
-    let theirs: Vec<PathElement> = live.iter().enumerate().map(element).collect::<Result<_, _>>()?;
+    let ours = elements(set, list, config)?;
+    let theirs: Vec<_> = elements(set, list, &live)?.into_iter().map(PathElement::into_owned).collect();
     let mut wanted = BTreeSet::new();
     for (place, element) in ours.iter().enumerate() {
         if !wanted.insert(element) {
@@ -87,12 +86,12 @@ fn merge_items(set: &SchemaSet, list: ListItems<'_>, live: Vec<Value>, config: &
         }
     }
     // Live items that are there twice are not merged with the configuration's one.
-    let mut places: BTreeMap<&PathElement, Option<usize>> = BTreeMap::new();
+    let mut places: BTreeMap<&PathElement<'_>, Option<usize>> = BTreeMap::new();
     for (place, element) in theirs.iter().enumerate() {
         places.entry(element).and_modify(|known| *known = None).or_insert(Some(place));
     }
     let mut live: Vec<Option<Value>> = live.into_iter().map(Some).collect();
-    let mut take = |element: &PathElement, config: &Value| {
+    let mut take = |element: &PathElement<'_>, config: &Value| {
         let known = places.get(element).copied().flatten();
         let mut value = known.and_then(|place| live.get_mut(place)?.take()).unwrap_or(Value::Null);
         merge(set, list.node, &mut value, config).map_err(|error| error.below(element))?;
@@ -100,7 +99,7 @@ fn merge_items(set: &SchemaSet, list: ListItems<'_>, live: Vec<Value>, config: &
     };
 
     let mut shared = ours.iter().filter(|element| places.contains_key(element)).peekable();
-    let mut merged: BTreeSet<&PathElement> = BTreeSet::new();
+    let mut merged: BTreeSet<&PathElement<'_>> = BTreeSet::new();
     let mut order: Vec<Place> = Vec::with_capacity(theirs.len().max(ours.len()));
     let (mut left, mut right) = (0, 0);
     while left < theirs.len() || right < ours.len() {
@@ -151,6 +150,12 @@ fn merge_items(set: &SchemaSet, list: ListItems<'_>, live: Vec<Value>, config: &
             Place::Live(place) => live.get_mut(place)?.take(),
         })
         .collect())
+}
+
+/// What tells the items of a list apart, in their order.
+fn elements<'a>(set: &'a SchemaSet, list: ListItems<'a>, items: &'a [Value]) -> Result<Vec<PathElement<'a>>, BadItem> {
+    let element = |(place, item)| list.element(set, item).map_err(|reason| BadItem::new(place, reason));
+    items.iter().enumerate().map(element).collect()
 }
 
 /// Where an item of the merged list comes from.

@@ -1,5 +1,6 @@
 //! Where a walk through a document stands in the schema, and what that means for who owns what there.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use mizzen_api::schema::{ListKind, ObjectShape, Schema, SchemaSet, Shape};
@@ -67,7 +68,7 @@ impl<'a> Node<'a> {
     }
 
     /// The node below, by the path alone, and whether it is a declared field of a struct.
-    pub(super) fn step(self, set: &'a SchemaSet, element: &PathElement) -> (Self, bool) {
+    pub(super) fn step(self, set: &'a SchemaSet, element: &PathElement<'_>) -> (Self, bool) {
         let Self::Declared(schema) = self else { return (Self::Deduced, false) };
         match (&set.resolve(schema).shape, element) {
             (Shape::Object(object), PathElement::Field(name)) => Fields::Struct(object).child(name),
@@ -102,15 +103,18 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl ListItems<'_> {
+impl<'a> ListItems<'a> {
     /// What tells `item` apart from the other items.
-    pub(super) fn element(self, set: &SchemaSet, item: &Value) -> Result<PathElement, String> {
+    pub(super) fn element<'v>(self, set: &'v SchemaSet, item: &'v Value) -> Result<PathElement<'v>, String>
+    where
+        'a: 'v,
+    {
         let Some(keys) = self.keys else {
             return match item {
                 Value::Object(_) => Err("associative list without keys has an element that's a map type".to_owned()),
                 Value::Array(_) => Err("not supported: associative list with lists as elements".to_owned()),
                 Value::Null => Err("associative list without keys has an element that's an explicit null".to_owned()),
-                scalar => Ok(PathElement::Value(Scalar(scalar.clone()))),
+                scalar => Ok(PathElement::Value(Scalar(Cow::Borrowed(scalar)))),
             };
         };
         match item {
@@ -120,11 +124,19 @@ impl ListItems<'_> {
         }
     }
 
-    fn key_of(self, set: &SchemaSet, keys: &[Arc<str>], fields: &Map<String, Value>) -> Result<PathElement, String> {
-        let mut key: Vec<(String, Scalar)> = Vec::with_capacity(keys.len());
+    fn key_of<'v>(
+        self,
+        set: &'v SchemaSet,
+        keys: &'v [Arc<str>],
+        fields: &'v Map<String, Value>,
+    ) -> Result<PathElement<'v>, String>
+    where
+        'a: 'v,
+    {
+        let mut key: Vec<(Cow<'v, str>, Scalar<'v>)> = Vec::with_capacity(keys.len());
         for name in keys {
             if let Some(value) = fields.get(name.as_ref()).or_else(|| self.default_of(set, name)) {
-                key.push((name.to_string(), Scalar(value.clone())));
+                key.push((Cow::Borrowed(&**name), Scalar(Cow::Borrowed(value))));
             }
         }
         if key.is_empty() {

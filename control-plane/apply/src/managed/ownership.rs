@@ -1,9 +1,12 @@
 //! How ownership moves when a document changes.
 
+use std::sync::LazyLock;
+
 use super::Context;
 use super::entries::Entry;
 use super::error::{Conflict, Conflicts};
 use super::fieldset::FieldSet;
+use super::path::PathElement;
 use super::versions::Changes;
 
 /// What nobody owns: identity, and what only the server writes.
@@ -23,25 +26,26 @@ const NEVER_OWNED: &[&[&str]] = &[
 ];
 
 /// Removes what nobody owns.
-pub(super) fn strip(fields: &mut FieldSet) {
-    fields.subtract(&FieldSet::of_fields(NEVER_OWNED));
+pub(super) fn strip(fields: &mut FieldSet<'_>) {
+    static NEVER: LazyLock<FieldSet<'static>> = LazyLock::new(|| FieldSet::of_fields(NEVER_OWNED));
+    fields.subtract(&NEVER);
 }
 
 /// The fields that this kind of write resets.
-pub(super) fn reset_fields(ctx: &Context<'_>) -> FieldSet {
+pub(super) fn reset_fields<'a>(ctx: &Context<'a>) -> FieldSet<'a> {
     let mut fields = FieldSet::default();
     for name in ctx.reset {
-        fields.add(&FieldSet::of_fields(&[&[*name]]));
+        fields.insert(&[PathElement::field(name)]);
     }
     fields
 }
 
 /// What each of `others` owns that the change sets to something else.
-pub(super) fn conflicts<'a>(others: impl Iterator<Item = &'a Entry>, changes: &Changes, allowed: Option<&FieldSet>) -> Conflicts {
+pub(super) fn conflicts(others: &[Entry<'_>], changes: &Changes<'_>, allowed: Option<&FieldSet<'_>>) -> Conflicts {
     let mut conflicts = Vec::new();
-    for (entry, change) in others.filter_map(|entry| Some((entry, changes.of(entry)?))) {
+    for (entry, change) in others.iter().filter_map(|entry| Some((entry, changes.of(entry)?))) {
         let mut taken = entry.fields.intersection(&change.modified);
-        taken.add(&entry.fields.intersection(&change.added));
+        taken.add(entry.fields.intersection(&change.added));
         if let Some(allowed) = allowed {
             taken.subtract(allowed);
         }
@@ -56,7 +60,7 @@ pub(super) fn conflicts<'a>(others: impl Iterator<Item = &'a Entry>, changes: &C
 
 /// Takes from `others` what the change set or removed. Who owns nothing any more leaves, as does who owned in a version that
 /// is gone.
-pub(super) fn take_away(others: &mut Vec<Entry>, changes: &Changes) {
+pub(super) fn take_away(others: &mut Vec<Entry<'_>>, changes: &Changes<'_>) {
     others.retain_mut(|entry| {
         let Some(change) = changes.of(entry) else { return false };
         entry.fields.subtract(&change.modified);

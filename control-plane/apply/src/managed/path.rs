@@ -1,30 +1,45 @@
 //! One step of a field path, with the order and the text that Kubernetes gives it.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
 use serde_json::Value;
 
-/// How a child is chosen from what contains it. The order of the variants is the order in a [`super::FieldSet`].
+/// How a child is chosen from what contains it; names and values are most often those of a document. The order of the variants
+/// is the order in a [`super::FieldSet`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PathElement {
+pub enum PathElement<'a> {
     /// A field of a struct or a key of a map (`f:`).
-    Field(String),
+    Field(Cow<'a, str>),
     /// The element of an associative list with these key fields, sorted by name (`k:`).
-    Key(Vec<(String, Scalar)>),
+    Key(Vec<(Cow<'a, str>, Scalar<'a>)>),
     /// The element of a set with this value (`v:`).
-    Value(Scalar),
+    Value(Scalar<'a>),
     /// The element at this place of a list (`i:`).
     Index(i64),
 }
 
-impl PathElement {
-    pub(super) fn field(name: &str) -> Self {
-        Self::Field(name.to_owned())
+impl<'a> PathElement<'a> {
+    pub(super) fn field(name: &'a str) -> Self {
+        Self::Field(Cow::Borrowed(name))
+    }
+
+    /// The same without the document.
+    pub(super) fn into_owned(self) -> PathElement<'static> {
+        match self {
+            Self::Field(name) => PathElement::Field(Cow::Owned(name.into_owned())),
+            Self::Key(fields) => {
+                let owned = |(name, value): (Cow<'_, str>, Scalar<'_>)| (Cow::Owned(name.into_owned()), value.into_owned());
+                PathElement::Key(fields.into_iter().map(owned).collect())
+            }
+            Self::Value(value) => PathElement::Value(value.into_owned()),
+            Self::Index(index) => PathElement::Index(index),
+        }
     }
 }
 
-impl fmt::Display for PathElement {
+impl fmt::Display for PathElement<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Field(name) => write!(f, ".{name}"),
@@ -44,32 +59,44 @@ impl fmt::Display for PathElement {
 
 /// A value inside a path, with a total order: numbers, strings, booleans, lists, objects, null.
 #[derive(Clone, Debug)]
-pub struct Scalar(pub Value);
+pub struct Scalar<'a>(pub Cow<'a, Value>);
 
-impl fmt::Display for Scalar {
+impl Scalar<'_> {
+    fn into_owned(self) -> Scalar<'static> {
+        Scalar(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+impl From<Value> for Scalar<'_> {
+    fn from(value: Value) -> Self {
+        Self(Cow::Owned(value))
+    }
+}
+
+impl fmt::Display for Scalar<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &*self.0 {
             Value::String(text) => write!(f, "{text:?}"),
             other => write!(f, "{other}"),
         }
     }
 }
 
-impl PartialEq for Scalar {
+impl PartialEq for Scalar<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Scalar {}
+impl Eq for Scalar<'_> {}
 
-impl PartialOrd for Scalar {
+impl PartialOrd for Scalar<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Scalar {
+impl Ord for Scalar<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         compare(&self.0, &other.0)
     }

@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 
-use super::entries::{self, Entry, Manager, Operation};
+use super::entries::{self, Entry, Lines, Manager, Operation};
 use super::extract::BadItem;
-use super::fieldset::FieldSet;
 use super::versions::{Changes, Failure, NeedsConversion};
 use super::{Context, ownership};
 use crate::bounds;
@@ -34,21 +33,23 @@ pub(super) fn update(ctx: &Context<'_>, old: Option<&Value>, new: &mut Value) ->
         // Lists that cannot be told apart item by item are validation's to refuse; the owners stay as they were.
         Err(Failure::Bad(_)) => managed = live(),
         Err(Failure::Needs(needs)) => {
+            drop(managed);
             entries::restore(new, requested);
             return Err(needs);
         }
     }
-    entries::put(new, managed);
+    let lines = Lines::of(managed, requested.as_ref());
+    entries::put(new, lines.into_list(requested));
     Ok(())
 }
 
 /// Moves the ownership of all that differs between the documents to `manager`.
-pub(super) fn record(
-    ctx: &Context<'_>,
-    manager: &str,
-    old: Option<&Value>,
-    new: &Value,
-    managed: &mut Vec<Entry>,
+pub(super) fn record<'a>(
+    ctx: &Context<'a>,
+    manager: &'a str,
+    old: Option<&'a Value>,
+    new: &'a Value,
+    managed: &mut Vec<Entry<'a>>,
 ) -> Result<(), Failure> {
     for document in old.into_iter().chain([new]) {
         bounds::check_depth(document).map_err(|error| BadItem { path: String::new(), reason: error.to_string() })?;
@@ -56,19 +57,18 @@ pub(super) fn record(
     let changes = Changes::new(ctx, managed, old, new)?;
     ownership::take_away(managed, &changes);
 
-    let mut fields: FieldSet = changes.own.modified;
-    fields.add(&changes.own.added);
+    let mut fields = changes.own.set();
     ownership::strip(&mut fields);
     if !fields.is_empty() {
         let name = if manager.is_empty() { "unknown" } else { manager };
-        let manager = Manager { name: name.to_owned(), operation: Operation::Update, subresource: ctx.subresource.to_owned() };
-        let time = Some(super::timestamp(ctx.now));
+        let manager = Manager { name: name.into(), operation: Operation::Update, subresource: ctx.subresource.into() };
+        let time = Some(super::timestamp(ctx.now).into());
         match managed.iter_mut().find(|entry| entry.is(&manager, ctx.api_version)) {
             Some(entry) => {
-                entry.fields.add(&fields);
+                entry.fields.add(fields);
                 entry.time = time;
             }
-            None => managed.push(Entry { manager, api_version: ctx.api_version.to_owned(), time, fields }),
+            None => managed.push(Entry { manager, api_version: ctx.api_version.into(), time, fields, written: None }),
         }
     }
     entries::cap_updaters(managed);

@@ -37,20 +37,20 @@ pub(super) enum Failure {
 }
 
 /// What a write changes, in the eyes of each owner.
-pub(super) struct Changes {
-    pub(super) own: Comparison,
+pub(super) struct Changes<'a> {
+    pub(super) own: Comparison<'a>,
     /// `None` for versions that the kind has no more.
-    others: Vec<(String, Option<Comparison>)>,
+    others: Vec<(String, Option<Comparison<'static>>)>,
 }
 
-impl Changes {
+impl<'a> Changes<'a> {
     /// Compares two documents of the context's version, and in the versions of all `owners`.
-    pub(super) fn new(ctx: &Context<'_>, owners: &[Entry], old: Option<&Value>, new: &Value) -> Result<Self, Failure> {
+    pub(super) fn new(ctx: &Context<'a>, owners: &[Entry<'_>], old: Option<&'a Value>, new: &'a Value) -> Result<Self, Failure> {
         let reset = ownership::reset_fields(ctx);
         let own = compare(ctx.set, Node::root(ctx.set, ctx.schema), old, Some(new))?.without(&reset);
-        let mut others: Vec<(String, Option<Comparison>)> = Vec::new();
+        let mut others: Vec<(String, Option<Comparison<'static>>)> = Vec::new();
         for Entry { api_version, .. } in owners {
-            if is_own(ctx, api_version) || others.iter().any(|(known, _)| known == api_version) {
+            if is_own(ctx, api_version) || others.iter().any(|(known, _)| *known == **api_version) {
                 continue;
             }
             let change = match root_of(ctx, api_version) {
@@ -58,17 +58,17 @@ impl Changes {
                 Some(root) => {
                     let old = old.map(|old| in_version(ctx, old, api_version)).transpose()?;
                     let new = in_version(ctx, new, api_version)?;
-                    Some(compare(ctx.set, root, old.as_ref(), Some(&new))?.without(&reset))
+                    Some(compare(ctx.set, root, old.as_ref(), Some(&new))?.without(&reset).into_owned())
                 }
             };
-            others.push((api_version.clone(), change));
+            others.push((api_version.clone().into_owned(), change));
         }
         Ok(Self { own, others })
     }
 
     /// What changes for an owner; `None` when its version is gone.
-    pub(super) fn of(&self, owner: &Entry) -> Option<&Comparison> {
-        match self.others.iter().find(|(version, _)| *version == owner.api_version) {
+    pub(super) fn of(&self, owner: &Entry<'_>) -> Option<&Comparison<'a>> {
+        match self.others.iter().find(|(version, _)| *version == *owner.api_version) {
             Some((_, change)) => change.as_ref(),
             None => Some(&self.own),
         }
@@ -90,8 +90,7 @@ pub(super) fn root_of<'a>(ctx: &Context<'a>, api_version: &str) -> Option<Node<'
 
 /// The same document in a version that there is, without its managed fields.
 pub(super) fn in_version(ctx: &Context<'_>, document: &Value, api_version: &str) -> Result<Value, NeedsConversion> {
-    let mut bare = document.clone();
-    entries::take(&mut bare);
+    let bare = entries::without(document);
     if bare["apiVersion"] == api_version {
         return Ok(bare);
     }

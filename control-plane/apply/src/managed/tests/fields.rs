@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::managed::{FieldSet, PathElement, Scalar, extract};
+use crate::managed::{FieldSet, PathElement, extract};
 use crate::test_schema::{deployment, schemas};
 
 fn fields(spec: Value) -> Value {
@@ -55,24 +55,26 @@ fn maps_and_sets_are_owned_per_element() {
 
 #[test]
 fn a_kind_without_schema_is_deduced() {
-    let owned = extract(&schemas(), "Widget", &json!({"spec": {"a": 1, "list": [{"name": "x"}], "none": {}}})).unwrap();
+    let (set, widget) = (schemas(), json!({"spec": {"a": 1, "list": [{"name": "x"}], "none": {}}}));
+    let owned = extract(&set, "Widget", &widget).unwrap();
     assert_eq!(owned.to_json(), json!({"f:spec": {".": {}, "f:a": {}, "f:list": {}, "f:none": {}}}));
 }
 
 #[test]
 fn items_without_keys_are_refused_with_their_path() {
-    let error = extract(&schemas(), "Deployment", &deployment(json!({}), json!({"containers": [{"image": "x"}]}))).unwrap_err();
+    let (set, nameless) = (schemas(), deployment(json!({}), json!({"containers": [{"image": "x"}]})));
+    let error = extract(&set, "Deployment", &nameless).unwrap_err();
     assert!(error.to_string().starts_with(".spec.containers: element 0: associative list with keys"), "{error}");
 }
 
 #[test]
 fn the_text_of_a_set_is_as_kubernetes_writes_it() {
     let mut set = FieldSet::default();
-    let key = || PathElement::Key(vec![("containerPort".into(), Scalar(json!(80))), ("protocol".into(), Scalar(json!("TCP")))]);
+    let key = || PathElement::Key(vec![("containerPort".into(), json!(80).into()), ("protocol".into(), json!("TCP").into())]);
     set.insert(&[PathElement::Field("spec".into()), key()]);
     set.insert(&[PathElement::Field("spec".into()), key(), PathElement::Field("name".into())]);
     set.insert(&[PathElement::Field("list".into()), PathElement::Index(3)]);
-    set.insert(&[PathElement::Field("list".into()), PathElement::Value(Scalar(json!(true)))]);
+    set.insert(&[PathElement::Field("list".into()), PathElement::Value(json!(true).into())]);
     assert_eq!(
         set.to_json().to_string(),
         r#"{"f:list":{"i:3":{},"v:true":{}},"f:spec":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:name":{}}}}"#

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::World;
-use crate::managed::{FieldSet, PathElement, Scalar, extract};
+use crate::managed::{FieldSet, PathElement, extract};
 use crate::test_schema::{deployment, schemas};
 
 fn word() -> impl Strategy<Value = String> {
@@ -68,16 +68,25 @@ fn config() -> impl Strategy<Value = Value> {
         })
 }
 
-fn path_element() -> impl Strategy<Value = PathElement> {
+fn path_element() -> impl Strategy<Value = PathElement<'static>> {
     let scalar = || {
         prop_oneof!["[ -~]{0,6}".prop_map(Value::from), any::<i64>().prop_map(Value::from), any::<bool>().prop_map(Value::from)]
     };
     prop_oneof![
-        "[ -~]{0,6}".prop_map(PathElement::Field),
+        "[ -~]{0,6}".prop_map(|name| PathElement::Field(name.into())),
         prop::collection::btree_map("[a-z<\"]{1,4}", scalar(), 1..3)
-            .prop_map(|key| PathElement::Key(key.into_iter().map(|(name, value)| (name, Scalar(value))).collect())),
-        scalar().prop_map(|value| PathElement::Value(Scalar(value))),
+            .prop_map(|key| PathElement::Key(key.into_iter().map(|(name, value)| (name.into(), value.into())).collect())),
+        scalar().prop_map(|value| PathElement::Value(value.into())),
         any::<i64>().prop_map(PathElement::Index),
+    ]
+}
+
+/// Elements that often are the same.
+fn few() -> impl Strategy<Value = PathElement<'static>> {
+    prop_oneof![
+        4 => word().prop_map(|name| PathElement::Field(name.into())),
+        1 => (79..81_u16).prop_map(|port| PathElement::Key(vec![("port".into(), json!(port).into())])),
+        1 => word().prop_map(|value| PathElement::Value(json!(value).into())),
     ]
 }
 
@@ -134,9 +143,49 @@ proptest! {
         for path in &paths {
             set.insert(path);
         }
-        let read = FieldSet::from_json(&set.to_json()).unwrap();
+        let written = set.to_json();
+        let read = FieldSet::from_json(&written).unwrap();
         prop_assert_eq!(&read, &set);
         prop_assert!(paths.iter().all(|path| read.contains(path)));
+    }
+
+    #[test]
+    fn sets_are_added_subtracted_and_met_member_by_member(
+        left in prop::collection::vec(prop::collection::vec(few(), 1..4), 0..8),
+        right in prop::collection::vec(prop::collection::vec(few(), 1..4), 0..8),
+    ) {
+        let set_of = |paths: &[Vec<PathElement<'static>>]| {
+            let mut set = FieldSet::default();
+            paths.iter().for_each(|path| set.insert(path));
+            set
+        };
+        let (ours, theirs) = (set_of(&left), set_of(&right));
+        let in_left = |path: &Vec<PathElement<'static>>| left.contains(path);
+        let in_right = |path: &Vec<PathElement<'static>>| right.contains(path);
+        let below_right = |path: &Vec<PathElement<'static>>| right.iter().any(|other| path.starts_with(other));
+        let of = |keep: &dyn Fn(&Vec<PathElement<'static>>) -> bool| {
+            let kept: Vec<_> = left.iter().chain(&right).filter(|path| keep(path)).cloned().collect();
+            set_of(&kept)
+        };
+        let mut all = ours.clone();
+        all.add(theirs.clone());
+        prop_assert_eq!(&all, &of(&|_| true));
+        let mut rest = ours.clone();
+        rest.subtract(&theirs);
+        prop_assert_eq!(&rest, &of(&|path| in_left(path) && !in_right(path)));
+        let mut rest = ours.clone();
+        rest.subtract_recursively(&theirs);
+        prop_assert_eq!(&rest, &of(&|path| in_left(path) && !below_right(path)));
+        let both = ours.intersection(&theirs);
+        prop_assert_eq!(&both, &of(&|path| in_left(path) && in_right(path)));
+        prop_assert!(both.is_subset(&ours) && both.is_subset(&theirs) && ours.is_subset(&all));
+        prop_assert_eq!(ours.is_subset(&theirs), left.iter().all(in_right));
+        prop_assert!(all.paths().iter().all(|path| in_left(path) || in_right(path)));
+        // What is said to be written needs no writing.
+        for set in [&ours, &theirs, &all, &rest, &both] {
+            let written = set.to_json();
+            prop_assert!(!ours.is_written(&written) || ours == *set);
+        }
     }
 
     #[test]
@@ -153,18 +202,20 @@ proptest! {
     fn what_is_applied_is_owned_and_there(configs in prop::collection::vec((0..3_usize, config()), 1..6)) {
         let mut world = World::new();
         for (manager, config) in &configs {
-            let manager = ["a", "b", "c"][*manager];
+            let (manager, known) = (["a", "b", "c"][*manager], schemas());
             world.try_apply(manager, config, true).unwrap();
-            let mut applied = extract(&schemas(), "Deployment", config).unwrap();
+            let mut applied = extract(&known, "Deployment", config).unwrap();
             super::super::ownership::strip(&mut applied);
-            let owned = if applied.is_empty() { FieldSet::default() } else { FieldSet::from_json(&world.fields(manager)).unwrap() };
+            let written = if applied.is_empty() { json!({}) } else { world.fields(manager) };
+            let owned = FieldSet::from_json(&written).unwrap();
             prop_assert_eq!(&applied, &owned);
             let mut live = world.live().clone();
             super::super::entries::take(&mut live);
             // An empty struct in the configuration is not one in the document when others fill it.
-            let mut set = extract(&schemas(), "Deployment", &without_empties(config)).unwrap();
+            let filled = without_empties(config);
+            let mut set = extract(&known, "Deployment", &filled).unwrap();
             super::super::ownership::strip(&mut set);
-            let there = extract(&schemas(), "Deployment", &live).unwrap();
+            let there = extract(&known, "Deployment", &live).unwrap();
             prop_assert!(set.is_subset(&there), "{:?} not in {}", set.paths(), live);
         }
     }
@@ -180,7 +231,7 @@ proptest! {
             let mut live = world.live().clone();
             super::super::entries::take(&mut live);
             // Empty lists are nobody's, so nobody's apply removes them.
-            extract(&schemas(), "Deployment", &without_empties(&live)).unwrap()
+            extract(&schemas(), "Deployment", &without_empties(&live)).unwrap().to_json()
         };
         prop_assert_eq!(set(&world), set(&fresh));
     }
@@ -198,10 +249,12 @@ proptest! {
         });
         // Every field left has an owner, since both wrote all there is; what was emptied need not have one.
         let mut owned = FieldSet::default();
-        for entry in world.entries() {
-            owned.add(&FieldSet::from_json(&entry["fieldsV1"]).unwrap());
+        let entries = world.entries();
+        for entry in &entries {
+            owned.add(FieldSet::from_json(&entry["fieldsV1"]).unwrap());
         }
-        let mut there = extract(&schemas(), "Deployment", &without_empties(&second)).unwrap();
+        let (known, filled) = (schemas(), without_empties(&second));
+        let mut there = extract(&known, "Deployment", &filled).unwrap();
         super::super::ownership::strip(&mut there);
         prop_assert!(there.is_subset(&owned), "{:?} not in {:?}", there.paths(), owned.paths());
     }
