@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes, BytesMut};
 use mizzen_tests::Cluster;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
@@ -47,7 +47,7 @@ impl Endpoint {
         let name = ServerName::from(self.address.ip());
         let stream = tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, stream).await?;
         let headers = format!("Host: {}\r\n{}", self.address, self.authorization);
-        Ok(Https { stream, headers, received: Vec::new() })
+        Ok(Https { stream, headers, received: BytesMut::new() })
     }
 }
 
@@ -83,7 +83,7 @@ pub(crate) struct Https {
     /// Those of every request.
     headers: String,
     /// Read and not yet consumed.
-    received: Vec<u8>,
+    received: BytesMut,
 }
 
 /// Status and headers of an answer.
@@ -115,8 +115,8 @@ impl Https {
         while self.received.len() < head.end + length {
             self.receive().await?;
         }
-        let body = Bytes::copy_from_slice(&self.received[head.end..head.end + length]);
-        self.received.drain(..head.end + length);
+        let mut body = self.received.split_to(head.end + length).freeze();
+        body.advance(head.end);
         ensure!(
             (200..300).contains(&head.status),
             "{} answered {}: {}",
@@ -131,7 +131,7 @@ impl Https {
     pub(crate) async fn watch(mut self, path: &str) -> anyhow::Result<Watching> {
         let head = self.ask(&Request { method: "GET", path, content_type: "application/json", body: &[] }).await?;
         ensure!(head.status == 200, "{path} answered {}", head.status);
-        let early = self.received.split_off(head.end);
+        let early = self.received.split_off(head.end).into();
         Ok(Watching { stream: self.stream, early, buffer: vec![0; 64 << 10], open_frame: false })
     }
 

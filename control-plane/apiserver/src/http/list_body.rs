@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use mizzen_api::Object;
 use serde_json::json;
@@ -26,6 +26,8 @@ pub(super) struct ListBody {
     rests: bool,
     ended: bool,
     left: u64,
+    /// What chunks were copied into, the older one first: memory that is asked for anew for each has to be cleared for each.
+    buffers: [BytesMut; 2],
 }
 
 enum Items {
@@ -47,8 +49,8 @@ impl ListBody {
         let items: VecDeque<Arc<Object>> = listed.items.into();
         let content: usize = items.iter().map(|item| item.bytes().len()).sum();
         let commas = items.len().saturating_sub(1);
-        let left = (head.len() + content + commas + TAIL.len()) as u64;
-        Self { head: head.into(), items: Items::Json(items), first: true, rests: false, ended: false, left }
+        let left = head.len() + content + commas + TAIL.len();
+        Self::new(head, Items::Json(items), left)
     }
 
     /// # Errors
@@ -60,8 +62,8 @@ impl ListBody {
         let lengths = items.iter().map(Bytes::len);
         let head = protobuf::list_head(&listed.target.api_version(), &kind, &metadata(listed), lengths.clone());
         let content: usize = lengths.map(|length| protobuf::item_head(length).len() + length).sum();
-        let left = (head.len() + content + protobuf::ENVELOPE_TAIL.len()) as u64;
-        Ok(Self { head: head.into(), items: Items::Protobuf(items), first: true, rests: false, ended: false, left })
+        let left = head.len() + content + protobuf::ENVELOPE_TAIL.len();
+        Ok(Self::new(head, Items::Protobuf(items), left))
     }
 
     /// # Errors
@@ -76,12 +78,25 @@ impl ListBody {
         let items: VecDeque<Bytes> = listed.items.iter().map(item).collect::<Result<_, CborError>>()?;
         let descriptor = &listed.target.descriptor;
         let head = cbor::list_head(&descriptor.list_kind(), &listed.target.api_version(), &metadata(listed), items.len())?;
-        let left = (head.len() + items.iter().map(Bytes::len).sum::<usize>()) as u64;
-        Ok(Self { head: head.into(), items: Items::Cbor(items), first: true, rests: false, ended: false, left })
+        let left = head.len() + items.iter().map(Bytes::len).sum::<usize>();
+        Ok(Self::new(head, Items::Cbor(items), left))
+    }
+
+    fn new(head: impl Into<Bytes>, items: Items, left: usize) -> Self {
+        let buffers = [BytesMut::new(), BytesMut::new()];
+        Self { head: head.into(), items, first: true, rests: false, ended: false, left: left as u64, buffers }
+    }
+
+    /// Room for the next chunk: where the one before the last was, if it is sent.
+    fn room(&mut self) -> BytesMut {
+        let capacity = usize::try_from(self.left).unwrap_or(usize::MAX).min(CHUNK + CHUNK / 8);
+        self.buffers.swap(0, 1);
+        let mut buffer = std::mem::take(&mut self.buffers[1]);
+        if buffer.try_reclaim(capacity) { buffer } else { BytesMut::with_capacity(capacity) }
     }
 
     /// Copies the next item, or the end; false after that.
-    fn copy_next(&mut self, chunk: &mut Vec<u8>) -> bool {
+    fn copy_next(&mut self, chunk: &mut BytesMut) -> bool {
         match &mut self.items {
             Items::Json(items) => {
                 let Some(item) = items.pop_front() else {
@@ -89,7 +104,7 @@ impl ListBody {
                     return false;
                 };
                 if !std::mem::take(&mut self.first) {
-                    chunk.push(b',');
+                    chunk.put_u8(b',');
                 }
                 chunk.extend_from_slice(item.bytes());
             }
@@ -137,14 +152,15 @@ impl Body for ListBody {
             return Poll::Pending;
         }
         self.rests = true;
-        let capacity = usize::try_from(self.left).unwrap_or(usize::MAX).min(CHUNK + CHUNK / 8);
-        let mut chunk = Vec::with_capacity(capacity);
+        let mut chunk = self.room();
         chunk.extend_from_slice(&std::mem::take(&mut self.head));
         while chunk.len() < CHUNK && !self.ended {
             self.ended = !self.copy_next(&mut chunk);
         }
         self.left = self.left.saturating_sub(chunk.len() as u64);
-        Poll::Ready(Some(Ok(Frame::data(chunk.into()))))
+        let sent = chunk.split().freeze();
+        self.buffers[1] = chunk;
+        Poll::Ready(Some(Ok(Frame::data(sent))))
     }
 
     fn is_end_stream(&self) -> bool {
