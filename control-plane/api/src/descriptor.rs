@@ -96,6 +96,7 @@ pub trait Strategy: Send + Sync + 'static {
     fn prepare_update(&self, object: &mut Value, old: &Value) {
         if let Some(object) = object.as_object_mut() {
             match old.get("status") {
+                Some(status) if object.get("status") == Some(status) => None,
                 Some(status) => object.insert("status".to_owned(), status.clone()),
                 None => object.remove("status"),
             };
@@ -206,9 +207,10 @@ pub trait Strategy: Send + Sync + 'static {
 /// Makes `object` the `old` one but for the top-level fields `changed`.
 pub(crate) fn keep_all_but(changed: &[&str], object: &mut Value, old: &Value) {
     if let (Some(object), Some(old)) = (object.as_object_mut(), old.as_object()) {
-        object.retain(|key, _| changed.contains(&key.as_str()));
+        object.retain(|key, _| changed.contains(&key.as_str()) || old.contains_key(key));
         for (key, value) in old {
-            if !changed.contains(&key.as_str()) {
+            // Most often it was sent as it is.
+            if !changed.contains(&key.as_str()) && object.get(key) != Some(value) {
                 object.insert(key.clone(), value.clone());
             }
         }

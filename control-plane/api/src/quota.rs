@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::Pointed as _;
 use crate::names::GroupResource;
 use crate::pod_resources::{self, Resources};
 use crate::qos::{Qos, qos_class};
@@ -19,7 +20,7 @@ const STATED: &[&str] = &["cpu", "limits.cpu", "limits.memory", "memory", "reque
 
 /// The amounts in a list of a document, such as `spec.hard`; what is no quantity is left out.
 pub fn amounts(document: &Value, pointer: &str) -> Resources {
-    let entries = document.pointer(pointer).and_then(Value::as_object).into_iter().flatten();
+    let entries = document.at(pointer).and_then(Value::as_object).into_iter().flatten();
     entries.filter_map(|(name, amount)| Some((name.clone(), Quantity::from_value(amount).ok()?))).collect()
 }
 
@@ -89,12 +90,12 @@ fn add_pod(pod: &Value, used: &mut Resources) {
 }
 
 fn add_service(service: &Value, used: &mut Resources) {
-    let ports = service.pointer("/spec/ports").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let ports = service.at("/spec/ports").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let count = |ports: usize| Quantity::from_units(i64::try_from(ports).unwrap_or(i64::MAX));
     let (balancers, node_ports) = match text(service, "/spec/type") {
         "NodePort" => (0, ports.len()),
         "LoadBalancer" => {
-            let allocates = service.pointer("/spec/allocateLoadBalancerNodePorts") != Some(&Value::Bool(false));
+            let allocates = service.at("/spec/allocateLoadBalancerNodePorts") != Some(&Value::Bool(false));
             let has_one = |port: &Value| port.get("nodePort").and_then(Value::as_i64).is_some_and(|port| port != 0);
             (1, ports.iter().filter(|port| allocates || has_one(port)).count())
         }
@@ -116,7 +117,7 @@ fn add_claim(claim: &Value, used: &mut Resources) {
 
 /// Whether an object is in all scopes of a quota. Only pods are in any.
 pub fn is_in_scope(quota: &Value, kind: &GroupResource, object: &Value) -> bool {
-    let list = |pointer: &str| quota.pointer(pointer).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let list = |pointer: &str| quota.at(pointer).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let scopes = list("/spec/scopes");
     let selectors = list("/spec/scopeSelector/matchExpressions");
     if scopes.is_empty() && selectors.is_empty() {
@@ -147,7 +148,7 @@ fn is_selected(selector: &Value, pod: &Value) -> bool {
 }
 
 fn pod_is_in(scope: &str, pod: &Value) -> bool {
-    let terminates = || pod.pointer("/spec/activeDeadlineSeconds").and_then(Value::as_i64).is_some_and(|seconds| seconds >= 0);
+    let terminates = || pod.at("/spec/activeDeadlineSeconds").and_then(Value::as_i64).is_some_and(|seconds| seconds >= 0);
     let best_effort = || qos_class(pod.get("spec").unwrap_or(&Value::Null)) == Qos::BestEffort;
     match scope {
         "Terminating" => terminates(),
@@ -165,7 +166,7 @@ fn looks_into_other_namespaces(pod: &Value) -> bool {
         let named = term.get("namespaces").and_then(Value::as_array).is_some_and(|names| !names.is_empty());
         named || term.get("namespaceSelector").is_some_and(|selector| !selector.is_null())
     };
-    ["podAffinity", "podAntiAffinity"].iter().filter_map(|kind| pod.pointer(&format!("/spec/affinity/{kind}"))).any(|affinity| {
+    ["podAffinity", "podAntiAffinity"].iter().filter_map(|kind| pod.at(&format!("/spec/affinity/{kind}"))).any(|affinity| {
         let terms = |field: &str| affinity.get(field).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         terms("requiredDuringSchedulingIgnoredDuringExecution").iter().any(other)
             || terms("preferredDuringSchedulingIgnoredDuringExecution")
@@ -182,13 +183,13 @@ pub fn unstated(hard: &Resources, pod: &Value) -> Option<String> {
     let bounded = STATED.iter().copied().filter(|name| hard.contains_key(*name));
     for name in bounded {
         let (list, amount) = name.split_once('.').unwrap_or(("requests", name));
-        let states = |holder: &Value| holder.pointer(&format!("/resources/{list}/{amount}")).is_some();
+        let states = |holder: &Value| holder.at(&format!("/resources/{list}/{amount}")).is_some();
         if pod.get("spec").is_some_and(states) {
             continue;
         }
         for container in ["containers", "initContainers"]
             .iter()
-            .filter_map(|field| pod.pointer(&format!("/spec/{field}"))?.as_array())
+            .filter_map(|field| pod.at(&format!("/spec/{field}"))?.as_array())
             .flatten()
             .filter(|container| !states(container))
         {
@@ -206,7 +207,7 @@ pub fn unstated(hard: &Resources, pod: &Value) -> Option<String> {
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value.at(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]

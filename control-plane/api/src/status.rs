@@ -98,6 +98,9 @@ pub struct Status {
     /// `metadata.continue`: with an expired list, the token that goes on with it all the same.
     #[serde(skip)]
     pub continue_token: Option<String>,
+    /// What the client is told besides, in headers: of its request, and by admission before something refused it.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 impl std::fmt::Display for Status {
@@ -110,7 +113,15 @@ impl std::error::Error for Status {}
 
 impl Status {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { message: message.into(), reason, details: Details::default(), code: reason.code(), continue_token: None }
+        let (details, code) = (Details::default(), reason.code());
+        Self { message: message.into(), reason, details, code, continue_token: None, warnings: Vec::new() }
+    }
+
+    /// Tells the client `warnings` too, before those that are there.
+    #[must_use]
+    pub fn warned(mut self, warnings: Vec<String>) -> Self {
+        self.warnings.splice(0..0, warnings);
+        self
     }
 
     /// `resource` is a plural with its group, such as `pods` or `deployments.apps`.

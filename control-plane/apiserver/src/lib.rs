@@ -27,6 +27,7 @@ pub mod server;
 mod streams;
 mod suffix;
 mod table;
+mod uid;
 pub mod version;
 pub mod virtuals;
 mod webhook;

@@ -6,6 +6,7 @@ use super::builder::{Describe, resource};
 use super::pod_template::{check_template, default_template};
 use super::value::{child, fill, int, labels_text, set, text};
 use super::workload::{CONTAINERS, IMAGES, SELECTOR, check_amount, is_zero, template_cells};
+use crate::Pointed as _;
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::print::age;
 use crate::status::Cause;
@@ -59,19 +60,19 @@ impl Strategy for DaemonSet {
     fn validate(&self, object: &Value) -> Vec<Cause> {
         let mut causes = check_template(object, "daemonset");
         for field in ["minReadySeconds", "revisionHistoryLimit"] {
-            causes.extend(non_negative(format!("spec.{field}"), object.pointer(&format!("/spec/{field}"))));
+            causes.extend(non_negative(format!("spec.{field}"), object.at(&format!("/spec/{field}"))));
         }
-        check_strategy(object.pointer("/spec/updateStrategy").unwrap_or(&Value::Null), &mut causes);
+        check_strategy(object.at("/spec/updateStrategy").unwrap_or(&Value::Null), &mut causes);
         causes
     }
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<Cause> {
-        immutable("spec.selector", object.pointer("/spec/selector"), old.pointer("/spec/selector")).into_iter().collect()
+        immutable("spec.selector", object.at("/spec/selector"), old.at("/spec/selector")).into_iter().collect()
     }
 
     fn validate_subresource_update(&self, _subresource: &str, object: &Value, _old: &Value) -> Vec<Cause> {
         let fields = COUNTS.iter().chain(&["numberMisscheduled", "numberUnavailable", "observedGeneration"]);
-        fields.filter_map(|field| non_negative(format!("status.{field}"), object.pointer(&format!("/status/{field}")))).collect()
+        fields.filter_map(|field| non_negative(format!("status.{field}"), object.at(&format!("/status/{field}")))).collect()
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -6,6 +6,7 @@ use super::builder::{Describe, resource};
 use super::pod_template::{check_template, default_template};
 use super::value::{child, fill, int, text};
 use super::workload::{CONTAINERS, IMAGES, SELECTOR, check_amount, template_cells};
+use crate::Pointed as _;
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::print::age;
 use crate::status::Cause;
@@ -56,24 +57,24 @@ impl Strategy for Deployment {
     fn validate(&self, object: &Value) -> Vec<Cause> {
         let mut causes = check_template(object, "deployment");
         for field in ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
-            causes.extend(non_negative(format!("spec.{field}"), object.pointer(&format!("/spec/{field}"))));
+            causes.extend(non_negative(format!("spec.{field}"), object.at(&format!("/spec/{field}"))));
         }
         if let Some(deadline) = int(object, "/spec/progressDeadlineSeconds")
             && deadline <= int(object, "/spec/minReadySeconds").unwrap_or(0)
         {
             causes.push(invalid("spec.progressDeadlineSeconds", &deadline.into(), "must be greater than minReadySeconds"));
         }
-        check_strategy(object.pointer("/spec/strategy").unwrap_or(&Value::Null), &mut causes);
+        check_strategy(object.at("/spec/strategy").unwrap_or(&Value::Null), &mut causes);
         causes
     }
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<Cause> {
-        immutable("spec.selector", object.pointer("/spec/selector"), old.pointer("/spec/selector")).into_iter().collect()
+        immutable("spec.selector", object.at("/spec/selector"), old.at("/spec/selector")).into_iter().collect()
     }
 
     fn is_new_generation(&self, object: &Value, old: &Value) -> bool {
         // The rollout reads annotations too.
-        object.get("spec") != old.get("spec") || object.pointer("/metadata/annotations") != old.pointer("/metadata/annotations")
+        object.get("spec") != old.get("spec") || object.at("/metadata/annotations") != old.at("/metadata/annotations")
     }
 
     fn columns(&self) -> &'static [Column] {

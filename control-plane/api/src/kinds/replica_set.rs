@@ -6,6 +6,7 @@ use super::builder::{Describe, resource};
 use super::pod_template::{check_template, default_template};
 use super::value::{child, fill, int};
 use super::workload::{CONTAINERS, IMAGES, SELECTOR, template_cells};
+use crate::Pointed as _;
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::print::age;
 use crate::status::Cause;
@@ -44,13 +45,13 @@ impl Strategy for ReplicaSet {
 
     fn validate(&self, object: &Value) -> Vec<Cause> {
         let mut causes = check_template(object, "replicaset");
-        causes.extend(non_negative("spec.replicas", object.pointer("/spec/replicas")));
-        causes.extend(non_negative("spec.minReadySeconds", object.pointer("/spec/minReadySeconds")));
+        causes.extend(non_negative("spec.replicas", object.at("/spec/replicas")));
+        causes.extend(non_negative("spec.minReadySeconds", object.at("/spec/minReadySeconds")));
         causes
     }
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<Cause> {
-        immutable("spec.selector", object.pointer("/spec/selector"), old.pointer("/spec/selector")).into_iter().collect()
+        immutable("spec.selector", object.at("/spec/selector"), old.at("/spec/selector")).into_iter().collect()
     }
 
     fn selectable(&self, object: &Value, path: &str) -> Option<String> {

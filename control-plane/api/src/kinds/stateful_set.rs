@@ -7,6 +7,7 @@ use super::persistent_volume_claim::default_claim;
 use super::pod_template::{check_template, default_template};
 use super::value::{absent, child, fill, int, list_mut, set, text};
 use super::workload::{CONTAINERS, IMAGES, check_amount, container_cells, is_zero};
+use crate::Pointed as _;
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::print::age;
 use crate::status::Cause;
@@ -74,21 +75,17 @@ impl Strategy for StatefulSet {
                 causes.push(invalid_text(spec.field("podManagementPolicy"), other, "must be 'OrderedReady' or 'Parallel'"));
             }
         }
-        check_strategy(
-            object.pointer("/spec/updateStrategy").unwrap_or(&Value::Null),
-            &spec.field("updateStrategy"),
-            &mut causes,
-        );
+        check_strategy(object.at("/spec/updateStrategy").unwrap_or(&Value::Null), &spec.field("updateStrategy"), &mut causes);
         let retention = spec.field("persistentVolumeClaimRetentionPolicy");
         for field in ["whenDeleted", "whenScaled"] {
             let policy = text(object, &format!("/spec/persistentVolumeClaimRetentionPolicy/{field}"));
             causes.extend(one_of(retention.field(field), policy, &["Delete", "Retain"]));
         }
         for field in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
-            causes.extend(non_negative(spec.field(field), object.pointer(&format!("/spec/{field}"))));
+            causes.extend(non_negative(spec.field(field), object.at(&format!("/spec/{field}"))));
         }
         let ordinals = spec.field("ordinals");
-        causes.extend(non_negative(ordinals.field("start"), object.pointer("/spec/ordinals/start")));
+        causes.extend(non_negative(ordinals.field("start"), object.at("/spec/ordinals/start")));
         causes
     }
 
@@ -113,7 +110,7 @@ impl Strategy for StatefulSet {
         for field in
             ["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas", "observedGeneration"]
         {
-            causes.extend(non_negative(status.field(field), object.pointer(&format!("/status/{field}"))));
+            causes.extend(non_negative(status.field(field), object.at(&format!("/status/{field}"))));
         }
         for (field, bound) in [
             ("readyReplicas", "replicas"),

@@ -2,25 +2,27 @@
 
 use serde_json::{Map, Value};
 
+use crate::Pointed as _;
+
 /// The text at a JSON pointer, empty when there is none.
 pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+    value.at(pointer).and_then(Value::as_str).unwrap_or("")
 }
 
 pub(super) fn int(value: &Value, pointer: &str) -> Option<i64> {
-    value.pointer(pointer).and_then(Value::as_i64)
+    value.at(pointer).and_then(Value::as_i64)
 }
 
 pub(super) fn flag(value: &Value, pointer: &str) -> bool {
-    value.pointer(pointer).and_then(Value::as_bool).unwrap_or(false)
+    value.at(pointer).and_then(Value::as_bool).unwrap_or(false)
 }
 
 pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    value.at(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 pub(super) fn entries<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
-    value.pointer(pointer).and_then(Value::as_object).into_iter().flat_map(Map::iter)
+    value.at(pointer).and_then(Value::as_object).into_iter().flat_map(Map::iter)
 }
 
 pub(super) fn list_mut<'a>(value: &'a mut Value, pointer: &str) -> std::slice::IterMut<'a, Value> {
@@ -49,7 +51,7 @@ pub(super) fn child<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Value
 
 /// Whether a field is absent or null.
 pub(super) fn absent(value: &Value, pointer: &str) -> bool {
-    value.pointer(pointer).is_none_or(Value::is_null)
+    value.at(pointer).is_none_or(Value::is_null)
 }
 
 /// Sets a top-level field.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::value::{list, text};
+use crate::Pointed as _;
 use crate::descriptor::Column;
 use crate::print::or_none;
 use crate::selector::LabelSelector;
@@ -24,7 +25,7 @@ pub(super) fn container_cells(object: &Value, containers: &str) -> [Value; 2] {
 /// The cells of [`CONTAINERS`], [`IMAGES`] and [`SELECTOR`].
 pub(super) fn template_cells(object: &Value) -> [Value; 3] {
     let [containers, images] = container_cells(object, "/spec/template/spec/containers");
-    let selector = LabelSelector::from_document(object.pointer("/spec/selector")).map(|s| s.to_string()).unwrap_or_default();
+    let selector = LabelSelector::from_document(object.at("/spec/selector")).map(|s| s.to_string()).unwrap_or_default();
     [containers, images, or_none(&selector).into()]
 }
 

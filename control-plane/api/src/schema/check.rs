@@ -40,9 +40,9 @@ const MAX_PROBLEMS: usize = 100;
 const MAX_BYTES: usize = 64 * 1024;
 
 /// Notes a path, if it is not too much.
-pub fn note(paths: &mut Vec<String>, path: &str) {
+pub fn note(paths: &mut Vec<String>, path: &impl fmt::Display) {
     if paths.len() < MAX_PROBLEMS && paths.iter().map(String::len).sum::<usize>() < MAX_BYTES {
-        paths.push(path.to_owned());
+        paths.push(path.to_string());
     }
 }
 

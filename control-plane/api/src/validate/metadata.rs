@@ -46,21 +46,19 @@ pub fn validate_metadata(object: &Value, scope: Scope, rule: NameRule) -> Vec<Ca
 
 /// Every metadata field whose change is refused. The pipeline sets the server's own fields before it asks.
 pub fn validate_metadata_update(object: &Value, old: &Value) -> Vec<Cause> {
+    let (metadata, before) = (object.get("metadata").unwrap_or(&Value::Null), old.get("metadata").unwrap_or(&Value::Null));
     let mut causes: Vec<Cause> =
         ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"]
             .iter()
-            .filter_map(|field| {
-                let pointer = format!("/metadata/{field}");
-                immutable(format!("metadata.{field}"), object.pointer(&pointer), old.pointer(&pointer))
-            })
+            .filter_map(|field| immutable(format_args!("metadata.{field}"), metadata.get(field), before.get(field)))
             .collect();
-    let generation = |object: &Value| object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
-    if generation(object) < generation(old) {
-        causes.push(invalid("metadata.generation", &generation(object).into(), "must not be decremented"));
+    let generation = |metadata: &Value| metadata.get("generation").and_then(Value::as_i64).unwrap_or(0);
+    if generation(metadata) < generation(before) {
+        causes.push(invalid("metadata.generation", &generation(metadata).into(), "must not be decremented"));
     }
-    if old.pointer("/metadata/deletionTimestamp").is_some() {
-        let before = array(old.pointer("/metadata/finalizers"));
-        let mut added: Vec<String> = array(object.pointer("/metadata/finalizers"))
+    if before.get("deletionTimestamp").is_some() {
+        let before = array(before.get("finalizers"));
+        let mut added: Vec<String> = array(metadata.get("finalizers"))
             .iter()
             .filter(|finalizer| !before.contains(finalizer))
             .map(Value::to_string)

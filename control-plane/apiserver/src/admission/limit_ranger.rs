@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use mizzen_api::Pointed as _;
 use mizzen_api::Status;
 use mizzen_api::pod_resources::{self, Resources};
 use mizzen_api::qos::qos_class;
@@ -40,7 +41,7 @@ impl Plugin for LimitRanger {
             && attributes.subresource().is_empty()
             && (attributes.group(), attributes.resource()) == ("", "persistentvolumeclaims");
         let Some(object) = object.filter(|_| attributes.creates_pod() || resizes || claim) else { return Ok(()) };
-        if object.pointer("/metadata/deletionTimestamp").is_some() {
+        if object.at("/metadata/deletionTimestamp").is_some() {
             return Ok(());
         }
         let mut complaints = Complaints::default();
@@ -61,7 +62,7 @@ fn ranges(attributes: &Attributes<'_>) -> Result<Vec<Value>, Status> {
 }
 
 fn items(range: &Value) -> impl Iterator<Item = &Value> {
-    range.pointer("/spec/limits").and_then(Value::as_array).into_iter().flatten()
+    range.at("/spec/limits").and_then(Value::as_array).into_iter().flatten()
 }
 
 fn kind(item: &Value) -> &str {
@@ -101,7 +102,7 @@ fn fill(pod: &mut Value, range: &Value) {
 /// The names of the amounts that were missing, in order.
 fn add_missing(container: &mut Value, list: &str, defaults: &Map<String, Value>) -> Vec<String> {
     let present =
-        |container: &Value, name: &str| container.pointer(&format!("/resources/{list}")).is_some_and(|l| l.get(name).is_some());
+        |container: &Value, name: &str| container.at(&format!("/resources/{list}")).is_some_and(|l| l.get(name).is_some());
     let missing: BTreeMap<&String, &Value> = defaults.iter().filter(|(name, _)| !present(container, name)).collect();
     if missing.is_empty() {
         return Vec::new();
@@ -140,7 +141,7 @@ fn check_pod(item: &Value, pod: &Value, complaints: &mut Complaints) {
         "Container" => {
             for (field, _) in CONTAINERS.iter().rev() {
                 for container in spec.get(field).and_then(Value::as_array).into_iter().flatten() {
-                    let list = |name: &str| container.pointer(&format!("/resources/{name}")).map(amounts).unwrap_or_default();
+                    let list = |name: &str| container.at(&format!("/resources/{name}")).map(amounts).unwrap_or_default();
                     check(item, &list("requests"), Some(&list("limits")), complaints);
                 }
             }
@@ -160,7 +161,7 @@ fn check_pod(item: &Value, pod: &Value, complaints: &mut Complaints) {
 
 fn check_claim(item: &Value, claim: &Value, complaints: &mut Complaints) {
     if kind(item) == "PersistentVolumeClaim" {
-        let requests = claim.pointer("/spec/resources/requests").map(amounts).unwrap_or_default();
+        let requests = claim.at("/spec/resources/requests").map(amounts).unwrap_or_default();
         check(item, &requests, None, complaints);
     }
 }

@@ -35,7 +35,6 @@ impl<'a> Demand<'a> {
     /// # Errors
     /// When the store cannot be read.
     pub(crate) fn of(attributes: &'a Attributes<'a>, object: &Value) -> Result<Option<Self>, Status> {
-        let kind = GroupResource::new(attributes.group(), attributes.resource());
         if attributes.namespace().is_empty()
             || UNCOUNTED.contains(&(attributes.group(), attributes.resource()))
             || !is_charged(attributes)
@@ -43,6 +42,7 @@ impl<'a> Demand<'a> {
         {
             return Ok(None);
         }
+        let kind = GroupResource::new(attributes.group(), attributes.resource());
         let before = attributes.old.map(|old| quota::usage(&kind, old)).unwrap_or_default();
         let amounts = quota::usage(&kind, object)
             .into_iter()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mizzen_api::Pointed as _;
 use mizzen_api::{Object, Status};
 use serde_json::{Value, json};
 
@@ -27,7 +28,7 @@ const CONTROLLERS: &str = "system:serviceaccount:kube-system:";
 impl Plugin for ServiceAccount {
     async fn mutate(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
         // What a node shows of itself runs as nobody.
-        if !attributes.creates_pod() || object.pointer("/metadata/annotations").is_some_and(|map| map.get(MIRROR).is_some()) {
+        if !attributes.creates_pod() || object.at("/metadata/annotations").is_some_and(|map| map.get(MIRROR).is_some()) {
             return Ok(());
         }
         let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };

@@ -57,7 +57,7 @@ impl TokenRequests {
             iat: now.as_second(),
             nbf: now.as_second(),
             iss: ISSUER.to_owned(),
-            jti: uuid::Uuid::new_v4().to_string(),
+            jti: crate::uid::new(),
             sub: format!("system:serviceaccount:{namespace}:{name}"),
             kubernetes: bound,
         };

@@ -21,7 +21,7 @@ pub(super) async fn convert(store: &dyn Store, config: &Value, wanted: &str, doc
         let text = |field: &str| first[field].as_str().unwrap_or_default();
         Status::new(Reason::Unknown, format!("conversion webhook for {}, Kind={} {error}", text("apiVersion"), text("kind")))
     };
-    let uid = uuid::Uuid::new_v4().to_string();
+    let uid = crate::uid::new();
     let version = review_version(config);
     let answer = asked(store, config, &uid, (version, wanted), documents).await;
     let answer = answer.map_err(|error| told(Wrong::Failed(error.to_string())))?;

@@ -62,7 +62,7 @@ impl Handler {
     }
 
     async fn answer(&self, connection: &Connection, request: Request<Body>) -> Response {
-        let audit_id = request.headers().get("audit-id").cloned().or_else(|| uuid::Uuid::new_v4().to_string().parse().ok());
+        let audit_id = request.headers().get("audit-id").cloned().or_else(|| crate::uid::new().parse().ok());
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let started = std::time::Instant::now();
         let path = path::parse(uri.path());
@@ -236,11 +236,11 @@ impl Handler {
         let watch = path.watch || params.flag("watch")?.unwrap_or(false);
         let place = Place { gvr, path, params, asked };
         let mut answered = self.by_method(user, watch, &place, request).await;
-        if let (Ok(response), Some(warning)) = (&mut answered, deprecation(path)) {
-            respond::warn(response, &[warning.to_owned()]);
-        }
-        if let (Ok(response), Some(warning)) = (&mut answered, self.custom_deprecation(path)) {
-            respond::warn(response, &[warning]);
+        for warning in deprecation(path).map(str::to_owned).into_iter().chain(self.custom_deprecation(path)) {
+            match &mut answered {
+                Ok(response) => respond::warn(response, &[warning]),
+                Err(status) => status.warnings.push(warning),
+            }
         }
         answered
     }

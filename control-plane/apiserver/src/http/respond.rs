@@ -82,6 +82,7 @@ pub(super) fn status(status: &Status, format: Format) -> Response {
     if let Some(seconds) = status.details.retry_after_seconds {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    warn(&mut response, &status.warnings);
     response
 }
 

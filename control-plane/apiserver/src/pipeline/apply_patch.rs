@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mizzen_api::Pointed as _;
 use mizzen_api::schema::{Problem, SchemaSet};
 use mizzen_api::{Reason, Status};
 use mizzen_apply::managed::{self, ApplyError, Versions};
@@ -15,7 +16,7 @@ use super::modify::Change;
 use super::owners::{Conversions, Unmade};
 use super::schema::Validation;
 use super::target::Target;
-use super::{Pipeline, Written};
+use super::{Pipeline, Written, told};
 use crate::auth::Identity;
 
 impl Pipeline {
@@ -29,7 +30,7 @@ impl Pipeline {
     ) -> Result<Written, Status> {
         let mut applied = parsed.value;
         metadata::fit_to_target(&mut applied, target)?;
-        if applied.pointer("/metadata/managedFields").and_then(Value::as_array).is_some_and(|fields| !fields.is_empty()) {
+        if applied.at("/metadata/managedFields").and_then(Value::as_array).is_some_and(|fields| !fields.is_empty()) {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
         }
         if target.descriptor.custom.is_some() {
@@ -41,6 +42,16 @@ impl Pipeline {
             )));
         }
         let warnings = self.check_body(target, target.schema(), &applied, parsed.duplicates, validation, || None)?;
+        told(self.apply_checked(user, target, applied, options).await, warnings)
+    }
+
+    async fn apply_checked(
+        &self,
+        user: &Arc<Identity>,
+        target: &Target,
+        mut applied: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
         let stored = self.stored_target(target)?;
         let fits_new = self.check_new_form(target, &applied);
         self.store_form(target, &stored, &mut applied)?;
@@ -58,7 +69,7 @@ impl Pipeline {
                     Unmade::Refused(status) => status,
                     Unmade::Needs(needs) => Status::internal(needs),
                 })?;
-                match self.store_new(user, target, document, options, warnings.clone(), Ownership::Recorded).await {
+                match self.store_new(user, target, document, options, Ownership::Recorded).await {
                     // Somebody created it meanwhile: it is an update now.
                     Err(status) if status.is(Reason::AlreadyExists) => continue,
                     done => return done,
@@ -67,7 +78,7 @@ impl Pipeline {
             let applying = self
                 .modify_in_versions(user, target, options, |old, conversions| {
                     let document = self.merge(target, options, (Some(old), conversions), &applied)?;
-                    Ok(Change { document, warnings: warnings.clone(), owned: true })
+                    Ok(Change { document, warnings: Vec::new(), owned: true })
                 })
                 .await;
             match applying {

@@ -5,6 +5,7 @@ use std::fmt;
 use mizzen_api::{Reason, Status};
 use mizzen_client::Body;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 /// Bodies beyond this many bytes are refused with 413.
@@ -124,7 +125,7 @@ pub(crate) fn parse(body: Body) -> Result<Parsed, Status> {
                 return Err(Status::bad_request(format!("error decoding YAML: exceeded max depth of {MAX_FLOW_DEPTH}")));
             }
             let reader = serde_yaml_ng::Deserializer::from_slice(&bytes);
-            let root = Node { path: &mut String::new(), duplicates: &mut duplicates, room: &mut room };
+            let root = Node { place: Place::Root, duplicates: &mut duplicates, room: &mut room };
             let value = match root.deserialize(reader) {
                 Err(_) if room.is_used_up() => return Err(too_many()),
                 parsed => parsed.map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?,
@@ -162,7 +163,7 @@ fn flow_depth(bytes: &[u8]) -> usize {
 
 fn json(bytes: &[u8], duplicates: &mut Vec<String>, room: &mut Room) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Node { path: &mut String::new(), duplicates, room }.deserialize(&mut reader)?;
+    let value = Node { place: Place::Root, duplicates, room }.deserialize(&mut reader)?;
     reader.end().map(|()| value)
 }
 
@@ -170,9 +171,28 @@ fn unreadable(error: &serde_json::Error) -> Status {
     Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
 }
 
-/// Builds a value below `path`.
+/// Where a value stands: most documents have no field that is told of, and no path needs writing.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Root,
+    Field(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Field(Self::Root, name) => f.write_str(name),
+            Self::Field(above, name) => write!(f, "{above}.{name}"),
+            Self::Item(above, index) => write!(f, "{above}[{index}]"),
+        }
+    }
+}
+
+/// Builds the value of a place.
 struct Node<'a> {
-    path: &'a mut String,
+    place: Place<'a>,
     duplicates: &'a mut Vec<String>,
     room: &'a mut Room,
 }
@@ -247,12 +267,9 @@ impl<'de> Visitor<'de> for Node<'_> {
             return Err(self.used_up());
         }
         let mut list = Vec::new();
-        let length = self.path.len();
         loop {
-            self.path.push_str(&format!("[{}]", list.len()));
-            let item = items.next_element_seed(Node { path: self.path, duplicates: self.duplicates, room: self.room })?;
-            self.path.truncate(length);
-            match item {
+            let place = Place::Item(&self.place, list.len());
+            match items.next_element_seed(Node { place, duplicates: self.duplicates, room: self.room })? {
                 Some(item) => list.push(item),
                 None => return Ok(Value::Array(list)),
             }
@@ -264,18 +281,19 @@ impl<'de> Visitor<'de> for Node<'_> {
             return Err(self.used_up());
         }
         let mut map = Map::new();
-        let length = self.path.len();
         while let Some(key) = entries.next_key::<String>()? {
-            if length > 0 {
-                self.path.push('.');
+            let place = Place::Field(&self.place, &key);
+            let value = entries.next_value_seed(Node { place, duplicates: self.duplicates, room: self.room })?;
+            match map.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert(value);
+                }
+                Entry::Occupied(mut entry) => {
+                    let place = Place::Field(&self.place, entry.key());
+                    mizzen_api::schema::note(self.duplicates, &place);
+                    entry.insert(value);
+                }
             }
-            self.path.push_str(&key);
-            let value = entries.next_value_seed(Node { path: self.path, duplicates: self.duplicates, room: self.room })?;
-            if map.contains_key(&key) {
-                mizzen_api::schema::note(self.duplicates, self.path);
-            }
-            self.path.truncate(length);
-            map.insert(key, value);
         }
         Ok(Value::Object(map))
     }

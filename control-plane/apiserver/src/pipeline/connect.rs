@@ -25,7 +25,9 @@ impl Pipeline {
         let target = Target::resolve(&self.registry, resource, namespace, name, subresource)?;
         let warnings = Warnings::default();
         let attributes = self.attributes(user, Operation::Connect, &target, &warnings);
-        self.admission.connect(&attributes, &mut options).await?;
-        Ok((options, warnings.take()))
+        match self.admission.connect(&attributes, &mut options).await {
+            Ok(()) => Ok((options, warnings.take())),
+            Err(status) => Err(status.warned(warnings.take())),
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::metadata;
 use super::schema::Validation;
 use super::target::Target;
 use super::write::{Beside, unstored};
-use super::{Pipeline, Written};
+use super::{Pipeline, Written, told};
 use crate::admission::quota::Demand;
 use crate::admission::{Attributes, Operation, Warnings};
 use crate::auth::Identity;
@@ -31,19 +31,29 @@ impl Pipeline {
         let mut object = parsed.value;
         metadata::fit_to_target(&mut object, target)?;
         let warnings = self.check_body(target, target.schema(), &object, parsed.duplicates, validation, || None)?;
+        told(self.create_checked(user, target, object, &request.write).await, warnings)
+    }
+
+    async fn create_checked(
+        &self,
+        user: &Arc<Identity>,
+        target: &Target,
+        mut object: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
         self.check_new_form(target, &object)?;
         let stored = self.stored_target(target)?;
         self.store_form(target, &stored, &mut object)?;
         let target = &*stored;
         let named = !metadata::text(&object, "name").is_empty();
         for _ in 1..if named { 1 } else { GENERATED_NAMES } {
-            let attempt = self.store_new(user, target, object.clone(), &request.write, warnings.clone(), Ownership::Write).await;
+            let attempt = self.store_new(user, target, object.clone(), options, Ownership::Write).await;
             match attempt {
                 Err(status) if status.is(Reason::AlreadyExists) => {}
                 done => return done,
             }
         }
-        self.store_new(user, target, object, &request.write, warnings, Ownership::Write).await
+        self.store_new(user, target, object, options, Ownership::Write).await
     }
 
     /// Stores a decoded document as a new object; server-side apply comes here too.
@@ -53,7 +63,6 @@ impl Pipeline {
         target: &Target,
         mut object: Value,
         options: &WriteOptions,
-        mut warnings: Vec<String>,
         ownership: Ownership,
     ) -> Result<Written, Status> {
         let descriptor = &target.descriptor;
@@ -74,27 +83,38 @@ impl Pipeline {
         let attributes =
             Attributes { dry_run: options.dry_run, now, ..self.attributes(user, Operation::Create, target, &admission_warnings) };
         descriptor.strategy.prepare_create(&mut object);
+        let admitted = self.admit_new(&attributes, object, options, ownership).await;
+        let warnings = admission_warnings.take();
+        match admitted {
+            Ok(object) => Ok(Written { code: 201, object, warnings, deleted: false }),
+            Err(status) => Err(status.warned(warnings)),
+        }
+    }
+
+    async fn admit_new(
+        &self,
+        attributes: &Attributes<'_>,
+        mut object: Value,
+        options: &WriteOptions,
+        ownership: Ownership,
+    ) -> Result<Arc<Object>, Status> {
+        let target = attributes.target;
         // Before admission: what the server adds is nobody's field.
         if let Ownership::Write = ownership {
-            self.track(target, options, None, &mut object, now).await?;
+            self.track(target, options, None, &mut object, attributes.now).await?;
         }
-        self.admission.mutate(&attributes, &mut object).await?;
+        self.admission.mutate(attributes, &mut object).await?;
         self.apply_defaults(target, &mut object);
         // Only a service is given something that others may take first.
         let draft = addresses::is_service(target).then(|| object.clone());
-        let mut done = self.finish_new(&attributes, object).await?;
+        let mut done = self.finish_new(attributes, object).await?;
         for _ in 1..CLAIMS {
             match (&done, &draft) {
-                (None, Some(draft)) => done = self.finish_new(&attributes, draft.clone()).await?,
+                (None, Some(draft)) => done = self.finish_new(attributes, draft.clone()).await?,
                 _ => break,
             }
         }
-        warnings.extend(admission_warnings.take());
-        let (code, deleted) = (201, false);
-        match done {
-            Some(object) => Ok(Written { code, object, warnings, deleted }),
-            None => Err(Status::internal("others took every address that was free")),
-        }
+        done.ok_or_else(|| Status::internal("others took every address that was free"))
     }
 
     /// Checks and stores what admission made of a new object. `None` when others took what it was to be given.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mizzen_api::Pointed as _;
 use mizzen_api::{Object, Status};
 use mizzen_client::{DeleteOptions, Propagation};
 use serde_json::{Value, json};
@@ -44,7 +45,11 @@ impl Pipeline {
                 old: Some(seen.as_ref().unwrap_or(&old)),
                 ..self.attributes(user, Operation::Delete, target, &admission_warnings)
             };
-            self.admission.validate(&attributes, None).await?;
+            let admitted = self.admission.validate(&attributes, None).await;
+            let warnings = admission_warnings.take();
+            if let Err(status) = admitted {
+                return Err(status.warned(warnings));
+            }
             let done = match step(target, &old, options, (self.clock)()) {
                 Step::Wait => Some(written(current, false)),
                 _ if options.dry_run => Some(written(Arc::new(unstored(&old)?), false)),
@@ -56,7 +61,7 @@ impl Pipeline {
             };
             match done {
                 Some(mut done) => {
-                    done.warnings = admission_warnings.take();
+                    done.warnings = warnings;
                     done.object = self.custom.shown_one(&target.descriptor, done.object).await?;
                     return Ok(done);
                 }
@@ -101,7 +106,7 @@ fn step(target: &Target, old: &Value, options: &DeleteOptions, now: jiff::Timest
     let finalizers_changed = set_propagation(&mut new, options.propagation.or_else(|| default_propagation(target, old)));
     let held = is_held(target, &new);
     let deleting_since = metadata::text(old, "deletionTimestamp").parse::<jiff::Timestamp>().ok();
-    let pending = old.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
+    let pending = old.at("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
     let grace = match target.descriptor.strategy.default_grace_seconds(old) {
         0 => 0,
         default => match options.grace_period_seconds {
@@ -186,12 +191,12 @@ fn set_propagation(object: &mut Value, propagation: Option<Propagation>) -> bool
 
 /// Whether finalizers keep the object; a namespace has some in its spec too.
 fn is_held(target: &Target, object: &Value) -> bool {
-    let in_spec = || object.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    let in_spec = || object.at("/spec/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
     metadata::finalizers(object).next().is_some() || (target.is_namespace() && in_spec())
 }
 
 /// Whether an object that is being deleted has nothing left to wait for.
 pub(super) fn is_finished(target: &Target, object: &Value) -> bool {
-    let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+    let grace = object.at("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
     !metadata::text(object, "deletionTimestamp").is_empty() && grace == 0 && !is_held(target, object)
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use mizzen_api::status::Cause;
 use mizzen_api::{LabelSelector, Object, Reason, Status};
-use mizzen_client::{ApiRequest, DeleteOptions};
+use mizzen_client::{ApiRequest, DeleteOptions, WriteOptions};
 use mizzen_store::RangeOptions;
 use serde_json::{Value, json};
 
 use super::schema::Validation;
 use super::target::Target;
 use super::write::{decoded, unstored};
-use super::{Pipeline, Written, metadata};
+use super::{Pipeline, Written, metadata, told};
 use crate::admission::{Attributes, Operation, Warnings};
 use crate::auth::Identity;
 use crate::errors;
@@ -44,21 +44,35 @@ impl Pipeline {
         }
         let validation = Validation::of(&request.write.field_validation);
         let warnings = self.check_body(target, SCHEMA, &eviction, parsed.duplicates, validation, || None)?;
+        told(self.evict_checked(user, target, eviction, &request.write).await, warnings)
+    }
+
+    async fn evict_checked(
+        &self,
+        user: &Arc<Identity>,
+        target: &Target,
+        mut eviction: Value,
+        write: &WriteOptions,
+    ) -> Result<Written, Status> {
         let asked = eviction.get("deleteOptions").cloned().unwrap_or_default();
-        let mut options = DeleteOptions { dry_run: request.write.dry_run, ..DeleteOptions::default() };
+        let mut options = DeleteOptions { dry_run: write.dry_run, ..DeleteOptions::default() };
         super::delete_options::take_body(&asked, &mut options)?;
         let admission_warnings = Warnings::default();
         let attributes =
             Attributes { dry_run: options.dry_run, ..self.attributes(user, Operation::Create, target, &admission_warnings) };
-        self.admission.mutate(&attributes, &mut eviction).await?;
-        self.admission.validate(&attributes, Some(&eviction)).await?;
-
+        let admitted = async {
+            self.admission.mutate(&attributes, &mut eviction).await?;
+            self.admission.validate(&attributes, Some(&eviction)).await
+        };
+        if let Err(status) = admitted.await {
+            return Err(status.warned(admission_warnings.take()));
+        }
         let pod = Target { subresource: String::new(), ..target.clone() };
         let mut charged_for = None;
         for _ in 0..ATTEMPTS {
             if self.evicted(user, &pod, &options, &mut charged_for).await? {
                 let success = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-                let warnings = warnings.into_iter().chain(admission_warnings.take()).collect();
+                let warnings = admission_warnings.take();
                 return Ok(Written { code: 201, object: Arc::new(unstored(&success)?), warnings, deleted: false });
             }
         }

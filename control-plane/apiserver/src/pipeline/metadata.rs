@@ -1,23 +1,23 @@
 //! The metadata that is the same for every kind: what the server stamps and what a client may not change.
 
+use mizzen_api::Pointed as _;
 use mizzen_api::{ResourceDescriptor, Scope, Status};
 use serde_json::{Map, Value, json};
 
 use super::target::Target;
-use crate::suffix;
+use crate::{suffix, uid};
 
 /// The `metadata` of a document, made if it is missing.
 ///
 /// # Errors
 /// `BadRequest` when the document or its metadata is not an object.
 pub(super) fn of(object: &mut Value) -> Result<&mut Map<String, Value>, Status> {
-    object
-        .as_object_mut()
-        .ok_or_else(|| Status::bad_request("the object provided is not a JSON object"))?
-        .entry("metadata")
-        .or_insert_with(|| json!({}))
-        .as_object_mut()
-        .ok_or_else(|| Status::bad_request("metadata must be an object"))
+    let document = object.as_object_mut().ok_or_else(|| Status::bad_request("the object provided is not a JSON object"))?;
+    if !document.contains_key("metadata") {
+        document.insert("metadata".to_owned(), json!({}));
+    }
+    let metadata = document.get_mut("metadata").and_then(Value::as_object_mut);
+    metadata.ok_or_else(|| Status::bad_request("metadata must be an object"))
 }
 
 pub(super) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
@@ -30,15 +30,19 @@ pub(super) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
 /// `BadRequest` when they contradict the path.
 pub(super) fn fit_to_target(object: &mut Value, target: &Target) -> Result<(), Status> {
     let document = object.as_object_mut().ok_or_else(|| Status::bad_request("the object provided is not a JSON object"))?;
-    let expected = [("apiVersion", target.api_version()), ("kind", target.descriptor.kind.to_string())];
-    for (field, expected) in expected {
+    let text = |field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default();
+    let is_right =
+        [("apiVersion", target.is_api_version(text("apiVersion"))), ("kind", *text("kind") == *target.descriptor.kind)];
+    for (field, _) in is_right.into_iter().filter(|(_, is_right)| !is_right) {
+        let (what, expected) = match field {
+            "kind" => ("kind", target.descriptor.kind.to_string()),
+            _ => ("API version", target.api_version()),
+        };
         match document.get(field).and_then(Value::as_str) {
             None | Some("") => {
                 document.insert(field.to_owned(), Value::String(expected));
             }
-            Some(given) if given == expected => {}
             Some(given) => {
-                let what = if field == "kind" { "kind" } else { "API version" };
                 return Err(Status::bad_request(format!(
                     "the {what} in the data ({given}) does not match the expected {what} ({expected})"
                 )));
@@ -80,10 +84,6 @@ pub(super) fn fit_to_target(object: &mut Value, target: &Target) -> Result<(), S
     Ok(())
 }
 
-pub(super) fn new_uid() -> String {
-    uuid::Uuid::new_v4().to_string()
-}
-
 /// Stamps a new object: name, uid, creation time, generation.
 ///
 /// # Errors
@@ -102,7 +102,7 @@ pub(super) fn stamp_new(object: &mut Value, descriptor: &ResourceDescriptor, now
         let name = generate_name(base);
         metadata.insert("name".to_owned(), Value::String(name));
     }
-    metadata.insert("uid".to_owned(), Value::String(new_uid()));
+    metadata.insert("uid".to_owned(), Value::String(uid::new()));
     metadata.insert("creationTimestamp".to_owned(), Value::String(seconds(now)));
     if has_generation {
         metadata.insert("generation".to_owned(), json!(1));
@@ -143,6 +143,7 @@ pub(super) fn keep_on_update(object: &mut Value, old: &Value) -> Result<(), Stat
     metadata.remove("selfLink");
     for field in ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "generateName"] {
         match old.and_then(|old| old.get(field)) {
+            Some(value) if metadata.get(field) == Some(value) => None,
             Some(value) => metadata.insert(field.to_owned(), value.clone()),
             None => metadata.remove(field),
         };
@@ -160,17 +161,18 @@ pub(super) fn keep_on_update(object: &mut Value, old: &Value) -> Result<(), Stat
 /// how the object stands, the annotations. The uid stays as it was sent, so that another one is refused.
 pub(super) fn keep_through_subresource(object: &mut Value, old: &Value, subresource: &str) -> Result<(), Status> {
     let sent = of(object)?;
-    let mut kept = old.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
+    let kept = old.get("metadata").and_then(Value::as_object);
     let own: &[&str] = match subresource {
         "status" | "approval" | "finalize" => &["managedFields", "uid", "annotations"],
         _ => &["managedFields", "uid"],
     };
-    for field in own {
-        if let Some(value) = sent.remove(*field).filter(|value| !value.is_null()) {
-            kept.insert((*field).to_owned(), value);
+    let is_own = |field: &str, value: &Value| own.contains(&field) && !value.is_null();
+    sent.retain(|field, value| is_own(field, value) || kept.is_some_and(|kept| kept.contains_key(field)));
+    for (field, value) in kept.into_iter().flatten() {
+        if sent.get(field).is_none_or(|sent| sent != value && !is_own(field, sent)) {
+            sent.insert(field.clone(), value.clone());
         }
     }
-    *sent = kept;
     Ok(())
 }
 
@@ -184,5 +186,5 @@ pub(super) fn bump_generation(object: &mut Value) {
 }
 
 pub(super) fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
-    object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    object.at("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }

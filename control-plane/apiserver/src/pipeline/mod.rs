@@ -36,7 +36,7 @@ use mizzen_store::Store;
 
 pub(crate) use list::Listed;
 pub(crate) use target::Target;
-pub(crate) use watch::WatchItem;
+pub(crate) use watch::{Next, WatchItem, events};
 
 use crate::admission::{Attributes, Chain, Operation, Warnings};
 use crate::audit;
@@ -70,6 +70,17 @@ pub(crate) struct Written {
     pub(crate) warnings: Vec<String>,
     /// The object is gone from the store.
     pub(crate) deleted: bool,
+}
+
+/// The outcome of a request that writes, with what its body was warned of first: whoever is refused is told as well.
+fn told(done: Result<Written, Status>, warnings: Vec<String>) -> Result<Written, Status> {
+    match done {
+        Ok(mut written) => {
+            written.warnings.splice(0..0, warnings);
+            Ok(written)
+        }
+        Err(status) => Err(status.warned(warnings)),
+    }
 }
 
 impl Pipeline {

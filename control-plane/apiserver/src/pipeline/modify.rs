@@ -10,7 +10,7 @@ use super::metadata;
 use super::owners::{Conversions, Unmade};
 use super::target::Target;
 use super::write::{Beside, decoded, unstored};
-use super::{Pipeline, Written};
+use super::{Pipeline, Written, told};
 use crate::admission::quota::Demand;
 use crate::admission::{Attributes, Operation, Warnings};
 use crate::auth::Identity;
@@ -77,16 +77,21 @@ impl Pipeline {
             };
             let asked = metadata::text(&document, "resourceVersion");
             let pinned = !asked.is_empty() && asked != "0";
-            if pinned && asked != current.head().resource_version {
+            if pinned && asked != current.revision().to_string() {
                 // A patch starts from the present document, so only a client can have named another revision.
                 return Err(conflict());
             }
+            let admission_warnings = Warnings::default();
+            let attributes = Attributes {
+                dry_run: options.dry_run,
+                old: Some(&old),
+                ..self.attributes(user, Operation::Update, target, &admission_warnings)
+            };
             let versions = Versions { stored: &current, shown: &shown };
-            let stored = self.store_changed(user, target, options, versions, &old, document, owned).await?;
+            let stored = self.store_changed(&attributes, options, versions, &old, document, owned).await;
             // If somebody else wrote first, what is there now decides.
-            if let Some(mut written) = stored {
-                written.warnings.splice(0..0, warnings);
-                return Ok(written);
+            if let Some(done) = stored.transpose() {
+                return told(told(done, admission_warnings.take()), warnings);
             }
         }
         Err(conflict())
@@ -95,26 +100,18 @@ impl Pipeline {
     /// `None` when the object changed meanwhile.
     async fn store_changed(
         &self,
-        user: &Arc<Identity>,
-        target: &Target,
+        attributes: &Attributes<'_>,
         options: &WriteOptions,
         current: Versions<'_>,
         old: &Value,
         mut new: Value,
         owned: bool,
     ) -> Result<Option<Written>, Status> {
+        let target = attributes.target;
         let strategy = &target.descriptor.strategy;
-        let now = (self.clock)();
         metadata::fit_to_target(&mut new, target)?;
         metadata::drop_empty(&mut new)?;
         self.apply_defaults(target, &mut new);
-        let admission_warnings = Warnings::default();
-        let attributes = Attributes {
-            dry_run: options.dry_run,
-            now,
-            old: Some(old),
-            ..self.attributes(user, Operation::Update, target, &admission_warnings)
-        };
         match target.subresource.as_str() {
             "" => strategy.prepare_update(&mut new, old),
             "scale" => {}
@@ -126,35 +123,35 @@ impl Pipeline {
         metadata::keep_on_update(&mut new, old)?;
         // Before admission: what the server adds is nobody's field.
         if !owned {
-            self.track(target, options, Some(old), &mut new, now).await?;
+            self.track(target, options, Some(old), &mut new, attributes.now).await?;
         }
-        self.admission.mutate(&attributes, &mut new).await?;
+        self.admission.mutate(attributes, &mut new).await?;
         self.apply_defaults(target, &mut new);
         if target.subresource != "status" && strategy.is_new_generation(&new, old) {
             metadata::bump_generation(&mut new);
         }
         self.give_addresses(target, &mut new, Some(old))?;
         self.validate_document(target, &new, Some(old))?;
-        self.admission.validate(&attributes, Some(&new)).await?;
-        let warnings = admission_warnings.take();
+        self.admission.validate(attributes, Some(&new)).await?;
+        let done = |object, deleted| Some(Written { code: 200, object, warnings: Vec::new(), deleted });
 
         let Versions { stored: current, shown } = current;
         let is_stale =
             || CustomKinds::is_stale(&target.descriptor, current) || self.store.is_stale(&target.key(), current.revision());
         if same(&new, old) && !is_stale() {
-            return Ok(Some(Written { code: 200, object: shown.clone(), warnings, deleted: false }));
+            return Ok(done(shown.clone(), false));
         }
-        let demand = Demand::of(&attributes, &new)?;
+        let demand = Demand::of(attributes, &new)?;
         if options.dry_run {
             demand.as_ref().map(Demand::charge).transpose()?;
             set_revision(&mut new, &current.head().resource_version);
-            return Ok(Some(Written { code: 200, object: Arc::new(unstored(&new)?), warnings, deleted: false }));
+            return Ok(done(Arc::new(unstored(&new)?), false));
         }
         if super::delete::is_finished(target, &new) {
             let claims = self.claims(target, None, Some(old))?;
             let Some(removed) = self.remove(&target.key(), current, claims).await? else { return Ok(None) };
             let object = self.custom.shown_one(&target.descriptor, removed).await?;
-            return Ok(Some(Written { code: 200, object, warnings, deleted: true }));
+            return Ok(done(object, true));
         }
         let beside = Beside { demand: demand.as_ref(), claims: self.claims(target, Some(&new), Some(old))? };
         let new = self.custom.stored(&target.descriptor, new).await?;
@@ -162,7 +159,7 @@ impl Pipeline {
             return Ok(None);
         };
         let object = self.custom.shown_one(&target.descriptor, stored).await?;
-        Ok(Some(Written { code: 200, object, warnings, deleted: false }))
+        Ok(done(object, false))
     }
 }
 

@@ -84,6 +84,14 @@ impl Target {
         }
     }
 
+    /// Whether a document is of the client's version.
+    pub(crate) fn is_api_version(&self, given: &str) -> bool {
+        match &*self.descriptor.group {
+            "" => *given == *self.version,
+            group => given.strip_prefix(group).and_then(|rest| rest.strip_prefix('/')) == Some(&*self.version),
+        }
+    }
+
     /// # Errors
     /// `MethodNotAllowed` when the resource or subresource does not serve the verb.
     pub(crate) fn require(&self, verb: Verb) -> Result<(), Status> {

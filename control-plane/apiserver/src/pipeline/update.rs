@@ -8,10 +8,9 @@ use serde_json::Value;
 
 use super::create::Ownership;
 use super::metadata;
-use super::modify::Change;
 use super::schema::Validation;
 use super::target::Target;
-use super::{Pipeline, Written};
+use super::{Pipeline, Written, told};
 use crate::auth::Identity;
 use crate::errors;
 
@@ -35,15 +34,15 @@ impl Pipeline {
         if creates && self.store.get(&target.key()).is_none() {
             self.authorize_target(user, "create", asked)?;
             fits_new?;
-            let created = self.store_new(user, target, object.clone(), &request.write, warnings.clone(), Ownership::Write).await;
+            let created = self.store_new(user, target, object.clone(), &request.write, Ownership::Write).await;
             match created {
                 // Somebody created it meanwhile: it is an update now.
                 Err(status) if status.is(Reason::AlreadyExists) => {}
-                done => return done,
+                done => return told(done, warnings),
             }
         }
         let mut object = Some(object);
-        self.modify(user, target, &request.write, move |old| {
+        let done = self.modify(user, target, &request.write, move |old| {
             let stored_uid = metadata::text(old, "uid");
             if !uid.is_empty() && uid != stored_uid {
                 let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {stored_uid}");
@@ -54,9 +53,9 @@ impl Pipeline {
                 true => object.take().ok_or_else(|| errors::modified(&target.group_resource(), &target.name))?,
                 false => object.clone().ok_or_else(|| errors::modified(&target.group_resource(), &target.name))?,
             };
-            Ok(Change { document, warnings: warnings.clone(), owned: false })
-        })
-        .await
+            Ok(document.into())
+        });
+        told(done.await, warnings)
     }
 }
 

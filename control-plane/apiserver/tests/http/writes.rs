@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::served::{PODS, Served, answer, served};
-use crate::support::pod;
+use crate::support::{self, eventually, pod};
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -105,4 +105,58 @@ async fn yaml_is_a_body_as_any_other() {
         message.contains("duplicate field \"data.a\"") && message.contains("unknown field \"metadata.nonsense\""),
         "{message}"
     );
+}
+
+/// What an answer warns of.
+fn warnings(response: &reqwest::Response) -> Vec<&str> {
+    response.headers().get_all("warning").iter().map(|value| value.to_str().expect("text")).collect()
+}
+
+#[tokio::test]
+async fn who_is_refused_is_warned_all_the_same() {
+    const HOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+    const SEEN: &str = "299 - \"you are seen\"";
+    let served = served().await;
+    assert_eq!(served.create(CONFIG_MAPS, &json!({"metadata": {"name": "m"}})).await.0, 201);
+    let (url, bundle) = support::webhook::serve("/", |review: &Value| {
+        let response = json!({"uid": review["request"]["uid"], "allowed": false, "warnings": ["you are seen"]});
+        json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response})
+    })
+    .await;
+    let rules =
+        json!([{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps", "pods/eviction"]}]);
+    let hook = json!({"metadata": {"name": "h"}, "webhooks": [{"name": "h.example.com", "rules": rules, "sideEffects": "None",
+        "clientConfig": {"url": url, "caBundle": bundle}, "admissionReviewVersions": ["v1"]}]});
+    assert_eq!(served.create(HOOKS, &hook).await.0, 201);
+    let send = |method: Method, path: &str, kind: &str, body: &Value| {
+        served.request(method, path).header("content-type", kind).body(body.to_string()).send()
+    };
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "colour": "red"});
+    let unknown = "299 - \"unknown field \\\"colour\\\"\"";
+    eventually("the webhook", async || {
+        let answer = send(Method::DELETE, &format!("{CONFIG_MAPS}/m?dryRun=All"), "application/json", &json!({})).await;
+        let code = answer.expect("an answer").status();
+        if code == 400 { Ok(()) } else { Err(code.to_string()) }
+    })
+    .await;
+    assert_eq!(served.create(PODS, &pod("p")).await.0, 201);
+    let one = format!("{CONFIG_MAPS}/m");
+    let (applied, evicted) = (format!("{one}?fieldManager=a"), format!("{PODS}/p/eviction"));
+    let eviction = json!({"metadata": {"name": "p"}});
+    let patch = json!({"colour": "red"});
+    for (method, path, kind, body, wanted) in [
+        (Method::POST, CONFIG_MAPS, "application/json", &map, vec![unknown, SEEN]),
+        (Method::PUT, one.as_str(), "application/json", &map, vec![unknown, SEEN]),
+        (Method::PATCH, one.as_str(), "application/merge-patch+json", &patch, vec![unknown, SEEN]),
+        (Method::PATCH, applied.as_str(), "application/apply-patch+yaml", &map, vec![unknown, SEEN]),
+        (Method::DELETE, one.as_str(), "application/json", &Value::Null, vec![SEEN]),
+        (Method::POST, evicted.as_str(), "application/json", &eviction, vec![SEEN]),
+    ] {
+        let response = send(method.clone(), path, kind, body).await.expect("an answer");
+        assert_eq!((response.status().as_u16(), warnings(&response)), (400, wanted), "{method} {path}");
+    }
+    // What validation refuses, too.
+    let wrong = json!({"metadata": {"name": "No"}, "spec": {"containers": [], "colour": "red"}});
+    let response = send(Method::POST, PODS, "application/json", &wrong).await.expect("an answer");
+    assert_eq!((response.status().as_u16(), warnings(&response).len()), (422, 1));
 }

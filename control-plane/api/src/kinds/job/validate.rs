@@ -6,6 +6,7 @@ use super::super::pod_template::check_pod_template;
 use super::super::value::{absent, flag, int, text};
 use super::failure_policy::{check_failure_policy, check_success_policy};
 use super::{CONTROLLER_UID, JOB_NAME, OLD_CONTROLLER_UID, OLD_JOB_NAME};
+use crate::Pointed as _;
 use crate::selector::LabelSelector;
 use crate::status::Cause;
 use crate::validate::{
@@ -28,7 +29,7 @@ pub(super) fn validate(object: &Value) -> Vec<Cause> {
         None => causes.push(required(at.field("selector"), "")),
         Some(document) => {
             causes.extend(validate_label_selector(Some(document), &at.field("selector")));
-            let labels = spec.pointer("/template/metadata/labels");
+            let labels = spec.at("/template/metadata/labels");
             if LabelSelector::from_document(selector).is_ok_and(|selector| !selector.matches_value(labels)) {
                 let why = "`selector` does not match template `labels`";
                 causes.push(invalid("spec.template.metadata.labels", labels.unwrap_or(&Value::Null), why));
@@ -42,7 +43,7 @@ pub(super) fn validate(object: &Value) -> Vec<Cause> {
 /// The labels by which the job tells its pods apart, where the user left that to it.
 fn check_generated(object: &Value, causes: &mut Vec<Cause>) {
     let (name, uid) = (text(object, "/metadata/name"), text(object, "/metadata/uid"));
-    let labels = object.pointer("/spec/template/metadata/labels");
+    let labels = object.at("/spec/template/metadata/labels");
     let at = Path::root("spec.template.metadata.labels");
     for (key, expected) in [(OLD_CONTROLLER_UID, uid), (CONTROLLER_UID, uid), (OLD_JOB_NAME, name), (JOB_NAME, name)] {
         match labels.and_then(|labels| labels.get(key)).and_then(Value::as_str) {
@@ -53,7 +54,7 @@ fn check_generated(object: &Value, causes: &mut Vec<Cause>) {
             Some(_) => {}
         }
     }
-    let selector = object.pointer("/spec/selector").unwrap_or(&Value::Null);
+    let selector = object.at("/spec/selector").unwrap_or(&Value::Null);
     let selected = selector.get("matchLabels").and_then(|labels| labels.get(CONTROLLER_UID)).and_then(Value::as_str);
     let old = selector.get("matchLabels").and_then(|labels| labels.get(OLD_CONTROLLER_UID)).and_then(Value::as_str);
     if selected.or(old) != Some(uid) {
@@ -138,15 +139,15 @@ fn check_mode(spec: &Value, at: &Path, causes: &mut Vec<Cause>) {
 
 pub(super) fn validate_update(object: &Value, old: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let get = |object: &Value, field: &str| object.pointer(&format!("/spec/{field}")).cloned();
+    let get = |object: &Value, field: &str| object.at(&format!("/spec/{field}")).cloned();
     // An indexed job may grow and shrink as long as all its pods run at once.
     let elastic = text(object, "/spec/completionMode") == "Indexed"
         && get(object, "completions").is_some()
         && get(object, "completions") == get(object, "parallelism");
     if elastic {
-        causes.extend(non_negative("spec.completions", object.pointer("/spec/completions")));
+        causes.extend(non_negative("spec.completions", object.at("/spec/completions")));
     } else {
-        causes.extend(immutable("spec.completions", object.pointer("/spec/completions"), old.pointer("/spec/completions")));
+        causes.extend(immutable("spec.completions", object.at("/spec/completions"), old.at("/spec/completions")));
     }
     let template = |object: &Value, free: bool| {
         let mut template = get(object, "template").unwrap_or_default();
@@ -157,13 +158,13 @@ pub(super) fn validate_update(object: &Value, old: &Value) -> Vec<Cause> {
     };
     let free = flag(old, "/spec/suspend") && absent(old, "/status/startTime");
     let (new, before) = (template(object, free), template(old, free));
-    causes.extend(immutable("spec.selector", object.pointer("/spec/selector"), old.pointer("/spec/selector")));
+    causes.extend(immutable("spec.selector", object.at("/spec/selector"), old.at("/spec/selector")));
     if new != before {
         causes.push(invalid("spec.template", &get(object, "template").unwrap_or_default(), "field is immutable"));
     }
     for field in ["completionMode", "podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "managedBy"] {
         let pointer = format!("/spec/{field}");
-        causes.extend(immutable(format!("spec.{field}"), object.pointer(&pointer), old.pointer(&pointer)));
+        causes.extend(immutable(format!("spec.{field}"), object.at(&pointer), old.at(&pointer)));
     }
     causes
 }
@@ -182,7 +183,7 @@ fn loosen(template: &mut Value) {
 
 pub(super) fn validate_status(object: &Value, _old: &Value) -> Vec<Cause> {
     let fields = ["active", "succeeded", "failed", "ready", "terminating"].iter();
-    fields.filter_map(|field| non_negative(format!("status.{field}"), object.pointer(&format!("/status/{field}")))).collect()
+    fields.filter_map(|field| non_negative(format!("status.{field}"), object.at(&format!("/status/{field}")))).collect()
 }
 
 #[cfg(test)]

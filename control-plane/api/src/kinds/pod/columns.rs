@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::super::value::{flag, int, list, text};
+use crate::Pointed as _;
 use crate::descriptor::Column;
 use crate::print::{age, or_none, since};
 
@@ -67,7 +68,7 @@ impl Summary {
         if !initializing || condition(pod, "Initialized") == "True" {
             summary.add_containers(pod);
         }
-        if pod.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null()) {
+        if pod.at("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null()) {
             if own == "NodeLost" {
                 "Unknown".clone_into(&mut summary.reason);
             } else if !matches!(phase, "Failed" | "Succeeded") {
@@ -101,7 +102,7 @@ impl Summary {
             if sidecar {
                 self.count_restarts(status);
             }
-            let (terminated, waiting) = (status.pointer("/state/terminated"), text(status, "/state/waiting/reason"));
+            let (terminated, waiting) = (status.at("/state/terminated"), text(status, "/state/waiting/reason"));
             match terminated {
                 Some(terminated) if int(terminated, "/exitCode") == Some(0) => continue,
                 _ if sidecar && flag(status, "/started") => {
@@ -128,9 +129,9 @@ impl Summary {
             let waiting = text(status, "/state/waiting/reason");
             if !waiting.is_empty() {
                 waiting.clone_into(&mut self.reason);
-            } else if let Some(terminated) = status.pointer("/state/terminated") {
+            } else if let Some(terminated) = status.at("/state/terminated") {
                 self.reason = end_reason(terminated);
-            } else if flag(status, "/ready") && status.pointer("/state/running").is_some() {
+            } else if flag(status, "/ready") && status.at("/state/running").is_some() {
                 running = true;
                 self.ready += 1;
             }

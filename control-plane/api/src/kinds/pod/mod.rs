@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::builder::{Describe, resource};
 use super::pod_template::{SpecContext, check_spec, default_pod};
 use super::value::{flag, int, list, text};
+use crate::Pointed as _;
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy, Verb, keep_all_but};
 use crate::qos::qos_class;
 use crate::status::Cause;
@@ -72,7 +73,7 @@ impl Strategy for Pod {
                 keep_all_but(&["metadata", "status"], object, old);
                 // The class is the API server's to say, whatever an agent reports.
                 if let (Some(class), Some(status)) =
-                    (old.pointer("/status/qosClass"), object.get_mut("status").and_then(Value::as_object_mut))
+                    (old.at("/status/qosClass"), object.get_mut("status").and_then(Value::as_object_mut))
                 {
                     status.insert("qosClass".to_owned(), class.clone());
                 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::pod_template::{SpecContext, check_spec};
 use super::super::value::{list, text};
+use crate::Pointed as _;
 use crate::descriptor::keep_all_but;
 use crate::qos::qos_class;
 use crate::quantity::Quantity;
@@ -39,11 +40,11 @@ pub(super) fn validate(object: &Value, old: &Value) -> Vec<Cause> {
     let spec = Path::root("spec");
     let mut causes = check_spec(object.get("spec").unwrap_or(&Value::Null), &spec, SpecContext::Pod);
     let refused = |why: &str| vec![forbidden("", why)];
-    if old.pointer("/spec/resources").is_some_and(|resources| resources.as_object().is_some_and(|list| !list.is_empty())) {
+    if old.at("/spec/resources").is_some_and(|resources| resources.as_object().is_some_and(|list| !list.is_empty())) {
         causes.extend(refused("pods with pod-level resources cannot be resized"));
         return causes;
     }
-    if old.pointer(MIRROR).is_some() {
+    if old.at(MIRROR).is_some() {
         causes.extend(refused("static pods cannot be resized"));
         return causes;
     }
@@ -87,7 +88,7 @@ pub(super) fn validate(object: &Value, old: &Value) -> Vec<Cause> {
 }
 
 fn is_removed(new: &Value, old: &Value, amounts: &str) -> bool {
-    let of = |container: &Value, name: &str| container.pointer(&format!("/resources/{amounts}/{name}")).is_some();
+    let of = |container: &Value, name: &str| container.at(&format!("/resources/{amounts}/{name}")).is_some();
     RESIZABLE.iter().any(|name| of(old, name) && !of(new, name))
 }
 

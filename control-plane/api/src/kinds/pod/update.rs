@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::pod_template::{SpecContext, check_spec};
 use super::super::value::{int, list, text};
+use crate::Pointed as _;
 use crate::status::Cause;
 use crate::validate::{Path, forbidden, invalid};
 
@@ -17,7 +18,7 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// What no update changes of the metadata, whichever part of the pod it is about.
 fn check_annotations(object: &Value, old: &Value) -> Vec<Cause> {
-    let mirror = |pod: &Value| pod.pointer("/metadata/annotations").and_then(|all| all.get(MIRROR)).cloned();
+    let mirror = |pod: &Value| pod.at("/metadata/annotations").and_then(|all| all.get(MIRROR)).cloned();
     let why = match (mirror(object), mirror(old)) {
         (new, before) if new == before => return Vec::new(),
         (_, Some(_)) => "may not remove or update mirror pod annotation",

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::super::value::{child, fill, flag, list_mut, text};
 
+use crate::Pointed as _;
+
 const FILE_MODE: i64 = 0o644;
 
 /// Defaults of a pod itself: those of its spec, and what templates do not get.
@@ -66,7 +68,7 @@ fn fill_number(value: &mut Value, key: &str, number: Value) {
 }
 
 fn requests_from_limits(holder: &mut Value) {
-    let Some(limits) = holder.pointer("/resources/limits").and_then(Value::as_object).cloned() else { return };
+    let Some(limits) = holder.at("/resources/limits").and_then(Value::as_object).cloned() else { return };
     let Some(requests) = holder.get_mut("resources").and_then(|resources| child(resources, "requests")) else { return };
     for (name, limit) in limits {
         fill(requests, &name, limit);

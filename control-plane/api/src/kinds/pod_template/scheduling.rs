@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::super::value::{int, list, text};
+use crate::Pointed as _;
 use crate::status::Cause;
 use crate::validate::{
     Path, complaints, duplicate, invalid, invalid_text, label_key, label_value, not_supported, one_of, qualified_name, required,
@@ -24,7 +25,7 @@ pub(super) fn check_node_labels(labels: Option<&Value>, at: &Path, causes: &mut 
 pub(super) fn check_affinity(affinity: Option<&Value>, at: &Path, causes: &mut Vec<Cause>) {
     let Some(affinity) = affinity.filter(|affinity| !affinity.is_null()) else { return };
     let node = at.field("nodeAffinity");
-    if let Some(selector) = affinity.pointer("/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution") {
+    if let Some(selector) = affinity.at("/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution") {
         check_node_selector(selector, &node.field("requiredDuringSchedulingIgnoredDuringExecution"), causes);
     }
     let preferred = node.field("preferredDuringSchedulingIgnoredDuringExecution");

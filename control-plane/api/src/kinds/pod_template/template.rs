@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::value::text;
 use super::{SpecContext, check_spec};
+use crate::Pointed as _;
 use crate::selector::LabelSelector;
 use crate::status::Cause;
 use crate::validate::{Path, forbidden, invalid, not_supported, required, validate_label_selector, validate_labels};
@@ -13,8 +14,8 @@ use crate::validate::{Path, forbidden, invalid, not_supported, required, validat
 pub(in super::super) fn check_template(object: &Value, workload: &str) -> Vec<Cause> {
     let spec = Path::root("spec");
     let mut causes = Vec::new();
-    let selector = object.pointer("/spec/selector").filter(|selector| !selector.is_null());
-    let labels = object.pointer("/spec/template/metadata/labels");
+    let selector = object.at("/spec/selector").filter(|selector| !selector.is_null());
+    let labels = object.at("/spec/template/metadata/labels");
     match selector {
         None => causes.push(required(spec.field("selector"), "")),
         Some(document) => match LabelSelector::from_document(Some(document)) {
@@ -37,7 +38,7 @@ pub(in super::super) fn check_template(object: &Value, workload: &str) -> Vec<Ca
         },
     }
     let path = spec.field("template");
-    let Some(template) = object.pointer("/spec/template").filter(|template| template.is_object()) else {
+    let Some(template) = object.at("/spec/template").filter(|template| template.is_object()) else {
         causes.push(required(path, ""));
         return causes;
     };
@@ -49,7 +50,7 @@ pub(in super::super) fn check_template(object: &Value, workload: &str) -> Vec<Ca
         // Any other is refused by the pod spec's own check.
         _ => {}
     }
-    if template.pointer("/spec/activeDeadlineSeconds").is_some_and(|seconds| !seconds.is_null()) {
+    if template.at("/spec/activeDeadlineSeconds").is_some_and(|seconds| !seconds.is_null()) {
         causes.push(forbidden(pod.field("activeDeadlineSeconds"), "activeDeadlineSeconds in ReplicaSet is not Supported"));
     }
     causes
@@ -59,7 +60,7 @@ pub(in super::super) fn check_template(object: &Value, workload: &str) -> Vec<Ca
 pub(in super::super) fn check_pod_template(template: &Value, path: &Path) -> Vec<Cause> {
     let metadata = path.field("metadata");
     let labels = metadata.field("labels").to_string();
-    let mut causes = validate_labels(&labels, template.pointer("/metadata/labels"));
+    let mut causes = validate_labels(&labels, template.at("/metadata/labels"));
     causes.extend(check_spec(template.get("spec").unwrap_or(&Value::Null), &path.field("spec"), SpecContext::Template));
     causes
 }

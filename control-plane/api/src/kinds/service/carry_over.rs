@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::super::value::{fill, int, list, list_mut, text};
+use crate::Pointed as _;
 use crate::service_addresses::{has_address, has_health_check, has_node_ports};
 
 /// The fields that come with an address.
@@ -57,7 +58,7 @@ fn fill_addresses(spec: &mut Value, before: &Value) {
 
 /// Drops what only the former type had, where the update leaves it as it was.
 pub(super) fn drop_former(object: &mut Value, old: &Value) {
-    let same = |object: &Value, field: &str| object.pointer(field) == old.pointer(field);
+    let same = |object: &Value, field: &str| object.at(field) == old.at(field);
     let mut gone: Vec<&str> = Vec::new();
     let lost = |had: fn(&Value) -> bool| had(old) && !had(object);
     if lost(has_address) {

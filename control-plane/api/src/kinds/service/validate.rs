@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::super::value::{absent, int, list, text};
+use crate::Pointed as _;
 use crate::service_addresses::has_health_check;
 use crate::status::Cause;
 use crate::validate::{
@@ -57,7 +58,7 @@ pub(super) fn validate(object: &Value) -> Vec<Cause> {
     check_families(object, &mut causes);
     check_ports(ports, kind, &spec.field("ports"), &mut causes);
     check_external(object, kind, &mut causes);
-    causes.extend(validate_labels("spec.selector", object.pointer("/spec/selector")));
+    causes.extend(validate_labels("spec.selector", object.at("/spec/selector")));
     causes.extend(one_of(spec.field("sessionAffinity"), text(object, "/spec/sessionAffinity"), &["ClientIP", "None"]));
     for field in ["internalTrafficPolicy", "externalTrafficPolicy"] {
         causes.extend(one_of(spec.field(field), text(object, &format!("/spec/{field}")), &["Cluster", "Local"]));

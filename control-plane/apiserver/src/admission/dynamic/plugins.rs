@@ -279,7 +279,7 @@ pub(super) async fn describe(request: &Request<'_>, version: &str) -> Result<Rev
     let named = |name: &str| Named { group: attributes.group().to_owned(), version: version.to_owned(), name: name.to_owned() };
     let who = attributes.identity;
     Ok(Review {
-        uid: uuid::Uuid::new_v4().to_string(),
+        uid: crate::uid::new(),
         kind: named(request.kind()),
         resource: named(attributes.resource()),
         subresource: Some(attributes.subresource()).filter(|name| !name.is_empty()).map(str::to_owned),

@@ -14,7 +14,7 @@ use crate::webhook::{self, WebhookError};
 /// # Errors
 /// When the objects cannot be shown in the version that the webhook wants.
 pub(super) async fn ask(hook: &Hook, request: &Request<'_>, version: &str) -> Result<Result<Value, String>, Status> {
-    let uid = uuid::Uuid::new_v4().to_string();
+    let uid = crate::uid::new();
     let mut about = request.describe(&uid, version);
     about["object"] = shown(request, version, request.object).await?;
     about["oldObject"] = shown(request, version, request.attributes.old).await?;

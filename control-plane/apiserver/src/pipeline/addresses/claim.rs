@@ -55,7 +55,7 @@ impl Claim {
             ),
             Self::Port(port) => (("mizzen.internal/v1", "NodePort"), port.to_string(), json!({})),
         };
-        let metadata = json!({"name": name, "labels": labels, "uid": metadata::new_uid(), "generation": 1,
+        let metadata = json!({"name": name, "labels": labels, "uid": crate::uid::new(), "generation": 1,
             "creationTimestamp": metadata::seconds(now)});
         let document =
             json!({"apiVersion": kind.0, "kind": kind.1, "metadata": metadata, "spec": {"parentRef": parent(service)}});
