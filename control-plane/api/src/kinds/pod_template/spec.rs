@@ -19,6 +19,9 @@ pub(in super::super) enum SpecContext {
     Template,
 }
 
+/// The longest name of a sysctl.
+const MAX_SYSCTL: usize = 253;
+
 /// Every wrong field of a pod spec that has its defaults.
 pub(in super::super) fn check_spec(spec: &Value, path: &Path, context: SpecContext) -> Vec<Cause> {
     let mut causes = Vec::new();
@@ -117,6 +120,33 @@ fn check_names(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
     }
 }
 
+fn check_sysctls(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
+    let mut seen = std::collections::HashSet::new();
+    for (index, sysctl) in list(spec, "/securityContext/sysctls").iter().enumerate() {
+        let (at, name) = (path.index(index).field("name"), text(sysctl, "/name"));
+        if name.is_empty() {
+            causes.push(required(at, ""));
+        } else if !is_sysctl(name) {
+            let why = format!(
+                "must have at most {MAX_SYSCTL} characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*\
+                 [a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
+            );
+            causes.push(invalid(at, &name.into(), why));
+        } else if !seen.insert(name) {
+            causes.push(duplicate(at, &name.into()));
+        }
+    }
+}
+
+fn is_sysctl(name: &str) -> bool {
+    let alphanumeric = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit());
+    let inner = |letter: char| alphanumeric(Some(letter)) || matches!(letter, '-' | '_');
+    let segment = |segment: &str| {
+        alphanumeric(segment.chars().next()) && alphanumeric(segment.chars().next_back()) && segment.chars().all(inner)
+    };
+    name.len() <= MAX_SYSCTL && name.split(['.', '/']).all(segment)
+}
+
 fn check_security(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
     let at = path.field("securityContext");
     for field in ["runAsUser", "runAsGroup", "fsGroup"] {
@@ -129,6 +159,7 @@ fn check_security(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
     let policies = ["OnRootMismatch", "Always"];
     causes.extend(one_of(at.field("fsGroupChangePolicy"), text(spec, "/securityContext/fsGroupChangePolicy"), &policies));
     check_seccomp(spec.get("securityContext"), &at, causes);
+    check_sysctls(spec, &at.field("sysctls"), causes);
     if flag(spec, "/shareProcessNamespace") && flag(spec, "/hostPID") {
         causes.push(invalid(
             path.field("shareProcessNamespace"),
@@ -269,6 +300,11 @@ mod tests {
     fn wrong_specs_are_named_in_the_words_of_kubernetes() {
         for (spec, complaint) in [
             (json!({"containers": []}), "spec.containers: Required value"),
+            (
+                json!({"securityContext": {"sysctls": [{"name": "kernel.shmmax", "value": "1"}, {"name": "net/a-b.c", "value": "1"},
+                    {"name": "bar..", "value": "1"}]}}),
+                "spec.securityContext.sysctls[2].name: Invalid value: \"bar..\": must have at most 253 characters and match",
+            ),
             (
                 json!({"restartPolicy": "Sometimes"}),
                 "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
