@@ -31,9 +31,19 @@ pub(crate) fn with_latest_status(pod: &Pod, told: Option<&PodStatus>) -> Pod {
     pod
 }
 
-/// Writes the status; `false` when it should be tried again.
-pub(crate) async fn publish(shared: &Shared, pod: &Pod, status: &PodStatus) -> bool {
-    let Ok(mut value) = serde_json::to_value(status) else { return true };
+/// What became of a status that was to be written.
+pub(crate) enum Told {
+    /// It stands, in this version of the object.
+    At(u64),
+    /// There is nobody to tell it of.
+    Moot,
+    /// It should be tried again.
+    Not,
+}
+
+/// Writes the status.
+pub(crate) async fn publish(shared: &Shared, pod: &Pod, status: &PodStatus) -> Told {
+    let Ok(mut value) = serde_json::to_value(status) else { return Told::Moot };
     if let Some(fields) = value.as_object_mut() {
         // What was said before and is not any more must be taken back.
         for field in ["reason", "message"] {
@@ -56,17 +66,17 @@ pub(crate) async fn publish(shared: &Shared, pod: &Pod, status: &PodStatus) -> b
     let request =
         ApiRequest::patch(&gvr::<Pod>(), namespace, name, PatchKind::Strategic, patch).subresource("status").manager("kubelet");
     match shared.client.write(request).await {
-        Ok(_) => true,
+        Ok(response) => Told::At(version(&response.object.head().resource_version)),
         // The object is gone, or another of the same name has come: its own worker speaks for that one.
-        Err(status) if status.is(Reason::NotFound) || status.is(Reason::Conflict) => true,
+        Err(status) if status.is(Reason::NotFound) || status.is(Reason::Conflict) => Told::Moot,
         // That the server is away is told by the lease.
         Err(status) if status.is(Reason::ServiceUnavailable) => {
             tracing::debug!(namespace, name, %status, "pod status not written");
-            false
+            Told::Not
         }
         Err(status) => {
             tracing::warn!(namespace, name, %status, "pod status not written");
-            false
+            Told::Not
         }
     }
 }
@@ -75,7 +85,44 @@ fn exists(pod: &Pod, kind: &str) -> bool {
     pod.status.iter().flat_map(|status| status.conditions.iter().flatten()).any(|condition| condition.type_ == kind)
 }
 
+fn version(text: &str) -> u64 {
+    text.parse().unwrap_or(0)
+}
+
+/// Whether the API shows conditions of ours otherwise than they were told: somebody has changed them since version `at`.
+pub(crate) fn is_contradicted(pod: &Pod, told: Option<&PodStatus>, at: u64) -> bool {
+    if version(pod.metadata.resource_version.as_deref().unwrap_or_default()) <= at {
+        return false;
+    }
+    let shown: Vec<_> = pod.status.iter().flat_map(|status| status.conditions.iter().flatten()).collect();
+    let mut ours = told.iter().flat_map(|told| told.conditions.iter().flatten()).filter(|told| OURS.contains(&&*told.type_));
+    ours.any(|told| !shown.iter().any(|shown| shown.type_ == told.type_ && shown.status == told.status))
+}
+
 /// Whether two statuses say the same.
 pub(crate) fn same(told: Option<&PodStatus>, status: &PodStatus) -> bool {
     told == Some(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_made_of_our_conditions_is_told_again() {
+        let status = |ready: &str| json!({"conditions": [{"type": "Ready", "status": ready}, {"type": "Mine", "status": ready}]});
+        let told: PodStatus = serde_json::from_value(status("True")).expect("a status");
+        let contradicted = |version: &str, status: Value| {
+            let pod = json!({"metadata": {"resourceVersion": version}, "spec": {"containers": []}, "status": status});
+            is_contradicted(&serde_json::from_value(pod).expect("a pod"), Some(&told), 7)
+        };
+        assert!(contradicted("8", status("False")) && contradicted("8", json!({})));
+        assert!(!contradicted("8", status("True")));
+        // It was read before we told.
+        assert!(!contradicted("6", status("False")));
+        assert!(!contradicted(
+            "8",
+            json!({"conditions": [{"type": "Ready", "status": "True"}, {"type": "Mine", "status": "False"}]})
+        ));
+    }
 }

@@ -14,6 +14,7 @@ use super::allocation;
 use super::decide::{Command, Decision, SHOWN_AS_FAILED, Why, decide};
 use super::memory::{Memory, containers};
 use super::outcome::Outcome;
+use super::publish::Told;
 use super::sources::Subscription;
 use super::view::{ContainerView, View};
 use super::{act, health, labels, phase, publish, resizing, status};
@@ -67,6 +68,8 @@ fn owned(latest: &BTreeMap<&str, &ContainerStatus>) -> BTreeMap<String, Containe
 /// How long news wait for a start that is under way: most are over by then, and what comes of them is told with what led to
 /// them, in one write.
 const TOGETHER: SignedDuration = SignedDuration::from_millis(100);
+/// A deletion that the API has taken and not carried out is asked for again after this.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// A step that failed is not tried again before this.
 #[derive(Default)]
@@ -85,6 +88,10 @@ pub(crate) struct Worker {
     told: Option<PodStatus>,
     /// Containers are being removed: the last word has been told.
     last_word: bool,
+    /// The version of the object in which `told` stands.
+    told_at: u64,
+    /// Somebody has said otherwise since.
+    contradicted: bool,
     tell_again_at: Option<Timestamp>,
     /// Since when news have waited.
     held_since: Option<Timestamp>,
@@ -135,6 +142,8 @@ impl Worker {
             under_way: HashSet::new(),
             retries: HashMap::new(),
             last_word: false,
+            told_at: 0,
+            contradicted: false,
             tell_again_at: None,
             held_since: None,
             gone: false,
@@ -151,6 +160,7 @@ impl Worker {
             if shows_otherwise(&worker.pod, &pod) {
                 worker.memory.sources_changed(worker.shared.now());
             }
+            worker.contradicted |= publish::is_contradicted(&pod, worker.told.as_ref(), worker.told_at);
             worker.pod = Arc::new(publish::with_latest_status(&pod, worker.told.as_ref()));
             let listed = observed.borrow_and_update().clone();
             let exited = worker.memory.observe(&listed, worker.shared.now());
@@ -220,9 +230,15 @@ impl Worker {
         let grace = if view.is_deleted() { view.grace() } else { i64::MAX };
         let overran = phase::overran(&view);
         let is_resized = !view.containers.values().any(ContainerView::is_to_be_resized);
+        let ends = view.is_deleted() && !view.any_running() && !self.gone && !self.last_word && !self.is_making();
         self.share_attempts();
         if commands.contains(&Command::Forget) {
             return None;
+        }
+        // How the pod ended is told before anything of it is taken away: whoever holds it by a finalizer waits for that.
+        if ends && !publish::same(self.told.as_ref(), &status) {
+            let told = self.tell_again_at.is_none_or(|at| at <= now) && self.tell(&pod, status, now).await;
+            return Some(if told { Some(now) } else { self.tell_again_at });
         }
         self.grace.send_if_modified(|known| std::mem::replace(known, grace) != grace);
         for command in commands {
@@ -237,19 +253,28 @@ impl Worker {
             resizing::tell_completed(self);
         }
         let may_tell = !self.gone && !self.last_word && self.tell_again_at.is_none_or(|at| at <= now);
-        let is_news = may_tell && !publish::same(self.told.as_ref(), &status);
+        let is_news = may_tell && (self.contradicted || !publish::same(self.told.as_ref(), &status));
         let told_at = if is_news { self.held_until(now) } else { None };
-        if is_news && told_at.is_none() {
-            if publish::publish(&self.shared, &pod, &status).await {
-                self.told = Some(status);
-                self.tell_again_at = None;
-                // Telling may have made the pod final, which is a new situation.
-                return Some(Some(now));
-            }
-            self.tell_again_at = now.checked_add(SignedDuration::from_secs(1)).ok();
+        if is_news && told_at.is_none() && self.tell(&pod, status, now).await {
+            // Telling may have made the pod final, which is a new situation.
+            return Some(Some(now));
         }
         let retries = self.retries.values().filter_map(|retry| retry.at).filter(|at| *at > now).min();
         Some([wake_at, retries, self.tell_again_at, told_at].into_iter().flatten().min())
+    }
+
+    /// Whether the status was told; if not, it is to be later.
+    async fn tell(&mut self, pod: &Pod, status: PodStatus, now: Timestamp) -> bool {
+        match publish::publish(&self.shared, pod, &status).await {
+            Told::Not => {
+                self.tell_again_at = now.checked_add(SignedDuration::from_secs(1)).ok();
+                return false;
+            }
+            Told::At(version) => self.told_at = version,
+            Told::Moot => {}
+        }
+        (self.told, self.tell_again_at, self.contradicted) = (Some(status), None, false);
+        true
     }
 
     /// When news are to be told; `None` is now.
@@ -377,8 +402,12 @@ impl Worker {
                 self.memory.released = true;
                 self.memory.ready = None;
             }
-            Outcome::TornDown(Ok(())) => self.memory.torn_down = true,
-            Outcome::Deleted(Ok(())) => {}
+            Outcome::TornDown(Ok(())) => {
+                self.shared.room.leave(self.pod.metadata.uid.as_deref().unwrap_or_default());
+                self.memory.torn_down = true;
+            }
+            // That it is gone is heard of. While finalizers hold it, asking again would change nothing.
+            Outcome::Deleted(Ok(())) => self.retries.entry("delete".into()).or_default().at = now.checked_add(ASK_AGAIN).ok(),
             Outcome::Released(Err(error)) => self.failed("release".into(), &error, now),
             Outcome::TornDown(Err(error)) => self.failed("teardown".into(), &error, now),
             Outcome::Deleted(Err(error)) => self.failed("delete".into(), &error, now),
