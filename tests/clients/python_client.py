@@ -3,6 +3,7 @@
 import sys
 import time
 
+import websocket
 from kubernetes import client, config, watch
 from kubernetes.client.rest import ApiException
 from kubernetes.stream import stream
@@ -13,6 +14,21 @@ def until(what, look, seconds=120):
     while not look():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(0.1)
+
+
+def heard(core, path, protocol):
+    """All messages of a WebSocket with a subprotocol, until the server closes it."""
+    own = core.api_client.configuration
+    files = {"ca_certs": own.ssl_ca_cert, "certfile": own.cert_file, "keyfile": own.key_file}
+    url = own.host.replace("https://", "wss://") + path
+    socket = websocket.create_connection(url, subprotocols=[protocol], sslopt=files, timeout=120)
+    assert socket.subprotocol == protocol, socket.subprotocol
+    messages = []
+    while True:
+        opcode, data = socket.recv_data()
+        if opcode == websocket.ABNF.OPCODE_CLOSE:
+            return messages
+        messages.append(data)
 
 
 def main(kubeconfig, image):
@@ -78,6 +94,14 @@ def main(kubeconfig, image):
     session.write_stdin("typed\n")
     assert session.readline_stdout(timeout=120) == "typed"
     session.close()
+
+    # the oldest streams: output alone, without a word on how it ended, and a log as it is
+    path = f"/api/v1/namespaces/python/pods/{pod}"
+    messages = heard(core, f"{path}/exec?stdout=1&stderr=1&command=echo&command=out", "channel.k8s.io")
+    assert {message[:1] for message in messages} == {b"\1"} and b"".join(m[1:] for m in messages) == b"out\n", messages
+    messages = heard(core, f"{path}/exec?stdout=1&command=false", "channel.k8s.io")
+    assert messages[-1].startswith(b"\3command terminated with non-zero exit code"), messages
+    assert b"".join(heard(core, f"{path}/log", "binary.k8s.io")) == b"started\n"
 
     # scale, and delete what owns pods
     apps.patch_namespaced_deployment_scale("web", "python", {"spec": {"replicas": 2}})

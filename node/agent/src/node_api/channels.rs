@@ -1,5 +1,6 @@
-//! `v4.channel.k8s.io` and `v5.channel.k8s.io`: the first byte of each message names its channel. In v5, channel 255 closes
-//! another one, so that a program can be told the end of its input.
+//! `channel.k8s.io`, `v4.channel.k8s.io` and `v5.channel.k8s.io`: the first byte of each message names its channel. In v5,
+//! channel 255 closes another one, so that a program can be told the end of its input. The first version says on the error
+//! channel in words what went wrong, and nothing when all went well; the others say how it ended.
 
 use std::time::Duration;
 
@@ -13,6 +14,12 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
+const V5: &str = "v5.channel.k8s.io";
+const V4: &str = "v4.channel.k8s.io";
+const V1: &str = "channel.k8s.io";
+/// The subprotocols, the best first.
+pub(super) const PROTOCOLS: [&str; 3] = [V5, V4, V1];
+
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
@@ -22,6 +29,35 @@ const CLOSE: u8 = 255;
 
 /// What a process that has ended left in its pipes is waited for no longer: a child may keep them open for ever.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// What the client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    V1,
+    V4,
+    V5,
+}
+
+impl Dialect {
+    /// By the name of a subprotocol.
+    pub(super) fn named(protocol: &str) -> Option<Self> {
+        Some(match protocol {
+            V1 => Self::V1,
+            V4 => Self::V4,
+            V5 => Self::V5,
+            _ => return None,
+        })
+    }
+
+    /// What the error channel says at the end.
+    fn last_word(self, status: &Value) -> Option<Message> {
+        match self {
+            Self::V1 if status["status"] == "Success" => None,
+            Self::V1 => Some(frame(ERROR, status["message"].as_str().unwrap_or_default().as_bytes())),
+            Self::V4 | Self::V5 => Some(frame(ERROR, status.to_string().as_bytes())),
+        }
+    }
+}
 
 /// Which streams the client asked for.
 #[derive(Clone, Copy)]
@@ -34,7 +70,7 @@ pub(super) struct Wanted {
 }
 
 /// Copies until the process ends or the client leaves. `called` is what people call the container.
-pub(super) async fn run(socket: WebSocket, session: Session, wanted: Wanted, v5: bool, called: String) {
+pub(super) async fn run(socket: WebSocket, session: Session, wanted: Wanted, dialect: Dialect, called: String) {
     let (sink, stream) = socket.split();
     let (sender, receiver) = mpsc::channel::<Message>(16);
     let Session { stdin, stdout, stderr, resize, exit } = session;
@@ -61,11 +97,13 @@ pub(super) async fn run(socket: WebSocket, session: Session, wanted: Wanted, v5:
         };
         code.unwrap_or_else(|_| Err(RuntimeError::Unreachable { id: String::new(), why: "its end was not told".into() }))
     };
-    let input = receive(stream, stdin.filter(|_| wanted.stdin), resize, v5);
+    let input = receive(stream, stdin.filter(|_| wanted.stdin), resize, dialect == Dialect::V5);
     tokio::select! {
         result = ended => {
             let status = status(&result.map_err(|error| error.called(&called)), wanted.is_exec);
-            let _ = sender.send(frame(ERROR, status.to_string().as_bytes())).await;
+            if let Some(word) = dialect.last_word(&status) {
+                let _ = sender.send(word).await;
+            }
             let _ = sender.send(Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }))).await;
         }
         () = input => {}
@@ -75,9 +113,11 @@ pub(super) async fn run(socket: WebSocket, session: Session, wanted: Wanted, v5:
 }
 
 /// Says on the error channel why nothing was started.
-pub(super) async fn refuse(mut socket: WebSocket, message: String) {
+pub(super) async fn refuse(mut socket: WebSocket, dialect: Dialect, message: String) {
     let status = json!({"metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "code": 500});
-    let _ = socket.send(frame(ERROR, status.to_string().as_bytes())).await;
+    if let Some(word) = dialect.last_word(&status) {
+        let _ = socket.send(word).await;
+    }
     let _ = socket.send(Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }))).await;
 }
 
@@ -181,6 +221,9 @@ mod tests {
         assert_eq!(failed["reason"], "NonZeroExitCode");
         assert_eq!(failed["details"]["causes"][0], json!({"reason": "ExitCode", "message": "3"}));
         assert_eq!(status(&Ok(3), false)["status"], "Success");
+        assert_eq!(Dialect::V1.last_word(&status(&Ok(0), true)), None);
+        let told = b"\x03command terminated with non-zero exit code: exit status 3";
+        assert_eq!(Dialect::V1.last_word(&failed), Some(Message::Binary(Bytes::from_static(told))));
         assert_eq!(status(&Err(RuntimeError::NotRunning { id: "x".into() }), true)["reason"], "InternalError");
     }
 }

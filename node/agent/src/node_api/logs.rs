@@ -1,9 +1,14 @@
 //! `/containerLogs/{namespace}/{pod}/{container}`.
 
+use std::io;
+
 use axum::body::Body;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, RawQuery, State as Axum};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use mizzen_api::Reason;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -14,10 +19,14 @@ use crate::logs::options::LogOptions;
 use crate::logs::stream;
 use crate::pod::memory::containers;
 
+/// The subprotocol in which each message is some of the log.
+const BINARY: &str = "binary.k8s.io";
+
 pub(super) async fn logs(
     Axum(state): Axum<State>,
     Path((namespace, name, container)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let options = match LogOptions::parse(query.as_deref().unwrap_or_default(), &name, state.shared.now()) {
         Ok(options) => options,
@@ -44,7 +53,31 @@ pub(super) async fn logs(
     let writer = stream::Writer { latest: handle.latest.subscribe(), container, attempt };
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(stream::send(path, options, writer, state.shared.log_watches.clone(), sender));
+    if let Ok(upgrade) = upgrade {
+        return upgrade.protocols([BINARY]).on_upgrade(move |socket| send(socket, receiver));
+    }
     ([(header::CONTENT_TYPE, "text/plain")], Body::from_stream(ReceiverStream::new(receiver))).into_response()
+}
+
+/// Sends what is read as messages, until its end or until the client leaves.
+async fn send(mut socket: WebSocket, mut parts: mpsc::Receiver<io::Result<Bytes>>) {
+    loop {
+        tokio::select! {
+            part = parts.recv() => match part {
+                Some(Ok(part)) => {
+                    if socket.send(Message::Binary(part)).await.is_err() {
+                        return;
+                    }
+                }
+                Some(Err(_)) | None => break,
+            },
+            // A client has nothing to say but that it leaves.
+            heard = socket.recv() => if !matches!(heard, Some(Ok(message)) if !matches!(message, Message::Close(_))) {
+                return;
+            },
+        }
+    }
+    let _ = socket.send(Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }))).await;
 }
 
 /// What the API was told of why a container waits.

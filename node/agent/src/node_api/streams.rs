@@ -7,12 +7,10 @@ use axum::response::Response;
 use mizzen_api::Reason;
 use mizzen_runtime::{ContainerState, ContainerStatus, ExecSpec, RuntimeError, Session};
 
+use super::channels::{Dialect, PROTOCOLS};
 use super::refusal::refuse;
 use super::{State, channels};
 use crate::pod::labels;
-
-const V5: &str = "v5.channel.k8s.io";
-const V4: &str = "v4.channel.k8s.io";
 
 type Target = Path<(String, String, String)>;
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
@@ -65,15 +63,14 @@ async fn stream(
     upgrade: Upgrade,
     exec: Option<ExecSpec>,
 ) -> Response {
+    let spoken = || PROTOCOLS.join(", ");
     let upgrade = match upgrade {
-        Ok(upgrade) => upgrade.protocols([V5, V4]),
-        Err(_) => {
-            return refuse(Reason::BadRequest, "only WebSocket streams are served (v5.channel.k8s.io, v4.channel.k8s.io)");
-        }
+        Ok(upgrade) => upgrade.protocols(PROTOCOLS),
+        Err(_) => return refuse(Reason::BadRequest, format!("only WebSocket streams are served ({})", spoken())),
     };
-    let protocol = upgrade.selected_protocol().and_then(|protocol| protocol.to_str().ok()).map(str::to_owned);
-    let Some(protocol) = protocol else {
-        return refuse(Reason::BadRequest, "no subprotocol that this node speaks (v5.channel.k8s.io, v4.channel.k8s.io)");
+    let protocol = upgrade.selected_protocol().and_then(|protocol| protocol.to_str().ok());
+    let Some(dialect) = protocol.and_then(Dialect::named) else {
+        return refuse(Reason::BadRequest, format!("no subprotocol that this node speaks ({})", spoken()));
     };
     let status = match find(&state, &namespace, &name, &container).await {
         Ok(status) => status,
@@ -85,10 +82,10 @@ async fn stream(
         Ok(session) => {
             let wanted =
                 channels::Wanted { stdin: asked.stdin, stdout: asked.stdout, stderr: asked.stderr && !asked.tty, is_exec };
-            upgrade.on_upgrade(move |socket| channels::run(socket, session, wanted, protocol == V5, called))
+            upgrade.on_upgrade(move |socket| channels::run(socket, session, wanted, dialect, called))
         }
         // The client has a channel for errors, and shows what comes there.
-        Err(error) => upgrade.on_upgrade(move |socket| channels::refuse(socket, error.called(&called).to_string())),
+        Err(error) => upgrade.on_upgrade(move |socket| channels::refuse(socket, dialect, error.called(&called).to_string())),
     }
 }
 
