@@ -28,6 +28,8 @@ pub enum VolumeError {
         #[source]
         source: std::io::Error,
     },
+    #[error("the image of volume \"{name}\": {why}")]
+    Image { name: String, why: String },
     #[error("volume \"{name}\" is of a kind that this node does not have")]
     Unsupported { name: String },
     #[error("container \"{container}\" mounts volume \"{volume}\", which the pod does not have")]

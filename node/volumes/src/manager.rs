@@ -54,6 +54,15 @@ impl VolumeManager {
         kind.setup(&Setup { volume, pod, dir, client: self.client.as_ref(), tokens: &self.tokens }).await
     }
 
+    /// Makes an image's directories, the lowest first, the volume of a pod. No error when they are already.
+    ///
+    /// # Errors
+    /// When they cannot be mounted.
+    pub async fn stack(&self, uid: &str, volume: &str, layers: Vec<PathBuf>) -> Result<(), VolumeError> {
+        let dir = self.pod_dir(uid).join("volumes").join(volume);
+        tokio::task::spawn_blocking(move || mounts::stack(&layers, &dir)).await.map_err(|_| VolumeError::Worker)?
+    }
+
     /// The path to mount into a container: the volume's own, or a part of it. `sub_path` is the mount's `subPath`, or its
     /// `subPathExpr` with the variables filled in.
     ///

@@ -1,5 +1,6 @@
 //! Mounts below a pod's directory.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,13 +11,49 @@ use crate::VolumeError;
 /// Mounts a tmpfs unless there is one. `size` in bytes.
 pub(crate) fn tmpfs(path: &Path, size: Option<i64>, mode: u32) -> Result<(), VolumeError> {
     fs::create_dir_all(path).map_err(VolumeError::io("create", path))?;
-    if below(path)?.iter().any(|mounted| mounted == path) {
+    if is_mounted(path)? {
         return Ok(());
     }
     let size = size.filter(|size| *size > 0).map(|size| format!(",size={size}")).unwrap_or_default();
     let data = format!("mode={mode:o}{size}");
     mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(data.as_str()))
         .map_err(VolumeError::nix("mount tmpfs on", path))
+}
+
+/// Mounts directories one above the other, the lowest first, unless something is mounted there already. Nobody writes or runs
+/// what is there.
+pub(crate) fn stack(layers: &[PathBuf], path: &Path) -> Result<(), VolumeError> {
+    fs::create_dir_all(path).map_err(VolumeError::io("create", path))?;
+    if is_mounted(path)? {
+        return Ok(());
+    }
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let failed = |error| VolumeError::nix("mount image on", path)(error);
+    let none: Option<&str> = None;
+    match layers {
+        [] => mount(Some("tmpfs"), path, Some("tmpfs"), flags, none).map_err(failed),
+        // An overlay needs two.
+        [only] => {
+            mount(Some(only), path, none, MsFlags::MS_BIND, none).map_err(failed)?;
+            let again = mount(none, path, none, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags, none);
+            again.map_err(|error| {
+                let _ = umount2(path, MntFlags::MNT_DETACH);
+                failed(error)
+            })
+        }
+        layers => {
+            let mut data = OsString::from("lowerdir=");
+            for (index, layer) in layers.iter().rev().enumerate() {
+                data.push(if index == 0 { "" } else { ":" });
+                data.push(layer);
+            }
+            mount(Some("overlay"), path, Some("overlay"), flags, Some(data.as_os_str())).map_err(failed)
+        }
+    }
+}
+
+pub(crate) fn is_mounted(path: &Path) -> Result<bool, VolumeError> {
+    Ok(below(path)?.iter().any(|mounted| mounted == path))
 }
 
 /// Mount points at or below `root`, the deepest last.

@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use mizzen_network::{HostPort, PodNetwork, PodRequest, Protocol};
-use mizzen_volumes::Mounted;
+use mizzen_volumes::{Mounted, VolumeError};
 
-use super::files;
+use super::{files, pull};
 use crate::cgroups;
 use crate::error::HookError;
 use crate::shared::Shared;
@@ -25,6 +25,7 @@ pub(crate) struct Ready {
 pub(crate) async fn prepare(shared: &Shared, pod: &Pod, wasm: Option<bool>) -> Result<Ready, HookError> {
     // Volumes show nothing of the network: what the downward API tells of it is for environments only.
     let volumes = async {
+        stack_images(shared, pod).await?;
         let made = shared.volumes.setup(&shared.context(pod, &[], wasm == Some(true))).await;
         made.map_err(|(volume, source)| HookError::Volume { volume, source })
     };
@@ -33,6 +34,19 @@ pub(crate) async fn prepare(shared: &Shared, pod: &Pod, wasm: Option<bool>) -> R
     let (network, mounted) = (bounded.and(network)?, mounted?);
     files::write(shared, pod, &network.addresses).await?;
     Ok(Ready { network, mounted, cgroup: cgroup_of(shared, pod), wasm })
+}
+
+/// Gets the images that volumes are made of.
+async fn stack_images(shared: &Shared, pod: &Pod) -> Result<(), HookError> {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
+        let Some(source) = &volume.image else { continue };
+        let failed = |source| HookError::Volume { volume: volume.name.clone(), source };
+        let layers = pull::pull_volume(shared, pod, source).await;
+        let layers = layers.map_err(|error| failed(VolumeError::Image { name: volume.name.clone(), why: error.message }))?;
+        shared.volumes.stack(uid, &volume.name, layers).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn cgroup_of(shared: &Shared, pod: &Pod) -> String {

@@ -1,10 +1,11 @@
 //! Gets a container's image, with the events that the kubelet writes.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, ImageVolumeSource, Pod};
 use mizzen_images::{Credentials, Image, ImageError, ImageKind};
 
 use super::credentials;
@@ -58,9 +59,23 @@ pub(crate) async fn pull(shared: &Shared, pod: &Pod, container: &Container) -> R
     result
 }
 
+/// The directories of the image that a volume is made of, the lowest first.
+pub(crate) async fn pull_volume(shared: &Shared, pod: &Pod, source: &ImageVolumeSource) -> Result<Vec<PathBuf>, PullError> {
+    let (image, image_pull_policy) = (source.reference.clone(), source.pull_policy.clone());
+    let image = get(shared, pod, &Container { image, image_pull_policy, ..Container::default() }).await?;
+    match &image.kind {
+        ImageKind::Container(container) => Ok(container.layers.clone()),
+        ImageKind::Wasm(_) => {
+            let message = format!("image {} is a Wasm module, not files", image.reference);
+            Err(PullError { reason: "ErrImagePull", message })
+        }
+    }
+}
+
+/// A container without a name stands for a volume of the pod.
 async fn get(shared: &Shared, pod: &Pod, container: &Container) -> Result<Arc<Image>, PullError> {
     let asked = container.image.as_deref().unwrap_or_default();
-    let about = about(pod, Some(&container.name));
+    let about = about(pod, Some(container.name.as_str()).filter(|name| !name.is_empty()));
     let normalized = mizzen_images::normalize(asked).map_err(|error| {
         let message = format!("Failed to apply default image tag \"{asked}\": {error}");
         shared.recorder.warning(&about, "InspectFailed", message.clone());

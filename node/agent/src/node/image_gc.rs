@@ -117,7 +117,10 @@ async fn in_use(shared: &Shared, pods: &Pods) -> Result<BTreeSet<String>, Collec
     let images = shared.images.clone();
     let of_pods = move || {
         let references = pods.iter().flat_map(|pod| {
-            containers(pod).filter_map(|container| mizzen_images::normalize(container.image.as_deref()?).ok()).collect::<Vec<_>>()
+            let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+            let of_volumes = volumes.filter_map(|volume| volume.image.as_ref()?.reference.clone());
+            let asked = containers(pod).filter_map(|container| container.image.clone()).chain(of_volumes);
+            asked.filter_map(|image| mizzen_images::normalize(&image).ok()).collect::<Vec<_>>()
         });
         references.filter_map(|reference| Some(images.get(&reference)?.id.clone())).collect::<BTreeSet<String>>()
     };

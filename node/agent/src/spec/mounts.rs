@@ -55,12 +55,16 @@ pub(crate) async fn mounts(
     Ok(mounts)
 }
 
-/// Whether the volume's files come from the API: containers share them with the node, which rewrites them, so no container
+/// Whether the volume's files come from the API or an image: containers share them with the node, so no container
 /// may write them, whatever its mount says.
 fn is_published(pod: &Pod, volume: &str) -> bool {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     volumes.filter(|known| known.name == volume).any(|known| {
-        known.config_map.is_some() || known.secret.is_some() || known.projected.is_some() || known.downward_api.is_some()
+        known.image.is_some()
+            || known.config_map.is_some()
+            || known.secret.is_some()
+            || known.projected.is_some()
+            || known.downward_api.is_some()
     })
 }
 
@@ -82,10 +86,11 @@ mod tests {
             {"name": "secret", "secret": {"secretName": "s"}},
             {"name": "projected", "projected": {"sources": []}},
             {"name": "downward", "downwardAPI": {"items": []}},
+            {"name": "image", "image": {"reference": "r"}},
             {"name": "scratch", "emptyDir": {}},
         ]}}))
         .expect("is a pod");
-        assert!(["config", "secret", "projected", "downward"].iter().all(|name| is_published(&pod, name)));
+        assert!(["config", "secret", "projected", "downward", "image"].iter().all(|name| is_published(&pod, name)));
         assert!(!is_published(&pod, "scratch"));
     }
 }

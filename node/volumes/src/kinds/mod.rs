@@ -4,6 +4,7 @@ mod config_map;
 mod downward_api;
 mod empty_dir;
 mod host_path;
+mod image;
 mod keyed;
 mod projected;
 mod secret;
@@ -39,12 +40,13 @@ pub(crate) trait Kind: Send + Sync {
     async fn setup(&self, setup: &Setup<'_>) -> Result<PathBuf, VolumeError>;
 }
 
-pub(crate) fn all() -> [&'static dyn Kind; 6] {
+pub(crate) fn all() -> [&'static dyn Kind; 7] {
     [
         &config_map::ConfigMaps,
         &secret::Secrets,
         &empty_dir::EmptyDirs,
         &host_path::HostPaths,
+        &image::Images,
         &projected::ProjectedVolumes,
         &downward_api::DownwardApi,
     ]
