@@ -17,12 +17,18 @@ pub(crate) fn admit(pod: &Pod, room: &Room, capacity: &Capacity) -> Option<(Stri
     }
     if status.is_some_and(|status| status.start_time.is_some()) || pod.metadata.deletion_timestamp.is_some() {
         room.note(uid, Share::of(&allocation::told(pod)));
+        room.ports.note(uid, pod);
         return None;
     }
     if let Some(refusal) = sysctls::refuse(pod) {
         return Some(refusal);
     }
+    if !room.ports.enter(uid, pod) {
+        let why = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+        return Some(("NodePorts".to_owned(), format!("Pod was rejected: {why}")));
+    }
     let lack = room.enter(uid, Share::of(pod), capacity).err()?;
+    room.ports.leave(uid);
     Some((format!("OutOf{}", lack.name), format!("Pod was rejected: {lack}")))
 }
 

@@ -66,15 +66,22 @@ pub(crate) async fn run(shared: Arc<Shared>, port: u16, ready: watch::Sender<boo
 async fn keep(shared: &Shared, facts: &Facts, is_news: bool) -> Result<bool, mizzen_reconcile::Error> {
     if !is_news {
         let present = typed::get::<Node>(shared.client.as_ref(), "", &shared.node_name).await?;
-        if !present.is_some_and(|present| contradicts(&present, &status(facts, None))) {
+        if !present.is_some_and(|present| contradicts(&present, &status(facts, Some(&present)))) {
             return Ok(false);
         }
     }
     tell(shared, facts).await.map(|()| true)
 }
 
-/// Whether the node is said to be in another condition than it is.
+/// Whether the node is said to be in another condition than it is, or to have other amounts to give.
 fn contradicts(present: &Node, own: &NodeStatus) -> bool {
+    let allocatable = |status: Option<&NodeStatus>| {
+        let all = status.and_then(|status| status.allocatable.clone()).unwrap_or_default();
+        all.into_iter().filter(|(name, _)| name.contains('/')).collect::<Vec<_>>()
+    };
+    if allocatable(present.status.as_ref()) != allocatable(Some(own)) {
+        return true;
+    }
     let said = present.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let mut own = own.conditions.iter().flatten();
     own.any(|own| said.clone().any(|said| said.type_ == own.type_ && said.status != own.status))
@@ -110,8 +117,15 @@ async fn tell(shared: &Shared, facts: &Facts) -> Result<(), mizzen_reconcile::Er
         typed::patch::<Node>(client, "", name, "", PatchKind::Merge, metadata).await?;
     }
     let status = serde_json::to_value(status(facts, Some(&node)));
-    let status =
+    let mut status =
         status.map_err(|source| mizzen_reconcile::Error::Encode { operation: format!("status of nodes {name}"), source })?;
+    if let Some(given) = status["allocatable"].as_object_mut() {
+        // What nobody counts any more must be taken back.
+        let before = node.status.iter().filter_map(|status| status.allocatable.as_ref()).flatten();
+        for (name, _) in before {
+            given.entry(name.clone()).or_insert(Value::Null);
+        }
+    }
     match typed::patch::<Node>(client, "", name, "status", PatchKind::Strategic, json!({"status": status})).await {
         Err(error) if error.is(Reason::NotFound) => Err(error),
         result => result.map(|_| ()),

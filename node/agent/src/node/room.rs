@@ -1,4 +1,4 @@
-//! What the pods of this node were granted of its CPU and memory, so that no two of them are given the same.
+//! What the pods of this node were granted of its CPU, memory and ports, so that no two of them are given the same.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::capacity::Capacity;
+use super::ports::HostPorts;
 
 /// Millicores and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,7 @@ pub(crate) enum Refusal {
 pub(crate) struct Room {
     /// By uid; pods that are over have nothing.
     granted: Mutex<BTreeMap<String, Share>>,
+    pub(crate) ports: HostPorts,
     freed: watch::Sender<()>,
 }
 
@@ -107,6 +109,7 @@ impl Room {
 
     /// Takes back what a pod had that is over.
     pub(crate) fn leave(&self, uid: &str) {
+        self.ports.leave(uid);
         if self.granted.lock().remove(uid).is_some() {
             self.freed.send_replace(());
         }

@@ -32,12 +32,15 @@ pub(crate) fn status(facts: &Facts, before: Option<&Node>) -> NodeStatus {
     .into_iter()
     .map(|(name, amount)| (name.to_owned(), Quantity(amount)))
     .collect();
+    // What others count on this node (extended resources) they have as much to give of as they say.
+    let mut allocatable = amounts.clone();
+    allocatable.extend(extended(before).map(|(name, amount)| (name.clone(), amount.clone())));
     let address = |kind: &str, address: &str| NodeAddress { type_: kind.to_owned(), address: address.to_owned() };
     let mut addresses: Vec<_> = facts.addresses.iter().map(|ip| address("InternalIP", ip)).collect();
     addresses.push(address("Hostname", &facts.hostname));
     NodeStatus {
         capacity: Some(amounts.clone()),
-        allocatable: Some(amounts),
+        allocatable: Some(allocatable),
         addresses: Some(addresses),
         conditions: Some(conditions(facts, before)),
         daemon_endpoints: Some(NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(facts.port) }) }),
@@ -45,6 +48,12 @@ pub(crate) fn status(facts: &Facts, before: Option<&Node>) -> NodeStatus {
         node_info: Some(facts.info.clone()),
         ..NodeStatus::default()
     }
+}
+
+/// Amounts in a node's capacity that its agent does not measure.
+pub(crate) fn extended(node: Option<&Node>) -> impl Iterator<Item = (&String, &Quantity)> {
+    let capacity = node.into_iter().filter_map(|node| node.status.as_ref()?.capacity.as_ref()).flatten();
+    capacity.filter(|(name, _)| name.contains('/'))
 }
 
 fn conditions(facts: &Facts, before: Option<&Node>) -> Vec<NodeCondition> {
@@ -85,4 +94,35 @@ fn conditions(facts: &Facts, before: Option<&Node>) -> Vec<NodeCondition> {
         condition("PIDPressure", pids, pid_text.0, pid_text.1),
         condition("Ready", true, "KubeletReady", "kubelet is posting ready status"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_others_count_on_the_node_can_be_asked_for() {
+        let capacity = json!({"cpu": "9", "example.com/foo": "5"});
+        let node: Node = serde_json::from_value(json!({"status": {"capacity": capacity}})).expect("a node");
+        let facts = Facts {
+            addresses: Vec::new(),
+            hostname: "n".into(),
+            port: 1,
+            capacity: Capacity { cpu_milli: 2000, memory: 1 << 30, pods: 3, storage: 0 },
+            pressure: Pressure::default(),
+            info: NodeSystemInfo::default(),
+            images: Vec::new(),
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let status = status(&facts, Some(&node));
+        let amount = |amounts: &Option<std::collections::BTreeMap<String, Quantity>>, name: &str| {
+            amounts.as_ref().and_then(|amounts| amounts.get(name)).map(|amount| amount.0.clone())
+        };
+        assert_eq!(amount(&status.allocatable, "example.com/foo").as_deref(), Some("5"));
+        assert_eq!(amount(&status.allocatable, "cpu").as_deref(), Some("2"));
+        // Theirs to say: it is not written.
+        assert_eq!(amount(&status.capacity, "example.com/foo"), None);
+    }
 }
