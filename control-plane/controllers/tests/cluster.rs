@@ -156,6 +156,21 @@ async fn a_silent_node_is_tainted_its_pods_leave_after_their_toleration_and_it_c
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_leaves_a_node_that_somebody_taints_when_it_has_borne_that_long_enough() {
+    let world = World::start().await;
+    world.add_node("n1").await;
+    let mut bears = pod("bears", "n1");
+    bears["spec"]["tolerations"] = json!([{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}]);
+    world.create("", "pods", "default", bears).await;
+    let taint = json!({"spec": {"taints": [{"key": "k", "value": "v", "effect": "NoExecute"}]}});
+    world.patch("", "nodes", "", "n1", taint).await;
+    let tainted = world.clock.now();
+    world.until("it is gone", || async { world.get("", "pods", "default", "bears").await.is_none().then_some(()) }).await;
+    let stayed = world.clock.now().duration_since(tainted).as_secs();
+    assert!((60..=70).contains(&stayed), "it stayed {stayed} s");
+}
+
+#[tokio::test(start_paused = true)]
 async fn pods_of_a_node_that_is_gone_are_collected() {
     let world = World::start().await;
     world.create("", "pods", "default", pod("a", "gone")).await;

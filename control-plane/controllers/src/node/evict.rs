@@ -15,15 +15,21 @@ pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
         && (exists || text(&toleration.value) == text(&taint.value))
 }
 
-/// How long until the pod has to go: zero for now, `None` for never.
-pub(super) fn time_left(taints: &[Taint], tolerations: &[Toleration], now: Timestamp) -> Option<Duration> {
+/// How long until the pod has to go: zero for now, `None` for never. One that came after the taint, at `created`, has all of
+/// its time from then on.
+pub(super) fn time_left(
+    taints: &[Taint],
+    tolerations: &[Toleration],
+    created: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Duration> {
     let left = |taint: &Taint| {
         let mut matching = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).peekable();
         if matching.peek().is_none() {
             return Some(Duration::ZERO);
         }
         let seconds = matching.filter_map(|toleration| toleration.toleration_seconds).min()?;
-        let since = taint.time_added.as_ref().map_or(now, |time| time.0);
+        let since = taint.time_added.as_ref().map_or(now, |time| time.0).max(created.unwrap_or(Timestamp::MIN));
         let left = SignedDuration::from_secs(seconds.max(0)) - now.duration_since(since);
         Some(Duration::try_from(left).unwrap_or(Duration::ZERO))
     };
@@ -63,7 +69,9 @@ mod tests {
             (vec![a.clone(), b.clone()], vec![toleration("a", Some(300)), toleration("b", Some(60))], 100, seconds(60)),
             (vec![a, b], vec![toleration("a", None)], 100, seconds(0)),
         ] {
-            assert_eq!(time_left(&taints, &tolerations, at(now)), expected, "{tolerations:?} at {now}");
+            assert_eq!(time_left(&taints, &tolerations, None, at(now)), expected, "{tolerations:?} at {now}");
         }
+        let (tainted, bears) = ([taint("a", "NoExecute")], [toleration("a", Some(300))]);
+        assert_eq!(time_left(&tainted, &bears, Some(at(500)), at(600)), seconds(200));
     }
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
+use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod, Taint};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mizzen_api::{Object, ObjectRef, Reason};
 use mizzen_client::{Client, DeleteOptions, PatchKind};
 use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, Recorder, WatchCache, WatchSpec, reference, typed};
@@ -46,6 +47,7 @@ pub(crate) fn start(context: &Context) {
         leases,
         pods,
         seen: Mutex::new(HashMap::new()),
+        tainted: Mutex::new(HashMap::new()),
     };
     context.run(Controller::new("node-lifecycle", queue, Arc::new(reconciler)).workers(2));
 }
@@ -81,6 +83,8 @@ struct Nodes {
     leases: Arc<WatchCache>,
     pods: Arc<WatchCache<PodView>>,
     seen: Mutex<HashMap<String, Seen>>,
+    /// By node: its taints that do not say since when they are there, and when they were first seen.
+    tainted: Mutex<HashMap<String, Vec<(Taint, Timestamp)>>>,
 }
 
 #[async_trait]
@@ -89,6 +93,7 @@ impl Reconciler for Nodes {
         self.leases.synced().await;
         let Some(object) = self.nodes.get(&key) else {
             self.seen.lock().remove(&key.name);
+            self.tainted.lock().remove(&key.name);
             return Ok(Action::Done);
         };
         let node = typed::view::<Node>(&object)?;
@@ -107,6 +112,7 @@ impl Reconciler for Nodes {
             typed::update::<Node>(self.client.as_ref(), &object, |document| document["spec"]["taints"] = json!(wanted)).await?;
             return Ok(Action::RequeueAfter(Duration::from_millis(50)));
         }
+        let dated = self.dated(&key.name, &wanted, now);
         if decide::ready(&node) == "True" && !wanted.iter().any(|taint| taint.effect == "NoExecute") {
             // Nothing is due before it has been silent for too long, and of thousands most are well.
             let left = Duration::try_from(grace - silent_for).unwrap_or_default();
@@ -115,7 +121,7 @@ impl Reconciler for Nodes {
         if decide::ready(&node) != "True" {
             self.mark_pods_unready(&key.name, now).await?;
         }
-        let next = self.evict(&key.name, &wanted, now).await?;
+        let next = self.evict(&key.name, &dated, now).await?;
         Ok(Action::RequeueAfter(next.map_or(PERIOD, |next| next.min(PERIOD))))
     }
 }
@@ -140,6 +146,25 @@ impl Nodes {
                 fresh
             }
         }
+    }
+
+    /// The taints that pods have to leave for, each with since when it is there: what people add does not say so.
+    fn dated(&self, node: &str, taints: &[Taint], now: Timestamp) -> Vec<Taint> {
+        let mut all = self.tainted.lock();
+        let known = all.remove(node).unwrap_or_default();
+        let evicting = || taints.iter().filter(|taint| taint.effect == "NoExecute");
+        let since = |taint: &Taint| known.iter().find(|(known, _)| known == taint).map_or(now, |(_, since)| *since);
+        let undated = evicting().filter(|taint| taint.time_added.is_none());
+        let seen: Vec<_> = undated.map(|taint| (taint.clone(), since(taint))).collect();
+        let dated = |taint: &Taint| {
+            let time_added = taint.time_added.clone().or_else(|| Some(Time(since(taint))));
+            Taint { time_added, ..taint.clone() }
+        };
+        let dated = evicting().map(dated).collect();
+        if !seen.is_empty() {
+            all.insert(node.to_owned(), seen);
+        }
+        dated
     }
 
     /// Whether no node of the cluster is ready.
@@ -179,15 +204,10 @@ impl Nodes {
     }
 
     /// Deletes the pods whose time on a tainted node is over; answers how long the next one still has.
-    async fn evict(
-        &self,
-        node: &str,
-        taints: &[k8s_openapi::api::core::v1::Taint],
-        now: Timestamp,
-    ) -> Result<Option<Duration>, Error> {
+    async fn evict(&self, node: &str, taints: &[Taint], now: Timestamp) -> Result<Option<Duration>, Error> {
         let mut next: Option<Duration> = None;
         for pod in self.pods.by(BY_NODE, node).iter().filter(|pod| pod.is_active()) {
-            match evict::time_left(taints, &pod.tolerations, now) {
+            match evict::time_left(taints, &pod.tolerations, pod.created, now) {
                 None => {}
                 Some(left) if left.is_zero() => self.evict_one(pod).await?,
                 Some(left) => next = Some(next.map_or(left, |next| next.min(left))),
