@@ -29,3 +29,4 @@ mod spdy;
 mod streams;
 mod wasm;
 mod wasm_life;
+mod workloads;

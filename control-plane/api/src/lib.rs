@@ -4,6 +4,7 @@
 //! same for all kinds works on [`object::Object`] documents and [`schema::SchemaSet`]s.
 
 pub mod api_services;
+pub mod cron;
 pub mod descriptor;
 pub mod forms;
 pub mod ingress;

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Endpoints, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use mizzen_client::Client;
@@ -12,10 +13,12 @@ use mizzen_reconcile::{WatchCache, WatchSpec};
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoints::{self, ServiceView};
+use crate::job::JobView;
 use crate::pod_view::PodView;
 use crate::replicaset::RsView;
+use crate::revisions::Revision;
 
-/// Index of pods: the uid of the controller.
+/// Index of pods, of revisions and of jobs: the uid of the controller.
 pub(crate) const BY_OWNER: &str = "owner";
 /// Index of pods: the node's name.
 pub(crate) const BY_NODE: &str = "node";
@@ -28,6 +31,9 @@ pub(crate) const BY_SERVICE: &str = "service";
 pub(crate) struct Caches {
     pub(crate) pods: Arc<WatchCache<PodView>>,
     pub(crate) replica_sets: Arc<WatchCache<RsView>>,
+    /// Of DaemonSets and StatefulSets.
+    pub(crate) revisions: Arc<WatchCache<Revision>>,
+    pub(crate) jobs: Arc<WatchCache<JobView>>,
     pub(crate) nodes: Arc<WatchCache>,
     pub(crate) namespaces: Arc<WatchCache>,
     pub(crate) services: Arc<WatchCache<ServiceView>>,
@@ -45,6 +51,12 @@ impl Caches {
                 .start(client_for("replicaset-controller"), cancel.clone()),
             replica_sets: WatchCache::projected(spec(gvr::<ReplicaSet>()), RsView::of)
                 .start(client_for("replicaset-controller"), cancel.clone()),
+            revisions: WatchCache::projected(spec(gvr::<ControllerRevision>()), Revision::of)
+                .index(BY_OWNER, |revision: &Revision| revision.owner.iter().cloned().collect())
+                .start(client_for("daemon-set-controller"), cancel.clone()),
+            jobs: WatchCache::projected(spec(gvr::<Job>()), JobView::of)
+                .index(BY_OWNER, |job: &JobView| job.owner.iter().map(|owner| owner.uid.clone()).collect())
+                .start(client_for("job-controller"), cancel.clone()),
             nodes: WatchCache::objects(spec(gvr::<Node>())).start(client_for("node-controller"), cancel.clone()),
             namespaces: WatchCache::objects(spec(gvr::<Namespace>())).start(client_for("namespace-controller"), cancel.clone()),
             services: WatchCache::projected(spec(gvr::<Service>()), ServiceView::of)
@@ -60,6 +72,8 @@ impl Caches {
     pub(crate) async fn synced(&self) {
         self.pods.synced().await;
         self.replica_sets.synced().await;
+        self.revisions.synced().await;
+        self.jobs.synced().await;
         self.nodes.synced().await;
         self.namespaces.synced().await;
         self.services.synced().await;

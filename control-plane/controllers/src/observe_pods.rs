@@ -12,6 +12,7 @@ use crate::pod_view::PodView;
 /// An object that owns pods by a selector.
 pub(crate) trait Selects: Send + Sync + 'static {
     fn key(&self) -> &ObjectRef;
+    fn uid(&self) -> &str;
     fn selector(&self) -> &LabelSelector;
 }
 

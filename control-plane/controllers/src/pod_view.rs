@@ -11,6 +11,30 @@ use serde::Deserialize;
 /// `metadata.annotations` of a pod that says how willingly it is given up (KEP-2255).
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
+/// Annotation and label of an indexed job's pods.
+pub(crate) const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
+/// Annotation: how often the pod's index failed before, where that is limited.
+pub(crate) const INDEX_FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+/// Finalizer of a job's pods until they are counted.
+pub(crate) const JOB_TRACKING: &str = "batch.kubernetes.io/job-tracking";
+
+/// What only matters of pods that belong to a job, or did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct JobPod {
+    /// Not counted yet.
+    pub(crate) tracked: bool,
+    pub(crate) index: Option<i32>,
+    pub(crate) index_failures: i32,
+    /// Containers that ended, with their exit codes.
+    pub(crate) exits: Vec<(String, i32)>,
+    /// Types with status.
+    pub(crate) conditions: Vec<(String, String)>,
+    /// When its last container ended.
+    pub(crate) finished: Option<Timestamp>,
+    /// Restarts of all its containers.
+    pub(crate) restarts: i32,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PodView {
     pub(crate) key: ObjectRef,
@@ -35,6 +59,7 @@ pub(crate) struct PodView {
     pub(crate) named_ports: Vec<NamedPort>,
     pub(crate) hostname: String,
     pub(crate) subdomain: String,
+    pub(crate) job: Option<Arc<JobPod>>,
 }
 
 /// A port of a container that services may name.
@@ -51,7 +76,10 @@ impl PodView {
         let head = object.head();
         let (ips, named_ports) = (document.status.ips(), document.spec.named_ports());
         let ready = document.status.conditions.iter().find(|condition| condition.kind == "Ready");
+        let tracked = head.finalizers.iter().any(|finalizer| finalizer == JOB_TRACKING);
+        let of_job = tracked || head.controller().is_some_and(|owner| owner.kind == "Job");
         Some(Self {
+            job: of_job.then(|| Arc::new(document.job_pod(tracked))),
             key: head.object_ref(),
             uid: head.uid.clone(),
             labels: head.labels.clone(),
@@ -87,6 +115,11 @@ impl PodView {
         !self.is_finished() && !self.terminating
     }
 
+    /// Belongs to a job that has not counted it yet.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.job.as_ref().is_some_and(|of_job| of_job.tracked)
+    }
+
     /// Since when the pod counts as available, once it has been ready for `min_ready_seconds`; it may lie ahead.
     pub(crate) fn available_at(&self, min_ready_seconds: i32) -> Option<Timestamp> {
         let since = self.ready_since.filter(|_| self.ready);
@@ -104,6 +137,23 @@ struct Document {
     metadata: Metadata,
     spec: Spec,
     status: Status,
+}
+
+impl Document {
+    fn job_pod(&self, tracked: bool) -> JobPod {
+        let annotation = |name| self.metadata.annotations.get(name).and_then(|text| text.parse().ok());
+        let statuses = || self.status.init_container_statuses.iter().chain(&self.status.container_statuses);
+        let ended = || statuses().filter_map(|status| Some((status, status.state.terminated.as_ref()?)));
+        JobPod {
+            tracked,
+            index: annotation(COMPLETION_INDEX),
+            index_failures: annotation(INDEX_FAILURES).unwrap_or(0),
+            exits: ended().map(|(status, state)| (status.name.clone(), state.exit_code)).collect(),
+            conditions: self.status.conditions.iter().map(|found| (found.kind.clone(), found.status.clone())).collect(),
+            finished: ended().filter_map(|(_, state)| state.finished_at).max(),
+            restarts: statuses().map(|status| status.restart_count).sum(),
+        }
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -183,6 +233,7 @@ struct ContainerPort {
 struct Status {
     phase: String,
     conditions: Vec<Condition>,
+    init_container_statuses: Vec<ContainerStatus>,
     container_statuses: Vec<ContainerStatus>,
     #[serde(rename = "podIP")]
     pod_ip: String,
@@ -218,5 +269,20 @@ struct Condition {
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct ContainerStatus {
+    name: String,
     restart_count: i32,
+    state: ContainerState,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ContainerState {
+    terminated: Option<Terminated>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Terminated {
+    exit_code: i32,
+    finished_at: Option<Timestamp>,
 }

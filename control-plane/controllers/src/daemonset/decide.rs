@@ -11,9 +11,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::nodes::Fit;
 use super::view::{DsView, Update};
 use crate::pod_view::PodView;
+use crate::revisions::REVISION_LABEL;
 
-/// The label of a pod or revision: the template it is of.
-pub(super) const HASH_LABEL: &str = "controller-revision-hash";
 /// A pod that failed is replaced when it is so old, so that one which fails at once does not fail all the time.
 const FAILED_STAYS: SignedDuration = SignedDuration::from_secs(10);
 
@@ -62,7 +61,7 @@ impl<'a> Situation<'a> {
     }
 
     fn is_new(&self, pod: &PodView) -> bool {
-        pod.labels.get(HASH_LABEL).is_some_and(|hash| hash == self.hash)
+        pod.labels.get(REVISION_LABEL).is_some_and(|hash| hash == self.hash)
     }
 
     fn is_available(&self, pod: &PodView) -> bool {
@@ -236,7 +235,7 @@ mod tests {
             created: Some(at(0)),
             ready,
             ready_since: ready.then(|| at(0)),
-            labels: Arc::new([(HASH_LABEL.to_owned(), hash.to_owned())].into()),
+            labels: Arc::new([(REVISION_LABEL.to_owned(), hash.to_owned())].into()),
             ..PodView::default()
         })
     }

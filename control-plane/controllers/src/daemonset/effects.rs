@@ -1,57 +1,22 @@
 //! What is done to the pods of a DaemonSet.
 
-use std::sync::Arc;
-
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use mizzen_api::Reason;
-use mizzen_client::{ApiRequest, DeleteOptions, PatchKind};
+use mizzen_client::{ApiRequest, DeleteOptions};
 use mizzen_reconcile::{Error, typed};
 use serde_json::{Value, json};
 
 use super::DaemonSets;
-use super::decide::{HASH_LABEL, Plan};
+use super::decide::Plan;
 use super::nodes::tolerations;
 use super::view::DsView;
-use crate::claim::{self, Claim};
+use crate::claim_pods::Claimant;
 use crate::namespaces::is_terminating_error;
 use crate::pod_view::PodView;
+use crate::revisions::REVISION_LABEL;
 
 impl DaemonSets {
-    /// The set's pods, after adopting and releasing.
-    pub(super) async fn claimed(&self, set: &DsView) -> Result<Vec<Arc<PodView>>, Error> {
-        let mut mine = Vec::new();
-        for pod in self.pods.in_namespace(&set.key.namespace) {
-            match claim::claim(&set.uid, set.terminating, &set.selector, &pod.labels, pod.owner.as_ref(), pod.terminating) {
-                Claim::NotMine => {}
-                Claim::Mine => mine.push(pod),
-                Claim::Release => self.patch_owner(&pod, claim::release(&set.uid, &pod.uid)).await?,
-                // The cache may not know yet that the set is gone: an adopted pod would be collected with it.
-                Claim::Adopt if self.is_live(set).await? => {
-                    self.patch_owner(&pod, claim::adoption(&owner_of_pods(set), &pod.uid)).await?;
-                    mine.push(pod);
-                }
-                Claim::Adopt => {}
-            }
-        }
-        Ok(mine)
-    }
-
-    async fn is_live(&self, set: &DsView) -> Result<bool, Error> {
-        let live = typed::get_object::<DaemonSet>(self.client.as_ref(), &set.key.namespace, &set.key.name).await?;
-        Ok(live.is_some_and(|live| live.head().uid == set.uid && !live.head().is_terminating()))
-    }
-
-    async fn patch_owner(&self, pod: &PodView, patch: Value) -> Result<(), Error> {
-        let (namespace, name) = (&pod.key.namespace, &pod.key.name);
-        match typed::patch::<Pod>(self.client.as_ref(), namespace, name, "", PatchKind::Strategic, patch).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is(Reason::NotFound) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
     pub(super) async fn carry_out(&self, set: &DsView, hash: &str, plan: &Plan) -> Result<(), Error> {
         self.expectations.expect_creations(&set.key, plan.create.len());
         self.expectations.expect_deletions(&set.key, plan.delete.iter().map(|pod| pod.uid.clone()));
@@ -99,8 +64,8 @@ impl DaemonSets {
     }
 }
 
-pub(super) fn owner_of_pods(set: &DsView) -> Value {
-    claim::controller_reference("apps/v1", "DaemonSet", &set.key.name, &set.uid)
+pub(super) fn claimant(set: &DsView) -> Claimant<'_> {
+    Claimant { key: &set.key, uid: &set.uid, terminating: set.terminating, selector: &set.selector, finalizer: None }
 }
 
 fn reference(set: &DsView) -> ObjectReference {
@@ -117,13 +82,14 @@ fn reference(set: &DsView) -> ObjectReference {
 
 /// A pod of the set's template that no other node will do for: the scheduler binds it, when there is room.
 fn pod_for(set: &DsView, hash: &str, node: &str) -> Value {
-    let mut metadata = json!({"generateName": format!("{}-", set.key.name), "ownerReferences": [owner_of_pods(set)]});
+    let mut metadata =
+        json!({"generateName": format!("{}-", set.key.name), "ownerReferences": [claimant(set).reference::<DaemonSet>()]});
     for field in ["labels", "annotations", "finalizers"] {
         if let Some(value) = set.template.pointer(&format!("/metadata/{field}")).filter(|value| !value.is_null()) {
             metadata[field] = value.clone();
         }
     }
-    metadata["labels"][HASH_LABEL] = json!(hash);
+    metadata["labels"][REVISION_LABEL] = json!(hash);
     let mut spec = set.template.get("spec").cloned().unwrap_or_else(|| json!({}));
     spec["tolerations"] = Value::Array(tolerations(&set.template));
     let here = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]});

@@ -3,7 +3,6 @@
 mod decide;
 mod effects;
 mod nodes;
-mod revisions;
 mod view;
 
 use std::collections::BTreeSet;
@@ -11,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus};
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::Node;
 use mizzen_api::ObjectRef;
 use mizzen_client::Client;
@@ -21,27 +20,23 @@ use crate::context::Context;
 use crate::expectations::Expectations;
 use crate::observe_pods::observe_pods;
 use crate::pod_view::PodView;
-use decide::{HASH_LABEL, Nodes, Situation};
+use crate::revisions::{Owner, Present, REVISION_LABEL, Revisions};
+use decide::{Nodes, Situation};
+use effects::claimant;
 use nodes::Demands;
-use revisions::Revision;
 use view::DsView;
 
 const NAME: &str = "daemon-set-controller";
-/// Index of revisions: the uid of the controller.
-const BY_OWNER: &str = "owner";
 
 pub(crate) fn start(context: &Context) {
     let client = context.client(NAME);
     let sets = WatchCache::projected(WatchSpec::all(typed::gvr::<DaemonSet>()), DsView::of)
         .start(client.clone(), context.cancel.clone());
-    let revisions = WatchCache::projected(WatchSpec::all(typed::gvr::<ControllerRevision>()), Revision::of)
-        .index(BY_OWNER, |revision: &Revision| revision.owner.iter().cloned().collect())
-        .start(client.clone(), context.cancel.clone());
     let (queue, expectations) = (Queue::default(), Arc::new(Expectations::default()));
+    let revisions = Revisions::new(client.clone(), &context.caches.revisions, &sets, &queue);
     sets.enqueue(&queue);
     observe_pods("DaemonSet", &context.caches.pods, &sets, &queue, &expectations);
     wake_by_nodes(&context.caches.nodes, &sets, &queue);
-    wake_by_revisions(&revisions, &sets, &queue);
     let reconciler = DaemonSets {
         recorder: Recorder::start(client.clone(), context.clock.clone(), NAME, ""),
         clock: context.clock.clone(),
@@ -71,21 +66,12 @@ fn wake_by_nodes(nodes: &WatchCache, sets: &Arc<WatchCache<DsView>>, queue: &Que
     });
 }
 
-fn wake_by_revisions(revisions: &WatchCache<Revision>, sets: &Arc<WatchCache<DsView>>, queue: &Queue) {
-    let (sets, queue) = (sets.clone(), queue.clone());
-    revisions.on_change(move |change| {
-        let owners: Vec<_> = change.old.into_iter().chain(change.new).filter_map(|revision| revision.owner.as_deref()).collect();
-        let concerned = sets.in_namespace(&change.key.namespace);
-        concerned.iter().filter(|set| owners.contains(&set.uid.as_str())).for_each(|set| queue.add(set.key.clone()));
-    });
-}
-
 struct DaemonSets {
     client: Arc<dyn Client>,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
     sets: Arc<WatchCache<DsView>>,
-    revisions: Arc<WatchCache<Revision>>,
+    revisions: Revisions,
     pods: Arc<WatchCache<PodView>>,
     nodes: Arc<WatchCache>,
     expectations: Arc<Expectations>,
@@ -94,8 +80,6 @@ struct DaemonSets {
 #[async_trait]
 impl Reconciler for DaemonSets {
     async fn reconcile(&self, key: ObjectRef) -> Result<Action, Error> {
-        // Before the revisions are known, each template would seem new.
-        self.revisions.synced().await;
         let Some(set) = self.sets.get(&key) else {
             self.expectations.forget(&key);
             return Ok(Action::Done);
@@ -105,19 +89,30 @@ impl Reconciler for DaemonSets {
         }
         // Before the pods: what was asked for and is met must be among them.
         let met = self.expectations.are_met(&key);
-        let pods = self.claimed(&set).await?;
-        let Some(hash) = self.present_revision(&set).await? else { return Ok(Action::Done) };
+        let pods = claimant(&set).pods::<DaemonSet>(self.client.as_ref(), &self.pods, |_| true).await?;
+        let owner = owner_of_revisions(&set);
+        let revision = match self.revisions.present(&owner).await? {
+            Present::Known(revision) => revision,
+            Present::Written => return Ok(Action::Done),
+            Present::Taken => {
+                let mut status = set.status.clone();
+                status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
+                update_status(self.client.as_ref(), &set, &status).await?;
+                return Ok(Action::Done);
+            }
+        };
+        let hash = revision.hash.as_str();
         let (nodes, now) = (self.fits(&set)?, self.clock.now());
-        let situation = Situation::new(&set, &nodes, &pods, &hash, now);
+        let situation = Situation::new(&set, &nodes, &pods, hash, now);
         let plan = situation.plan();
-        let done = if met { self.carry_out(&set, &hash, &plan).await } else { Ok(()) };
+        let done = if met { self.carry_out(&set, hash, &plan).await } else { Ok(()) };
         let status = situation.status(set.status.collision_count);
         if status != set.status {
             update_status(self.client.as_ref(), &set, &status).await?;
         }
         done?;
-        let used: BTreeSet<_> = pods.iter().filter_map(|pod| pod.labels.get(HASH_LABEL)).map(String::as_str).collect();
-        self.forget_old(&set, &hash, &used).await?;
+        let used: BTreeSet<_> = pods.iter().filter_map(|pod| pod.labels.get(REVISION_LABEL)).map(String::as_str).collect();
+        self.revisions.forget_old(&owner, &[&revision.key.name], &used, set.history).await?;
         Ok(match plan.again.into_iter().chain(situation.next_available()).min() {
             Some(wait) => Action::RequeueAfter(wait.max(Duration::from_millis(100))),
             None => Action::Done,
@@ -130,6 +125,17 @@ impl DaemonSets {
         let demands = Demands::of(&set.template);
         let fit = |node: &Arc<mizzen_api::Object>| Ok((node.head().name.clone(), demands.fit(&*typed::view::<Node>(node)?)));
         self.nodes.list().iter().map(fit).collect()
+    }
+}
+
+fn owner_of_revisions(set: &DsView) -> Owner<'_> {
+    Owner {
+        key: &set.key,
+        uid: &set.uid,
+        reference: claimant(set).reference::<DaemonSet>(),
+        template: &set.template,
+        collisions: set.status.collision_count.unwrap_or(0),
+        hash_label: REVISION_LABEL,
     }
 }
 

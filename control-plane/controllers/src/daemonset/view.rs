@@ -39,6 +39,10 @@ impl Selects for DsView {
         &self.key
     }
 
+    fn uid(&self) -> &str {
+        &self.uid
+    }
+
     fn selector(&self) -> &LabelSelector {
         &self.selector
     }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use mizzen_api::Reason;
-use mizzen_client::{ApiRequest, DeleteOptions, PatchKind};
+use mizzen_client::{ApiRequest, DeleteOptions};
 use mizzen_reconcile::typed::Kind;
 use mizzen_reconcile::{Error, typed};
 use serde_json::{Value, json};
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use super::Replicas;
 use super::decide::Decision;
 use super::view::RsView;
-use crate::claim::{self, Claim};
+use crate::claim_pods::Claimant;
 use crate::namespaces::is_terminating_error;
 use crate::pod_view::PodView;
 
@@ -27,39 +26,7 @@ pub(super) struct Failure {
 impl<K: Kind> Replicas<K> {
     /// The set's pods, after adopting and releasing.
     pub(super) async fn claimed(&self, set: &RsView) -> Result<Vec<Arc<PodView>>, Error> {
-        let mut mine = Vec::new();
-        let mut may_adopt = None;
-        for pod in self.pods.in_namespace(&set.key.namespace) {
-            if !pod.is_active() && pod.owner.is_none() {
-                continue;
-            }
-            match claim::claim(&set.uid, set.terminating, &set.selector, &pod.labels, pod.owner.as_ref(), pod.terminating) {
-                Claim::NotMine => {}
-                Claim::Mine => mine.push(pod),
-                Claim::Release => self.patch_owner(&pod, claim::release(&set.uid, &pod.uid)).await?,
-                Claim::Adopt => {
-                    // The cache may not know yet that the set is gone: an adopted pod would be collected with it.
-                    let allowed = match may_adopt {
-                        Some(allowed) => allowed,
-                        None => *may_adopt.insert(self.live(set).await?.is_some()),
-                    };
-                    if allowed {
-                        self.patch_owner(&pod, claim::adoption(&owner_of_pods::<K>(set), &pod.uid)).await?;
-                        mine.push(pod);
-                    }
-                }
-            }
-        }
-        Ok(mine)
-    }
-
-    async fn patch_owner(&self, pod: &PodView, patch: Value) -> Result<(), Error> {
-        let (namespace, name) = (&pod.key.namespace, &pod.key.name);
-        match typed::patch::<Pod>(self.client.as_ref(), namespace, name, "", PatchKind::Strategic, patch).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is(Reason::NotFound) => Ok(()),
-            Err(error) => Err(error),
-        }
+        claimant(set).pods::<K>(self.client.as_ref(), &self.pods, PodView::is_active).await
     }
 
     pub(super) async fn carry_out(&self, set: &RsView, decision: Decision) -> Result<(), Failure> {
@@ -136,8 +103,8 @@ fn is_namespace_terminating(error: &Error) -> bool {
     matches!(error, Error::Api { status, .. } if is_terminating_error(status))
 }
 
-fn owner_of_pods<K: Kind>(set: &RsView) -> Value {
-    claim::controller_reference(K::API_VERSION, K::KIND, &set.key.name, &set.uid)
+fn claimant(set: &RsView) -> Claimant<'_> {
+    Claimant { key: &set.key, uid: &set.uid, terminating: set.terminating, selector: &set.selector, finalizer: None }
 }
 
 fn reference<K: Kind>(set: &RsView) -> ObjectReference {
@@ -154,7 +121,7 @@ fn reference<K: Kind>(set: &RsView) -> ObjectReference {
 
 /// A pod of the set's template.
 fn pod_of<K: Kind>(set: &RsView) -> Value {
-    let mut metadata = json!({"generateName": format!("{}-", set.key.name), "ownerReferences": [owner_of_pods::<K>(set)]});
+    let mut metadata = json!({"generateName": format!("{}-", set.key.name), "ownerReferences": [claimant(set).reference::<K>()]});
     for field in ["labels", "annotations", "finalizers"] {
         if let Some(value) = set.template.pointer(&format!("/metadata/{field}")).filter(|value| !value.is_null()) {
             metadata[field] = value.clone();

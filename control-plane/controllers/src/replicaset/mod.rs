@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use mizzen_api::{Object, ObjectRef};
+use mizzen_api::ObjectRef;
 use mizzen_client::Client;
 use mizzen_reconcile::typed::Kind;
 use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, Recorder, WatchCache, typed};
@@ -108,10 +108,5 @@ impl<K: Kind> Replicas<K> {
             }
         }
         per_node
-    }
-
-    async fn live(&self, set: &RsView) -> Result<Option<Arc<Object>>, Error> {
-        let live = typed::get_object::<K>(self.client.as_ref(), &set.key.namespace, &set.key.name).await?;
-        Ok(live.filter(|live| live.head().uid == set.uid && !live.head().is_terminating()))
     }
 }

@@ -35,6 +35,10 @@ impl Selects for RsView {
         &self.key
     }
 
+    fn uid(&self) -> &str {
+        &self.uid
+    }
+
     fn selector(&self) -> &LabelSelector {
         &self.selector
     }

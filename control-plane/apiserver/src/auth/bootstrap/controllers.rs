@@ -68,6 +68,35 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
                 events(),
             ],
         ),
+        (
+            "statefulset-controller",
+            vec![
+                rule("get list watch", "apps", "statefulsets"),
+                rule("update", "apps", "statefulsets/status statefulsets/finalizers"),
+                rule("create delete get list patch update watch", "apps", "controllerrevisions"),
+                rule("create delete get list patch update watch", "core", "pods"),
+                rule("create get list watch", "core", "persistentvolumeclaims"),
+                events(),
+            ],
+        ),
+        (
+            "job-controller",
+            vec![
+                rule("delete get list patch update watch", "batch", "jobs"),
+                rule("update", "batch", "jobs/status jobs/finalizers"),
+                rule("create delete get list patch update watch", "core", "pods"),
+                events(),
+            ],
+        ),
+        (
+            "cronjob-controller",
+            vec![
+                rule("get list update watch", "batch", "cronjobs"),
+                rule("create delete get list patch update watch", "batch", "jobs"),
+                rule("update", "batch", "cronjobs/status cronjobs/finalizers"),
+                events(),
+            ],
+        ),
         ("generic-garbage-collector", vec![rule("get list watch patch update delete", "*", "*"), events()]),
         (
             "namespace-controller",

@@ -1,7 +1,5 @@
 //! `CronJob`.
 
-mod schedule;
-
 use serde_json::{Value, json};
 
 use super::builder::{Describe, resource};
@@ -9,6 +7,7 @@ use super::job::check_job_spec;
 use super::pod_template::default_template;
 use super::value::{absent, child, fill, flag, list, list_mut, set, text};
 use super::workload::{CONTAINERS, IMAGES, SELECTOR, container_cells};
+use crate::cron::Schedule;
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::print::{age, or_none, since};
 use crate::selector::LabelSelector;
@@ -119,7 +118,7 @@ fn check_schedule(object: &Value, spec: &Path, causes: &mut Vec<Cause>) {
             causes.push(invalid_text(at, text, why));
         }
         text => {
-            if let Err(why) = schedule::check(text) {
+            if let Err(why) = Schedule::parse(text) {
                 causes.push(invalid_text(at, text, why));
             }
         }
