@@ -27,6 +27,7 @@ mod namespaces;
 mod node;
 mod observe_pods;
 mod pod_gc;
+mod pod_network;
 mod pod_view;
 mod quota;
 mod replicaset;
@@ -114,6 +115,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
         root_ca::start(&context);
         node::start(&context);
         pod_gc::start(&context);
+        pod_network::start(&context);
         disruption::start(&context);
         endpoints::start(&context);
         ingress::start(&context);

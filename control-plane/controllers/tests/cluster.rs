@@ -193,3 +193,50 @@ async fn the_pods_of_the_only_node_stay_when_it_falls_silent() {
     let pod = world.get("", "pods", "default", "a").await.expect("is there");
     assert_eq!(pod["metadata"].get("deletionTimestamp"), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_node_that_wishes_gets_a_block_of_its_own_and_the_others_learn_of_it() {
+    let world = World::start().await;
+    let node = |name: &str, wish: Value, address: &str| {
+        json!({"metadata": {"name": name, "annotations": wish},
+            "status": {"addresses": [{"type": "InternalIP", "address": address}]}})
+    };
+    let wish = |block: &str| json!({"mizzen.dev/pod-cidr": block});
+    let block = |name: &'static str| {
+        let world = &world;
+        async move { world.get("", "nodes", "", name).await?["spec"]["podCIDR"].as_str().map(str::to_owned) }
+    };
+    world.create("", "nodes", "", node("a", wish("10.70.0.0/24"), "192.0.2.1")).await;
+    assert_eq!(world.until("a has its block", || block("a")).await, "10.70.0.0/24");
+    world.create("", "nodes", "", node("b", wish("10.70.0.0/24"), "192.0.2.2")).await;
+    assert_eq!(world.until("b has another", || block("b")).await, "10.64.0.0/24");
+    world.create("", "nodes", "", node("simulated", json!({}), "192.0.2.3")).await;
+
+    let slices = || async {
+        let mut slices = world.list("discovery.k8s.io", "endpointslices", "kube-system").await;
+        slices.retain(|slice| slice["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("node-")));
+        slices
+    };
+    let told = |slice: &Value| {
+        let endpoint = &slice["endpoints"][0];
+        let block = slice["metadata"]["annotations"]["mizzen.dev/pod-cidr"].as_str().unwrap_or_default();
+        format!(
+            "{} {} {block}",
+            endpoint["nodeName"].as_str().unwrap_or_default(),
+            endpoint["addresses"][0].as_str().unwrap_or_default()
+        )
+    };
+    let (a, b) = ("a 192.0.2.1 10.70.0.0/24", "b 192.0.2.2 10.64.0.0/24");
+    let all = |expected: &'static [&'static str]| {
+        let slices = &slices;
+        move || async move { (slices().await.iter().map(told).collect::<Vec<_>>() == expected).then_some(()) }
+    };
+    world.until("both are told", all(&[a, b])).await;
+    world.delete("discovery.k8s.io", "endpointslices", "kube-system", "node-a", None).await;
+    world.until("it is put back", all(&[a, b])).await;
+    world.delete("", "nodes", "", "a", None).await;
+    world.until("who is gone is not told any more", all(&[b])).await;
+    world.create("", "nodes", "", node("c", wish("10.70.0.0/24"), "192.0.2.4")).await;
+    assert_eq!(world.until("its block is free again", || block("c")).await, "10.70.0.0/24");
+    assert_eq!(block("simulated").await, None);
+}

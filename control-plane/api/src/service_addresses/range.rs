@@ -30,11 +30,7 @@ impl FromStr for ServiceRange {
     fn from_str(text: &str) -> Result<Self, RangeError> {
         let parsed = text.split_once('/').and_then(|(address, prefix)| {
             let (address, prefix) = (address.parse::<Ipv4Addr>().ok()?, prefix.parse::<u8>().ok()?);
-            if !(8..=30).contains(&prefix) {
-                return None;
-            }
-            let range = Self { network: u32::from(address), prefix };
-            range.network.is_multiple_of(range.size()).then_some(range)
+            Self::new(address, prefix)
         });
         parsed.ok_or_else(|| RangeError { text: text.to_owned() })
     }
@@ -47,6 +43,18 @@ impl std::fmt::Display for ServiceRange {
 }
 
 impl ServiceRange {
+    /// `None` with host bits, or a prefix that is not of 8 to 30 bits.
+    pub fn new(network: Ipv4Addr, prefix: u8) -> Option<Self> {
+        let range = Self { network: u32::from(network), prefix };
+        ((8..=30).contains(&prefix) && range.network.is_multiple_of(range.size())).then_some(range)
+    }
+
+    /// Whether some address is in both, those of network and broadcast among them.
+    pub fn overlaps(self, other: Self) -> bool {
+        let last = |range: Self| range.network.saturating_add(range.size() - 1);
+        self.network <= last(other) && other.network <= last(self)
+    }
+
     fn size(self) -> u32 {
         1 << (32 - u32::from(self.prefix))
     }

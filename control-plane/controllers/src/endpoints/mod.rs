@@ -17,7 +17,7 @@ use crate::context::Context;
 /// Label of a slice: the service it belongs to.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Label of a slice: who keeps it.
-const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(crate) const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// Label of Endpoints: who keeps them.
 const ENDPOINTS_MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
 /// Label of Endpoints that stay without mirrored slices.

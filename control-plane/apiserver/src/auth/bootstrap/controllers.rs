@@ -134,6 +134,14 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
+            "pod-network-controller",
+            vec![
+                rule("get list watch patch update", "core", "nodes"),
+                rule("create get list patch update watch", "discovery.k8s.io", "endpointslices"),
+                events(),
+            ],
+        ),
+        (
             "custom-resource-definition-controller",
             vec![
                 rule("get list watch patch update", "apiextensions.k8s.io", "customresourcedefinitions"),

@@ -1,0 +1,176 @@
+//! Each node's block of pods' addresses (`spec.podCIDR`), and what nodes learn of each other's (docs/decisions/0043).
+//!
+//! A node may not read other nodes, and Nodes change every few seconds: what its network needs of them is in one
+//! EndpointSlice for each node, which changes when that does.
+
+mod allocate;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{Node, ObjectReference};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use mizzen_api::{Object, ObjectRef, Reason, ServiceRange};
+use mizzen_client::{ApiRequest, Client};
+use mizzen_reconcile::{Action, Controller, Error, Queue, Reconciler, Recorder, WatchCache, WatchSpec, reference, typed};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::endpoints::SLICE_MANAGED_BY;
+use allocate::allocate;
+
+const ACCOUNT: &str = "pod-network-controller";
+const MANAGER: &str = "pod-network.mizzen.dev";
+const NAMESPACE: &str = "kube-system";
+/// Annotation of a Node: the block that it would have. Of its EndpointSlice: the one that it has.
+const POD_CIDR: &str = "mizzen.dev/pod-cidr";
+
+pub(crate) fn start(context: &Context) {
+    let client = context.client(ACCOUNT);
+    let queue = Queue::default();
+    let spec =
+        WatchSpec::all(typed::gvr::<EndpointSlice>()).namespace(NAMESPACE).labels(&format!("{SLICE_MANAGED_BY}={MANAGER}"));
+    let slices = WatchCache::objects(spec).start(client.clone(), context.cancel.clone());
+    slices.enqueue_mapped(&queue, |slice| node_of(slice).into_iter().collect());
+    let (nodes, woken) = (context.caches.nodes.clone(), queue.clone());
+    // A node tells how it is every few seconds: what counts here stays as it is.
+    nodes.on_change(move |change| {
+        if change.old.and_then(|node| View::of(node)) != change.new.and_then(|node| View::of(node)) {
+            woken.add(change.key.clone());
+        }
+    });
+    let recorder = Recorder::start(client.clone(), context.clock.clone(), ACCOUNT, "");
+    let reconciler = PodNetwork { client, recorder, nodes, slices, given: Mutex::default() };
+    context.run(Controller::new("pod-network", queue, Arc::new(reconciler)));
+}
+
+/// What of a node counts.
+#[derive(Debug, PartialEq, Eq)]
+struct View {
+    wished: Option<ServiceRange>,
+    block: Option<String>,
+    address: Option<String>,
+    uid: String,
+}
+
+impl View {
+    fn of(node: &Object) -> Option<Self> {
+        let node = typed::view::<Node>(node).ok()?;
+        let wished = node.metadata.annotations.as_ref().and_then(|annotations| annotations.get(POD_CIDR));
+        let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+        let mut inside = addresses.filter(|address| address.type_ == "InternalIP").map(|address| address.address.clone());
+        Some(Self {
+            wished: wished.and_then(|wished| wished.parse().ok()),
+            block: node.spec.as_ref().and_then(|spec| spec.pod_cidr.clone()).filter(|block| !block.is_empty()),
+            address: inside.find(|address| address.parse::<std::net::Ipv4Addr>().is_ok()),
+            uid: node.metadata.uid.clone().unwrap_or_default(),
+        })
+    }
+}
+
+struct PodNetwork {
+    client: Arc<dyn Client>,
+    recorder: Recorder,
+    nodes: Arc<WatchCache>,
+    slices: Arc<WatchCache>,
+    /// What was given by this process: the cache may not know yet.
+    given: Mutex<BTreeMap<String, ServiceRange>>,
+}
+
+#[async_trait]
+impl Reconciler for PodNetwork {
+    /// The key is a node.
+    async fn reconcile(&self, key: ObjectRef) -> Result<Action, Error> {
+        self.slices.synced().await;
+        let Some(object) = self.nodes.get(&key) else {
+            // Its slice is the garbage collector's.
+            self.given.lock().remove(&key.name);
+            return Ok(Action::Done);
+        };
+        let Some(view) = View::of(&object) else { return Ok(Action::Done) };
+        let done = match (&view.block, view.wished, &view.address) {
+            (None, Some(wished), _) => self.give(&object, wished).await,
+            (Some(block), _, Some(address)) => self.publish(&key.name, &view.uid, block, address).await,
+            _ => Ok(()),
+        };
+        match done {
+            Err(error) if error.is(Reason::NotFound) => Ok(Action::Done),
+            done => done.map(|()| Action::Done),
+        }
+    }
+}
+
+impl PodNetwork {
+    async fn give(&self, node: &Object, wished: ServiceRange) -> Result<(), Error> {
+        let name = &node.head().name;
+        let block = {
+            let mut given = self.given.lock();
+            let others = self.nodes.list();
+            let known = others.iter().filter_map(|node| View::of(node)?.block?.parse().ok());
+            let own = given.remove(name);
+            let taken: Vec<_> = known.chain(given.values().copied()).collect();
+            let block = allocate(own.or(Some(wished)), &taken);
+            given.extend(block.map(|block| (name.clone(), block)));
+            block
+        };
+        let Some(block) = block else {
+            let node = typed::view::<Node>(node)?;
+            let about = ObjectReference { uid: Some(name.clone()), ..reference(node.as_ref()) };
+            self.recorder.normal(&about, "CIDRNotAvailable", format!("Node {name} status is now: CIDRNotAvailable"));
+            return Ok(());
+        };
+        let block = json!(block.to_string());
+        let set = |document: &mut Value| {
+            document["spec"]["podCIDR"] = block.clone();
+            document["spec"]["podCIDRs"] = json!([block]);
+        };
+        typed::update::<Node>(self.client.as_ref(), node, set).await.map(drop)
+    }
+
+    async fn publish(&self, node: &str, uid: &str, block: &str, address: &str) -> Result<(), Error> {
+        let name = format!("node-{node}");
+        let wanted = slice(&name, node, uid, block, address);
+        let Some(stored) = self.slices.get(&ObjectRef::new(NAMESPACE, &name)) else {
+            let request = ApiRequest::create(&typed::gvr::<EndpointSlice>(), NAMESPACE, wanted);
+            return match self.client.write(request).await {
+                // The cache has not seen it yet.
+                Err(status) if status.is(Reason::AlreadyExists) => Ok(()),
+                written => written.map(drop).map_err(|status| Error::api(format!("create endpointslices {name}"), status)),
+            };
+        };
+        let present = stored.value().map_err(|source| Error::Decode { operation: format!("decode {name}"), source })?;
+        let parts = ["/metadata/annotations/mizzen.dev~1pod-cidr", "/metadata/ownerReferences/0/uid", "/endpoints/0/addresses"];
+        if parts.iter().all(|part| present.pointer(part) == wanted.pointer(part)) {
+            return Ok(());
+        }
+        let set = |document: &mut Value| {
+            document["metadata"]["annotations"][POD_CIDR] = json!(block);
+            document["metadata"]["ownerReferences"] = wanted["metadata"]["ownerReferences"].clone();
+            document["endpoints"] = wanted["endpoints"].clone();
+        };
+        typed::update::<EndpointSlice>(self.client.as_ref(), &stored, set).await.map(drop)
+    }
+}
+
+/// The node that a slice is about.
+fn node_of(slice: &Object) -> Option<ObjectRef> {
+    slice.head().name.strip_prefix("node-").map(ObjectRef::cluster)
+}
+
+fn slice(name: &str, node: &str, uid: &str, block: &str, address: &str) -> Value {
+    json!({
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            // Of no service: not for proxies.
+            "labels": {SLICE_MANAGED_BY: MANAGER, "service.kubernetes.io/service-proxy-name": MANAGER},
+            "annotations": {POD_CIDR: block},
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid}],
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address], "nodeName": node, "conditions": {"ready": true}}],
+        "ports": [],
+    })
+}
