@@ -6,6 +6,7 @@ mod dns;
 mod eviction;
 mod ingress;
 mod plugins;
+mod pod_network;
 mod scheduler;
 
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use mizzen_agent::{EvictionHard, LogLimits, Thresholds};
 use mizzen_api::ServiceAddresses;
 use mizzen_api::quantity::Quantity;
+use mizzen_network::PeersConfig;
 use mizzen_plugin_loader::Trust;
 use serde::Deserialize;
 
@@ -103,6 +105,7 @@ pub struct File {
     pub resolv_conf: Option<PathBuf>,
     pub dns: dns::Fields,
     pub ingress: ingress::Fields,
+    pub pod_network: pod_network::Fields,
 }
 
 /// The flags of `mizzen up`, each before its field in the file.
@@ -149,6 +152,8 @@ pub struct Config {
     pub service_range_is_given: bool,
     pub dns: Dns,
     pub ingress: Ingress,
+    /// How pods of other nodes are reached.
+    pub peers: PeersConfig,
     pub scheduler: Scheduler,
     /// After so long, admission policies are asked again about what is stored.
     pub policy_audit_interval: Duration,
@@ -187,7 +192,7 @@ impl Config {
 
     fn resolve(flags: Flags, file: File, host_name: impl FnOnce() -> Option<String>) -> Result<Self, ConfigError> {
         let (node, services, dns) = (NodeLimits::resolve(&file)?, services(&file)?, Dns::resolve(&file)?);
-        let audit = audit::resolve(&file)?;
+        let (audit, peers) = (audit::resolve(&file)?, pod_network::resolve(&file)?);
         let ingress = Ingress::resolve(&file, true)?;
         let data_dir = data_dir(flags.data_dir.or(file.data_dir))?;
         let node_name = flags.node_name.or(file.node_name).or_else(host_name).unwrap_or_else(|| "localhost".to_owned());
@@ -206,6 +211,7 @@ impl Config {
             service_range_is_given: file.service_cidr.is_some(),
             dns,
             ingress,
+            peers,
             scheduler: file.scheduler.checked()?,
             policy_audit_interval: policy_audit_interval(file.policy_audit_interval.as_deref())?,
             trust: file.plugins.trust()?,

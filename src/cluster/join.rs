@@ -4,11 +4,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
+use k8s_openapi::api::core::v1::Node;
 use mizzen_client::http::{HttpClient, HttpError};
-use mizzen_reconcile::Backoff;
+use mizzen_client::{ApiRequest, Client, PatchKind};
+use mizzen_network::Ipv4Subnet;
+use mizzen_reconcile::{Backoff, typed};
+use serde_json::json;
 
 use super::machine;
 
+/// Between two looks whether the cluster has given the node its addresses, which takes it milliseconds.
+const GIVEN: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
+const LOOKS: u32 = 40;
 const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
 
 /// Returns when the server answers. While it does not, `say` is told so, once for each reason.
@@ -30,6 +37,40 @@ pub async fn wait_for_server(client: &HttpClient, mut say: impl FnMut(&str)) -> 
         tokio::time::sleep(RETRY.delay(failures)).await;
     }
     Ok(())
+}
+
+/// The addresses that the cluster gives the node's pods: those it has been given before, or else `wished`, if no other node has
+/// them. Creates the Node if need be.
+///
+/// # Errors
+/// When the server refuses, or has no addresses left.
+pub async fn pod_cidr(client: &dyn Client, node: &str, wished: Ipv4Subnet) -> anyhow::Result<Ipv4Subnet> {
+    const POD_CIDR: &str = "mizzen.dev/pod-cidr";
+    let mut asked = false;
+    for looks in 0..LOOKS {
+        let present = typed::get::<Node>(client, "", node).await?;
+        let given = present.as_ref().and_then(|node| node.spec.as_ref()?.pod_cidr.as_deref()).filter(|given| !given.is_empty());
+        if let Some(given) = given {
+            return given.parse().with_context(|| format!("the addresses of node {node}"));
+        }
+        let annotations = json!({"annotations": {POD_CIDR: wished}});
+        match present {
+            None => {
+                let object = json!({"apiVersion": "v1", "kind": "Node", "spec": {},
+                    "metadata": {"name": node, "annotations": annotations["annotations"]}});
+                let created = client.write(ApiRequest::create(&typed::gvr::<Node>(), "", object)).await;
+                created.map_err(|status| mizzen_reconcile::Error::api(format!("create nodes {node}"), status))?;
+            }
+            Some(_) if !asked => {
+                let patch = json!({"metadata": annotations});
+                typed::patch::<Node>(client, "", node, "", PatchKind::Merge, patch).await?;
+            }
+            Some(_) => {}
+        }
+        asked = true;
+        tokio::time::sleep(GIVEN.delay(looks)).await;
+    }
+    anyhow::bail!("the server has given node {node} no addresses for its pods (events of the node may say why)")
 }
 
 /// This machine's address as the server sees it; `None` when the server is on this machine.

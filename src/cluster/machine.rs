@@ -78,6 +78,21 @@ pub fn address_towards(peer: SocketAddr) -> Option<IpAddr> {
     (!address.is_loopback() && !address.is_unspecified() && address != peer.ip()).then_some(address)
 }
 
+/// Where other machines reach this one, if they reach a server that listens at this address.
+pub fn reached_at(listening: IpAddr) -> Option<IpAddr> {
+    match listening {
+        ip if ip.is_loopback() => None,
+        // An address that documentation reserves: one of elsewhere.
+        ip if ip.is_unspecified() => address_towards(([198, 51, 100, 1], 9).into()).or_else(first_address),
+        ip => Some(ip),
+    }
+}
+
+fn first_address() -> Option<IpAddr> {
+    let is_link_local = |v4: &std::net::Ipv4Addr| v4.is_link_local() || v4.is_loopback();
+    addresses().into_iter().find(|ip| matches!(ip, IpAddr::V4(v4) if !is_link_local(v4)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use mizzen_apiserver::auth::certificates::{NODE_GROUP, NODE_USER};
 use mizzen_apiserver::auth::{Identity, authenticator};
 use mizzen_client::Client;
 use mizzen_images::ImageStore;
-use mizzen_network::{Network, NetworkConfig, ServiceRange};
+use mizzen_network::{Machines, Network, NetworkConfig, PeersConfig, ServiceRange};
 use mizzen_reconcile::Clock;
 use mizzen_runtime::oci::{OciConfig, OciRuntime};
 use mizzen_runtime::wasm::{WasmConfig, WasmRuntime};
@@ -19,8 +19,8 @@ use tokio::net::TcpListener;
 use super::control_plane::ControlPlane;
 use super::data_dir::DataDir;
 use super::end::End;
-use super::executables;
 use super::node_credentials::NodeCredentials;
+use super::{executables, join, machine};
 use crate::config::{Config, Dns, Ingress, NodeLimits};
 
 /// The kubelet's usual port; another one when it is taken.
@@ -31,19 +31,35 @@ const WASM_HOST_STAYS: Duration = Duration::from_secs(30);
 /// As the kubelet looks at logs.
 const LOOK_AT_WASM_LOGS: Duration = Duration::from_secs(10);
 
-/// `address` is the node's; without one, it is the bridge's.
+/// The network of a node of a server that runs elsewhere, whose pods have the addresses that the cluster gives it. `address` is
+/// the node's; without one, it is the bridge's.
 ///
 /// # Errors
-/// When the machine refuses (see [`Network::open`]).
-pub async fn open_network(data: &DataDir, address: Option<IpAddr>, services: ServiceRange) -> anyhow::Result<Arc<Network>> {
-    let config = NetworkConfig { node_address: address, services, ..network_config(data) };
-    Ok(Arc::new(Network::open(config).await.context("set up the pod network")?))
+/// When the machine refuses (see [`Network::open`]), or the server.
+pub async fn open_joined_network(
+    data: &DataDir,
+    address: Option<IpAddr>,
+    peers: PeersConfig,
+    client: &dyn Client,
+    node_name: &str,
+) -> anyhow::Result<Arc<Network>> {
+    let config = NetworkConfig { node_address: address, peers, ..network_config(data) };
+    // Its own, as long as it lives: it is the same while the server is away.
+    let pod_cidr = match Network::remembered_cidr(&config)? {
+        Some(own) => own,
+        None => {
+            let wished = Network::propose_cidr(&config).await.context("find addresses for pods")?;
+            join::pod_cidr(client, node_name, wished).await?
+        }
+    };
+    let network = Network::open(NetworkConfig { pod_cidr: Some(pod_cidr), ..config }).await.context("set up the pod network")?;
+    Ok(Arc::new(network))
 }
 
 /// Opens the network of a node that is beside its control plane, and settles where services have their addresses.
 ///
 /// # Errors
-/// As [`open_network`], and when the choice cannot be kept.
+/// When the machine refuses (see [`Network::open`]), or the choice cannot be kept.
 pub async fn open_own_network(data: &DataDir, config: &mut Config, address: Option<IpAddr>) -> anyhow::Result<Arc<Network>> {
     let parsed = |text: &str| text.parse().with_context(|| format!("the range of services {text:?}"));
     let services = match data.service_range() {
@@ -53,7 +69,10 @@ pub async fn open_own_network(data: &DataDir, config: &mut Config, address: Opti
         // Of before ranges were chosen, or made by `mizzen server`.
         None => ServiceRange::Fixed(parsed(&config.services.range.to_string())?),
     };
-    let network = open_network(data, address, services).await?;
+    // Other machines that reach the server reach the node as well, and not by its bridge's address.
+    let address = address.or_else(|| machine::reached_at(config.api_address.ip()));
+    let network = NetworkConfig { node_address: address, services, peers: config.peers, ..network_config(data) };
+    let network = Arc::new(Network::open(network).await.context("set up the pod network")?);
     if let Some(range) = network.service_cidr().map(|range| range.to_string()) {
         config.services.range = range.parse().with_context(|| format!("the range of services {range}"))?;
         if !config.service_range_is_given {
@@ -71,6 +90,7 @@ pub fn network_config(data: &DataDir) -> NetworkConfig {
         pod_cidr: None,
         node_address: None,
         services: ServiceRange::Unknown,
+        peers: PeersConfig::default(),
     }
 }
 
@@ -84,6 +104,9 @@ pub async fn unmake(data: &DataDir) {
         && let Err(error) = Network::teardown(&network_config(data)).await
     {
         tracing::warn!("remove the pod network of {}: {error}", data.root().display());
+    }
+    if let Err(error) = Machines::teardown(&network_config(data)).await {
+        tracing::warn!("remove the machines of further nodes of {}: {error}", data.root().display());
     }
     if let Err(error) = data.unmake() {
         tracing::warn!("{error}");

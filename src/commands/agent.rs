@@ -4,13 +4,13 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mizzen_network::ServiceRange;
+use mizzen_network::PeersConfig;
 use mizzen_reconcile::{Clock, SystemClock};
 
 use super::signals;
 use crate::cluster::data_dir::DataDir;
 use crate::cluster::end::End;
-use crate::cluster::node::{self, Asked, Membership, Node, Settings, open_network};
+use crate::cluster::node::{self, Asked, Membership, Node, Settings, open_joined_network};
 use crate::cluster::node_credentials::NodeCredentials;
 use crate::cluster::{join, machine};
 use crate::config::agent::{Config, Flags};
@@ -28,7 +28,7 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     let work = async {
         let asked = Asked::listen(config.node_api_address).await?;
         let settings = Settings { limits: config.node, dns: config.dns, ingress: config.ingress };
-        serve(credentials, &data, asked, settings, clock, &end, &joined).await
+        serve(credentials, &data, asked, (settings, config.peers), clock, &end, &joined).await
     };
     let outcome = signals::until_signalled(&end, work).await;
     if outcome.is_err() && !joined.get() {
@@ -41,7 +41,7 @@ async fn serve(
     credentials: NodeCredentials,
     data: &DataDir,
     asked: Asked,
-    settings: Settings,
+    (settings, peers): (Settings, PeersConfig),
     clock: Arc<dyn Clock>,
     end: &End,
     joined: &Cell<bool>,
@@ -53,7 +53,7 @@ async fn serve(
         Some(address) => Some(address),
         None => join::address_seen_by(credentials.server()).await?,
     };
-    let network = open_network(data, address, ServiceRange::Unknown).await?;
+    let network = open_joined_network(data, address, peers, client.as_ref(), &credentials.node_name).await?;
     let member = Membership::over_https(&credentials, client, clock)?;
     joined.set(true);
     let mut node = Node::start(data, network, asked, member, settings, end).await?;

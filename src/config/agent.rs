@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use mizzen_network::PeersConfig;
+
 use super::{ConfigError, Dns, File, Ingress, NodeLimits, read};
 
 /// The flags of `mizzen agent`, each before its field in the file.
@@ -35,6 +37,8 @@ pub struct Config {
     pub node: NodeLimits,
     pub dns: Dns,
     pub ingress: Ingress,
+    /// How pods of other nodes are reached.
+    pub peers: PeersConfig,
 }
 
 impl Config {
@@ -74,7 +78,7 @@ impl Config {
             }
         }
         let node = NodeLimits::resolve(&file)?;
-        let dns = Dns::resolve(&file)?;
+        let (dns, peers) = (Dns::resolve(&file)?, super::pod_network::resolve(&file)?);
         // Port 80 of a machine is nobody's to take unasked, and its node may not read the secrets yet.
         let ingress = Ingress::resolve(&file, false)?;
         let kubeconfig = flags.kubeconfig.or(file.kubeconfig);
@@ -82,6 +86,7 @@ impl Config {
             node,
             dns,
             ingress,
+            peers,
             data_dir: super::data_dir(flags.data_dir.or(file.data_dir))?,
             kubeconfig: kubeconfig.ok_or_else(|| {
                 invalid("kubeconfig", "an agent needs its node's (`mizzen kubeconfig --node NAME` prints it on the server)")

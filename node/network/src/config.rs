@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use crate::{Ipv4Subnet, NetworkError};
+use crate::{Ipv4Subnet, NetworkError, PeerBackend};
 
 /// Which cluster's network this is and where it keeps its state.
 #[derive(Clone, Debug)]
@@ -17,6 +17,21 @@ pub struct NetworkConfig {
     /// The address the node is known by; `None` is the bridge's.
     pub node_address: Option<IpAddr>,
     pub services: ServiceRange,
+    pub peers: PeersConfig,
+}
+
+/// How the pods of the cluster's other nodes are reached.
+#[derive(Clone, Copy, Debug)]
+pub struct PeersConfig {
+    pub backend: PeerBackend,
+    /// By which VXLAN of this cluster is told from another's on the same wire: 24 bits, the same on all nodes.
+    pub vni: u32,
+}
+
+impl Default for PeersConfig {
+    fn default() -> Self {
+        Self { backend: PeerBackend::Auto, vni: 77 }
+    }
 }
 
 /// Where services have their addresses, which the node's own programs reach by a route to the bridge.
@@ -66,6 +81,32 @@ impl NetworkConfig {
     /// The name of the namespace that the cluster's Wasm pods share.
     pub fn wasm_namespace(&self) -> String {
         format!("mz{}-wasm", self.cluster)
+    }
+
+    /// The link that leads to nodes which are on no link with this one.
+    pub fn tunnel(&self) -> String {
+        format!("x{}", self.cluster)
+    }
+
+    /// The link of the machines that are made to try out several nodes.
+    pub fn machines_link(&self) -> String {
+        format!("l{}", self.cluster)
+    }
+
+    pub(crate) fn machines_table(&self) -> String {
+        format!("{}_machines", self.table())
+    }
+
+    pub(crate) fn machines_dir(&self) -> PathBuf {
+        self.run_dir.join("machines")
+    }
+
+    pub(crate) fn machines_file(&self) -> PathBuf {
+        self.run_dir.join("machines.json")
+    }
+
+    pub(crate) fn peers_file(&self) -> PathBuf {
+        self.run_dir.join("peers.json")
     }
 
     pub(crate) fn veth_prefix(&self) -> String {

@@ -4,6 +4,7 @@
 //! bridge-nf-call-iptables that is also what pods say to each other. Where that chain exists, the cluster's range is allowed
 //! at its top, by rules that bear the cluster's name; where it does not, nothing is made.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::Stdio;
 
@@ -28,31 +29,34 @@ fn ours(listing: &str, name: &str) -> Vec<u64> {
     rules.filter_map(|line| line.rsplit_once("# handle ")?.1.trim().parse().ok()).collect()
 }
 
-fn rules(listing: &str, name: &str, subnet: Option<Ipv4Subnet>) -> String {
+fn rules(listing: &str, name: &str, subnets: &[Ipv4Subnet]) -> String {
     let mut text = String::new();
     for handle in ours(listing, name) {
         let _ = writeln!(text, "delete rule {CHAIN} handle {handle}");
     }
-    if let Some(subnet) = subnet {
-        let _ = writeln!(text, "insert rule {CHAIN} ip saddr {subnet} accept comment \"{name}\"");
-        let _ = writeln!(text, "insert rule {CHAIN} ip daddr {subnet} accept comment \"{name}\"");
+    if !subnets.is_empty() {
+        let all = subnets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "insert rule {CHAIN} ip saddr {{ {all} }} accept comment \"{name}\"");
+        let _ = writeln!(text, "insert rule {CHAIN} ip daddr {{ {all} }} accept comment \"{name}\"");
     }
     text
 }
 
-async fn set(config: &NetworkConfig, subnet: Option<Ipv4Subnet>) -> Result<(), NetworkError> {
-    let name = config.table();
+/// Lets what goes to and from these ranges pass, and no others that were let pass by this name.
+pub(crate) async fn set(name: &str, subnets: &[Ipv4Subnet]) -> Result<(), NetworkError> {
     let Some(listing) = listing().await else { return Ok(()) };
-    let rules = rules(&listing, &name, subnet);
+    let rules = rules(&listing, name, subnets);
     if rules.is_empty() { Ok(()) } else { nft::apply("filter", &rules).await }
 }
 
-pub(crate) async fn allow(config: &NetworkConfig, subnet: Ipv4Subnet) -> Result<(), NetworkError> {
-    set(config, Some(subnet)).await
+/// `others` are the ranges of other nodes' pods, which this node's services lead to.
+pub(crate) async fn allow(config: &NetworkConfig, subnet: Ipv4Subnet, others: &BTreeSet<Ipv4Subnet>) -> Result<(), NetworkError> {
+    let all: Vec<_> = std::iter::once(subnet).chain(others.iter().copied()).collect();
+    set(&config.table(), &all).await
 }
 
 pub(crate) async fn withdraw(config: &NetworkConfig) -> Result<(), NetworkError> {
-    set(config, None).await
+    set(&config.table(), &[]).await
 }
 
 #[cfg(test)]
@@ -71,8 +75,8 @@ mod tests {
     #[test]
     fn only_rules_of_the_clusters_own_name_are_replaced() {
         assert_eq!(ours(LISTING, "mizzen_00000001"), [9]);
-        let text = rules(LISTING, "mizzen_00000002", None);
+        let text = rules(LISTING, "mizzen_00000002", &[]);
         assert_eq!(text, "delete rule ip filter FORWARD handle 7\n");
-        assert_eq!(rules(LISTING, "mizzen_00000003", None), "");
+        assert_eq!(rules(LISTING, "mizzen_00000003", &[]), "");
     }
 }

@@ -17,7 +17,7 @@ use crate::{Ipv4Subnet, NetworkError};
 const LOOPBACK: u32 = 1;
 
 pub(crate) struct Links {
-    handle: Handle,
+    pub(crate) handle: Handle,
     connection: AbortHandle,
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn mac(address: Ipv4Addr) -> [u8; 6] {
     [0x0a, 0x58, a, b, c, d]
 }
 
-fn failed(operation: &'static str, link: &str) -> impl FnOnce(rtnetlink::Error) -> NetworkError {
+pub(crate) fn failed(operation: &'static str, link: &str) -> impl FnOnce(rtnetlink::Error) -> NetworkError {
     let link = link.to_owned();
     move |source| NetworkError::Link { operation, link, source }
 }
@@ -57,11 +57,11 @@ fn errno(error: &rtnetlink::Error) -> i32 {
     }
 }
 
-fn unless(code: i32) -> impl FnOnce(rtnetlink::Error) -> Result<(), rtnetlink::Error> {
+pub(crate) fn unless(code: i32) -> impl FnOnce(rtnetlink::Error) -> Result<(), rtnetlink::Error> {
     move |error| if errno(&error) == code { Ok(()) } else { Err(error) }
 }
 
-fn name(message: &LinkMessage) -> Option<&str> {
+pub(crate) fn name(message: &LinkMessage) -> Option<&str> {
     message.attributes.iter().find_map(|a| if let LinkAttribute::IfName(name) = a { Some(name.as_str()) } else { None })
 }
 
@@ -227,11 +227,11 @@ impl Links {
         added.or_else(unless(libc::EEXIST)).map_err(failed("add the services' route to", link))
     }
 
-    /// Every range this machine has an address or a route in, but for default routes and those of the link `except`.
-    pub(crate) async fn occupied(&self, except: Option<u32>) -> Result<Vec<Ipv4Subnet>, NetworkError> {
+    /// Every range this machine has an address or a route in, but for default routes and those of the links `except`.
+    pub(crate) async fn occupied(&self, except: &[u32]) -> Result<Vec<Ipv4Subnet>, NetworkError> {
         let mut ranges = Vec::new();
         let addresses: Vec<_> = self.handle.address().get().execute().try_collect().await.map_err(failed("list", "addresses"))?;
-        for message in addresses.iter().filter(|m| Some(m.header.index) != except) {
+        for message in addresses.iter().filter(|m| !except.contains(&m.header.index)) {
             for attribute in &message.attributes {
                 if let AddressAttribute::Address(IpAddr::V4(ip)) = attribute {
                     ranges.push(Ipv4Subnet::containing(*ip, message.header.prefix_len));
@@ -241,7 +241,7 @@ impl Links {
         let all = RouteMessageBuilder::<Ipv4Addr>::new().build();
         let routes: Vec<_> = self.handle.route().get(all).execute().try_collect().await.map_err(failed("list", "routes"))?;
         for route in routes {
-            let of_except = |a: &RouteAttribute| matches!(a, RouteAttribute::Oif(index) if Some(*index) == except);
+            let of_except = |a: &RouteAttribute| matches!(a, RouteAttribute::Oif(index) if except.contains(index));
             if route.header.destination_prefix_length == 0 || route.attributes.iter().any(of_except) {
                 continue;
             }

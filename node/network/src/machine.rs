@@ -31,14 +31,6 @@ fn any_address() -> Option<IpAddr> {
     interfaces().into_iter().find(usable).map(|(_, ip)| ip.into())
 }
 
-/// Of the link that has the primary address, so that pods' packets need no fragments on their way out.
-pub(crate) fn mtu() -> u32 {
-    let primary = primary_address();
-    let link = interfaces().into_iter().find(|(_, ip)| IpAddr::V4(*ip) == primary).map(|(name, _)| name);
-    let text = link.and_then(|name| std::fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok());
-    text.and_then(|t| t.trim().parse().ok()).filter(|mtu| (576..=9000).contains(mtu)).unwrap_or(1500)
-}
-
 /// Writes `/proc/sys/<name>` in the calling thread's namespaces.
 pub(crate) fn sysctl(name: &str, value: &str) -> Result<(), NetworkError> {
     let path = Path::new("/proc/sys").join(name);

@@ -99,26 +99,29 @@ fn prepare_network() {
     try_sysctl("net/ipv4/ping_group_range", "0 2147483647");
 }
 
-/// TCP sockets inside a pinned network namespace, for IPv4 and, where the machine has it, IPv6.
-pub(crate) async fn sockets(pin: &Path) -> Result<(TcpSocket, Option<TcpSocket>), NetworkError> {
+/// Does something inside a pinned network namespace; a process that it starts stays there.
+pub(crate) async fn enter<T: Send + 'static>(
+    pin: &Path,
+    work: impl FnOnce() -> Result<T, NetworkError> + Send + 'static,
+) -> Result<T, NetworkError> {
     let path = pin.to_owned();
     in_own_thread(pin, move || {
         let namespace = File::open(&path).map_err(state::io("open", &path))?;
         setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).map_err(failed("enter", &path))?;
-        Ok((TcpSocket::new_v4().map_err(state::io("make a socket in", &path))?, TcpSocket::new_v6().ok()))
+        work()
     })
     .await
 }
 
+/// TCP sockets inside a pinned network namespace, for IPv4 and, where the machine has it, IPv6.
+pub(crate) async fn sockets(pin: &Path) -> Result<(TcpSocket, Option<TcpSocket>), NetworkError> {
+    let path = pin.to_owned();
+    enter(pin, move || Ok((TcpSocket::new_v4().map_err(state::io("make a socket in", &path))?, TcpSocket::new_v6().ok()))).await
+}
+
 /// A netlink socket inside a pinned network namespace.
 pub(crate) async fn connect(pin: &Path) -> Result<Links, NetworkError> {
-    let path = pin.to_owned();
-    in_own_thread(pin, move || {
-        let namespace = File::open(&path).map_err(state::io("open", &path))?;
-        setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).map_err(failed("enter", &path))?;
-        Links::connect()
-    })
-    .await
+    enter(pin, Links::connect).await
 }
 
 /// Keeps a namespace at `path`, also beyond this process.

@@ -14,10 +14,13 @@ use crate::hostports::HostPorts;
 use crate::links::{Links, Pair, mac};
 use crate::namespace::{self, Made, Wanted};
 use crate::nft::Backend;
-use crate::open::bring_up;
+use crate::open::{self, bring_up};
+use crate::peers::{TUNNEL_OVERHEAD, Told, mtu_at};
 use crate::state::{self, PodState};
 use crate::wasm::WasmSpace;
-use crate::{HostPort, Ipv4Subnet, NetworkConfig, NetworkError, PodNetwork, PodRequest, firewall, machine, nft, teardown};
+use crate::{
+    HostPort, Ipv4Subnet, NetworkConfig, NetworkError, PeerBackend, PodNetwork, PodRequest, firewall, machine, nft, teardown,
+};
 
 /// A pod's interface, as everywhere.
 pub(crate) const INTERFACE: &str = "eth0";
@@ -28,8 +31,12 @@ pub struct Network {
     pub(crate) subnet: Ipv4Subnet,
     pub(crate) bridge: u32,
     service_cidr: Option<Ipv4Subnet>,
-    pub(crate) mtu: u32,
+    /// Of the link by which other machines are reached.
+    link_mtu: u32,
     pub(crate) links: Links,
+    pub(crate) peers: AsyncMutex<Told>,
+    /// Whether some node is reached by VXLAN.
+    pub(crate) tunnelled: AtomicBool,
     ledger: Mutex<Ledger>,
     turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
     wasm: WasmSpace,
@@ -62,19 +69,46 @@ impl Network {
         let ledger = take_up(&config, base.subnet)?;
         let ports: Vec<_> = ledger.pods.values().filter_map(|e| Some((e.led.clone(), Backend::of(&e.state)?))).collect();
         nft::apply(&config.table(), &nft::table(&config, base.subnet, &ports)?).await?;
-        firewall::allow(&config, base.subnet).await?;
-        Ok(Self {
+        firewall::allow(&config, base.subnet, &BTreeSet::new()).await?;
+        let link_mtu = link_mtu(&config, &links).await?;
+        let network = Self {
             subnet: base.subnet,
             bridge: base.bridge,
             service_cidr: base.service_cidr,
-            mtu: machine::mtu(),
+            link_mtu,
             links,
+            peers: AsyncMutex::default(),
+            tunnelled: AtomicBool::new(config.peers.backend == PeerBackend::Vxlan),
             ledger: Mutex::new(ledger),
             turns: Mutex::default(),
             wasm: WasmSpace::default(),
             bridge_up: AtomicBool::new(false),
             config,
-        })
+        };
+        let peers = Self::noted_peers(&network.config)?;
+        if !peers.is_empty()
+            && let Err(error) = network.keep_peers(&peers).await
+        {
+            tracing::warn!(%error, "the pods of other nodes are not reached yet");
+        }
+        Ok(network)
+    }
+
+    /// A range for a node that has none yet: one that nobody else on this machine uses. Nothing is made.
+    ///
+    /// # Errors
+    /// As for [`Network::open`].
+    pub async fn propose_cidr(config: &NetworkConfig) -> Result<Ipv4Subnet, NetworkError> {
+        config.check()?;
+        open::propose(config, &Links::connect()?).await
+    }
+
+    /// The range that an earlier process had, if there was one.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn remembered_cidr(config: &NetworkConfig) -> Result<Option<Ipv4Subnet>, NetworkError> {
+        open::remembered(config)
     }
 
     /// Keeps an address for a pod, and its ports, before it is known which network it needs. The pod gets it with
@@ -203,6 +237,16 @@ impl Network {
         self.config.node_address.unwrap_or(IpAddr::V4(self.subnet.gateway()))
     }
 
+    pub(crate) fn node_v4(&self) -> Option<Ipv4Addr> {
+        self.config.node_address.and_then(|address| if let IpAddr::V4(address) = address { Some(address) } else { None })
+    }
+
+    /// Of pods' interfaces, so that their packets need no fragments on their way to other machines.
+    pub(crate) fn pod_mtu(&self) -> u32 {
+        let overhead = if self.tunnelled.load(Ordering::Relaxed) { TUNNEL_OVERHEAD } else { 0 };
+        self.link_mtu.saturating_sub(overhead)
+    }
+
     /// The range that pods' addresses are from.
     pub fn pod_cidr(&self) -> Ipv4Subnet {
         self.subnet
@@ -298,7 +342,7 @@ impl Network {
             inside: INTERFACE,
             namespace: namespace.as_fd(),
             mac: mac(address),
-            mtu: self.mtu,
+            mtu: self.pod_mtu(),
             bridge: self.bridge,
         };
         self.links.add_pair(&pair).await?;
@@ -339,6 +383,15 @@ impl Network {
         }
         Ok(())
     }
+}
+
+async fn link_mtu(config: &NetworkConfig, links: &Links) -> Result<u32, NetworkError> {
+    let address = config.node_address.unwrap_or_else(machine::primary_address);
+    let mtu = match address {
+        IpAddr::V4(address) => mtu_at(links, address).await?,
+        IpAddr::V6(_) => None,
+    };
+    Ok(mtu.filter(|mtu| (576..=9000).contains(mtu)).unwrap_or(1500))
 }
 
 /// Reads what an earlier process noted. A pod whose address cannot be its any more is let go of.

@@ -2,6 +2,7 @@
 //!
 //! Host ports are elements of two maps, so that a pod's ports come and go without touching a rule.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::process::Stdio;
@@ -61,13 +62,14 @@ pub(crate) fn table(
     subnet: Ipv4Subnet,
     ports: &[(Vec<HostPort>, Backend)],
 ) -> Result<String, NetworkError> {
-    let (table, bridge) = (config.table(), config.bridge());
+    let (table, bridge, tunnel) = (config.table(), config.bridge(), config.tunnel());
     let [a, b, c, d, e, f] = config.wasm_mac();
     let wasm_mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
     // The guard: with route_localnet on the bridge, a pod could otherwise reach what listens on the machine's loopback, or
     // pose as a local client.
     // The masquerades: a client on loopback has no address that a pod could answer, and a pod that calls its own host
-    // port must not see itself as the client.
+    // port must not see itself as the client. Other nodes and their pods see this node's pods by the addresses they have.
+    // The forward chain: pods that came before the tunnel have the MTU of the link.
     let mut text = format!(
         r#"table ip {table}
 delete table ip {table}
@@ -76,6 +78,8 @@ table ip {table} {{
   map one_address {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
   set hairpin {{ type ipv4_addr . ipv4_addr; }}
   set wasm {{ type ipv4_addr; }}
+  set blocks {{ type ipv4_addr; flags interval; }}
+  set nodes {{ type ipv4_addr; }}
   chain guard {{
     type filter hook prerouting priority -300; policy accept;
     iifname "{bridge}" ip daddr 127.0.0.0/8 drop
@@ -99,7 +103,11 @@ table ip {table} {{
     oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
     ct status dnat ip saddr . ip daddr @hairpin masquerade
     ct status dnat meta mark & {WASM_MARK:#x} == {WASM_MARK:#x} ip daddr @wasm masquerade
-    ip saddr {subnet} ip daddr != {subnet} oifname != "{bridge}" masquerade
+    ip saddr {subnet} ip daddr != {subnet} ip daddr != @blocks ip daddr != @nodes oifname != "{bridge}" masquerade
+  }}
+  chain forward {{
+    type filter hook forward priority -150; policy accept;
+    oifname "{tunnel}" tcp flags syn / syn,rst tcp option maxseg size set rt mtu
   }}
 }}
 "#
@@ -108,6 +116,19 @@ table ip {table} {{
         text.push_str(&add(&table, ports, *backend)?);
     }
     Ok(text)
+}
+
+/// Where pods are seen by the addresses they have: among other nodes' pods, and by other nodes.
+pub(crate) fn peers(table: &str, blocks: &BTreeSet<Ipv4Subnet>, nodes: &BTreeSet<Ipv4Addr>) -> String {
+    let mut text = format!("flush set ip {table} blocks\nflush set ip {table} nodes\n");
+    let mut fill = |set: &str, elements: Vec<String>| {
+        if !elements.is_empty() {
+            let _ = writeln!(text, "add element ip {table} {set} {{ {} }}", elements.join(", "));
+        }
+    };
+    fill("blocks", blocks.iter().map(ToString::to_string).collect());
+    fill("nodes", nodes.iter().map(ToString::to_string).collect());
+    text
 }
 
 /// Leads the ports to the pod, replacing what they led to.

@@ -16,6 +16,16 @@ const CHOICE_LOCK: &str = "/run/mizzen-network.lock";
 const POOL: u32 = 0x0a40_0000;
 const POOL_SIZE: u32 = 1 << 13;
 
+/// Which range a node would have that has none yet: nobody else on this machine uses it.
+pub(crate) async fn propose(config: &NetworkConfig, links: &Links) -> Result<Ipv4Subnet, NetworkError> {
+    decide(config, None, &links.occupied(&[]).await?)
+}
+
+/// The range that an earlier process had.
+pub(crate) fn remembered(config: &NetworkConfig) -> Result<Option<Ipv4Subnet>, NetworkError> {
+    Ok(state::load::<ClusterState>(&config.state_file())?.map(|state| state.pod_cidr))
+}
+
 /// The bridge with its range.
 pub(crate) struct Base {
     pub(crate) subnet: Ipv4Subnet,
@@ -30,8 +40,9 @@ pub(crate) async fn bring_up(config: &NetworkConfig, links: &Links) -> Result<Ba
     let _choosing = tokio::task::spawn_blocking(lock).await.map_err(|_| NetworkError::Worker)??;
     let name = config.bridge();
     let existing = links.index(&name).await?;
-    let occupied = links.occupied(existing).await?;
-    let remembered = state::load::<ClusterState>(&config.state_file())?.map(|s| s.pod_cidr);
+    let tunnel = links.index(&config.tunnel()).await?;
+    let occupied = links.occupied(&existing.into_iter().chain(tunnel).collect::<Vec<_>>()).await?;
+    let remembered = remembered(config)?;
     let service_cidr = services::decide(config, &occupied);
     let taken: Vec<_> = occupied.iter().copied().chain(service_cidr).collect();
     let subnet = decide(config, remembered, &taken)?;
@@ -103,6 +114,7 @@ mod tests {
             pod_cidr: cidr.map(|c| c.parse().unwrap()),
             node_address: None,
             services: crate::ServiceRange::Unknown,
+            peers: crate::PeersConfig::default(),
         }
     }
 

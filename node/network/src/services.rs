@@ -44,6 +44,7 @@ mod tests {
             pod_cidr: None,
             node_address: None,
             services,
+            peers: crate::PeersConfig::default(),
         };
         decide(&config, occupied)
     }

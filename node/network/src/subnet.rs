@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::NetworkError;
 
 /// A range in CIDR notation, its host bits zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Ipv4Subnet {
     network: Ipv4Addr,

@@ -21,6 +21,7 @@ pub(crate) async fn all(config: &NetworkConfig) -> Result<(), NetworkError> {
     note(links(config).await);
     note(remove_tree(&config.pins_dir()));
     note(remove_tree(&config.pods_dir()));
+    note(state::remove(&config.peers_file()));
     note(state::remove(&config.state_file()));
     first
 }
@@ -29,6 +30,8 @@ async fn links(config: &NetworkConfig) -> Result<(), NetworkError> {
     let links = Links::connect()?;
     let pairs = links.with_prefix(&config.veth_prefix()).await?;
     let deleted = futures::future::join_all(pairs.iter().map(|(name, _)| links.delete(name))).await;
+    // The routes to other nodes' pods go with the address that they have packets come from.
+    links.delete(&config.tunnel()).await?;
     links.delete(&config.bridge()).await?;
     deleted.into_iter().collect()
 }

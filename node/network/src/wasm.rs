@@ -68,7 +68,7 @@ impl WasmSpace {
                 inside: INTERFACE,
                 namespace: file.as_fd(),
                 mac: network.config.wasm_mac(),
-                mtu: network.mtu,
+                mtu: network.pod_mtu(),
                 bridge: network.bridge,
             };
             network.links.add_pair(&pair).await?;

@@ -4,6 +4,7 @@ pub(crate) mod capacity;
 pub(crate) mod health_ports;
 pub(crate) mod image_gc;
 pub(crate) mod lease;
+pub(crate) mod peers;
 pub(crate) mod ports;
 pub(crate) mod pressure;
 pub(crate) mod register;

@@ -13,6 +13,7 @@ use mizzen_reconcile::typed::{self, gvr};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::peers::POD_CIDR;
 use super::pressure;
 use super::status::{Facts, status};
 use crate::shared::Shared;
@@ -100,7 +101,8 @@ async fn tell(shared: &Shared, facts: &Facts) -> Result<(), mizzen_reconcile::Er
     let client = shared.client.as_ref();
     let name = &shared.node_name;
     let labels = labels(name);
-    let annotations = json!({(DNS_ADDRESS): shared.network.pod_cidr().gateway()});
+    let block = shared.network.pod_cidr();
+    let annotations = json!({(DNS_ADDRESS): block.gateway(), (POD_CIDR): block});
     let node = match typed::get::<Node>(client, "", name).await? {
         Some(node) => node,
         None => {

@@ -34,6 +34,7 @@ impl Cluster {
             pod_cidr: None,
             node_address: None,
             services: mizzen_network::ServiceRange::Unknown,
+            peers: mizzen_network::PeersConfig::default(),
         }
     }
 

@@ -1,0 +1,194 @@
+//! Machines for trying out several nodes on one: network namespaces on a link of the cluster's own, beside this machine.
+
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tokio::process::{Child, Command};
+
+use crate::links::{Links, Pair, mac};
+use crate::machine::sysctl;
+use crate::namespace::{self, Wanted};
+use crate::{Ipv4Subnet, NetworkConfig, NetworkError, firewall, nft, state};
+
+/// Where the link's range is picked from: 512 of /24 of those that RFC 2544 sets aside, none of which is any pod's or service's.
+const POOL: u32 = 0xc612_0000;
+const POOL_SIZE: u32 = 1 << 9;
+const INTERFACE: &str = "eth0";
+
+/// The link, with this machine on it.
+pub struct Machines {
+    config: NetworkConfig,
+    links: Links,
+    subnet: Ipv4Subnet,
+    bridge: u32,
+    mtu: u32,
+}
+
+/// One of the machines.
+pub struct Machine {
+    pub address: Ipv4Addr,
+    pin: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LinkState {
+    subnet: Ipv4Subnet,
+}
+
+impl Machines {
+    /// Makes the link, or finds it.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or no range is free.
+    pub async fn open(config: &NetworkConfig) -> Result<Self, NetworkError> {
+        config.check()?;
+        let links = Links::connect()?;
+        let (name, pins) = (config.machines_link(), config.machines_dir());
+        std::fs::create_dir_all(&pins).map_err(state::io("create", &pins))?;
+        let existing = links.index(&name).await?;
+        let occupied = links.occupied(existing.as_slice()).await?;
+        let file = config.machines_file();
+        let subnet = decide(config, state::load::<LinkState>(&file)?.map(|state| state.subnet), &occupied)?;
+        state::save(&file, &LinkState { subnet })?;
+        let (bridge, _) = links.ensure_bridge(&name, subnet.gateway()).await?;
+        links.add_address(bridge, &name, subnet.gateway(), subnet.prefix()).await?;
+        links.up(bridge, &name).await?;
+        sysctl("net/ipv4/ip_forward", "1")?;
+        let table = config.machines_table();
+        nft::apply(&table, &rules(&table, &name, subnet)).await?;
+        firewall::set(&table, &[subnet]).await?;
+        let mtu = match crate::machine::primary_address() {
+            std::net::IpAddr::V4(address) => crate::peers::mtu_at(&links, address).await?.unwrap_or(1500).min(9000),
+            std::net::IpAddr::V6(_) => 1500,
+        };
+        Ok(Self { config: config.clone(), links, subnet, bridge, mtu })
+    }
+
+    /// This machine's address on the link.
+    pub fn address(&self) -> Ipv4Addr {
+        self.subnet.gateway()
+    }
+
+    /// Makes the machine with this number, or finds it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn machine(&self, number: u8) -> Result<Machine, NetworkError> {
+        let address = Ipv4Addr::from(u32::from(self.subnet.gateway()).saturating_add(number.into()));
+        let pin = self.config.machines_dir().join(number.to_string());
+        if namespace::is_pinned(&pin) {
+            return Ok(Machine { address, pin });
+        }
+        let made = namespace::make(&pin, Wanted { net: true, ipc: false, uts: None }).await?;
+        let (Some(file), Some(inside)) = (made.net, made.links) else { return Err(NetworkError::Worker) };
+        let outside = format!("{}{number:02x}", self.config.machines_link());
+        let pair = Pair {
+            outside: &outside,
+            inside: INTERFACE,
+            namespace: file.as_fd(),
+            mac: mac(address),
+            mtu: self.mtu,
+            bridge: self.bridge,
+        };
+        self.links.add_pair(&pair).await?;
+        let index = inside.index_of(INTERFACE).await?;
+        inside.loopback_up().await?;
+        inside.up(index, INTERFACE).await?;
+        inside.add_address(index, INTERFACE, address, self.subnet.prefix()).await?;
+        inside.add_routes(index, INTERFACE, self.subnet, false).await?;
+        self.links.carrier(&outside).await?;
+        namespace::pin(&file, &pin)?;
+        Ok(Machine { address, pin })
+    }
+
+    /// Takes all of them away, and the link; no error when there are none.
+    ///
+    /// # Errors
+    /// When something could not be removed.
+    pub async fn teardown(config: &NetworkConfig) -> Result<(), NetworkError> {
+        config.check()?;
+        if !config.machines_dir().exists() {
+            return Ok(());
+        }
+        let table = config.machines_table();
+        nft::apply(&table, &nft::delete_table(&table)).await?;
+        firewall::set(&table, &[]).await?;
+        for pin in pins(&config.machines_dir())? {
+            namespace::unpin(&pin)?;
+        }
+        let links = Links::connect()?;
+        for (link, _) in links.with_prefix(&config.machines_link()).await? {
+            links.delete(&link).await?;
+        }
+        state::remove(&config.machines_file())?;
+        crate::teardown::remove_dir(&config.machines_dir())
+    }
+}
+
+impl Machine {
+    /// Starts a program there.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn spawn(&self, mut command: Command) -> Result<Child, NetworkError> {
+        let program = PathBuf::from(command.as_std().get_program());
+        namespace::enter(&self.pin, move || command.spawn().map_err(state::io("start", &program))).await
+    }
+}
+
+fn pins(dir: &Path) -> Result<Vec<PathBuf>, NetworkError> {
+    let read = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(state::io("read", dir))?,
+    };
+    read.map(|entry| Ok(entry.map_err(state::io("read", dir))?.path())).collect()
+}
+
+fn decide(config: &NetworkConfig, remembered: Option<Ipv4Subnet>, occupied: &[Ipv4Subnet]) -> Result<Ipv4Subnet, NetworkError> {
+    let is_free = |range: &Ipv4Subnet| !occupied.iter().any(|other| other.overlaps(*range));
+    let start = u32::from_str_radix(&config.cluster, 16).unwrap_or(0);
+    let pool = (0..POOL_SIZE).map(|i| POOL + (start.wrapping_add(i) % POOL_SIZE) * 256);
+    let mut free = remembered.into_iter().chain(pool.map(|n| Ipv4Subnet::containing(n.into(), 24))).filter(is_free);
+    free.next().ok_or_else(|| NetworkError::Config { message: "no free /24 for nodes in 198.18.0.0/15".to_owned() })
+}
+
+/// The machines reach the outside by this one's address.
+fn rules(table: &str, link: &str, subnet: Ipv4Subnet) -> String {
+    format!(
+        r#"table ip {table}
+delete table ip {table}
+table ip {table} {{
+  chain postrouting {{
+    type nat hook postrouting priority 100; policy accept;
+    oifname "mz*" accept
+    ip saddr {subnet} ip daddr != {subnet} oifname != "{link}" masquerade
+  }}
+}}
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_links_range_is_one_that_nobody_uses_and_stays() {
+        let config = NetworkConfig {
+            cluster: "00000003".into(),
+            run_dir: "/nowhere".into(),
+            pod_cidr: None,
+            node_address: None,
+            services: crate::ServiceRange::Unknown,
+            peers: crate::PeersConfig::default(),
+        };
+        let of = |text: &str| text.parse::<Ipv4Subnet>().unwrap();
+        assert_eq!(decide(&config, None, &[]).unwrap(), of("198.18.3.0/24"));
+        assert_eq!(decide(&config, None, &[of("198.18.0.0/22")]).unwrap(), of("198.18.4.0/24"));
+        assert_eq!(decide(&config, Some(of("198.19.9.0/24")), &[]).unwrap(), of("198.19.9.0/24"));
+        assert!(decide(&config, None, &[of("198.16.0.0/12")]).is_err());
+    }
+}
