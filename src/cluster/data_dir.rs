@@ -208,6 +208,11 @@ impl DataDir {
         self.root.join("wasm")
     }
 
+    /// Of nodes beside the first, where a cluster is tried out on one machine.
+    pub fn further_nodes(&self) -> PathBuf {
+        self.root.join("nodes")
+    }
+
     /// Pods: volumes and logs.
     pub fn node(&self) -> PathBuf {
         self.root.join("node")

@@ -3,17 +3,14 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use mizzen_network::Network;
+use mizzen_network::{Machines, Network};
 use mizzen_runtime::Runtime;
 use nix::mount::{MntFlags, umount2};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
-use crate::cluster::data_dir::{DataDir, DataDirError, Lock};
-use crate::cluster::{machine, node};
+use crate::cluster::data_dir::{DataDir, DataDirError};
+use crate::cluster::{further_nodes, machine, node};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -23,9 +20,6 @@ pub struct Args {
     #[arg(long)]
     delete_data: bool,
 }
-
-/// How long a running `mizzen up` gets to end.
-const STOP: Duration = Duration::from_secs(30);
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let data = match DataDir::open(&args.data_dir) {
@@ -39,43 +33,33 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         opened => opened?,
     };
     machine::require_root("mizzen down", "removes")?;
-    let _lock = take_over(&data).await?;
-    let wasm = node::wasm_runtime(&data)?;
-    let runtimes: [Arc<dyn Runtime>; 2] = [node::container_runtime(&data)?, wasm.clone()];
-    for runtime in runtimes {
-        for container in runtime.list().await? {
-            runtime.remove(&container.id).await.with_context(|| format!("remove container {}", container.id))?;
-        }
+    let _lock = data.take_over().await?;
+    for folder in further_nodes::folders(&data)? {
+        let node = DataDir::open(&folder)?;
+        let _lock = node.take_over().await?;
+        remove(&node).await.with_context(|| format!("take down the node in {}", folder.display()))?;
     }
-    wasm.end_hosts().await.context("end the hosts of Wasm pods")?;
-    Network::teardown(&node::network_config(&data)).await.context("remove the pod network")?;
-    unmount_below(data.root())?;
-    mizzen_agent::cgroups::remove_all(data.cluster()).context("remove the cgroups")?;
+    remove(&data).await?;
+    Machines::teardown(&node::network_config(&data)).await.context("remove the machines of further nodes")?;
     if args.delete_data {
         std::fs::remove_dir_all(data.root()).with_context(|| format!("delete {}", data.root().display()))?;
     }
     Ok(())
 }
 
-/// Ends a running `mizzen up` and takes its place.
-async fn take_over(data: &DataDir) -> anyhow::Result<Lock> {
-    let deadline = Instant::now() + STOP;
-    let mut told = false;
-    loop {
-        match data.lock() {
-            Ok(lock) => return Ok(lock),
-            Err(DataDirError::Busy { pid, .. }) if Instant::now() < deadline => {
-                if let (false, Ok(pid)) = (told, pid.parse()) {
-                    kill(Pid::from_raw(pid), Signal::SIGTERM).with_context(|| format!("end process {pid}"))?;
-                    told = true;
-                }
-                // Nobody tells when a lock becomes free without blocking on it.
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            Err(DataDirError::Busy { pid, .. }) => bail!("process {pid} still runs the cluster after {STOP:?}"),
-            Err(error) => return Err(error.into()),
+/// Removes all of a node but its data.
+async fn remove(data: &DataDir) -> anyhow::Result<()> {
+    let wasm = node::wasm_runtime(data)?;
+    let runtimes: [Arc<dyn Runtime>; 2] = [node::container_runtime(data)?, wasm.clone()];
+    for runtime in runtimes {
+        for container in runtime.list().await? {
+            runtime.remove(&container.id).await.with_context(|| format!("remove container {}", container.id))?;
         }
     }
+    wasm.end_hosts().await.context("end the hosts of Wasm pods")?;
+    Network::teardown(&node::network_config(data)).await.context("remove the pod network")?;
+    unmount_below(data.root())?;
+    mizzen_agent::cgroups::remove_all(data.cluster()).context("remove the cgroups")
 }
 
 /// Unmounts whatever is still mounted below the data folder, the innermost first.

@@ -34,7 +34,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a cluster on this machine: control plane and node
-    Up(crate::config::Flags),
+    Up(up::Args),
     /// Run a control plane alone
     Server(crate::config::Flags),
     /// Run a node of a server that runs elsewhere
@@ -73,7 +73,7 @@ pub fn run(cli: Cli) -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
-            Command::Up(flags) => up::run(flags).await,
+            Command::Up(args) => up::run(args).await,
             Command::Server(flags) => server::run(flags).await,
             Command::Agent(flags) => agent::run(flags).await,
             Command::Down(args) => down::run(args).await,

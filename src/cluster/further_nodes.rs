@@ -1,0 +1,199 @@
+//! Further nodes of a cluster that is tried out on one machine: agents in network namespaces that are their machines.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+use mizzen_network::{Machine, Machines};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::data_dir::{DataDir, write_private};
+use super::kubeconfig::Login;
+use super::node_credentials::NodeCredentials;
+use crate::config::Config;
+
+/// Fields of the configuration that are the first node's alone, or the server's.
+const NOT_FOR_AGENTS: &[&str] = &[
+    "apiAddress",
+    "apiServerNames",
+    "auditLogMaxBackups",
+    "auditLogMaxSize",
+    "auditLogPath",
+    "auditPolicyFile",
+    "auditWebhookBatchBufferSize",
+    "auditWebhookBatchMaxSize",
+    "auditWebhookBatchMaxWait",
+    "auditWebhookConfigFile",
+    "auditWebhookInitialBackoff",
+    "dataDir",
+    "encryptionProviderConfig",
+    "kubeconfig",
+    "maxMutatingRequestsInflight",
+    "maxRequestsInflight",
+    "nodeApiAddress",
+    "nodeName",
+    "plugins",
+    "policyAuditInterval",
+    "scheduler",
+    "serviceCIDR",
+    "serviceNodePortRange",
+];
+
+/// The agents, which are told to end with this; their pods go on running.
+pub struct FurtherNodes {
+    agents: Vec<Agent>,
+}
+
+struct Agent {
+    name: String,
+    process: Child,
+}
+
+impl FurtherNodes {
+    /// Starts nodes until there are `count`, the first among them; returns when they are Ready. `file` is the configuration that
+    /// the first was started with.
+    ///
+    /// # Errors
+    /// When one does not come up.
+    pub async fn start(
+        count: u8,
+        (config, file): (&Config, Option<&Path>),
+        data: &DataDir,
+        machines: &Machines,
+        now: jiff::Timestamp,
+    ) -> anyhow::Result<Self> {
+        let server = server(config, data, machines)?;
+        let settings = settings(file)?;
+        let mut nodes = Self { agents: Vec::new() };
+        for number in 2..=count {
+            let name = format!("{}-{number}", config.node_name);
+            let root = data.further_nodes().join(number.to_string());
+            let folder = root.join("data");
+            std::fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
+            let credentials = NodeCredentials::issue(data, &name, Some(server.clone()), now)?;
+            write_private(&root.join("kubeconfig"), credentials.to_yaml()?.as_bytes())?;
+            write_private(&root.join("config.yaml"), settings.as_bytes())?;
+            if folder.join("cluster.json").exists() {
+                // Of a first node that was killed.
+                drop(DataDir::open(&folder)?.take_over().await?);
+            }
+            let machine = machines.machine(number - 1).await?;
+            nodes.agents.push(Agent::start(name, &root, &folder, &machine).await?);
+        }
+        for agent in &mut nodes.agents {
+            agent.ready(data).await?;
+        }
+        Ok(nodes)
+    }
+
+    /// Returns when one ends.
+    ///
+    /// # Errors
+    /// Which one has ended.
+    pub async fn ended(mut self) -> anyhow::Result<()> {
+        let ended = self.agents.iter_mut().map(|agent| {
+            Box::pin(async move {
+                let status = agent.process.wait().await;
+                (agent.name.clone(), status.map_or_else(|error| error.to_string(), |status| status.to_string()))
+            })
+        });
+        if ended.len() == 0 {
+            return std::future::pending().await;
+        }
+        let ((name, status), ..) = futures::future::select_all(ended).await;
+        bail!("the agent of node {name} ended with {status}")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // One that has ended has no id any more.
+        if let Some(pid) = self.process.id().and_then(|pid| i32::try_from(pid).ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+    }
+}
+
+impl Agent {
+    async fn start(name: String, root: &Path, folder: &Path, machine: &Machine) -> anyhow::Result<Self> {
+        let log = root.join("agent.log");
+        let log =
+            std::fs::File::options().create(true).append(true).open(&log).with_context(|| format!("open {}", log.display()))?;
+        let mut command = Command::new(std::env::current_exe().context("find this program")?);
+        command.args(["agent", "--node-name", &name, "--data-dir"]).arg(folder);
+        command.arg("--kubeconfig").arg(root.join("kubeconfig")).arg("--config").arg(root.join("config.yaml"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).env_remove("MIZZEN_DATA_DIR");
+        let process = machine.spawn(command).await.with_context(|| format!("start node {name}"))?;
+        Ok(Self { name, process })
+    }
+
+    /// Returns when it says that its node is Ready.
+    async fn ready(&mut self, data: &DataDir) -> anyhow::Result<()> {
+        let said = self.process.stdout.take().context("an agent's output was read before")?;
+        let mut lines = BufReader::new(said).lines();
+        while let Some(line) = lines.next_line().await.context("read what an agent says")? {
+            if line.contains("is Ready") {
+                // It says no more; but it must not find its output closed.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return Ok(());
+            }
+        }
+        bail!("node {} did not become ready: its log is below {}", self.name, data.further_nodes().display())
+    }
+}
+
+/// The folders of the further nodes that a cluster was started with.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn folders(data: &DataDir) -> anyhow::Result<Vec<PathBuf>> {
+    let root = data.further_nodes();
+    if !root.exists() {
+        return Ok(Vec::new());
+    }
+    let read = std::fs::read_dir(&root).with_context(|| format!("read {}", root.display()))?;
+    let folders = read.map(|entry| Ok(entry?.path().join("data"))).collect::<std::io::Result<Vec<_>>>();
+    let folders = folders.with_context(|| format!("read {}", root.display()))?;
+    Ok(folders.into_iter().filter(|folder| folder.join("cluster.json").exists()).collect())
+}
+
+/// Where they reach the server: it listens at this machine's address on their link, too, unless it was told one.
+fn server(config: &Config, data: &DataDir, machines: &Machines) -> anyhow::Result<String> {
+    let local = Login::read(&data.kubeconfig())?.server;
+    let uri: http::Uri = local.parse().with_context(|| format!("read the URL {local}"))?;
+    let listening = config.api_address.ip();
+    let address = if listening.is_loopback() || listening.is_unspecified() { IpAddr::V4(machines.address()) } else { listening };
+    Ok(format!("https://{}", std::net::SocketAddr::new(address, uri.port_u16().unwrap_or(443))))
+}
+
+/// What of the first node's configuration holds for the others.
+fn settings(file: Option<&Path>) -> anyhow::Result<String> {
+    let Some(file) = file else { return Ok("{}\n".to_owned()) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let mut fields: serde_yaml_ng::Mapping = serde_yaml_ng::from_str(&text).with_context(|| format!("{}", file.display()))?;
+    fields.retain(|field, _| field.as_str().is_some_and(|field| !NOT_FOR_AGENTS.contains(&field)));
+    serde_yaml_ng::to_string(&fields).context("write the configuration of further nodes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::agent;
+
+    #[test]
+    fn an_agent_takes_what_is_left_of_the_first_nodes_configuration() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("config.yaml");
+        let text = "apiAddress: 127.0.0.1:1\nserviceCIDR: 10.96.0.0/16\nplugins: {}\nclusterDomain: k8s.example\n";
+        std::fs::write(&file, text).expect("writes");
+        let left = settings(Some(&file)).expect("is YAML");
+        assert_eq!(left, "clusterDomain: k8s.example\n");
+        std::fs::write(&file, left).expect("writes");
+        let flags = agent::Flags { config: Some(file), kubeconfig: Some("/k".into()), ..agent::Flags::default() };
+        assert_eq!(agent::Config::load(flags).expect("is an agent's").dns.settings.cluster_domain, "k8s.example");
+    }
+}
