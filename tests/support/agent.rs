@@ -8,11 +8,15 @@ use crate::cluster::Cluster;
 use crate::config;
 use crate::executables::mizzen;
 use crate::folder::Folder;
+use crate::lan::Machine;
 use crate::wait::eventually;
 
 pub struct Agent {
     folder: Folder,
     name: String,
+    /// Where it runs, if not on the real machine.
+    machine: Option<Machine>,
+    config: String,
     process: Option<Child>,
 }
 
@@ -22,10 +26,23 @@ impl Agent {
     /// # Panics
     /// When the server has no keys yet.
     pub fn start_for(cluster: &Cluster, name: &str) -> Self {
-        let mut agent = Self { folder: Folder::new(), name: name.to_owned(), process: None };
+        Self::new(cluster, name, None, "")
+    }
+
+    fn new(cluster: &Cluster, name: &str, machine: Option<&Machine>, config: &str) -> Self {
+        let (folder, machine) = (Folder::new(), machine.cloned());
+        let mut agent = Self { folder, name: name.to_owned(), machine, config: config.to_owned(), process: None };
         std::fs::write(agent.kubeconfig(), cluster.node_kubeconfig(name)).expect("writes");
         agent.start();
         agent
+    }
+
+    /// A node of the cluster on a machine of a [`crate::Lan`], called as the machine is; it need not be Ready yet.
+    ///
+    /// # Panics
+    /// When the server has no keys yet.
+    pub fn start_on(cluster: &Cluster, machine: &Machine, config: &str) -> Self {
+        Self::new(cluster, &machine.name, Some(machine), config)
     }
 
     /// A node of the cluster that is Ready.
@@ -46,8 +63,11 @@ impl Agent {
         let mut agent = mizzen();
         agent.args(["agent", "--data-dir"]).arg(self.data()).arg("--kubeconfig").arg(self.kubeconfig());
         let config = self.folder.path().join("config.yaml");
-        std::fs::write(&config, config::of_a_test("")).expect("writes");
+        std::fs::write(&config, config::of_a_test(&self.config)).expect("writes");
         agent.arg("--config").arg(config);
+        if let Some(machine) = &self.machine {
+            agent = machine.inside(&agent);
+        }
         self.process = Some(agent.stdin(Stdio::null()).stdout(out).stderr(err).spawn().expect("mizzen starts"));
     }
 
@@ -103,6 +123,6 @@ impl Drop for Agent {
             let _ = process.kill();
             let _ = process.wait();
         }
-        self.folder.down();
+        self.folder.down_in(self.machine.as_ref().map(Machine::pin));
     }
 }

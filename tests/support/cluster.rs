@@ -1,7 +1,7 @@
 //! A cluster of the real `mizzen up` in a folder of its own.
 
 use std::fs::File;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -10,8 +10,10 @@ use nix::unistd::Pid;
 
 use crate::command::{Ran, run};
 use crate::config;
+use crate::door::Door;
 use crate::executables::mizzen;
 use crate::folder::Folder;
+use crate::lan::Machine;
 use crate::leftovers;
 use crate::ports::Port;
 use crate::wait::eventually;
@@ -22,6 +24,9 @@ pub struct Cluster {
     folder: Folder,
     port: Port,
     environment: Vec<(String, PathBuf)>,
+    arguments: Vec<String>,
+    /// Where it runs, if not on the real machine, and how the test reaches its API.
+    machine: Option<(Machine, Door)>,
     process: Option<Child>,
 }
 
@@ -57,7 +62,32 @@ impl Cluster {
     /// A cluster that is yet to be started.
     fn down_with(command: &'static str, environment: &[(&str, &Path)]) -> Self {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { command, folder: Folder::new(), port: Port::reserve(), environment, process: None }
+        let (folder, port) = (Folder::new(), Port::reserve());
+        Self { command, folder, port, environment, arguments: Vec::new(), machine: None, process: None }
+    }
+
+    /// [`Cluster::up`] on a machine of a [`crate::Lan`]; kubectl and the like are the real machine's.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn up_on(machine: &Machine, config: &str) -> Self {
+        let mut cluster = Self::down_with("up", &[]);
+        let door = Door::open(None, Some(machine.pin()), cluster.port.number());
+        cluster.machine = Some((machine.clone(), door));
+        cluster.configure(config);
+        cluster.start();
+        cluster
+    }
+
+    /// [`Cluster::up`] with further arguments.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn up_with_arguments(arguments: &[&str]) -> Self {
+        let mut cluster = Self::down_with("up", &[]);
+        cluster.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        cluster.start();
+        cluster
     }
 
     /// The same with a configuration file (docs/configuration.md).
@@ -102,13 +132,21 @@ impl Cluster {
         let (out, err) = (self.folder.path().join("up.out"), self.err());
         let mut up = mizzen();
         up.args([self.command, "--node-name", "test-node", "--data-dir"]).arg(self.data());
-        up.arg("--api-address").arg(self.api().to_string()).arg("--kubeconfig").arg(self.kubeconfig());
+        let address = match &self.machine {
+            None => self.api(),
+            Some(_) => self.port.on(Ipv4Addr::UNSPECIFIED.into()),
+        };
+        up.arg("--api-address").arg(address.to_string()).arg("--kubeconfig").arg(self.kubeconfig());
+        up.args(&self.arguments);
         if !self.config().exists() {
             self.configure("");
         }
         up.arg("--config").arg(self.config());
         up.env("MIZZEN_LOG", std::env::var("MIZZEN_LOG").unwrap_or_else(|_| "info".into()));
         up.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some((machine, _)) = &self.machine {
+            up = machine.inside(&up);
+        }
         up.stdin(Stdio::null()).stdout(File::create(&out).expect("makes"));
         up.stderr(File::options().create(true).append(true).open(&err).expect("makes"));
         let process = self.process.insert(up.spawn().expect("mizzen starts"));
@@ -147,7 +185,12 @@ impl Cluster {
 
     /// `mizzen down`, keeping the data.
     pub fn down(&mut self) -> Ran {
-        let ran = run(mizzen().args(["down", "--data-dir"]).arg(self.data()));
+        let mut down = mizzen();
+        down.args(["down", "--data-dir"]).arg(self.data());
+        let ran = match &self.machine {
+            None => run(&mut down),
+            Some((machine, _)) => run(&mut machine.inside(&down)),
+        };
         if let Some(mut process) = self.process.take() {
             let _ = process.wait();
         }
@@ -168,7 +211,12 @@ impl Cluster {
     /// # Panics
     /// When the server has no keys yet.
     pub fn node_kubeconfig(&self, name: &str) -> String {
-        run(mizzen().args(["kubeconfig", "--node", name, "--data-dir"]).arg(self.data())).ok()
+        let mut kubeconfig = mizzen();
+        kubeconfig.args(["kubeconfig", "--node", name, "--data-dir"]).arg(self.data());
+        if let Some((machine, _)) = &self.machine {
+            kubeconfig.arg("--server").arg(format!("https://{}:{}", machine.address, self.port.number()));
+        }
+        run(&mut kubeconfig).ok()
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
@@ -213,7 +261,7 @@ impl Drop for Cluster {
             let _ = process.kill();
             let _ = process.wait();
         }
-        self.folder.down();
+        self.folder.down_in(self.machine.as_ref().map(|(machine, _)| machine.pin()));
     }
 }
 

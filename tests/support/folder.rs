@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 
 use crate::command::run;
 use crate::executables::mizzen;
+use crate::lan;
 
 pub struct Folder {
     path: PathBuf,
@@ -53,7 +54,17 @@ impl Folder {
 
     /// Takes down what `mizzen` made; where that fails the folder stays, and the next run tries to.
     pub fn down(&mut self) {
-        let down = run(mizzen().args(["down", "--delete-data", "--data-dir"]).arg(self.data()));
+        self.down_in(None);
+    }
+
+    /// The same in the network namespace where it was made.
+    pub fn down_in(&mut self, namespace: Option<&Path>) {
+        let mut down = mizzen();
+        down.args(["down", "--delete-data", "--data-dir"]).arg(self.data());
+        if let Some(pin) = namespace {
+            down = lan::inside(pin, &down);
+        }
+        let down = run(&mut down);
         if down.code != Some(0) {
             eprintln!("mizzen down failed: {}{}", down.stdout, down.stderr);
             self.leave = true;
@@ -106,6 +117,7 @@ fn remove_leftovers(root: &Path) {
                 continue;
             }
         }
+        lan::release(&folder);
         if let Err(error) = std::fs::remove_dir_all(&folder) {
             eprintln!("remove {}: {error}", folder.display());
         }
