@@ -226,16 +226,17 @@ async fn each_node_that_wishes_gets_a_block_of_its_own_and_the_others_learn_of_i
             endpoint["addresses"][0].as_str().unwrap_or_default()
         )
     };
-    let (a, b) = ("a 192.0.2.1 10.70.0.0/24", "b 192.0.2.2 10.64.0.0/24");
+    const A: &str = "a 192.0.2.1 10.70.0.0/24";
+    const B: &str = "b 192.0.2.2 10.64.0.0/24";
     let all = |expected: &'static [&'static str]| {
         let slices = &slices;
         move || async move { (slices().await.iter().map(told).collect::<Vec<_>>() == expected).then_some(()) }
     };
-    world.until("both are told", all(&[a, b])).await;
+    world.until("both are told", all(&[A, B])).await;
     world.delete("discovery.k8s.io", "endpointslices", "kube-system", "node-a", None).await;
-    world.until("it is put back", all(&[a, b])).await;
+    world.until("it is put back", all(&[A, B])).await;
     world.delete("", "nodes", "", "a", None).await;
-    world.until("who is gone is not told any more", all(&[b])).await;
+    world.until("who is gone is not told any more", all(&[B])).await;
     world.create("", "nodes", "", node("c", wish("10.70.0.0/24"), "192.0.2.4")).await;
     assert_eq!(world.until("its block is free again", || block("c")).await, "10.70.0.0/24");
     assert_eq!(block("simulated").await, None);

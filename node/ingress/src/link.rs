@@ -26,7 +26,7 @@ pub(crate) type Connection = http1::Connection<TokioIo<TcpStream>, Outgoing>;
 pub(crate) struct Link {
     sender: http1::SendRequest<Outgoing>,
     /// `None` when it has ended.
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     /// Sweeps since it was used.
     pub(crate) rested: u8,
 }
@@ -61,7 +61,7 @@ impl Link {
     /// Says why there is no connection.
     pub(crate) async fn open(address: SocketAddr) -> std::io::Result<Self> {
         let (sender, connection) = open(address).await?;
-        Ok(Self { sender, connection: Some(connection), rested: 0 })
+        Ok(Self { sender, connection: Some(Box::new(connection)), rested: 0 })
     }
 
     /// Lets the connection go on; it wakes the task of `cx` when it can go on further.

@@ -126,7 +126,7 @@ fn outgoing(client: &Client, host: Option<&Authority>, request: Request<Incoming
     let (mut parts, body) = request.into_parts();
     let said = host.and_then(|host| HeaderValue::from_str(host.as_str()).ok());
     headers::to_backend(&mut parts.headers, client, said.as_ref());
-    parts.headers.insert(header::HOST, said.unwrap_or(const { HeaderValue::from_static("") }));
+    parts.headers.insert(header::HOST, said.unwrap_or_else(|| HeaderValue::from_static("")));
     let mut outgoing = Request::new(Outgoing::of(body));
     *outgoing.method_mut() = parts.method;
     *outgoing.uri_mut() = match parts.uri.authority() {

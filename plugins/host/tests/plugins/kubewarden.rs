@@ -250,7 +250,9 @@ impl Context for Namespaces {
     }
 
     fn list(&self, _: &str, kind: &str, _: &str, take: Take<'_>) -> bool {
-        let mut counted = self.objects.iter().inspect(|_| drop(self.handed.fetch_add(1, Ordering::Relaxed)));
+        let mut counted = self.objects.iter().inspect(|_| {
+            self.handed.fetch_add(1, Ordering::Relaxed);
+        });
         let _ = counted.try_for_each(|object| take(object));
         kind == "Namespace"
     }

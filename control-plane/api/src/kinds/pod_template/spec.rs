@@ -123,7 +123,8 @@ fn check_names(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
 fn check_sysctls(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
     let mut seen = std::collections::HashSet::new();
     for (index, sysctl) in list(spec, "/securityContext/sysctls").iter().enumerate() {
-        let (at, name) = (path.index(index).field("name"), text(sysctl, "/name"));
+        let (entry, name) = (path.index(index), text(sysctl, "/name"));
+        let at = entry.field("name");
         if name.is_empty() {
             causes.push(required(at, ""));
         } else if !is_sysctl(name) {
