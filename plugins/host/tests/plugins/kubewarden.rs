@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mizzen_plugins_host::policy::{Context, Decision, Request, Take};
 use mizzen_plugins_host::{
-    Artifact, BreakerState, CallError, Host, HostOptions, LoadError, PluginOptions, PolicyPlugin, SchedulerPlugin, World,
+    Artifact, BreakerState, CallError, Host, HostOptions, Limits, LoadError, PluginOptions, PolicyPlugin, SchedulerPlugin, World,
 };
 
 use crate::guest::{host, options, request};
@@ -76,6 +76,12 @@ async fn artifact(text: &str) -> Result<Arc<Artifact>, LoadError> {
 
 async fn load(text: &str) -> Result<PolicyPlugin, LoadError> {
     PolicyPlugin::load(&*artifact(text).await?, options())
+}
+
+/// For what takes a while on a busy machine.
+async fn load_patiently(text: &str) -> PolicyPlugin {
+    let limits = Limits { deadline: Duration::from_secs(5), ..options().limits };
+    PolicyPlugin::load(&*artifact(text).await.unwrap(), PluginOptions { limits, ..options() }).unwrap()
 }
 
 async fn refused(text: &str) -> String {
@@ -163,7 +169,7 @@ async fn one_call_of_the_host_does_so_much_and_no_more() {
     let polls = "(i32.ne (call $poll (i32.const 512) (i32.const 600) (i32.const 1025) (i32.const 700)) (i32.const 28))";
     let long = Request { object: Some(format!("{{\"kind\":\"{}\"}}", "x".repeat(4096))), ..request() };
     for text in [writes, reads, program(&format!("(if {polls} (then (unreachable)))"))] {
-        let answer = load(&text).await.unwrap().review(&long);
+        let answer = load_patiently(&text).await.review(&long);
         assert!(answer.is_ok(), "{answer:?}\n{text}");
     }
 }
@@ -277,7 +283,7 @@ fn fail_if_refused(ask: &str) -> String {
 
 #[tokio::test]
 async fn answers_that_a_program_does_not_read_count_as_its_memory() {
-    let policy = load(&program(&format!("(loop $again (drop {}) (br $again))", ask(39)))).await.unwrap();
+    let policy = load_patiently(&program(&format!("(loop $again (drop {}) (br $again))", ask(39)))).await;
     policy.follow(Arc::new(Namespaces { objects: vec!["x".repeat(1 << 20)], ..Namespaces::default() }));
     let error = policy.review(&request()).unwrap_err();
     assert!(matches!(error, CallError::Memory { limit: 4_194_304, .. }), "{error}");
@@ -285,7 +291,7 @@ async fn answers_that_a_program_does_not_read_count_as_its_memory() {
 
 #[tokio::test]
 async fn a_list_that_is_too_long_is_not_gone_through_to_its_end() {
-    let policy = load(&wapc(&fail_if_refused(&ask(39))).replace("Secret", "Namespace")).await.unwrap();
+    let policy = load_patiently(&wapc(&fail_if_refused(&ask(39))).replace("Secret", "Namespace")).await;
     let namespaces = Arc::new(Namespaces { objects: vec!["x".repeat(1 << 10); 10_000], ..Namespaces::default() });
     policy.follow(namespaces.clone());
     let error = policy.review(&request()).unwrap_err().to_string();
