@@ -52,9 +52,8 @@ pub enum Unverified {
 impl fmt::Display for Unverified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // As cosign 3 signs unless it is told otherwise.
             Self::Missing => {
-                f.write_str("it is not signed: there is no tag sha256-….sig beside it, and bundles are not looked at")
+                f.write_str("it is not signed: no tag sha256-….sig beside it, and nothing that refers to it, is a signature")
             }
             Self::Unknown { found: 1 } => f.write_str("its signature is by none of the keys that are trusted"),
             Self::Unknown { found } => write!(f, "none of its {found} signatures is by a key that is trusted"),
@@ -125,7 +124,7 @@ mod tests {
         assert_eq!(verify(&[signed(&other, DIGEST), signed(&known, DIGEST)]), Ok(known.public().id()));
         assert_eq!(verify(&[]), Err(Unverified::Missing));
         let said = Unverified::Missing.to_string();
-        assert!(said.contains("no tag sha256-….sig") && said.contains("bundles are not looked at"), "{said}");
+        assert!(said.contains("sha256-….sig") && said.contains("refers to it"), "{said}");
         assert_eq!(verify(&[signed(&other, DIGEST)]), Err(Unverified::Unknown { found: 1 }));
         let elsewhere = DIGEST.replace("0123", "4567");
         assert!(matches!(verify(&[signed(&known, &elsewhere)]), Err(Unverified::Other { why }) if why.contains(&elsewhere)));
