@@ -16,6 +16,7 @@ use std::time::Duration;
 use mizzen_agent::{EvictionHard, LogLimits, Thresholds};
 use mizzen_api::ServiceAddresses;
 use mizzen_api::quantity::Quantity;
+use mizzen_controllers::{AddressPool, PoolError};
 use mizzen_network::PeersConfig;
 use mizzen_plugin_loader::Trust;
 use serde::Deserialize;
@@ -90,6 +91,8 @@ pub struct File {
     /// Where the addresses of services come from.
     #[serde(rename = "serviceCIDR")]
     pub service_cidr: Option<String>,
+    /// What services of type LoadBalancer get: addresses, ranges and networks of the nodes' link.
+    pub load_balancer_addresses: Vec<String>,
     /// Which ports of the nodes services may have, `FIRST-LAST`.
     pub service_node_port_range: Option<String>,
     pub scheduler: Scheduler,
@@ -148,6 +151,8 @@ pub struct Config {
     /// The file that says what is encrypted at rest.
     pub encryption: Option<PathBuf>,
     pub services: ServiceAddresses,
+    /// What services of type LoadBalancer get.
+    pub balancer_addresses: AddressPool,
     /// Whether the file says where services have their addresses.
     pub service_range_is_given: bool,
     pub dns: Dns,
@@ -208,6 +213,7 @@ impl Config {
             encryption: file.encryption_provider_config,
             concurrency: concurrency(file.max_requests_inflight, file.max_mutating_requests_inflight)?,
             services,
+            balancer_addresses: balancer_addresses(&file.load_balancer_addresses)?,
             service_range_is_given: file.service_cidr.is_some(),
             dns,
             ingress,
@@ -294,6 +300,11 @@ fn services(file: &File) -> Result<ServiceAddresses, ConfigError> {
         range: parsed("serviceCIDR", file.service_cidr.as_deref())?,
         node_ports: parsed("serviceNodePortRange", file.service_node_port_range.as_deref())?,
     })
+}
+
+fn balancer_addresses(ranges: &[String]) -> Result<AddressPool, ConfigError> {
+    let invalid = |error: PoolError| ConfigError::Invalid { field: "loadBalancerAddresses", why: error.to_string() };
+    AddressPool::parse(ranges).map_err(invalid)
 }
 
 fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
@@ -386,6 +397,7 @@ mod tests {
         assert!(unknown.contains("dataDirr"), "{unknown}");
         for (text, field) in [
             ("serviceCIDR: 10.0.0.1/16", "serviceCIDR: \"10.0.0.1/16\""),
+            ("loadBalancerAddresses: [fd00::1]", "loadBalancerAddresses: \"fd00::1\""),
             ("serviceNodePortRange: 9-1", "serviceNodePortRange: \"9-1\""),
             ("policyAuditInterval: daily", "policyAuditInterval: \"daily\""),
             ("policyAuditInterval: 0s", "policyAuditInterval: 0"),

@@ -17,7 +17,7 @@ use mizzen_apiserver::auth::{Authorizer, Identity, authenticator, bootstrap, wir
 use mizzen_apiserver::node_proxy::NodeProxy;
 use mizzen_apiserver::{ApiServer, ServerConfig, Settings, fairness};
 use mizzen_client::Client;
-use mizzen_controllers::{ControllersConfig, FrontProxyTrust};
+use mizzen_controllers::{AddressPool, ControllersConfig, FrontProxyTrust};
 use mizzen_extensions::plugins::{GROUP, SCHEDULING_REVIEWS};
 use mizzen_plugin_loader::{Plugins, PolicyTables};
 use mizzen_raft::{RaftConfig, RaftStore};
@@ -142,7 +142,15 @@ impl ControlPlane {
         write_kubeconfigs(config, data, address, &pki, now)?;
 
         let reached = reached_by_pods(address, node_address);
-        start_controllers(&mut tasks, &server, registry, &pki, &clock, (config.services, reached), end);
+        start_controllers(
+            &mut tasks,
+            &server,
+            registry,
+            &pki,
+            &clock,
+            (config.services, config.balancer_addresses.clone(), reached),
+            end,
+        );
         let scheduler = server.client(Identity::component("system:kube-scheduler", &[]));
         let scheduler = SchedulerConfig {
             client: scheduler,
@@ -295,7 +303,7 @@ fn start_controllers(
     registry: Registry,
     pki: &Pki,
     clock: &Arc<dyn Clock>,
-    (services, api_server): (ServiceAddresses, Option<SocketAddr>),
+    (services, balancer_addresses, api_server): (ServiceAddresses, AddressPool, Option<SocketAddr>),
     end: &End,
 ) {
     let clients = server.clone();
@@ -307,6 +315,7 @@ fn start_controllers(
         root_ca_pem: pki.root().to_owned(),
         front_proxy: Some(FrontProxyTrust { root_pem: pki.front_proxy_root().to_owned(), name: FRONT_PROXY.to_owned() }),
         services,
+        balancer_addresses,
         api_server,
         sign_certificate: Arc::new(move |request, usages, lifetime, now| {
             authority.issue(request, usages, lifetime, now).map_err(|error| error.to_string())

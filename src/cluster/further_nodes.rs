@@ -32,6 +32,7 @@ const NOT_FOR_AGENTS: &[&str] = &[
     "dataDir",
     "encryptionProviderConfig",
     "kubeconfig",
+    "loadBalancerAddresses",
     "maxMutatingRequestsInflight",
     "maxRequestsInflight",
     "nodeApiAddress",

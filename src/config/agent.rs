@@ -77,6 +77,9 @@ impl Config {
                 return Err(invalid(field, "an agent gives services no addresses: the server does"));
             }
         }
+        if !file.load_balancer_addresses.is_empty() {
+            return Err(invalid("loadBalancerAddresses", "an agent gives services no addresses: the server does"));
+        }
         let node = NodeLimits::resolve(&file)?;
         let (dns, peers) = (Dns::resolve(&file)?, super::pod_network::resolve(&file)?);
         // Port 80 of a machine is nobody's to take unasked, and its node may not read the secrets yet.

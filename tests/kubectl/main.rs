@@ -13,6 +13,7 @@ mod demo;
 mod dns;
 mod ingress;
 mod kubewarden;
+mod load_balancers;
 mod nodes;
 mod objects;
 mod own_client;

@@ -15,6 +15,7 @@ use crate::ClientFor;
 use crate::caches::Caches;
 use crate::certificates::SignCertificate;
 use crate::cluster_authentication::FrontProxyTrust;
+use crate::load_balancers::AddressPool;
 
 pub(crate) struct Context {
     pub(crate) client_for: ClientFor,
@@ -23,6 +24,7 @@ pub(crate) struct Context {
     pub(crate) root_ca_pem: String,
     pub(crate) front_proxy: Option<FrontProxyTrust>,
     pub(crate) services: ServiceAddresses,
+    pub(crate) balancer_addresses: AddressPool,
     pub(crate) api_server: Option<SocketAddr>,
     pub(crate) sign_certificate: SignCertificate,
     pub(crate) cancel: CancellationToken,

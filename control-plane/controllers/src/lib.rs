@@ -22,6 +22,7 @@ mod hash;
 mod ingress;
 mod job;
 mod kubernetes_service;
+mod load_balancers;
 mod namespace;
 mod namespaces;
 mod node;
@@ -55,6 +56,7 @@ use caches::Caches;
 pub use certificates::SignCertificate;
 pub use cluster_authentication::FrontProxyTrust;
 use context::Context;
+pub use load_balancers::{AddressPool, PoolError};
 
 /// Gives the API as seen by a service account of `kube-system`.
 pub type ClientFor = Arc<dyn Fn(&str) -> Arc<dyn Client> + Send + Sync>;
@@ -71,6 +73,8 @@ pub struct ControllersConfig {
     pub front_proxy: Option<FrontProxyTrust>,
     /// Where services get their addresses: the service `kubernetes` has the first.
     pub services: ServiceAddresses,
+    /// What services of type LoadBalancer get; none when it is empty.
+    pub balancer_addresses: AddressPool,
     /// Where pods reach the API server; `None` when it listens where they do not.
     pub api_server: Option<SocketAddr>,
     /// Signs what CertificateSigningRequests ask for.
@@ -93,6 +97,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
             root_ca_pem: config.root_ca_pem,
             front_proxy: config.front_proxy,
             services: config.services,
+            balancer_addresses: config.balancer_addresses,
             api_server: config.api_server,
             sign_certificate: config.sign_certificate,
             cancel: config.cancel,
@@ -112,6 +117,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
         service_accounts::start(&context);
         service_cidrs::start(&context);
         kubernetes_service::start(&context);
+        load_balancers::start(&context);
         root_ca::start(&context);
         node::start(&context);
         pod_gc::start(&context);

@@ -14,7 +14,7 @@ use crate::config::AgentConfig;
 use crate::error::AgentError;
 use crate::logs::watch::Watches;
 use crate::node::room::Room;
-use crate::node::{capacity, image_gc, lease, peers, register, services};
+use crate::node::{announce, capacity, image_gc, lease, peers, register, services};
 use crate::node_api;
 use crate::pod::manager::{self, Pods};
 use crate::pod::sources::Sources;
@@ -102,6 +102,7 @@ impl Agent {
                 () = lease::run(shared.clone()) => {}
                 () = image_gc::run(shared.clone(), pods.clone()) => {}
                 () = services::run(shared.clone(), cancel.clone()) => {}
+                () = announce::run(shared.clone()) => {}
                 () = peers::run(shared.clone(), cancel.clone()) => {}
                 () = manager::run(shared.clone(), pods.clone(), cancel.clone()) => {}
                 () = api => {}

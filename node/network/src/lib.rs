@@ -4,6 +4,7 @@
 //! live side by side and one is taken away without asking anybody what it made.
 
 mod addresses;
+mod announce;
 mod config;
 mod dial;
 mod error;
@@ -24,6 +25,7 @@ mod subnet;
 mod teardown;
 mod wasm;
 
+pub use announce::Announced;
 pub use config::{NetworkConfig, PeersConfig, ServiceRange};
 pub use error::NetworkError;
 pub use machines::{Machine, Machines};

@@ -34,6 +34,7 @@ pub struct Network {
     /// Of the link by which other machines are reached.
     link_mtu: u32,
     pub(crate) links: Links,
+    /// Held by whoever lists what the kernel has, too: a netlink socket does that once at a time.
     pub(crate) peers: AsyncMutex<Told>,
     /// Whether some node is reached by VXLAN.
     pub(crate) tunnelled: AtomicBool,

@@ -8,6 +8,8 @@ use mizzen_network::{Ipv4Subnet, Protocol};
 
 /// Another proxy than this one serves it (well-known label of Kubernetes).
 const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
+/// Annotation: the node that answers for the service's address on its link.
+const ANNOUNCED_BY: &str = "mizzen.dev/announced-by";
 /// How long a client stays with its endpoint when the service does not say: three hours.
 const STICKY_SECONDS: u32 = 10_800;
 
@@ -32,6 +34,8 @@ pub struct ServiceView {
     pub health_check_port: Option<u16>,
     /// Traffic is somebody else's.
     pub foreign: bool,
+    /// The node that answers for `balancer_ips` on its link.
+    pub announcer: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,9 +92,21 @@ impl ServiceView {
             sources: sources.map(|ranges| ranges.iter().filter_map(|range| range.trim().parse().ok()).collect()),
             health_check_port: spec.health_check_node_port.and_then(port).filter(|_| is_balanced),
             foreign: metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(PROXY_NAME)),
+            announcer: metadata.annotations.as_ref().and_then(|all| all.get(ANNOUNCED_BY).cloned()).filter(|_| is_balanced),
             cluster_ip,
             key,
         }
+    }
+
+    /// What is announced on nodes' links, and by whom.
+    pub fn announced(&self) -> (Option<&str>, &[Ipv4Addr]) {
+        (self.announcer.as_deref(), &self.balancer_ips)
+    }
+
+    /// The addresses that `node` answers for.
+    pub fn announced_by(&self, node: &str) -> Vec<Ipv4Addr> {
+        let is_announcer = self.announcer.as_deref() == Some(node);
+        self.balancer_ips.iter().copied().filter(|_| is_announcer).collect()
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) use service_view::ServiceView;
 use crate::context::Context;
 
 /// Label of a slice: the service it belongs to.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Label of a slice: who keeps it.
 pub(crate) const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// Label of Endpoints: who keeps them.

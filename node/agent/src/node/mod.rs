@@ -1,5 +1,6 @@
 //! The Node object: registered, kept fresh, and leased.
 
+pub(crate) mod announce;
 pub(crate) mod capacity;
 pub(crate) mod health_ports;
 pub(crate) mod image_gc;

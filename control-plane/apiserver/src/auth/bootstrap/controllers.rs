@@ -134,6 +134,16 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
+            "load-balancer-controller",
+            vec![
+                rule("get list watch patch update", "core", "services"),
+                rule("patch update", "core", "services/status"),
+                rule("get list watch", "core", "nodes"),
+                rule("get list watch", "discovery.k8s.io", "endpointslices"),
+                events(),
+            ],
+        ),
+        (
             "pod-network-controller",
             vec![
                 rule("get list watch patch update", "core", "nodes"),
