@@ -91,10 +91,13 @@ fn range(text: &str) -> Option<RangeInclusive<u32>> {
 
 /// Who answers for an address: the same node as long as it may, and all nodes alike for many addresses (rendezvous hashing).
 pub(super) fn announcer<'a>(address: Ipv4Addr, nodes: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // FNV-1a: the same in every release.
+    // FNV-1a and the last step of MurmurHash3, without which the last bytes would hardly count: the same in every release.
     let weight = |node: &str| {
         let bytes = node.bytes().chain([0]).chain(address.octets());
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        hash ^ (hash >> 33)
     };
     nodes.max_by_key(|node| (weight(node), *node))
 }
