@@ -80,3 +80,56 @@ async fn a_range_stays_until_no_address_needs_it() {
     world.delete("", "services", "default", "a", None).await;
     world.until("the range is gone", || async { range("more").await.is_none().then_some(()) }).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn ingresses_get_the_class_of_the_nodes_proxies_and_their_addresses() {
+    const GROUP: &str = "networking.k8s.io";
+    let world = World::start().await;
+    world.add_node("edge").await;
+    let rules = json!({"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}});
+    let make = |name: &'static str, spec: Value| {
+        world.create(GROUP, "ingresses", "default", json!({"metadata": {"name": name}, "spec": spec}))
+    };
+    let early = make("early", rules.clone()).await;
+    assert_eq!(early["spec"]["ingressClassName"], Value::Null, "there is no class yet");
+    let announce = |addresses: Value| {
+        let annotation = json!({"metadata": {"annotations": {"mizzen.dev/ingress-addresses": addresses}}});
+        world.patch("", "nodes", "", "edge", annotation)
+    };
+    announce(json!("192.0.2.7,edge.example")).await;
+    let class = world.until("the class", || world.get(GROUP, "ingressclasses", "", "mizzen")).await;
+    assert_eq!(class["spec"]["controller"], "mizzen.dev/ingress");
+    assert_eq!(make("late", rules.clone()).await["spec"]["ingressClassName"], "mizzen");
+    let mut foreign = rules;
+    foreign["ingressClassName"] = json!("other");
+    make("foreign", foreign).await;
+
+    let told = |name: &'static str, expected: Value| {
+        let world = &world;
+        async move {
+            world
+                .until(name, || async {
+                    let ingress = world.get(GROUP, "ingresses", "default", name).await?;
+                    let points = ingress.pointer("/status/loadBalancer/ingress").cloned().unwrap_or_else(|| json!([]));
+                    (points == expected).then_some(())
+                })
+                .await;
+        }
+    };
+    let both = json!([{"ip": "192.0.2.7"}, {"hostname": "edge.example"}]);
+    told("early", both.clone()).await;
+    told("late", both).await;
+    announce(json!("192.0.2.8")).await;
+    told("late", json!([{"ip": "192.0.2.8"}])).await;
+    world.silent.lock().insert("edge".to_owned());
+    told("late", json!([])).await;
+    world.silent.lock().remove("edge");
+    told("early", json!([{"ip": "192.0.2.8"}])).await;
+    told("foreign", json!([])).await;
+
+    // A class that is taken away comes back while there is a proxy.
+    world.delete(GROUP, "ingressclasses", "", "mizzen", None).await;
+    world.until("the class is back", || world.get(GROUP, "ingressclasses", "", "mizzen")).await;
+    announce(Value::Null).await;
+    told("late", json!([])).await;
+}

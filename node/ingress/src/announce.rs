@@ -43,7 +43,8 @@ pub(crate) fn own_node(client: Arc<dyn Client>, name: &str, cancel: Cancellation
         .start(client, cancel)
 }
 
-/// Keeps the annotation as `reached` says, for ever; there is none for `None`. The Node may come later, and go and come back.
+/// Keeps the annotation as `reached` says once it says something, for ever; there is none for `None`. The Node may come later,
+/// and go and come back.
 pub(crate) async fn keep(
     client: Arc<dyn Client>,
     name: &str,
@@ -55,6 +56,10 @@ pub(crate) async fn keep(
     nodes.on_change(move |_| wake.notify_one());
     let key = ObjectRef::cluster(name);
     let mut failures = 0;
+    // What an earlier process has said stays until this one knows better.
+    if reached.changed().await.is_err() {
+        return std::future::pending().await;
+    }
     loop {
         let wanted = reached.borrow_and_update().clone();
         if let Some(node) = nodes.get(&key)

@@ -92,6 +92,7 @@ pub async fn run(config: Config, cancel: CancellationToken) -> Result<(), Ingres
     let (reached, announced) = watch::channel(None);
     let announcing = announce::keep(node_client, &node_name, nodes.clone(), announced);
     let Some(settings) = settings else {
+        reached.send_replace(None);
         tokio::select! {
             () = cancel.cancelled() => {}
             () = announcing => {}
