@@ -1,12 +1,12 @@
 //! Ingresses: by host and path to services, with TLS, while all of it changes.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mizzen_tests::authority::Authority;
 use mizzen_tests::command::{Ran, run};
-use mizzen_tests::folder::Folder;
 use mizzen_tests::ports::Port;
 use mizzen_tests::{Cluster, Kubectl, Registry, eventually, images, leftovers};
 use serde_json::Value;
@@ -73,9 +73,9 @@ fn said(url: &str, name: &str, address: IpAddr, status: &str) -> Option<String> 
     ran.stdout.strip_suffix(status).map(|said| said.trim().to_owned())
 }
 
-fn secret(cluster: &Cluster, folder: &Folder, (certificate, key): (String, String)) {
+fn secret(cluster: &Cluster, folder: &Path, (certificate, key): (String, String)) {
     let files = [("tls.crt", certificate), ("tls.key", key)].map(|(name, text)| {
-        let file = folder.path().join(name);
+        let file = folder.join(name);
         std::fs::write(&file, text).unwrap();
         file.display().to_string()
     });
@@ -91,9 +91,9 @@ fn an_ingress_leads_hosts_and_paths_to_services_over_tls_too() {
     let image = images::busybox(&registry, "web:v1");
     let mut cluster = Cluster::up();
     cluster.kubectl_apply(&(site("one", &image, 2, "this is one") + &site("two", &image, 1, "this is two")));
-    let folder = Folder::new();
+    let folder = tempfile::tempdir().unwrap();
     let trusted = Authority::new(folder.path());
-    secret(&cluster, &folder, trusted.issue_to_name("a.example"));
+    secret(&cluster, folder.path(), trusted.issue_to_name("a.example"));
     let class = eventually("there is a class", || cluster.get(&["ingressclass", "mizzen"]));
     assert_eq!(class["spec"]["controller"], "mizzen.dev/ingress");
     cluster.kubectl_apply(INGRESS);
@@ -120,10 +120,10 @@ fn an_ingress_leads_hosts_and_paths_to_services_over_tls_too() {
     let version = secure(&trusted, &["--http2", "-w", "%{http_version}"]).ok();
     assert_eq!(version, "this is one\n2");
     assert_eq!(secure(&trusted, &["--http1.1"]).ok(), "this is one\n");
-    let other_folder = Folder::new();
+    let other_folder = tempfile::tempdir().unwrap();
     let other = Authority::new(other_folder.path());
     assert_eq!(secure(&other, &[]).code, Some(60), "is not trusted yet");
-    secret(&cluster, &folder, other.issue_to_name("a.example"));
+    secret(&cluster, folder.path(), other.issue_to_name("a.example"));
     eventually("the new certificate is shown", || (secure(&other, &[]).code == Some(0)).then_some(()));
     assert_eq!(secure(&trusted, &[]).code, Some(60), "the old one is no more");
     let nobody = curl("https://nobody.example/", "nobody.example", 443, ip, &["-k"]);
