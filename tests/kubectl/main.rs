@@ -14,6 +14,7 @@ mod dns;
 mod ingress;
 mod kubewarden;
 mod load_balancers;
+mod network_policies;
 mod nodes;
 mod objects;
 mod own_client;

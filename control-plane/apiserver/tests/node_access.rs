@@ -146,6 +146,15 @@ async fn a_node_reads_what_its_pods_refer_to() {
     assert_eq!(list("metadata.name=own").await.0.expect("is one it may read").items.len(), 1);
     refused(list("").await.1, "can only list/watch pods with spec.nodeName field selector");
     refused(list("spec.nodeName=n2").await.1, "can only list/watch pods with spec.nodeName field selector");
+    let others = "spec.hostNetwork=false";
+    refused(list(others).await.1, "can only list/watch pods with spec.nodeName field selector");
+    let policies = gvr("networking.k8s.io", "v1", "networkpolicies");
+    let policy = json!({"metadata": {"name": "deny"}, "spec": {"podSelector": {}}});
+    world.admin.write(ApiRequest::create(&policies, "default", policy)).await.expect("is stored");
+    assert_eq!(list(others).await.1.expect("it has to enforce the policy").items.len(), 1);
+    let gone = ApiRequest::delete(&policies, "default", "deny", DeleteOptions::default());
+    world.admin.write(gone).await.expect("is there");
+    refused(list(others).await.1, "can only list/watch pods with spec.nodeName field selector");
 
     let options = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
     refused(

@@ -14,7 +14,7 @@ use crate::config::AgentConfig;
 use crate::error::AgentError;
 use crate::logs::watch::Watches;
 use crate::node::room::Room;
-use crate::node::{announce, capacity, image_gc, lease, peers, register, services};
+use crate::node::{announce, capacity, image_gc, lease, peers, policies, register, services};
 use crate::node_api;
 use crate::pod::manager::{self, Pods};
 use crate::pod::sources::Sources;
@@ -61,9 +61,11 @@ impl Agent {
         };
         let (dns, dns_client) = (config.dns, config.client.clone());
         let recorder = Recorder::start(config.client.clone(), config.clock.clone(), "kubelet", &config.node_name);
+        let policies = policies::start(&config.client, &config.network, &config.node_name, &recorder, &cancel);
         let shared = Arc::new(Shared {
             sources: Sources::new(config.client.clone()),
             services: ServiceCaches::start(&config.client, &config.node_name, &cancel),
+            policies,
             volumes,
             capacity: capacity::read(&data_dir),
             room: Room::default(),
@@ -104,6 +106,7 @@ impl Agent {
                 () = services::run(shared.clone(), cancel.clone()) => {}
                 () = announce::run(shared.clone()) => {}
                 () = peers::run(shared.clone(), cancel.clone()) => {}
+                () = shared.policies.run() => {}
                 () = manager::run(shared.clone(), pods.clone(), cancel.clone()) => {}
                 () = api => {}
                 () = dns => {}

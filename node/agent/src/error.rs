@@ -25,6 +25,8 @@ pub(crate) enum HookError {
     Cgroup { path: String, why: String },
     #[error(transparent)]
     Network(#[from] mizzen_network::NetworkError),
+    #[error(transparent)]
+    Policies(#[from] mizzen_policy::NotInPlace),
     #[error("MountVolume.SetUp failed for volume \"{volume}\" : {source}")]
     Volume {
         volume: String,

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use mizzen_client::Client;
 use mizzen_images::ImageStore;
 use mizzen_network::Network;
+use mizzen_policy::Policies;
 use mizzen_reconcile::{Clock, Recorder};
 use mizzen_runtime::wasm::HOST_USER;
 use mizzen_runtime::{LogLimits, Runtime};
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) volumes: VolumeManager,
     pub(crate) sources: Arc<Sources>,
     pub(crate) services: Arc<ServiceCaches>,
+    pub(crate) policies: Arc<Policies>,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) names: Names,

@@ -72,6 +72,11 @@ impl NetworkConfig {
         format!("{}_services", self.table())
     }
 
+    /// The nftables table (family `ip`) of network policies, on the machine and in the namespace that Wasm pods share.
+    pub fn policies_table(&self) -> String {
+        format!("{}_policies", self.table())
+    }
+
     /// Of the interface by which all Wasm pods reach the bridge: locally administered, the cluster's own.
     pub fn wasm_mac(&self) -> [u8; 6] {
         let [a, b, c, d] = u32::from_str_radix(&self.cluster, 16).unwrap_or(0).to_be_bytes();
@@ -123,8 +128,9 @@ impl NetworkConfig {
         format!("{}w", self.veth_prefix())
     }
 
-    /// Pod uids cannot have an underscore, so this is nobody's.
-    pub(crate) fn wasm_pin(&self) -> PathBuf {
+    /// Where the namespace that Wasm pods share is found, once there was one. Pod uids cannot have an underscore, so this is
+    /// nobody's.
+    pub fn wasm_pin(&self) -> PathBuf {
         self.pins_dir().join(format!("_{}", self.wasm_namespace())).join("net")
     }
 

@@ -266,6 +266,18 @@ impl Network {
         self.links.add_service_route(self.bridge, &self.config.bridge(), range, self.subnet.gateway()).await
     }
 
+    /// A pod's own address, and whether it is in the namespace that Wasm pods share; `None` for one that has none here.
+    pub fn pod_address(&self, uid: &str) -> Option<(Ipv4Addr, bool)> {
+        let ledger = self.ledger.lock();
+        let state = &ledger.pods.get(uid)?.state;
+        Some((state.address?, state.wasm))
+    }
+
+    /// Whether there is a namespace that Wasm pods share.
+    pub fn has_wasm_namespace(&self) -> bool {
+        namespace::is_pinned(&self.config.wasm_pin())
+    }
+
     /// The addresses in the namespace that Wasm pods share.
     pub fn wasm_addresses(&self) -> BTreeSet<Ipv4Addr> {
         let ledger = self.ledger.lock();

@@ -5,14 +5,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Stdio;
 
+use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::hostports::host_address;
 use crate::state::PodState;
-use crate::{HostPort, Ipv4Subnet, NetworkConfig, NetworkError, Protocol};
+use crate::{HostPort, Ipv4Subnet, NetworkConfig, NetworkError, Protocol, namespace, netlink};
 
 /// Set on what Wasm pods send. They share one namespace, which takes no packet from outside that comes from an address of its
 /// own: what is led from one of them to another has to come from the bridge's.
@@ -172,7 +174,15 @@ pub(crate) fn delete_table(table: &str) -> String {
 /// # Errors
 /// [`NetworkError::Nftables`] with what nft said.
 pub async fn apply(table: &str, rules: &str) -> Result<(), NetworkError> {
-    run(table, &["-f", "-"], rules).await.map(drop)
+    apply_in(None, table, rules).await
+}
+
+/// The same in a pinned network namespace; `None` is this process's own.
+///
+/// # Errors
+/// [`NetworkError::Nftables`] with what nft said.
+pub async fn apply_in(namespace: Option<&Path>, table: &str, rules: &str) -> Result<(), NetworkError> {
+    run(namespace, table, &["-f", "-"], rules).await.map(drop)
 }
 
 /// A listing (`list table ip x`, say) as nft's JSON (libnftables-json(5)).
@@ -180,19 +190,49 @@ pub async fn apply(table: &str, rules: &str) -> Result<(), NetworkError> {
 /// # Errors
 /// [`NetworkError::Nftables`] with what nft said; also when there is nothing of that name.
 pub async fn list(table: &str, what: &[&str]) -> Result<String, NetworkError> {
-    let args: Vec<&str> = ["-j", "list"].into_iter().chain(what.iter().copied()).collect();
-    run(table, &args, "").await
+    list_in(None, table, what).await
 }
 
-async fn run(table: &str, args: &[&str], input: &str) -> Result<String, NetworkError> {
+/// The same in a pinned network namespace; `None` is this process's own.
+///
+/// # Errors
+/// [`NetworkError::Nftables`] with what nft said; also when there is nothing of that name.
+pub async fn list_in(namespace: Option<&Path>, table: &str, what: &[&str]) -> Result<String, NetworkError> {
+    let args: Vec<&str> = ["-j", "list"].into_iter().chain(what.iter().copied()).collect();
+    run(namespace, table, &args, "").await
+}
+
+/// How many rules a chain (family `ip`) has, by netlink: `nft` would read all elements of all maps to tell.
+///
+/// # Errors
+/// When there is no such chain.
+pub async fn count_rules_in(namespace: Option<&Path>, table: &str, chain: &str) -> Result<usize, NetworkError> {
+    let count = |table: &str, chain: &str| {
+        let failed = |error: std::io::Error| NetworkError::Nftables { table: table.to_owned(), message: error.to_string() };
+        netlink::count_rules(table, chain).map_err(failed)
+    };
+    let Some(namespace) = namespace else { return count(table, chain) };
+    let (table, chain) = (table.to_owned(), chain.to_owned());
+    namespace::enter(namespace, move || count(&table, &chain)).await
+}
+
+/// Whether packets between pods of the bridge pass rules like all others.
+pub fn sees_bridged() -> bool {
+    std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok_and(|set| set.trim() == "1")
+}
+
+async fn run(namespace: Option<&Path>, table: &str, args: &[&str], input: &str) -> Result<String, NetworkError> {
     let failed = |message: String| NetworkError::Nftables { table: table.to_owned(), message };
-    let spawned = Command::new("nft")
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn();
+    let mut command = match namespace {
+        None => Command::new("nft"),
+        Some(pin) => {
+            let mut command = Command::new("nsenter");
+            command.arg(format!("--net={}", pin.display())).arg("nft");
+            command
+        }
+    };
+    let spawned =
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn();
     let mut child = spawned.map_err(|e| failed(format!("cannot run nft (Debian package nftables): {e}")))?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(input.as_bytes()).await.map_err(|e| failed(format!("writing rules to nft: {e}")))?;
@@ -202,4 +242,21 @@ async fn run(table: &str, args: &[&str], input: &str) -> Result<String, NetworkE
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+/// A key or value of a listing, as it is written in rules.
+pub fn said(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(fields) => {
+            let (kind, inner) = fields.iter().next().map_or(("", &Value::Null), |(kind, inner)| (kind.as_str(), inner));
+            match kind {
+                "concat" => inner.as_array().into_iter().flatten().map(said).collect::<Vec<_>>().join(" . "),
+                "goto" => format!("goto {}", inner["target"].as_str().unwrap_or_default()),
+                "prefix" => format!("{}/{}", said(&inner["addr"]), inner["len"]),
+                _ => value.to_string(),
+            }
+        }
+        other => other.to_string(),
+    }
 }

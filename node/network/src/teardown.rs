@@ -13,7 +13,7 @@ pub(crate) async fn all(config: &NetworkConfig) -> Result<(), NetworkError> {
             first = result;
         }
     };
-    for table in [config.table(), config.services_table()] {
+    for table in [config.table(), config.services_table(), config.policies_table()] {
         note(nft::apply(&table, &nft::delete_table(&table)).await);
     }
     note(firewall::withdraw(config).await);

@@ -6,8 +6,9 @@
 use std::io;
 use std::net::Ipv4Addr;
 
+use mizzen_network::netlink::{Netlink, attribute, attributes};
+
 use crate::forget::Stale;
-use crate::netlink::{Netlink, attribute, attributes};
 
 const GET: u16 = (1 << 8) | 1;
 const DELETE: u16 = (1 << 8) | 2;
@@ -59,9 +60,14 @@ fn stale_entry(entry: &[u8], stale: &Stale) -> Option<Vec<u8>> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use mizzen_network::netlink::{NESTED, attribute_of};
+
     use super::*;
     use crate::forget::Strays;
-    use crate::netlink::nested;
+
+    fn nested(kind: u16, content: &[u8]) -> Vec<u8> {
+        attribute_of(kind | NESTED, content)
+    }
 
     fn tuple(kind: u16, protocol: u8, from: ([u8; 4], u16), to: ([u8; 4], u16)) -> Vec<u8> {
         let ip = [nested(IP_SOURCE, &from.0), nested(IP_DESTINATION, &to.0)].concat();

@@ -14,7 +14,6 @@ pub mod forget;
 pub mod frame;
 pub mod listing;
 pub mod model;
-mod netlink;
 pub mod nft;
 pub mod proxy;
 pub mod routes;

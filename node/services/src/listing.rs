@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mizzen_network::nft::said;
 use serde_json::Value;
 
 use crate::model::{Elements, Part};
@@ -36,23 +37,6 @@ pub fn read(text: &str, wanted: &Elements) -> Result<Elements, serde_json::Error
         elements.insert(key, right.unwrap_or_else(|| "other rules".into()));
     }
     Ok(elements)
-}
-
-/// A key or value as this crate writes it.
-fn said(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Object(fields) => {
-            let (kind, inner) = fields.iter().next().map_or(("", &Value::Null), |(kind, inner)| (kind.as_str(), inner));
-            match kind {
-                "concat" => inner.as_array().into_iter().flatten().map(said).collect::<Vec<_>>().join(" . "),
-                "goto" => format!("goto {}", inner["target"].as_str().unwrap_or_default()),
-                "prefix" => format!("{}/{}", said(&inner["addr"]), inner["len"]),
-                _ => value.to_string(),
-            }
-        }
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

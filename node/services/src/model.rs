@@ -1,8 +1,8 @@
 //! What the table should have: the elements of all services, each with those that want it. Pure.
 
-use std::collections::BTreeMap;
-
 use mizzen_api::ObjectRef;
+use mizzen_network::elements;
+pub use mizzen_network::elements::difference;
 
 /// Where an element is. Chains are elements too: services that want the same one share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,72 +62,10 @@ impl Part {
 /// Where an element is, and its key as nftables lists it, or a chain's name.
 pub type Key = (Part, String);
 /// The values as nftables lists them: a set's are empty, a chain's are its rules, a line each.
-pub type Elements = BTreeMap<Key, String>;
-/// What was and what is to be; never both alike.
-pub type Changes = BTreeMap<Key, (Option<String>, Option<String>)>;
-
-/// The elements of all services.
-#[derive(Debug, Default)]
-pub struct Model {
-    wanted: BTreeMap<Key, BTreeMap<ObjectRef, String>>,
-    services: BTreeMap<ObjectRef, Elements>,
-}
-
-impl Model {
-    /// What a service wants from now on; empty when it is gone. Where two services want the same address and port, the first by
-    /// name has it.
-    pub fn put(&mut self, service: &ObjectRef, elements: Elements, changes: &mut Changes) {
-        let before = self.services.remove(service).unwrap_or_default();
-        for (key, _) in before.iter().filter(|(key, _)| !elements.contains_key(key)) {
-            self.touch(key, changes, |holders| drop(holders.remove(service)));
-        }
-        for (key, value) in elements.iter().filter(|(key, value)| before.get(key) != Some(value)) {
-            self.touch(key, changes, |holders| drop(holders.insert(service.clone(), value.clone())));
-        }
-        if !elements.is_empty() {
-            self.services.insert(service.clone(), elements);
-        }
-    }
-
-    /// All that the table should have.
-    pub fn elements(&self) -> Elements {
-        self.wanted.iter().filter_map(|(key, holders)| Some((key.clone(), holders.values().next()?.clone()))).collect()
-    }
-
-    /// The services that want something.
-    pub fn services(&self) -> impl Iterator<Item = &ObjectRef> {
-        self.services.keys()
-    }
-
-    fn touch(&mut self, key: &Key, changes: &mut Changes, change: impl FnOnce(&mut BTreeMap<ObjectRef, String>)) {
-        let holders = self.wanted.entry(key.clone()).or_default();
-        let before = holders.values().next().cloned();
-        change(holders);
-        let after = holders.values().next().cloned();
-        if holders.is_empty() {
-            self.wanted.remove(key);
-        }
-        note(changes, key, before, after);
-    }
-}
-
-/// Several changes of one element are one.
-fn note(changes: &mut Changes, key: &Key, before: Option<String>, after: Option<String>) {
-    let first = changes.remove(key).map_or(before, |(first, _)| first);
-    if first != after {
-        changes.insert(key.clone(), (first, after));
-    }
-}
-
-/// What makes `wanted` of what `is`.
-pub fn difference(is: &Elements, wanted: &Elements) -> Changes {
-    let gone = is.iter().filter(|(key, _)| !wanted.contains_key(key)).map(|(key, was)| (key.clone(), (Some(was.clone()), None)));
-    let new = wanted.iter().filter_map(|(key, value)| {
-        let was = is.get(key);
-        (was != Some(value)).then(|| (key.clone(), (was.cloned(), Some(value.clone()))))
-    });
-    gone.chain(new).collect()
-}
+pub type Elements = elements::Elements<Key>;
+pub type Changes = elements::Changes<Key>;
+/// The elements of all services. Where two services want the same address and port, the first by name has it.
+pub type Model = elements::Model<Key, ObjectRef>;
 
 #[cfg(test)]
 mod tests {
@@ -158,7 +96,7 @@ mod tests {
         assert_eq!(changes, Changes::new());
         model.put(&service, Elements::new(), &mut changes);
         assert_eq!(changes.len(), 2);
-        assert_eq!((model.elements(), model.services().count()), (Elements::new(), 0));
+        assert_eq!((model.elements(), model.holders().count()), (Elements::new(), 0));
     }
 
     #[test]

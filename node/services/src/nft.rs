@@ -1,13 +1,12 @@
 //! The table in the kernel, by the `nft` command.
 
 use async_trait::async_trait;
-use mizzen_network::nft;
+use mizzen_network::{netlink, nft};
 
 use crate::apply::{Apply, ApplyError};
 use crate::frame::Scope;
 use crate::listing;
 use crate::model::{Changes, Elements, Part};
-use crate::netlink;
 use crate::text;
 
 pub struct Nft {

@@ -66,11 +66,14 @@ pub(crate) async fn make_cgroup(shared: &Shared, pod: &Pod) -> Result<(), HookEr
 
 async fn join_network(shared: &Shared, pod: &Pod, wasm: Option<bool>) -> Result<PodNetwork, HookError> {
     let request = request(pod, &shared.names.domain)?;
-    Ok(match wasm {
-        None => shared.network.keep_address(&request).await?,
+    let network = match wasm {
+        None => return Ok(shared.network.keep_address(&request).await?),
         Some(true) if !request.host_network => shared.network.ensure_wasm(&request).await?,
         Some(_) => shared.network.ensure_pod(&request).await?,
-    })
+    };
+    // Nothing runs, and so nothing is sent or answered, before the pod's policies hold.
+    shared.policies.admit(pod).await?;
+    Ok(network)
 }
 
 fn request(pod: &Pod, domain: &str) -> Result<PodRequest, HookError> {

@@ -12,6 +12,7 @@ use crate::spec::resources;
 pub(crate) async fn release(shared: &Shared, uid: &str) -> Result<(), HookError> {
     processes::release(shared, uid).await?;
     shared.network.remove_pod(uid).await?;
+    shared.policies.release(uid);
     shared.volumes.teardown(uid).await?;
     Ok(())
 }

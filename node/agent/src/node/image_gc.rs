@@ -69,7 +69,7 @@ pub(crate) async fn run(shared: Arc<Shared>, pods: Arc<Pods>) {
         looks.tick().await;
         if let Err(error) = look(&shared, &pods).await {
             tracing::warn!(%error, "images not collected");
-            shared.recorder.warning(&super::about(&shared), "ImageGCFailed", error.to_string());
+            shared.recorder.warning(&super::about(&shared.node_name), "ImageGCFailed", error.to_string());
         }
     }
 }
@@ -99,7 +99,7 @@ async fn look(shared: &Shared, pods: &Pods) -> Result<(), CollectError> {
             "Failed to garbage collect required amount of images. Attempted to free {bytes} bytes, but only found {} bytes eligible to free.",
             removed.bytes
         );
-        shared.recorder.warning(&super::about(shared), "FreeDiskSpaceFailed", message);
+        shared.recorder.warning(&super::about(&shared.node_name), "FreeDiskSpaceFailed", message);
     }
     Ok(())
 }

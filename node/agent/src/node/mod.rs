@@ -6,6 +6,7 @@ pub(crate) mod health_ports;
 pub(crate) mod image_gc;
 pub(crate) mod lease;
 pub(crate) mod peers;
+pub(crate) mod policies;
 pub(crate) mod ports;
 pub(crate) mod pressure;
 pub(crate) mod register;
@@ -15,11 +16,9 @@ pub(crate) mod status;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 
-use crate::shared::Shared;
-
 /// What events of the node are about.
-pub(crate) fn about(shared: &Shared) -> ObjectReference {
-    let name = shared.node_name.clone();
+pub(crate) fn about(node: &str) -> ObjectReference {
+    let name = node.to_owned();
     // The kubelet has the name for the uid, by which kubectl finds the events.
     ObjectReference { kind: Some("Node".into()), uid: Some(name.clone()), name: Some(name), ..ObjectReference::default() }
 }

@@ -25,7 +25,7 @@ pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
     let on_repair = move |what: String| {
         let told = format!("{what} (nftables table {table}): they were put back");
         tracing::warn!("{told}");
-        telling.recorder.warning(&super::about(&telling), "ServiceRulesRestored", told);
+        telling.recorder.warning(&super::about(&telling.node_name), "ServiceRulesRestored", told);
     };
     let health = HealthPorts::default();
     let proxy = Proxy::new(ProxyConfig {

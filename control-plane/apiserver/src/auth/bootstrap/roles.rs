@@ -124,6 +124,9 @@ pub(super) fn node() -> Vec<Value> {
         // A node of Mizzen is also its own service proxy.
         rule(READ, "discovery.k8s.io", "endpointslices"),
         rule(READ, "networking.k8s.io", "servicecidrs"),
+        // It enforces network policies, too.
+        rule(READ, "networking.k8s.io", "networkpolicies"),
+        rule(READ, "core", "namespaces"),
         rule("create get list watch", "core", "nodes"),
         rule("patch update", "core", "nodes/status"),
         rule("patch update", "core", "nodes"),

@@ -208,6 +208,14 @@ impl Graph {
         })
     }
 
+    /// Whether there is any, which nodes are to enforce.
+    pub(super) fn has_network_policies(&self) -> bool {
+        let policies = Registry::builtin().by_group_resource("networking.k8s.io", "networkpolicies");
+        let one = RangeOptions { limit: 1, ..RangeOptions::default() };
+        let first = policies.and_then(|policies| self.store.range(&policies.prefix(), &one).ok());
+        first.is_some_and(|range| !range.items.is_empty())
+    }
+
     /// Whether a cluster-scoped object names the node in a field.
     pub(super) fn names_node(&self, group: &str, resource: &str, name: &str, field: &str, node: &str) -> bool {
         self.object(group, resource, "", name).is_some_and(|object| text(&object, field) == node)

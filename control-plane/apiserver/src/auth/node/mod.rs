@@ -196,6 +196,10 @@ impl Asked<'_> {
             ("", "get") => bound(),
             ("", "list" | "watch") if self.selects("spec.nodeName") => Ok(()),
             ("", "list" | "watch") if !name.is_empty() => bound(),
+            // Whom network policies are about may be anywhere; where there are none, nodes have no business with it.
+            ("", "list" | "watch") if self.exact("spec.hostNetwork") == Some("false") && self.graph.has_network_policies() => {
+                Ok(())
+            }
             ("", "list" | "watch") => Err("can only list/watch pods with spec.nodeName field selector".to_owned()),
             // Which ones, admission looks at.
             ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Ok(()),
@@ -237,7 +241,11 @@ impl Asked<'_> {
     }
 
     fn selects(&self, field: &str) -> bool {
-        self.fields.and_then(|fields| fields.exact(field)) == Some(self.node)
+        self.exact(field) == Some(self.node)
+    }
+
+    fn exact(&self, field: &str) -> Option<&str> {
+        self.fields.and_then(|fields| fields.exact(field))
     }
 }
 

@@ -14,7 +14,7 @@ const DUMP: u16 = 0x300;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// In the type of an attribute that has attributes.
-const NESTED: u16 = 0x8000;
+pub const NESTED: u16 = 0x8000;
 
 /// `NFT_MSG_GETRULE`, and the attributes that say of what.
 const GET_RULE: u16 = (10 << 8) | 7;
@@ -22,24 +22,32 @@ const RULE_TABLE: u16 = 1;
 const RULE_CHAIN: u16 = 2;
 
 /// A socket in the calling thread's network namespace.
-pub(crate) struct Netlink {
+pub struct Netlink {
     socket: OwnedFd,
 }
 
 impl Netlink {
-    pub(crate) fn open() -> io::Result<Self> {
+    /// # Errors
+    /// When the kernel has no netfilter.
+    pub fn open() -> io::Result<Self> {
         let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)?;
         Ok(Self { socket })
     }
 
     /// Gives the attributes of everything that is asked for to `each`.
-    pub(crate) fn dump(&self, kind: u16, attributes: &[u8], each: impl FnMut(&[u8])) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn dump(&self, kind: u16, attributes: &[u8], each: impl FnMut(&[u8])) -> io::Result<()> {
         self.send(&message(kind, REQUEST | DUMP, attributes))?;
         self.receive(each)
     }
 
     /// Asks for something to be done.
-    pub(crate) fn act(&self, kind: u16, attributes: &[u8]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn act(&self, kind: u16, attributes: &[u8]) -> io::Result<()> {
         self.send(&message(kind, REQUEST | ACK, attributes))?;
         self.receive(|_| {})
     }
@@ -71,7 +79,10 @@ impl Netlink {
 }
 
 /// How many rules a chain of a table (family `ip`) has; the `nft` command would read all elements of all maps to tell.
-pub(crate) fn count_rules(table: &str, chain: &str) -> io::Result<usize> {
+///
+/// # Errors
+/// When there is no such chain.
+pub fn count_rules(table: &str, chain: &str) -> io::Result<usize> {
     let text = |kind, text: &str| attribute_of(kind, &[text.as_bytes(), &[0]].concat());
     let mut count = 0;
     Netlink::open()?.dump(GET_RULE, &[text(RULE_TABLE, table), text(RULE_CHAIN, chain)].concat(), |_| count += 1)?;
@@ -99,7 +110,7 @@ fn split_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
 }
 
 /// (kind, content, the whole attribute) of each.
-pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8], &[u8])> {
+pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8], &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16::from_ne_bytes(*bytes.first_chunk()?));
         let kind = u16::from_ne_bytes(*bytes.get(2..)?.first_chunk()?) & !(NESTED | 0x4000);
@@ -110,19 +121,15 @@ pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8], 
     })
 }
 
-pub(crate) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+pub fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(bytes).find(|(of, ..)| *of == kind).map(|(_, content, _)| content)
 }
 
-fn attribute_of(kind: u16, content: &[u8]) -> Vec<u8> {
+/// An attribute as it is sent.
+pub fn attribute_of(kind: u16, content: &[u8]) -> Vec<u8> {
     let mut bytes = u16::try_from(4 + content.len()).unwrap_or(u16::MAX).to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(content);
     bytes.resize(bytes.len().next_multiple_of(4), 0);
     bytes
-}
-
-#[cfg(test)]
-pub(crate) fn nested(kind: u16, content: &[u8]) -> Vec<u8> {
-    attribute_of(kind | NESTED, content)
 }
