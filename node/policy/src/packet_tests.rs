@@ -158,6 +158,7 @@ fn config(folder: &tempfile::TempDir) -> NetworkConfig {
         pod_cidr: None,
         node_address: None,
         services: ServiceRange::Unknown,
+        peers: mizzen_network::PeersConfig::default(),
     }
 }
 

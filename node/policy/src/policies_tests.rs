@@ -57,7 +57,8 @@ impl World {
         let client = server.client(Identity::component("admin", &["system:masters"]));
         bootstrap::ensure(client.as_ref()).await.unwrap();
         let tables: [Arc<Fake>; 2] = Default::default();
-        let (addresses, repairs): (Arc<Mutex<BTreeMap<String, (Ipv4Addr, bool)>>>, Arc<Mutex<Vec<String>>>) = Default::default();
+        let addresses: Arc<Mutex<BTreeMap<String, (Ipv4Addr, bool)>>> = Arc::default();
+        let repairs: Arc<Mutex<Vec<String>>> = Arc::default();
         let (ledger, told) = (addresses.clone(), repairs.clone());
         let config = PoliciesConfig {
             client: client.clone(),

@@ -33,7 +33,8 @@ pub fn change(scope: &Scope, changes: &Changes) -> String {
             let _ = writeln!(text, "add rule ip {table} {name} {rule}");
         }
     }
-    let (mut old, mut new): (BTreeMap<&str, Vec<String>>, BTreeMap<&str, Vec<String>>) = Default::default();
+    let mut old: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut new = old.clone();
     for (key, (before, after)) in changes {
         let Key::Element(set, element) = key else { continue };
         // A set's elements go with it.

@@ -48,7 +48,7 @@ pub(crate) fn start(context: &Context) {
     let (nodes, slices) = (context.caches.nodes.clone(), context.caches.slices.clone());
     let (woken, all) = (queue.clone(), Arc::downgrade(&services));
     nodes.on_change(move |change| {
-        if change.old.is_some_and(|node| answers(node)) != change.new.is_some_and(|node| answers(node)) {
+        if change.old.is_some_and(answers) != change.new.is_some_and(answers) {
             all.upgrade().into_iter().flat_map(|services| services.keys()).for_each(|key| woken.add(key));
         }
     });

@@ -39,7 +39,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 for address in announced.left_out.iter().filter(|address| !told.left_out.contains(address)) {
                     let text = format!("{address} of a load balancer is on no link of this node, or in use there already");
                     tracing::warn!("{text}");
-                    shared.recorder.warning(&super::about(&shared), "AddressNotAnnounced", text);
+                    shared.recorder.warning(&super::about(&shared.node_name), "AddressNotAnnounced", text);
                 }
                 repeat.extend(announced.new.iter().map(|address| (*address, TELLINGS)));
                 told = announced;

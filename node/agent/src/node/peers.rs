@@ -80,7 +80,7 @@ fn peer(slice: &Arc<Object>) -> Option<Peer> {
 
 /// What is new in `kept`.
 fn tell(shared: &Shared, told: &Kept, kept: &Kept) {
-    let about = super::about(shared);
+    let about = super::about(&shared.node_name);
     if kept.restored > 0 {
         let text = format!("{} ways to other nodes' pods had been changed by somebody else: they were put back", kept.restored);
         tracing::warn!("{text}");
@@ -101,5 +101,5 @@ fn tell_mismatch(shared: &Shared, own: &Peer) {
          {name}, which comes back with {has} if no other node has it, or else run mizzen down there and start it again"
     );
     tracing::error!("{text}");
-    shared.recorder.warning(&super::about(shared), "PodCIDRMismatch", text);
+    shared.recorder.warning(&super::about(&shared.node_name), "PodCIDRMismatch", text);
 }

@@ -81,7 +81,8 @@ async fn load(text: &str) -> Result<PolicyPlugin, LoadError> {
 /// For what takes a while on a busy machine.
 async fn load_patiently(text: &str) -> PolicyPlugin {
     let limits = Limits { deadline: Duration::from_secs(5), ..options().limits };
-    PolicyPlugin::load(&*artifact(text).await.unwrap(), PluginOptions { limits, ..options() }).unwrap()
+    let artifact = artifact(text).await.expect("compiles");
+    PolicyPlugin::load(&artifact, PluginOptions { limits, ..options() }).expect("loads")
 }
 
 async fn refused(text: &str) -> String {
