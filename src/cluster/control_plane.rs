@@ -37,9 +37,10 @@ use super::data_dir::{DataDir, write_private};
 use super::end::End;
 use super::kubeconfig::{self, Login, Remote};
 use super::machine;
+use super::outside::Outside;
 use super::pki::{API_SERVER_NAMES, FRONT_PROXY, Pki};
 use super::plugins::Engine;
-use super::scheduler_plugins::SchedulerEngine;
+use super::scheduler_plugins::{self, SchedulerEngine};
 use super::scheduling_reviews::SchedulingReviews;
 use crate::config::Config;
 
@@ -76,12 +77,14 @@ impl ControlPlane {
         let (audit, delivery) = audit(config, &clock)?.unzip();
         let front_proxy = Some(pki.front_proxy_client(now)?);
         let policies = Arc::new(PolicyTables::default());
+        let scheduler_plugins = Arc::new(scheduler_plugins::Known::default());
         let settings = Settings {
             concurrency: config.concurrency,
             audit,
             services: config.services,
             front_proxy,
             policies: Some(policies.clone()),
+            scheduler_plugins: Some(scheduler_plugins.clone()),
             policy_audit: config.policy_audit_interval,
             ..Settings::default()
         };
@@ -106,9 +109,12 @@ impl ControlPlane {
         bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
         fairness::bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
         // Before anybody can ask for something that a policy would refuse.
-        let engine = Engine::new(&data.plugins().join("code"), clock.clone());
+        let outside = server.client(Identity::component("system:mizzen:plugins", &["system:masters"]));
+        let outside = Outside::new(outside, tokio::runtime::Handle::current());
+        let engine = Engine::new(&data.plugins().join("code"), clock.clone(), outside);
         let profiles = Profiles::new(config.scheduler.profiles.clone())?;
-        let schedulers = SchedulerEngine { host: engine.host().clone(), roster: Roster::new(profiles.clone()) };
+        let schedulers =
+            SchedulerEngine { host: engine.host().clone(), roster: Roster::new(profiles.clone()), known: scheduler_plugins };
         let plugins = server.client(Identity::component("system:mizzen:plugins", &["system:masters"]));
         let mut plugins = Plugins::open(
             &data.plugins(),

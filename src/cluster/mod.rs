@@ -11,6 +11,7 @@ pub mod kubeconfig;
 pub mod machine;
 pub mod node;
 pub mod node_credentials;
+pub mod outside;
 pub mod pki;
 pub mod plugins;
 pub mod scheduler_plugins;

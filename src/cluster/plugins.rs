@@ -11,10 +11,14 @@ use mizzen_plugin_loader::{Need, Offer, PolicyEngine, Refusal, RunningPolicy, Se
 use mizzen_plugins_host::policy::{
     Context, Decision, Description, GroupVersionKind, GroupVersionResource, Operation, Request, Response, Take, User,
 };
-use mizzen_plugins_host::{BreakerState, Grants, Host, HostOptions, Limits, LoadError, MetricKind, PluginOptions, PolicyPlugin};
+use mizzen_plugins_host::{
+    BreakerState, Grants, Host, HostOptions, Limits, LoadError, Metric, MetricKind, PluginOptions, PolicyPlugin, Status,
+    is_outside,
+};
 use mizzen_reconcile::Clock;
 
 use super::executables;
+use super::outside::Outside;
 
 /// Runs components of the world `mizzen:policy/admission-policy`, and policies of Kubewarden.
 pub struct Engine {
@@ -23,10 +27,11 @@ pub struct Engine {
 
 impl Engine {
     /// Compiled code is kept in `cache`. Strangers' bytes are compiled by `mizzen-wasm`, in a process that can do nothing else,
-    /// where that stands beside this executable.
-    pub fn new(cache: &Path, clock: Arc<dyn Clock>) -> Arc<Self> {
+    /// where that stands beside this executable. `outside` answers what policies of Kubewarden may ask where it is granted.
+    pub fn new(cache: &Path, clock: Arc<dyn Clock>, outside: Outside) -> Arc<Self> {
         let compiler = executables::beside("mizzen-wasm").ok();
-        Arc::new(Self { host: Host::new(HostOptions { cache: Some(cache.to_owned()), compiler, clock }) })
+        let outside: Option<Arc<dyn mizzen_plugins_host::Outside>> = Some(Arc::new(outside));
+        Arc::new(Self { host: Host::new(HostOptions { cache: Some(cache.to_owned()), compiler, clock, outside }) })
     }
 
     /// What runs components of both worlds.
@@ -37,7 +42,17 @@ impl Engine {
 
 #[async_trait]
 impl PolicyEngine for Engine {
+    fn is_compiled(&self, digest: &str) -> bool {
+        self.host.is_compiled(digest)
+    }
+
     async fn load(&self, offer: Offer<'_>) -> Result<Arc<dyn RunningPolicy>, Refusal> {
+        // Whoever may write policies in one namespace must not reach, by way of the server, what they cannot reach themselves.
+        let is_namespaced = !offer.object.namespace.is_empty();
+        if let Some(name) = offer.terms.capabilities.iter().find(|name| is_namespaced && is_outside(name)) {
+            let message = format!("the host capability {name} is for a ClusterAdmissionPolicy");
+            return Err(Refusal::new("CapabilityMissing", message));
+        }
         let artifact = self.host.load(offer.bytes.clone().into()).await.map_err(|error| refusal(&error))?;
         let options = options(offer.object, offer.terms);
         // The guest runs here, for as long as it may take to start.
@@ -80,7 +95,7 @@ pub(super) fn refusal(error: &LoadError) -> Refusal {
         LoadError::Compile(_) | LoadError::Link(_) => "CompileFailed",
         LoadError::Version { .. } => "WrongVersion",
         LoadError::Kubewarden(_) => "Unsupported",
-        LoadError::Import { .. } | LoadError::Unoffered { .. } => "CapabilityMissing",
+        LoadError::Import { .. } | LoadError::Unoffered { .. } | LoadError::Capability { .. } => "CapabilityMissing",
         LoadError::Settings(_) => "InvalidSettings",
         LoadError::Start(_) => "NotStarted",
         LoadError::Engine(_) | LoadError::Cache { .. } => "HostFailed",
@@ -114,24 +129,28 @@ impl RunningPolicy for Policy {
     }
 
     fn vitals(&self) -> Vitals {
-        let status = self.0.status();
-        let own = self.0.metrics().into_iter().map(|metric| OwnMetric {
-            is_counter: metric.kind == MetricKind::Counter,
-            name: metric.name,
-            value: metric.value,
-        });
-        Vitals {
-            refused: status.refused,
-            memory: status.memory,
-            instances: status.instances,
-            breaker: match status.breaker {
-                BreakerState::Closed => Breaker::Closed,
-                BreakerState::Open => Breaker::Open,
-                BreakerState::Probing => Breaker::Probing,
-            },
-            own: own.collect(),
-            ..Vitals::default()
-        }
+        vitals(&self.0.status(), self.0.metrics())
+    }
+}
+
+/// What the host knows of a plugin of any kind.
+pub(super) fn vitals(status: &Status, metrics: Vec<Metric>) -> Vitals {
+    let own = metrics.into_iter().map(|metric| OwnMetric {
+        is_counter: metric.kind == MetricKind::Counter,
+        name: metric.name,
+        value: metric.value,
+    });
+    Vitals {
+        refused: status.refused,
+        memory: status.memory,
+        instances: status.instances,
+        breaker: match status.breaker {
+            BreakerState::Closed => Breaker::Closed,
+            BreakerState::Open => Breaker::Open,
+            BreakerState::Probing => Breaker::Probing,
+        },
+        own: own.collect(),
+        ..Vitals::default()
     }
 }
 

@@ -20,6 +20,7 @@ mod metrics;
 pub mod node_proxy;
 mod openapi;
 mod pipeline;
+mod plugin_metrics;
 mod protobuf;
 mod proxy;
 mod scan;

@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use mizzen_api::{Registry, ServiceAddresses};
 use mizzen_client::Client;
-use mizzen_extensions::plugins::Policies;
+use mizzen_extensions::plugins::{Policies, SchedulerPlugins};
 use mizzen_store::Store;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -86,6 +86,8 @@ pub struct Settings {
     pub deadlines: Deadlines,
     /// The admission policies that are Wasm components; without it, their objects are stored and not asked.
     pub policies: Option<Arc<dyn Policies>>,
+    /// The scheduler plugins that are Wasm components, for metrics.
+    pub scheduler_plugins: Option<Arc<dyn SchedulerPlugins>>,
     /// After so long, policies are asked again about what is stored.
     pub policy_audit: Duration,
 }
@@ -101,6 +103,7 @@ impl Default for Settings {
             front_proxy: None,
             deadlines: Deadlines::default(),
             policies: None,
+            scheduler_plugins: None,
             policy_audit: Duration::from_secs(600),
         }
     }
@@ -143,6 +146,7 @@ impl ApiServer {
             fairness,
             audit: settings.audit,
             deadlines: settings.deadlines,
+            scheduler_plugins: settings.scheduler_plugins,
             shutdown,
         };
         Arc::new(Self { handler: Arc::new(handler), policy_audit: settings.policy_audit })

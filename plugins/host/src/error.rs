@@ -27,6 +27,9 @@ pub enum LoadError {
     /// Granted, but there is no such thing here.
     #[error("the component imports {name}, which this server does not offer")]
     Unoffered { name: String },
+    /// Kubewarden's, which the policy says that it needs.
+    #[error("the policy needs the host capability {name}, which is not granted")]
+    Capability { name: String },
     #[error("the component cannot be linked: {0}")]
     Link(String),
     #[error("the settings are not valid: {0}")]

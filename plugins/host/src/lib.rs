@@ -22,9 +22,10 @@ pub mod scheduler;
 
 pub use artifact::{Artifact, World};
 pub use error::{CallError, LoadError};
-pub use kubewarden::{ContextAwareResource, ExecutionMode, Metadata};
+pub use kubewarden::{ContextAwareResource, ExecutionMode, Metadata, Outside, is_outside};
 pub use plugin::PluginOptions;
 pub use plugin::grants::Grants;
+pub use plugin::histogram::CallTimes;
 pub use plugin::limits::Limits;
 pub use plugin::log::{Level, LogSink, TracingLog};
 pub use plugin::metrics::{Metric, MetricKind};

@@ -11,6 +11,7 @@ use crate::error::{CallError, LoadError};
 use crate::guest::call::{self, Warm};
 use crate::guest::instances::Instances;
 use crate::guest::{Data, linker};
+use crate::plugin::histogram::CallTimes;
 use crate::plugin::metrics::Metric;
 use crate::plugin::stats::Status;
 use crate::plugin::{PluginOptions, Shared};
@@ -32,6 +33,7 @@ pub trait Cluster: Send + Sync + 'static {
 pub struct SchedulerPlugin {
     instances: Instances<Bindings>,
     description: Description,
+    digest: String,
     instance: Mutex<Slot>,
     linked: SchedulerPluginPre<Data>,
     options: PluginOptions,
@@ -59,7 +61,8 @@ impl SchedulerPlugin {
         artifact.check(&options.grants)?;
         let link = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
         let linked = linker(&artifact.runtime.engine, artifact)?.instantiate_pre(component).map_err(link)?;
-        Self::start(SchedulerPluginPre::new(linked).map_err(link)?, &artifact.runtime, options)
+        let linked = SchedulerPluginPre::new(linked).map_err(link)?;
+        Self::start(linked, artifact.digest().to_owned(), &artifact.runtime, options)
     }
 
     /// Another one of the same component and settings, with an instance, counters and a breaker of its own: what it is asked
@@ -68,10 +71,15 @@ impl SchedulerPlugin {
     /// # Errors
     /// When it does not start.
     pub fn copy(&self) -> Result<Self, LoadError> {
-        Self::start(self.linked.clone(), &self.instances.shared.runtime, self.options.clone())
+        Self::start(self.linked.clone(), self.digest.clone(), &self.instances.shared.runtime, self.options.clone())
     }
 
-    fn start(plugin: SchedulerPluginPre<Data>, runtime: &Arc<Runtime>, options: PluginOptions) -> Result<Self, LoadError> {
+    fn start(
+        plugin: SchedulerPluginPre<Data>,
+        digest: String,
+        runtime: &Arc<Runtime>,
+        options: PluginOptions,
+    ) -> Result<Self, LoadError> {
         let shared = Shared::new(Arc::clone(runtime), options.clone());
         let (settings, linked) = (shared.settings.clone(), plugin.clone());
         let mut first = call::start(&shared, |store| plugin.instantiate(store).map(Ok))?;
@@ -88,7 +96,7 @@ impl SchedulerPlugin {
         };
         let instances = Instances::new(shared, Box::new(make));
         let instance = Mutex::new(Slot { warm: Some(first), number: 1 });
-        Ok(Self { instances, description, instance, linked, options })
+        Ok(Self { instances, description, digest, instance, linked, options })
     }
 
     /// Which extension points it has, which columns it reads, and what wakes pods that it rejected.
@@ -110,8 +118,18 @@ impl SchedulerPlugin {
         &self.instances.shared.name
     }
 
+    /// Of the bytes that it was compiled from, such as `sha256:0123…`.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     pub fn status(&self) -> Status {
         self.instances.shared.status()
+    }
+
+    /// How long its calls took since it was loaded.
+    pub fn times(&self) -> CallTimes {
+        self.instances.shared.stats.times.times()
     }
 
     /// What it counts itself.

@@ -15,6 +15,9 @@ use crate::wanted::Terms;
 pub trait Loads: Send + Sync + 'static {
     type Plugin: ?Sized + Send + Sync + 'static;
 
+    /// Whether its code is there already, so that loading takes next to no time.
+    fn is_compiled(&self, component: &Component) -> bool;
+
     /// A plugin that is ready to be called: its settings were found valid, and it is configured with them.
     ///
     /// # Errors

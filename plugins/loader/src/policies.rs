@@ -20,6 +20,9 @@ pub const CONTEXT: &str = "context";
 /// Runs components that are policies.
 #[async_trait]
 pub trait PolicyEngine: Send + Sync + 'static {
+    /// Whether the code of the component with this digest is there already.
+    fn is_compiled(&self, digest: &str) -> bool;
+
     /// A policy whose settings were found valid and that is configured with them.
     ///
     /// # Errors
@@ -118,6 +121,10 @@ pub(crate) struct PolicyLoader {
 #[async_trait]
 impl Loads for PolicyLoader {
     type Plugin = LoadedPolicy;
+
+    fn is_compiled(&self, component: &Component) -> bool {
+        self.engine.is_compiled(&component.digest)
+    }
 
     async fn load(&self, object: &ObjectRef, component: &Component, terms: &Terms) -> Result<Arc<LoadedPolicy>, Refusal> {
         let bytes = component.read().await?;

@@ -156,6 +156,7 @@ impl<L: Loads> Loading<L> {
         wanted: &Wanted,
         live: Option<&Live<L::Plugin>>,
         before: Option<&Try>,
+        old: &Value,
     ) -> (Outcome, Option<String>) {
         let keeper = &*self.keeper;
         let pinned = wanted.is_pinned().then(|| keeper.fetch.kept(&wanted.image)).flatten();
@@ -180,6 +181,13 @@ impl<L: Loads> Loading<L> {
             let manifest = component.manifest.clone();
             if let Some(before) = before.filter(|before| before.refused.as_ref() == Some(&manifest) && before.wanted == *wanted) {
                 return (before.outcome.clone(), Some(manifest));
+            }
+            if !keeper.loads.is_compiled(&component) {
+                let status = status::compiling(live, &component.digest, wanted.generation, old, self.clock.now());
+                if let Err(error) = self.patch_status(key, &wanted.uid, status).await {
+                    // It is compiled all the same.
+                    tracing::debug!(object = %key, %error, "a plugin's status does not say that it is compiled");
+                }
             }
             if let Err(why) = keeper.swap(key, wanted, component).await {
                 return (Outcome::Refused(why), Some(manifest));
@@ -244,7 +252,12 @@ impl<L: Loads> Loading<L> {
         if status::says(old, &wanted) {
             return Ok(());
         }
-        let patch = json!({"metadata": {"uid": tried.wanted.uid}, "status": wanted});
+        self.patch_status(key, &tried.wanted.uid, wanted).await
+    }
+
+    /// That the object is gone is no failure.
+    async fn patch_status(&self, key: &ObjectRef, uid: &str, status: Value) -> Result<(), Error> {
+        let patch = json!({"metadata": {"uid": uid}, "status": status});
         let request = ApiRequest::patch(&self.kind.resource, &key.namespace, &key.name, PatchKind::Merge, patch);
         match self.client.write(request.subresource("status").manager("mizzen-plugins")).await {
             Ok(_) => Ok(()),
@@ -293,7 +306,7 @@ impl<L: Loads> Reconciler for Loading<L> {
             Some(known) => known,
             None => {
                 let before = self.tries.lock().get(&key).cloned();
-                let (outcome, refused) = self.attempt(&key, &wanted, live.as_deref(), before.as_ref()).await;
+                let (outcome, refused) = self.attempt(&key, &wanted, live.as_deref(), before.as_ref(), &document["status"]).await;
                 let after = self.keeper.table.get(&key);
                 let swapped = match (&live, &after) {
                     (Some(before), Some(after)) => !Arc::ptr_eq(before, after),

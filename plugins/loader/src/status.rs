@@ -45,7 +45,41 @@ pub(crate) fn status<P: ?Sized>(
     };
     let is_wanted = at.is_some() && !matches!(outcome, Outcome::Refused(_));
     let ready = idle.filter(|_| is_wanted).map_or(ready, |why| ("False", why.reason, why.message));
-    let condition = |kind: &str, (status, reason, message): (&str, &str, String)| {
+    whole(live, (loaded, ready), generation, old, now)
+}
+
+/// The status while the component with a digest is compiled for the first time.
+pub(crate) fn compiling<P: ?Sized>(
+    live: Option<&Live<P>>,
+    digest: &str,
+    generation: i64,
+    old: &Value,
+    now: jiff::Timestamp,
+) -> Value {
+    const COMPILING: &str = "Compiling";
+    let message = format!("{digest} is being compiled");
+    let (loaded, message) = match live.map(|live| &live.component.digest) {
+        None => (("False", COMPILING, message.clone()), message),
+        Some(present) => (
+            ("True", "Loaded", format!("{present} is at work")),
+            format!("{message}; {present} stays at work until that is done"),
+        ),
+    };
+    whole(live, (loaded, ("False", COMPILING, message)), generation, old, now)
+}
+
+/// Status, reason and message of a condition.
+type Said<'a> = (&'a str, &'a str, String);
+
+fn whole<P: ?Sized>(
+    live: Option<&Live<P>>,
+    (loaded, ready): (Said<'_>, Said<'_>),
+    generation: i64,
+    old: &Value,
+    now: jiff::Timestamp,
+) -> Value {
+    let at = live.map(|live| &live.component);
+    let condition = |kind: &str, (status, reason, message): Said<'_>| {
         let before = old["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == kind);
         let since =
             before.filter(|condition| condition["status"] == status).map(|condition| condition["lastTransitionTime"].clone());
@@ -124,6 +158,20 @@ mod tests {
         let status = status(Outcome::Current);
         assert_eq!(condition(&status, "Loaded"), ("True", "Loaded", "sha256:bb is at work"));
         assert_eq!(condition(&status, "Ready"), ("False", "UnknownProfile", "no profile is called typo"));
+    }
+
+    #[test]
+    fn while_a_component_is_compiled_the_one_at_work_is_told_of() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let first = compiling::<()>(None, "sha256:cc", 1, &Value::Null, now);
+        for kind in ["Loaded", "Ready"] {
+            assert_eq!(condition(&first, kind), ("False", "Compiling", "sha256:cc is being compiled"));
+        }
+        let next = compiling(Some(&live()), "sha256:cc", 2, &first, now);
+        assert_eq!(condition(&next, "Loaded"), ("True", "Loaded", "sha256:bb is at work"));
+        let message = "sha256:cc is being compiled; sha256:bb stays at work until that is done";
+        assert_eq!(condition(&next, "Ready"), ("False", "Compiling", message));
+        assert_eq!(next["digest"], "sha256:bb");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use mizzen_reconcile::{Clock, Controller, Queue, Recorder, SystemClock, WatchCac
 use mizzen_store::{HISTORY_BYTES, MemoryStore};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::fetch::{Component, Fetch};
@@ -83,13 +84,22 @@ struct Made {
 #[derive(Clone, Default)]
 struct Making {
     tries: Arc<Mutex<Vec<String>>>,
+    /// Nothing is compiled until somebody lets it.
+    compiler: Option<Arc<Semaphore>>,
 }
 
 #[async_trait]
 impl Loads for Making {
     type Plugin = Made;
 
+    fn is_compiled(&self, component: &Component) -> bool {
+        self.compiler.is_none() || self.tries.lock().contains(&component.digest)
+    }
+
     async fn load(&self, _object: &ObjectRef, component: &Component, terms: &Terms) -> Result<Arc<Made>, Refusal> {
+        if let Some(compiler) = &self.compiler {
+            compiler.acquire().await.expect("is never closed").forget();
+        }
         self.tries.lock().push(component.digest.clone());
         if component.digest.contains("truncated") {
             return Err(Refusal::new("NotAComponent", "it ends too early"));
@@ -135,6 +145,10 @@ fn kind() -> Kind {
 
 impl World {
     async fn new() -> Self {
+        Self::making(Making::default()).await
+    }
+
+    async fn making(making: Making) -> Self {
         let server = ApiServer::new(ServerConfig {
             store: Arc::new(MemoryStore::new(HISTORY_BYTES)),
             registry: Arc::new(Registry::builtin()),
@@ -151,7 +165,7 @@ impl World {
         let world = Self {
             client,
             shelf: Arc::default(),
-            making: Making::default(),
+            making,
             table: Arc::default(),
             folder: tempfile::tempdir().expect("makes"),
             cancel: CancellationToken::new(),
@@ -285,6 +299,27 @@ async fn a_tag_that_becomes_another_component_swaps_it_and_a_bad_one_does_not() 
     world.patch(json!({"image": "example.com/other:v1"})).await;
     world.ready("UpToDate").await;
     assert_eq!(world.making.tries.lock().iter().filter(|digest| digest.contains("truncated")).count(), 1);
+}
+
+#[tokio::test]
+async fn that_a_component_is_compiled_is_said_meanwhile() {
+    let compiler = Arc::new(Semaphore::new(0));
+    let world = World::making(Making { compiler: Some(compiler.clone()), ..Making::default() }).await;
+    world.shelf.push(IMAGE, "sha256:one");
+    world.create(json!({"image": IMAGE})).await;
+    let object = world.ready("Compiling").await;
+    assert_eq!(condition(&object, "Loaded")["message"], "sha256:one is being compiled");
+    assert!(world.live().is_none());
+    compiler.add_permits(1);
+    world.ready("UpToDate").await;
+    world.shelf.push(IMAGE, "sha256:two");
+    let object = world.ready("Compiling").await;
+    let message = "sha256:two is being compiled; sha256:one stays at work until that is done";
+    assert_eq!(condition(&object, "Ready")["message"], message);
+    assert_eq!(world.live().expect("stays").plugin.digest, "sha256:one");
+    compiler.add_permits(1);
+    let object = world.ready("UpToDate").await;
+    assert_eq!(object["status"]["digest"], "sha256:two");
 }
 
 #[tokio::test]

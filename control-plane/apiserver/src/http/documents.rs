@@ -15,6 +15,7 @@ use super::path::Path;
 use super::respond;
 use crate::auth::tokens::ISSUER;
 use crate::auth::{Action, Identity};
+use crate::plugin_metrics::{self, Own};
 use crate::{discovery, errors, version};
 
 /// How long a document may be kept whose address has its hash.
@@ -73,7 +74,12 @@ impl Handler {
             "metrics" if rest(&mut parts).is_empty() => {
                 let mut page = self.metrics.page();
                 self.fairness.report(&mut page);
-                self.pipeline.admission.dynamic().report(&mut page);
+                let mut own = Own::default();
+                self.pipeline.admission.dynamic().report(&mut page, &mut own);
+                if let Some(plugins) = &self.scheduler_plugins {
+                    plugin_metrics::schedulers(&mut page, &**plugins, &mut own);
+                }
+                own.report(&mut page);
                 Ok(respond::bytes(200, "text/plain; version=0.0.4; charset=utf-8", page))
             }
             "debug" => {

@@ -9,6 +9,7 @@ use http::header::{ACCEPT, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body as _;
 use mizzen_api::{GroupVersionResource, ResourceDescriptor, Scope, Status, Verb};
+use mizzen_extensions::plugins::SchedulerPlugins;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -42,6 +43,7 @@ pub(crate) struct Handler {
     pub(crate) fairness: Arc<Fairness>,
     pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) deadlines: Deadlines,
+    pub(crate) scheduler_plugins: Option<Arc<dyn SchedulerPlugins>>,
     pub(crate) shutdown: CancellationToken,
 }
 

@@ -15,7 +15,7 @@ use std::sync::{Arc, LazyLock};
 use mizzen_api::{ResourceDescriptor, Verb};
 
 pub use review::{Answer, Decision, Denial, Forms, Named, Operation, Policies, Policy, Review, User};
-pub use vitals::{BOUNDS, Breaker, OwnMetric, Timer, Times, Vitals};
+pub use vitals::{BOUNDS, Breaker, OwnMetric, SchedulerPlugin, SchedulerPlugins, Shadow, Timer, Times, Vitals};
 
 use crate::custom::{Served, served};
 use strategy::Plugin;
@@ -132,6 +132,10 @@ mod tests {
             (json!({"mode": "maybe"}), &["spec.mode"][..]),
             (json!({"failurePolicy": "fail"}), &["spec.failurePolicy"][..]),
             (json!({"capabilities": ["Everything"]}), &["spec.capabilities[0]"][..]),
+            (
+                json!({"capabilities": ["context", "kubernetes/can_i", "net/v1/*", "oci/", "*"]}),
+                &["spec.capabilities[3]", "spec.capabilities[4]"][..],
+            ),
             (json!({"limits": {"memory": "many"}}), &["spec.limits.memory"][..]),
             (json!({"limits": {"memory": "1Ki"}}), &["spec.limits.memory"][..]),
             (json!({"limits": {"deadlineMilliseconds": 0}}), &["spec.limits.deadlineMilliseconds"][..]),

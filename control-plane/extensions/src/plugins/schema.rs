@@ -23,9 +23,10 @@ pub(super) fn plugin_spec(is_for_cluster: bool, deadline: u64) -> Value {
         "settings": {"type": "object", "x-kubernetes-preserve-unknown-fields": true,
             "description": "What the component is configured with; it says itself whether they are right."},
         "capabilities": {"type": "array", "x-kubernetes-list-type": "set", "maxItems": 64,
-            "items": {"type": "string", "maxLength": 253, "pattern": r"^[a-z][a-z0-9-]*(:[a-z0-9-]+(/[a-z0-9-]+)?)?$"},
+            "items": {"type": "string", "maxLength": 253, "pattern": r"^([a-z][a-z0-9-]*(:[a-z0-9-]+(/[a-z0-9-]+)?)?|[a-z]+(/[a-z0-9_]+)*/(\*|[a-z0-9_]+))$"},
             "description": "What the component may do besides computing, logging, reading clocks and random numbers: context (to ask \
-                            for objects of the cluster), or imports by name. A component that imports anything else is not loaded."},
+                            for objects of the cluster), host capabilities of Kubewarden such as net/v1/dns_lookup_host or oci/*, or imports \
+                            by name. A component that imports anything else is not loaded."},
         "limits": {"type": "object", "default": {}, "description": "What the component may use.", "properties": {
             "memory": {"x-kubernetes-int-or-string": true, "default": "128Mi", "description": "Memory of one instance."},
             "deadlineMilliseconds": {"type": "integer", "format": "int32", "minimum": 1, "maximum": 30_000, "default": deadline,

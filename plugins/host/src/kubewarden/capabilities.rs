@@ -9,6 +9,7 @@ use wasmtime::Caller;
 
 use super::memory::{self, read, text};
 use super::objects::{self, Wanted};
+use super::outside;
 use crate::guest::Data;
 use crate::plugin::Shared;
 use crate::plugin::log::Level;
@@ -17,7 +18,8 @@ use crate::policy::Context;
 /// Those that are answered (`namespace/operation`), if the objects are granted; logging always is.
 const OFFERED: &[&str] = &["kubernetes/get_resource", "kubernetes/list_resources_all", "kubernetes/list_resources_by_namespace"];
 
-/// Whether a capability is answered, by its name or by a pattern such as `kubernetes/*`, which asks for whatever there is.
+/// Whether a capability is answered without being granted by its name; a pattern such as `kubernetes/*` asks for whatever
+/// there is.
 pub(super) fn offers(pattern: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => OFFERED.iter().any(|name| name.starts_with(prefix)),
@@ -116,9 +118,16 @@ impl Asked<'_> {
                 objects::list(&wanted, |take| context.list(&api_version, &kind, &namespace, take))
             }
             (namespace, operation) => {
-                let why = format!("the host capability {namespace}/{operation} is not offered by this server");
-                shared.write_log(Level::Warn, &why);
-                Err(why)
+                let name = format!("{namespace}/{operation}");
+                let outside = shared.runtime.outside.as_deref().filter(|_| outside::offers(&name));
+                match outside {
+                    Some(outside) if outside::is_granted(&shared.grants, &name) => {
+                        outside::answer((outside, shared.clock().now()), &name, self.payload, until)
+                    }
+                    Some(_) => Err(format!("the host capability {name} is not granted (spec.capabilities)")),
+                    None => Err(format!("the host capability {name} is not offered by this server")),
+                }
+                .inspect_err(|why| shared.write_log(Level::Warn, why))
             }
         }
     }

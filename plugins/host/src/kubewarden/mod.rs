@@ -4,10 +4,12 @@
 //! Which of the two a module is stands in its custom section `io.kubewarden.metadata`, as `kwctl annotate` writes it.
 
 mod capabilities;
+mod certificates;
 mod memory;
 mod message;
 mod metadata;
 mod objects;
+mod outside;
 mod preview1;
 mod program;
 mod talk;
@@ -28,6 +30,7 @@ use program::Program;
 use wapc::Guest;
 
 pub use metadata::{ContextAwareResource, ExecutionMode, Metadata};
+pub use outside::{Outside, offers as is_outside};
 pub(crate) use talk::Talk;
 
 /// The version of the protocol that is spoken, as policies say it.
@@ -108,8 +111,14 @@ impl Policy {
             }
         };
         artifact.check(&options.grants)?;
-        if let Some(name) = metadata.host_capabilities.iter().find(|name| !capabilities::offers(name)) {
-            return Err(LoadError::Kubewarden(format!("it needs the host capability {name}, which this server does not offer")));
+        for name in metadata.host_capabilities.iter().filter(|name| !capabilities::offers(name)) {
+            if artifact.runtime.outside.is_none() || !outside::offers(name) {
+                let why = format!("it needs the host capability {name}, which this server does not offer");
+                return Err(LoadError::Kubewarden(why));
+            }
+            if !outside::is_granted(&options.grants, name) {
+                return Err(LoadError::Capability { name: name.clone() });
+            }
         }
         let link = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
         let mut linker = Linker::<Data>::new(&artifact.runtime.engine);

@@ -9,11 +9,22 @@ const STEPS: usize = 4;
 const POWERS: usize = 36;
 const BUCKETS: usize = STEPS * POWERS;
 
-pub(crate) struct Histogram([AtomicU64; BUCKETS]);
+pub(crate) struct Histogram {
+    counts: [AtomicU64; BUCKETS],
+    nanoseconds: AtomicU64,
+}
+
+/// How long calls took, all told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallTimes {
+    /// Calls that took less than so long, and no less than the ends before; those without calls are left out.
+    pub counts: Vec<(Duration, u64)>,
+    pub sum: Duration,
+}
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; BUCKETS])
+        Self { counts: [const { AtomicU64::new(0) }; BUCKETS], nanoseconds: AtomicU64::new(0) }
     }
 }
 
@@ -34,12 +45,19 @@ fn end(bucket: usize) -> u64 {
 impl Histogram {
     pub(crate) fn record(&self, took: Duration) {
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.0[bucket(nanoseconds)].fetch_add(1, Ordering::Relaxed);
+        self.counts[bucket(nanoseconds)].fetch_add(1, Ordering::Relaxed);
+        self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    pub(crate) fn times(&self) -> CallTimes {
+        let counts = self.counts.iter().enumerate().map(|(at, count)| (at, count.load(Ordering::Relaxed)));
+        let counts = counts.filter(|(_, count)| *count > 0).map(|(at, count)| (Duration::from_nanos(end(at)), count));
+        CallTimes { counts: counts.collect(), sum: Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)) }
     }
 
     /// The time that so many hundredths of the calls did not take longer than, to a fourth; zero without calls.
     pub(crate) fn percentile(&self, hundredths: u64) -> Duration {
-        let counts = self.0.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let counts = self.counts.each_ref().map(|count| count.load(Ordering::Relaxed));
         let total: u64 = counts.iter().sum();
         let wanted = (total * hundredths).div_ceil(100).max(1);
         let mut seen = 0;
@@ -66,6 +84,9 @@ mod tests {
         assert_eq!(histogram.percentile(50), Duration::from_nanos(8192));
         let p99 = histogram.percentile(99);
         assert!(p99 >= Duration::from_millis(3) && p99 < Duration::from_micros(3750), "{p99:?}");
+        let CallTimes { counts, sum } = histogram.times();
+        assert_eq!((counts[0], counts.len(), counts[1].1), ((Duration::from_nanos(8192), 98), 2, 2));
+        assert_eq!(sum, Duration::from_micros(98 * 8 + 6000));
     }
 
     proptest! {

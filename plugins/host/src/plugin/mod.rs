@@ -2,7 +2,7 @@
 
 mod breaker;
 pub(crate) mod grants;
-mod histogram;
+pub(crate) mod histogram;
 pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod metrics;
@@ -55,6 +55,7 @@ impl PluginOptions {
 pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) settings: String,
+    pub(crate) grants: Grants,
     pub(crate) limits: Limits,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) metrics: UserMetrics,
@@ -70,11 +71,12 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(runtime: Arc<Runtime>, options: PluginOptions) -> Arc<Self> {
-        let PluginOptions { name, settings, grants: _, limits, log } = options;
+        let PluginOptions { name, settings, grants, limits, log } = options;
         let breaker = Mutex::new(Breaker::new(limits.failures, limits.backoff()));
         Arc::new(Self {
             name,
             settings,
+            grants,
             limits,
             runtime,
             metrics: UserMetrics::default(),

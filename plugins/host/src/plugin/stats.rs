@@ -37,7 +37,7 @@ pub(crate) struct Stats {
     pub(super) calls: AtomicU64,
     pub(super) errors: AtomicU64,
     pub(super) refused: AtomicU64,
-    pub(super) times: Histogram,
+    pub(crate) times: Histogram,
     pub(crate) memory: AtomicU64,
     pub(crate) instances: AtomicU64,
     pub(super) last_error: Mutex<Option<String>>,

@@ -55,6 +55,11 @@ impl Cache {
         Ok(Some(code))
     }
 
+    /// Whether there is something for the digest, genuine or not.
+    pub(super) fn has(&self, digest: &str) -> bool {
+        self.path(digest).exists()
+    }
+
     /// # Errors
     /// When it cannot be written.
     pub(super) fn keep(&self, digest: &str, code: &[u8]) -> Result<(), LoadError> {
@@ -121,7 +126,9 @@ mod tests {
     fn what_was_kept_is_found_until_it_is_altered() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path(), "engine").unwrap();
+        assert!(!cache.has("sha256:a"));
         cache.keep("sha256:a", b"code").unwrap();
+        assert!(cache.has("sha256:a"));
         assert_eq!(Cache::open(folder.path(), "engine").unwrap().find("sha256:a").unwrap().as_deref(), Some(&b"code"[..]));
         let path = cache.path("sha256:a");
         let genuine = fs::read(&path).unwrap();

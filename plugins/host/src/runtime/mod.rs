@@ -17,6 +17,7 @@ use wasmtime::Engine;
 
 use crate::artifact::{Artifact, Code};
 use crate::error::LoadError;
+use crate::kubewarden::Outside;
 use cache::Cache;
 use ticker::Ticker;
 
@@ -30,11 +31,13 @@ pub struct HostOptions {
     /// that is done on a thread of this process.
     pub compiler: Option<PathBuf>,
     pub clock: Arc<dyn Clock>,
+    /// What policies of Kubewarden may ask where it is granted; nothing without it.
+    pub outside: Option<Arc<dyn Outside>>,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
-        Self { cache: None, compiler: None, clock: Arc::new(SystemClock) }
+        Self { cache: None, compiler: None, clock: Arc::new(SystemClock), outside: None }
     }
 }
 
@@ -52,6 +55,7 @@ pub(crate) struct Runtime {
     pub(crate) engine: Engine,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) outside: Option<Arc<dyn Outside>>,
     cache: Option<Cache>,
 }
 
@@ -103,6 +107,13 @@ impl Host {
         Ok(artifact)
     }
 
+    /// Whether the bytes of this digest were compiled before, by this process or one before it: then [`Host::load`] has next to
+    /// nothing to do. Where no plugin was loaded yet, nobody knows.
+    pub fn is_compiled(&self, digest: &str) -> bool {
+        let is_kept = |runtime: &Arc<Runtime>| runtime.cache.as_ref().is_some_and(|cache| cache.has(digest));
+        self.known(digest).is_some() || self.runtime.lock().as_ref().is_some_and(is_kept)
+    }
+
     async fn compile(&self, runtime: &Arc<Runtime>, digest: &str, bytes: Bytes) -> Result<Code, LoadError> {
         let compiled = match &self.options.compiler {
             Some(compiler) => Some(compile::in_sandbox(compiler, &bytes).await?),
@@ -132,7 +143,8 @@ impl Host {
         let engine = engine::new().map_err(|error| LoadError::Engine(error.to_string()))?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| LoadError::Engine(error.to_string()))?;
         let cache = self.options.cache.as_deref().map(|path| Cache::open(path, &engine::fingerprint(&engine))).transpose()?;
-        let made = Arc::new(Runtime { engine, ticker, clock: Arc::clone(&self.options.clock), cache });
+        let (clock, outside) = (Arc::clone(&self.options.clock), self.options.outside.clone());
+        let made = Arc::new(Runtime { engine, ticker, clock, outside, cache });
         Ok(Arc::clone(runtime.insert(made)))
     }
 }

@@ -1,13 +1,16 @@
 //! Policies of Kubewarden that do wrong. What does right is built with Kubewarden's own SDK (tests/kubectl/kubewarden.rs).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mizzen_plugins_host::policy::{Context, Decision, Request, Take};
 use mizzen_plugins_host::{
-    Artifact, BreakerState, CallError, Host, HostOptions, Limits, LoadError, PluginOptions, PolicyPlugin, SchedulerPlugin, World,
+    Artifact, BreakerState, CallError, Grants, Host, HostOptions, Limits, LoadError, Outside, PluginOptions, PolicyPlugin,
+    SchedulerPlugin, World,
 };
+use serde_json::{Value, json};
 
 use crate::guest::{host, options, request};
 
@@ -321,6 +324,74 @@ async fn what_is_not_granted_is_refused_when_it_is_asked_for() {
     let policy = load(&wapc(&ask.replace("(i32.const 140) (i32.const 18)", "(i32.const 100) (i32.const 10)"))).await.unwrap();
     let error = policy.review(&request()).unwrap_err().to_string();
     assert!(error.contains("host capability kubernetes/kubewarden is not offered"), "{error}");
+}
+
+/// Knows one host and one image.
+struct Known;
+
+impl Outside for Known {
+    fn access(&self, spec: Value, _: Instant) -> Result<Value, String> {
+        Ok(json!({"allowed": spec["user"] == "ann"}))
+    }
+
+    fn addresses(&self, host: &str, until: Instant) -> Result<Vec<IpAddr>, String> {
+        assert!(until > Instant::now(), "it is the call's deadline");
+        match host {
+            "example.com" => Ok(vec![IpAddr::from([10, 0, 0, 1])]),
+            other => Err(format!("no such host: {other}")),
+        }
+    }
+
+    fn manifest(&self, reference: &str, _: Instant) -> Result<(String, Vec<u8>), String> {
+        Ok((format!("sha256:of-{reference}"), b"{}".to_vec()))
+    }
+}
+
+/// Asks `namespace/v1/operation` and accepts; says why where it is told why not.
+fn asking(namespace: &str, operation: &str, payload: &str) -> String {
+    let ask = format!(
+        "(if (i32.eqz (call $ask (i32.const 100) (i32.const 10) (i32.const 120) (i32.const {}) (i32.const 140) (i32.const {})
+            (i32.const 160) (i32.const {})))
+          (then (call $why (i32.const 2048)) (call $error (i32.const 2048) (call $why_len)) (return (i32.const 0))))
+        (i32.const 1)",
+        namespace.len(),
+        operation.len(),
+        payload.len()
+    );
+    let text = wapc(&ask).replace("\"kubernetes\"", &format!("{namespace:?}"));
+    let text = text.replace("\"list_resources_all\"", &format!("{operation:?}"));
+    text.replace(r#""{\"api_version\":\"v1\",\"kind\":\"Secret\"}""#, &format!("{payload:?}"))
+}
+
+#[tokio::test]
+async fn what_is_outside_is_asked_for_where_it_is_granted() {
+    let host = Host::new(HostOptions { outside: Some(Arc::new(Known)), ..HostOptions::default() });
+    let said = async |text: &str, granted: &[&str]| {
+        let artifact = host.load(wat::parse_str(text).unwrap().into()).await.unwrap();
+        let grants = Grants(granted.iter().map(|name| (*name).to_owned()).collect());
+        let policy = PolicyPlugin::load(&artifact, PluginOptions { grants, ..options() })?;
+        Ok::<_, LoadError>(policy.review(&request()).err().map(|error| error.to_string()).unwrap_or_default())
+    };
+    let lookup = |host: &str| asking("net", "v1/dns_lookup_host", &format!("{host:?}"));
+    for granted in ["net/v1/dns_lookup_host", "net/*"] {
+        assert_eq!(said(&lookup("example.com"), &[granted]).await.unwrap(), "");
+    }
+    assert!(said(&lookup("example.org"), &["net/*"]).await.unwrap().contains("no such host: example.org"));
+    let why = said(&lookup("example.com"), &["context", "oci/*"]).await.unwrap();
+    assert!(why.contains("the host capability net/v1/dns_lookup_host is not granted"), "{why}");
+    let image = |operation: &str| asking("oci", operation, "\"example.com/a:v1\"");
+    assert_eq!(said(&image("v1/manifest_digest"), &["oci/*"]).await.unwrap(), "");
+    assert_eq!(said(&image("v1/oci_manifest"), &["oci/*"]).await.unwrap(), "");
+    let why = said(&image("v1/verify"), &["oci/*"]).await.unwrap();
+    assert!(why.contains("the host capability oci/v1/verify is not offered by this server"), "{why}");
+    let access = r#"{"subject_access_review":{"user":"ann","resource_attributes":{"verb":"get","resource":"pods"}}}"#;
+    assert_eq!(said(&asking("kubernetes", "can_i", access), &["kubernetes/can_i"]).await.unwrap(), "");
+    // What its metadata lists must be granted for it to be loaded.
+    let listed = lookup("example.com")
+        .replace("\\\"mutating\\\"", "\\\"hostCapabilities\\\":[\\\"net/v1/dns_lookup_host\\\"],\\\"mutating\\\"");
+    let error = said(&listed, &["context"]).await.unwrap_err();
+    assert_eq!(error.to_string(), "the policy needs the host capability net/v1/dns_lookup_host, which is not granted");
+    assert_eq!(said(&listed, &["net/*"]).await.unwrap(), "");
 }
 
 #[tokio::test]

@@ -1,16 +1,16 @@
 //! What admission policies that are Wasm components do, at `/metrics` (docs/admission-policies.md lists the names).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mizzen_api::ObjectRef;
-use mizzen_extensions::plugins::{BOUNDS, Breaker, Vitals};
+use mizzen_extensions::plugins::Vitals;
 
 use super::Dynamic;
 use super::audit::Outcome;
 use super::plugins::Plugin;
 use crate::metrics::{heading, line};
+use crate::plugin_metrics::{Own, POLICIES, vitals};
 
 /// What became of the requests that a policy was asked about, since the server started.
 #[derive(Debug, Default)]
@@ -25,18 +25,6 @@ pub(super) fn one(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-type Of<T> = fn(&Vitals) -> T;
-
-const COUNTERS: &[(&str, &str, Of<u64>)] = &[
-    ("mizzen_policy_review_errors_total", "Reviews that failed.", |vitals| vitals.errors),
-    ("mizzen_policy_review_refused_total", "Reviews that were not tried: the breaker was open.", |vitals| vitals.refused),
-];
-
-const GAUGES: &[(&str, &str, Of<u64>)] = &[
-    ("mizzen_policy_memory_bytes", "Linear memory of the policy's instances.", |vitals| vitals.memory),
-    ("mizzen_policy_instances", "Instances of the policy that are kept or at work.", |vitals| vitals.instances),
-];
-
 /// A policy's object, and how what is loaded for it does.
 struct Row {
     plugin: Arc<Plugin>,
@@ -45,8 +33,8 @@ struct Row {
 }
 
 impl Dynamic {
-    /// Appends the metrics of policies; nothing where there are none.
-    pub(crate) fn report(&self, page: &mut String) {
+    /// Appends the metrics of policies, nothing where there are none, and adds what they count themselves to `own`.
+    pub(crate) fn report(&self, page: &mut String, own: &mut Own) {
         let snapshot = self.snapshot.load();
         let plugins = snapshot.mutating_plugins.iter().chain(&snapshot.validating_plugins);
         let rows: Vec<Row> = plugins
@@ -58,8 +46,11 @@ impl Dynamic {
             .collect();
         if !rows.is_empty() {
             decisions(page, &rows);
-            vitals(page, &rows);
-            own(page, &rows);
+            let loaded: Vec<_> = rows.iter().filter_map(|row| Some((row.labels.as_str(), row.vitals.as_ref()?))).collect();
+            vitals(page, &POLICIES, &loaded);
+            for Row { plugin, vitals, .. } in &rows {
+                own.add(&plugin.object, vitals.as_ref());
+            }
         }
         self.audits(page);
     }
@@ -109,54 +100,5 @@ fn decisions(page: &mut String, rows: &[Row]) {
     for Row { labels, vitals, .. } in rows {
         let digest = vitals.as_ref().map_or("", |vitals| &vitals.digest);
         line(page, name, &format!("{labels},digest=\"{digest}\""), u8::from(vitals.is_some()));
-    }
-}
-
-fn vitals(page: &mut String, rows: &[Row]) {
-    let all = || rows.iter().filter_map(|row| Some((&row.labels, row.vitals.as_ref()?)));
-    for (kind, metrics) in [("counter", COUNTERS), ("gauge", GAUGES)] {
-        for (name, help, value) in metrics {
-            heading(page, name, kind, help);
-            all().for_each(|(labels, vitals)| line(page, name, labels, value(vitals)));
-        }
-    }
-    let name = "mizzen_policy_breaker_state";
-    heading(page, name, "gauge", "1 for the state that the policy's breaker is in: it is not asked while that is open.");
-    for (labels, vitals) in all() {
-        for state in Breaker::ALL {
-            line(page, name, &format!("{labels},state=\"{}\"", state.as_str()), u8::from(vitals.breaker == state));
-        }
-    }
-    let name = "mizzen_policy_review_duration_seconds";
-    heading(page, name, "histogram", "How long reviews of requests took.");
-    for (labels, vitals) in all() {
-        let mut count = 0;
-        let bounds = BOUNDS.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
-        for (bound, bucket) in bounds.zip(vitals.times.buckets) {
-            count += bucket;
-            line(page, &format!("{name}_bucket"), &format!("{labels},le=\"{bound}\""), count);
-        }
-        line(page, &format!("{name}_sum"), labels, vitals.times.sum);
-        line(page, &format!("{name}_count"), labels, count);
-    }
-}
-
-/// What policies count themselves. Where two disagree on whether it is a counter, the first has it.
-fn own(page: &mut String, rows: &[Row]) {
-    let mut metrics: BTreeMap<&str, (bool, String)> = BTreeMap::new();
-    for Row { plugin, vitals, .. } in rows {
-        for metric in vitals.iter().flat_map(|vitals| &vitals.own) {
-            let (is_counter, lines) = metrics.entry(&metric.name).or_insert_with(|| (metric.is_counter, String::new()));
-            if *is_counter == metric.is_counter {
-                let ObjectRef { namespace, name } = &plugin.object;
-                let labels = format!("plugin=\"{name}\",plugin_namespace=\"{namespace}\"");
-                line(lines, &format!("mizzen_plugin_user_{}", metric.name), &labels, metric.value);
-            }
-        }
-    }
-    for (name, (is_counter, lines)) in metrics {
-        let kind = if is_counter { "counter" } else { "gauge" };
-        heading(page, &format!("mizzen_plugin_user_{name}"), kind, "What the plugin says itself.");
-        page.push_str(&lines);
     }
 }
