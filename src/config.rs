@@ -7,13 +7,17 @@ mod eviction;
 mod ingress;
 mod plugins;
 mod pod_network;
+mod registration;
 mod scheduler;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mizzen_agent::{EvictionHard, LogLimits, Thresholds};
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Taint;
+use mizzen_agent::{EvictionHard, LogLimits, Registration, Thresholds};
 use mizzen_api::ServiceAddresses;
 use mizzen_api::quantity::Quantity;
 use mizzen_controllers::{AddressPool, PoolError};
@@ -109,6 +113,15 @@ pub struct File {
     pub dns: dns::Fields,
     pub ingress: ingress::Fields,
     pub pod_network: pod_network::Fields,
+    /// What the node's Node has when it is made.
+    pub node_labels: BTreeMap<String, String>,
+    pub register_with_taints: Vec<Taint>,
+    /// A duration, such as `8760h`.
+    pub cluster_signing_duration: Option<String>,
+    /// Where an agent's server is, `https://HOST[:PORT]`.
+    pub server: Option<String>,
+    /// A file with the token by which an agent joins.
+    pub token_file: Option<PathBuf>,
 }
 
 /// The flags of `mizzen up`, each before its field in the file.
@@ -132,6 +145,8 @@ pub struct Flags {
     /// Where the node's own API (logs, exec) listens [default: port 10250 of the bridge, or any other]
     #[arg(long, value_name = "IP:PORT")]
     pub node_api_address: Option<SocketAddr>,
+    #[command(flatten)]
+    pub registration: registration::Flags,
 }
 
 /// What a cluster is run with.
@@ -164,6 +179,9 @@ pub struct Config {
     pub policy_audit_interval: Duration,
     /// Whose plugins are put to work.
     pub trust: Trust,
+    pub registration: Registration,
+    /// How long certificates are valid that are given by request.
+    pub cluster_signing_duration: SignedDuration,
 }
 
 /// What containers and images may take of the node, and what is to be left.
@@ -179,6 +197,8 @@ pub struct NodeLimits {
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/mizzen";
 /// As the kubelet has them.
 const LOG_LIMITS: LogLimits = LogLimits { max_bytes: 10 << 20, max_files: 5 };
+/// As kube-controller-manager has it: a year.
+const CLUSTER_SIGNING_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 const POLICY_AUDIT_INTERVAL: Duration = Duration::from_secs(600);
 const MAX_REQUESTS_INFLIGHT: u32 = 400;
 const MAX_MUTATING_REQUESTS_INFLIGHT: u32 = 200;
@@ -197,6 +217,11 @@ impl Config {
 
     fn resolve(flags: Flags, file: File, host_name: impl FnOnce() -> Option<String>) -> Result<Self, ConfigError> {
         let (node, services, dns) = (NodeLimits::resolve(&file)?, services(&file)?, Dns::resolve(&file)?);
+        if file.server.is_some() || file.token_file.is_some() {
+            let why = "an agent's: `mizzen up` and `mizzen server` join nobody".to_owned();
+            return Err(ConfigError::Invalid { field: "server", why });
+        }
+        let registration = flags.registration.resolve(&file)?;
         let (audit, peers) = (audit::resolve(&file)?, pod_network::resolve(&file)?);
         let ingress = Ingress::resolve(&file, true)?;
         let data_dir = data_dir(flags.data_dir.or(file.data_dir))?;
@@ -221,6 +246,8 @@ impl Config {
             scheduler: file.scheduler.checked()?,
             policy_audit_interval: policy_audit_interval(file.policy_audit_interval.as_deref())?,
             trust: file.plugins.trust()?,
+            registration,
+            cluster_signing_duration: cluster_signing_duration(file.cluster_signing_duration.as_deref())?,
             api_server_names: file.api_server_names,
             api_address: flags.api_address.or(file.api_address).unwrap_or(DEFAULT_API_ADDRESS),
             kubeconfig: flags.kubeconfig.or(file.kubeconfig).unwrap_or_else(|| data_dir.join("kubeconfig")),
@@ -229,6 +256,13 @@ impl Config {
             node_api_address: flags.node_api_address.or(file.node_api_address),
         })
     }
+}
+
+fn cluster_signing_duration(text: Option<&str>) -> Result<SignedDuration, ConfigError> {
+    let field = "clusterSigningDuration";
+    let duration = duration(field, text, CLUSTER_SIGNING_DURATION)?;
+    let signed = SignedDuration::try_from(duration).ok().filter(|duration| duration.is_positive());
+    signed.ok_or_else(|| ConfigError::Invalid { field, why: "a certificate has to last for a while".to_owned() })
 }
 
 fn policy_audit_interval(text: Option<&str>) -> Result<Duration, ConfigError> {
@@ -345,7 +379,15 @@ mod tests {
     use super::*;
 
     fn flags() -> Flags {
-        Flags { config: None, data_dir: None, api_address: None, kubeconfig: None, node_name: None, node_api_address: None }
+        Flags {
+            config: None,
+            data_dir: None,
+            api_address: None,
+            kubeconfig: None,
+            node_name: None,
+            node_api_address: None,
+            registration: registration::Flags::default(),
+        }
     }
 
     #[test]
@@ -401,6 +443,8 @@ mod tests {
             ("serviceNodePortRange: 9-1", "serviceNodePortRange: \"9-1\""),
             ("policyAuditInterval: daily", "policyAuditInterval: \"daily\""),
             ("policyAuditInterval: 0s", "policyAuditInterval: 0"),
+            ("clusterSigningDuration: 0s", "clusterSigningDuration: a certificate"),
+            ("server: https://192.0.2.1", "server: an agent's"),
         ] {
             let file: File = serde_yaml_ng::from_str(text).expect("parses");
             let why = Config::resolve(flags(), file, || None).expect_err("is wrong").to_string();

@@ -17,7 +17,7 @@ use mizzen_apiserver::auth::{Authorizer, Identity, authenticator, bootstrap, wir
 use mizzen_apiserver::node_proxy::NodeProxy;
 use mizzen_apiserver::{ApiServer, ServerConfig, Settings, fairness};
 use mizzen_client::Client;
-use mizzen_controllers::{AddressPool, ControllersConfig, FrontProxyTrust};
+use mizzen_controllers::{AddressPool, Certification, ControllersConfig, FrontProxyTrust};
 use mizzen_extensions::plugins::{GROUP, SCHEDULING_REVIEWS};
 use mizzen_plugin_loader::{Plugins, PolicyTables};
 use mizzen_raft::{RaftConfig, RaftStore};
@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use super::compaction;
 use super::data_dir::{DataDir, write_private};
 use super::end::End;
+use super::joining::cluster_info;
 use super::kubeconfig::{self, Login, Remote};
 use super::machine;
 use super::outside::Outside;
@@ -148,15 +149,24 @@ impl ControlPlane {
         write_kubeconfigs(config, data, address, &pki, now)?;
 
         let reached = reached_by_pods(address, node_address);
-        start_controllers(
-            &mut tasks,
-            &server,
-            registry,
-            &pki,
-            &clock,
-            (config.services, config.balancer_addresses.clone(), reached),
-            end,
-        );
+        let url = reached.map_or_else(|| kubeconfig::local_url(address), |reached| format!("https://{reached}"));
+        let publisher = server.client(Identity::component("system:apiserver", &["system:masters"]));
+        cluster_info::publish(&*publisher, &url, pki.root()).await?;
+        let authority = pki.authority.clone();
+        let certification = Certification {
+            sign: Arc::new(move |request, usages, lifetime, now| {
+                authority.issue(request, usages, lifetime, now).map_err(|error| error.to_string())
+            }),
+            longest: config.cluster_signing_duration,
+            reserved: API_SERVER_NAMES.iter().chain(&names).map(|name| (*name).to_owned()).collect(),
+        };
+        let given = Given {
+            services: config.services,
+            balancer_addresses: config.balancer_addresses.clone(),
+            api_server: reached,
+            certification,
+        };
+        start_controllers(&mut tasks, &server, registry, &pki, &clock, given, end);
         let scheduler = server.client(Identity::component("system:kube-scheduler", &[]));
         let scheduler = SchedulerConfig {
             client: scheduler,
@@ -303,17 +313,24 @@ fn audit(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<(Arc<
     Ok(Some(Audit::open(policy, backends, Arc::new(move || clock.now()))?))
 }
 
+/// What controllers are told by the configuration and by where the server is.
+struct Given {
+    services: ServiceAddresses,
+    balancer_addresses: AddressPool,
+    api_server: Option<SocketAddr>,
+    certification: Certification,
+}
+
 fn start_controllers(
     tasks: &mut JoinSet<()>,
     server: &Arc<ApiServer>,
     registry: Registry,
     pki: &Pki,
     clock: &Arc<dyn Clock>,
-    (services, balancer_addresses, api_server): (ServiceAddresses, AddressPool, Option<SocketAddr>),
+    Given { services, balancer_addresses, api_server, certification }: Given,
     end: &End,
 ) {
     let clients = server.clone();
-    let authority = pki.authority.clone();
     let controllers = mizzen_controllers::start_all(ControllersConfig {
         client_for: Arc::new(move |name| clients.client(authenticator::service_account("kube-system", name, ""))),
         clock: clock.clone(),
@@ -323,9 +340,7 @@ fn start_controllers(
         services,
         balancer_addresses,
         api_server,
-        sign_certificate: Arc::new(move |request, usages, lifetime, now| {
-            authority.issue(request, usages, lifetime, now).map_err(|error| error.to_string())
-        }),
+        certification,
         cancel: end.cancel.clone(),
     });
     watch_over(tasks, "controllers", controllers, end);

@@ -172,6 +172,16 @@ impl DataDir {
         self.root.join("service-range")
     }
 
+    /// Who this machine is, where it has joined a server by a token.
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("identity")
+    }
+
+    /// What the node remembers of the cluster.
+    pub fn node_state(&self) -> PathBuf {
+        self.root.join("node-state.redb")
+    }
+
     pub fn pki(&self) -> PathBuf {
         self.root.join("pki")
     }

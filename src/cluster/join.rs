@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Node;
+use mizzen_agent::Registration;
 use mizzen_client::http::{HttpClient, HttpError};
 use mizzen_client::{ApiRequest, Client, PatchKind};
 use mizzen_network::Ipv4Subnet;
@@ -18,25 +19,64 @@ const GIVEN: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_sec
 const LOOKS: u32 = 40;
 const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
 
-/// Returns when the server answers. While it does not, `say` is told so, once for each reason.
+/// Why something is not there.
+pub enum WaitError {
+    /// It may come.
+    Later(String),
+    /// Trying again would not help.
+    Never(HttpError),
+}
+
+/// Tries until it works. While it does not, `say` is told so, once for each reason.
 ///
 /// # Errors
-/// When trying again would not help: it is another cluster's server, or it does not know the node.
-pub async fn wait_for_server(client: &HttpClient, mut say: impl FnMut(&str)) -> Result<(), HttpError> {
-    let mut said = String::new();
-    for failures in 0.. {
-        let why = match client.ready().await {
-            Ok(()) => break,
-            Err(error @ (HttpError::Unreachable { .. } | HttpError::NotReady { .. })) => error.to_string(),
-            Err(error) => return Err(error),
+/// When trying again would not help.
+pub async fn wait<T>(
+    retry: Backoff,
+    attempt: impl AsyncFn() -> Result<T, WaitError>,
+    mut say: impl FnMut(&str),
+) -> Result<T, HttpError> {
+    let (mut said, mut failures) = (String::new(), 0);
+    loop {
+        let why = match attempt().await {
+            Ok(found) => return Ok(found),
+            Err(WaitError::Later(why)) => why,
+            Err(WaitError::Never(error)) => return Err(error),
         };
         if why != said {
             say(&why);
             said = why;
         }
-        tokio::time::sleep(RETRY.delay(failures)).await;
+        tokio::time::sleep(retry.delay(failures)).await;
+        failures = failures.saturating_add(1);
     }
-    Ok(())
+}
+
+/// Returns when the server answers. While it does not, `say` is told so, once for each reason.
+///
+/// # Errors
+/// When trying again would not help: it is another cluster's server, or it does not know the node.
+pub async fn wait_for_server(client: &HttpClient, say: impl FnMut(&str)) -> Result<(), HttpError> {
+    wait(RETRY, async || asked(client).await, say).await
+}
+
+/// Looks once whether the server answers; if not, why.
+///
+/// # Errors
+/// As [`wait_for_server`].
+pub async fn look_for_server(client: &HttpClient) -> Result<Option<String>, HttpError> {
+    match asked(client).await {
+        Ok(()) => Ok(None),
+        Err(WaitError::Later(why)) => Ok(Some(why)),
+        Err(WaitError::Never(error)) => Err(error),
+    }
+}
+
+async fn asked(client: &HttpClient) -> Result<(), WaitError> {
+    client.ready().await.map_err(|error| match error {
+        HttpError::Unreachable { .. } | HttpError::NotReady { .. } => WaitError::Later(error.to_string()),
+        error => WaitError::Never(error),
+    })
 }
 
 /// The addresses that the cluster gives the node's pods: those it has been given before, or else `wished`, if no other node has
@@ -44,7 +84,12 @@ pub async fn wait_for_server(client: &HttpClient, mut say: impl FnMut(&str)) -> 
 ///
 /// # Errors
 /// When the server refuses, or has no addresses left.
-pub async fn pod_cidr(client: &dyn Client, node: &str, wished: Ipv4Subnet) -> anyhow::Result<Ipv4Subnet> {
+pub async fn pod_cidr(
+    client: &dyn Client,
+    node: &str,
+    wished: Ipv4Subnet,
+    registration: &Registration,
+) -> anyhow::Result<Ipv4Subnet> {
     const POD_CIDR: &str = "mizzen.dev/pod-cidr";
     let mut asked = false;
     for looks in 0..LOOKS {
@@ -56,8 +101,9 @@ pub async fn pod_cidr(client: &dyn Client, node: &str, wished: Ipv4Subnet) -> an
         let annotations = json!({"annotations": {POD_CIDR: wished}});
         match present {
             None => {
-                let object = json!({"apiVersion": "v1", "kind": "Node", "spec": {},
-                    "metadata": {"name": node, "annotations": annotations["annotations"]}});
+                let Registration { labels, taints } = registration;
+                let object = json!({"apiVersion": "v1", "kind": "Node", "spec": {"taints": taints},
+                    "metadata": {"name": node, "labels": labels, "annotations": annotations["annotations"]}});
                 let created = client.write(ApiRequest::create(&typed::gvr::<Node>(), "", object)).await;
                 created.map_err(|status| mizzen_reconcile::Error::api(format!("create nodes {node}"), status))?;
             }

@@ -7,6 +7,7 @@ pub mod end;
 pub mod executables;
 pub mod further_nodes;
 pub mod join;
+pub mod joining;
 pub mod kubeconfig;
 pub mod machine;
 pub mod node;

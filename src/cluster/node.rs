@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use mizzen_agent::{Agent, AgentConfig, Runtimes};
+use mizzen_agent::{Agent, AgentConfig, Registration, Runtimes, Tunnel};
 use mizzen_apiserver::auth::certificates::{NODE_GROUP, NODE_USER};
 use mizzen_apiserver::auth::{Identity, authenticator};
 use mizzen_client::Client;
@@ -19,7 +19,8 @@ use tokio::net::TcpListener;
 use super::control_plane::ControlPlane;
 use super::data_dir::DataDir;
 use super::end::End;
-use super::node_credentials::NodeCredentials;
+use super::joining::live::Live;
+use super::node_credentials::CredentialsError;
 use super::{executables, join, machine};
 use crate::config::{Config, Dns, Ingress, NodeLimits};
 
@@ -41,7 +42,7 @@ pub async fn open_joined_network(
     address: Option<IpAddr>,
     peers: PeersConfig,
     client: &dyn Client,
-    node_name: &str,
+    (node_name, registration): (&str, &Registration),
 ) -> anyhow::Result<Arc<Network>> {
     let config = NetworkConfig { node_address: address, peers, ..network_config(data) };
     // Its own, as long as it lives: it is the same while the server is away.
@@ -49,7 +50,7 @@ pub async fn open_joined_network(
         Some(own) => own,
         None => {
             let wished = Network::propose_cidr(&config).await.context("find addresses for pods")?;
-            join::pod_cidr(client, node_name, wished).await?
+            join::pod_cidr(client, node_name, wished, registration).await?
         }
     };
     let network = Network::open(NetworkConfig { pod_cidr: Some(pod_cidr), ..config }).await.context("set up the pod network")?;
@@ -164,6 +165,7 @@ pub struct Membership {
     /// What the proxy of ingresses reads the cluster by.
     ingress_client: Arc<dyn Client>,
     tls: Arc<rustls::ServerConfig>,
+    tunnel: Option<Tunnel>,
     clock: Arc<dyn Clock>,
 }
 
@@ -178,16 +180,19 @@ impl Membership {
             client: control_plane.client(Identity::component(&format!("{NODE_USER}{node_name}"), &[NODE_GROUP])),
             ingress_client: control_plane.client(authenticator::service_account("kube-system", "ingress-proxy", "")),
             tls: control_plane.pki.node_api(node_name, clock.now())?,
+            tunnel: None,
             node_name: node_name.to_owned(),
             clock,
         })
     }
 
+    /// On a machine of its own; `client` is the API as the node.
+    ///
     /// # Errors
     /// When the certificates cannot be used.
-    pub fn over_https(credentials: &NodeCredentials, client: Arc<dyn Client>, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let (node_name, tls) = (credentials.node_name.clone(), credentials.node_api()?);
-        Ok(Self { node_name, ingress_client: client.clone(), client, tls, clock })
+    pub fn over_https(live: &Live, client: Arc<dyn Client>, clock: Arc<dyn Clock>) -> Result<Self, CredentialsError> {
+        let (node_name, tunnel) = (live.node_name().to_owned(), Some(live.tunnel()));
+        Ok(Self { node_name, ingress_client: client.clone(), client, tls: live.node_api()?, tunnel, clock })
     }
 }
 
@@ -196,6 +201,7 @@ pub struct Settings {
     pub limits: NodeLimits,
     pub dns: Dns,
     pub ingress: Ingress,
+    pub registration: Registration,
 }
 
 pub struct Node {
@@ -212,7 +218,7 @@ impl Node {
         network: Arc<Network>,
         asked: Asked,
         member: Membership,
-        Settings { limits, dns, ingress }: Settings,
+        Settings { limits, dns, ingress, registration }: Settings,
         end: &End,
     ) -> anyhow::Result<Self> {
         let address = network.node_address();
@@ -243,6 +249,8 @@ impl Node {
                 node_address: address,
                 listener,
                 tls: member.tls,
+                tunnel: member.tunnel,
+                registration,
                 clock: member.clock,
                 dns: dns.settings,
                 cluster_dns: dns.cluster_dns,

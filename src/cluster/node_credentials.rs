@@ -1,14 +1,14 @@
 //! Who a node is: what `mizzen kubeconfig --node` makes on the server and `mizzen agent` is started with
-//! (docs/decisions/0008-pre-made-node-credentials.md).
+//! (docs/decisions/0008-pre-made-node-credentials.md), or what a machine was given that joined by a token (0041).
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mizzen_apiserver::auth::certificates::{CertificateError, NODE_GROUP, NODE_USER, identity_of};
+use mizzen_apiserver::auth::certificates::{CertificateError, NODE_GROUP, NODE_USER, PemPair, identity_of};
 use mizzen_client::http::{HttpClient, HttpConfig, HttpError};
 
-use super::data_dir::DataDir;
+use super::data_dir::{DataDir, DataDirError, write_private};
 use super::kubeconfig::{KubeconfigError, Login};
 use super::pki::{API_SERVER_NAMES, Pki, PkiError};
 use super::tls::{self, TlsError};
@@ -21,6 +21,16 @@ pub enum CredentialsError {
     Pki(#[from] PkiError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error("make {}: {source}", path.display())]
+    Folder {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("this machine has joined as node {has}, not as {asked}: another name needs another data folder")]
+    JoinedAs { has: String, asked: String },
     #[error(transparent)]
     Client(#[from] HttpError),
     #[error("sign the certificate of a node: {0}")]
@@ -42,10 +52,20 @@ pub enum CredentialsError {
     Name { name: String },
 }
 
+/// The field manager of writes that name none, up to the slash.
+pub const USER_AGENT: &str = concat!("kubelet/mizzen-", env!("CARGO_PKG_VERSION"));
+/// Of a machine that joined: the client's certificate, and certificate and key for the node's own API.
+const KUBECONFIG: &str = "kubeconfig";
+const SERVING: &str = "serving.pem";
+
 /// A node's name, and what proves it to the API server and, for the node's own API, to who asks the node.
 pub struct NodeCredentials {
     pub node_name: String,
     login: Login,
+    /// Absent until the server has given one.
+    serving: Option<PemPair>,
+    /// Where certificates are kept that the node renews itself.
+    home: Option<PathBuf>,
 }
 
 impl NodeCredentials {
@@ -68,7 +88,112 @@ impl NodeCredentials {
             None => Login::read(&data.kubeconfig())?.server,
         };
         let login = Login { server, root: authority.pem().certificate.clone(), pair: authority.node(node_name, now)? };
-        Ok(Self { node_name: node_name.to_owned(), login })
+        Ok(Self { node_name: node_name.to_owned(), serving: Some(login.pair.clone()), login, home: None })
+    }
+
+    /// Of a machine that has just joined.
+    ///
+    /// # Errors
+    /// When the certificate is not good for a client.
+    pub fn joined(node_name: &str, login: Login) -> Result<Self, CredentialsError> {
+        tls::client(node_name, &login.root, &login.pair)?;
+        Ok(Self { node_name: node_name.to_owned(), login, serving: None, home: None })
+    }
+
+    /// Of a machine that joined before; `None` when it never did.
+    ///
+    /// # Errors
+    /// When what is kept cannot be used, or is another node's.
+    pub fn load(home: &Path, asked: Option<&str>) -> Result<Option<Self>, CredentialsError> {
+        let path = home.join(KUBECONFIG);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let login = Login::read(&path)?;
+        let node_name = node_of(&path, &login)?;
+        if let Some(asked) = asked.filter(|asked| *asked != node_name) {
+            return Err(CredentialsError::JoinedAs { has: node_name, asked: asked.to_owned() });
+        }
+        let serving = std::fs::read_to_string(home.join(SERVING)).ok();
+        // One that cannot be used is asked for anew.
+        let serving = serving.map(|pem| PemPair { certificate: pem.clone(), key: pem });
+        let serving = serving.filter(|pair| tls::Shown::of(&node_name, pair).is_ok());
+        let joined = Self { home: Some(home.to_owned()), serving, ..Self::joined(&node_name, login)? };
+        Ok(Some(joined))
+    }
+
+    /// Keeps them there from now on, for this node to renew.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn keep(&mut self, home: &Path) -> Result<(), CredentialsError> {
+        std::fs::create_dir_all(home).map_err(|source| CredentialsError::Folder { path: home.to_owned(), source })?;
+        self.home = Some(home.to_owned());
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), CredentialsError> {
+        let Some(home) = &self.home else { return Ok(()) };
+        Ok(write_private(&home.join(KUBECONFIG), self.to_yaml()?.as_bytes())?)
+    }
+
+    /// The server has moved.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn move_to(&mut self, server: &str) -> Result<(), CredentialsError> {
+        if self.login.server == server {
+            return Ok(());
+        }
+        server.clone_into(&mut self.login.server);
+        self.write()
+    }
+
+    /// Takes a new client certificate.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn replace(&mut self, pair: PemPair) -> Result<(), CredentialsError> {
+        self.login.pair = pair;
+        self.write()
+    }
+
+    /// Takes a new certificate for the node's own API.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn replace_serving(&mut self, pair: PemPair) -> Result<(), CredentialsError> {
+        if let Some(home) = &self.home {
+            write_private(&home.join(SERVING), format!("{}{}", pair.certificate, pair.key).as_bytes())?;
+        }
+        self.serving = Some(pair);
+        Ok(())
+    }
+
+    /// Whether the node renews them itself.
+    pub fn is_renewed(&self) -> bool {
+        self.home.is_some()
+    }
+
+    /// Whether the client's certificate has ended.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn has_ended(&self, now: jiff::Timestamp) -> Result<bool, CredentialsError> {
+        Ok(tls::validity(&self.node_name, &self.login.pair.certificate)?.1 <= now)
+    }
+
+    pub fn pair(&self) -> &PemPair {
+        &self.login.pair
+    }
+
+    pub fn serving(&self) -> Option<&PemPair> {
+        self.serving.as_ref()
+    }
+
+    /// The authority's certificate, PEM.
+    pub fn root(&self) -> &str {
+        &self.login.root
     }
 
     /// # Errors
@@ -78,23 +203,12 @@ impl NodeCredentials {
         if !is_server(&login.server) {
             return Err(CredentialsError::Server { server: login.server });
         }
-        let unusable = |node: &str| {
-            let (path, node) = (path.to_owned(), node.to_owned());
-            move |source| CredentialsError::Unusable { path, node, source }
-        };
-        let certificate = tls::certificate("the client", &login.pair.certificate).map_err(unusable("NAME"))?;
-        let subject =
-            identity_of(&certificate).map_err(|why| unusable("NAME")(TlsError { subject: "the client".to_owned(), why }))?;
-        let node_name = subject.username.strip_prefix(NODE_USER).filter(|name| !name.is_empty());
-        let node_name = match node_name {
-            Some(name) if subject.groups.iter().any(|group| group == NODE_GROUP) => name.to_owned(),
-            _ => return Err(CredentialsError::NotANodes { path: path.to_owned(), user: subject.username }),
-        };
+        let node_name = node_of(path, &login)?;
         if let Some(asked) = asked.filter(|asked| *asked != node_name) {
             return Err(CredentialsError::Another { path: path.to_owned(), has: node_name, asked: asked.to_owned() });
         }
-        tls::check_server(&node_name, &login.root, &login.pair, now).map_err(unusable(&node_name))?;
-        Ok(Self { node_name, login })
+        tls::check_server(&node_name, &login.root, &login.pair, now).map_err(unusable(path, &node_name))?;
+        Ok(Self { node_name, serving: Some(login.pair.clone()), login, home: None })
     }
 
     pub fn server(&self) -> &str {
@@ -126,22 +240,42 @@ impl NodeCredentials {
             root: root.clone(),
             certificate: Some((pair.certificate.clone(), pair.key.clone())),
             token: None,
-            // The field manager of writes that name none.
-            user_agent: concat!("kubelet/mizzen-", env!("CARGO_PKG_VERSION")).to_owned(),
+            user_agent: USER_AGENT.to_owned(),
         })?))
     }
 
-    /// For the node's own API.
+    /// For connections to the server other than those of [`NodeCredentials::client`].
     ///
     /// # Errors
     /// When the certificates cannot be used.
-    pub fn node_api(&self) -> Result<Arc<rustls::ServerConfig>, CredentialsError> {
-        Ok(tls::node_api(&self.login.root, &self.login.pair)?)
+    pub fn tls(&self) -> Result<Arc<rustls::ClientConfig>, CredentialsError> {
+        Ok(tls::client(&self.node_name, &self.login.root, &self.login.pair)?)
+    }
+}
+
+fn unusable(path: &Path, node: &str) -> impl FnOnce(TlsError) -> CredentialsError {
+    let (path, node) = (path.to_owned(), node.to_owned());
+    move |source| CredentialsError::Unusable { path, node, source }
+}
+
+/// Which node a login is.
+fn node_of(path: &Path, login: &Login) -> Result<String, CredentialsError> {
+    const CLIENT: &str = "the client";
+    let certificate = tls::certificate(CLIENT, &login.pair.certificate).map_err(unusable(path, "NAME"))?;
+    let subject = identity_of(&certificate).map_err(|why| TlsError { subject: CLIENT.to_owned(), why });
+    let subject = subject.map_err(unusable(path, "NAME"))?;
+    let is_node = subject.groups.iter().any(|group| group == NODE_GROUP);
+    match subject.username.strip_prefix(NODE_USER).filter(|name| is_node && !name.is_empty()) {
+        Some(name) => Ok(name.to_owned()),
+        None => Err(CredentialsError::NotANodes { path: path.to_owned(), user: subject.username }),
     }
 }
 
 /// A node's certificate is one of a server, too, and says the node's name.
-fn check_name(name: &str) -> Result<(), CredentialsError> {
+///
+/// # Errors
+/// When no certificate can, or the name is one of the API server's or an address.
+pub fn check_name(name: &str) -> Result<(), CredentialsError> {
     tls::server_name(name)?;
     match API_SERVER_NAMES.contains(&name) || name.parse::<IpAddr>().is_ok() {
         true => Err(CredentialsError::Name { name: name.to_owned() }),
@@ -149,14 +283,15 @@ fn check_name(name: &str) -> Result<(), CredentialsError> {
     }
 }
 
-fn is_server(url: &str) -> bool {
+/// `https://HOST[:PORT]`.
+pub fn is_server(url: &str) -> bool {
     let Ok(url) = url.parse::<http::Uri>() else { return false };
     url.scheme_str() == Some("https") && url.host().is_some_and(|host| !host.is_empty()) && matches!(url.path(), "" | "/")
 }
 
 #[cfg(test)]
 mod tests {
-    use mizzen_apiserver::auth::certificates::{Authority, PemPair};
+    use mizzen_apiserver::auth::certificates::Authority;
 
     use super::*;
 
@@ -225,11 +360,39 @@ mod tests {
                 root: authority.pem().certificate.clone(),
                 pair: authority.node("edge-1", now()).expect("signs"),
             },
+            serving: None,
+            home: None,
         };
         for server in ["https://127.0.0.1:6443", "https://localhost", "https://[::1]:6443"] {
             assert!(credentials(server).is_for_this_machine(), "{server}");
         }
         assert!(!credentials("https://192.0.2.1:6443").is_for_this_machine());
+    }
+
+    #[test]
+    fn a_machine_that_has_joined_finds_itself_again_with_what_it_renewed() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let authority = Authority::generate("test", now()).expect("generates");
+        let client = || authority.client("system:node:edge-1", "system:nodes", now()).expect("signs");
+        let dir = tempfile::tempdir().expect("a folder");
+        let home = dir.path().join("identity");
+        assert!(NodeCredentials::load(&home, None).expect("is no error").is_none(), "it never joined");
+        let login = Login { server: "https://192.0.2.1".into(), root: authority.pem().certificate.clone(), pair: client() };
+        let mut joined = NodeCredentials::joined("edge-1", login).expect("is a client's");
+        joined.keep(&home).expect("writes");
+        let serving = authority.node("edge-1", now()).expect("signs");
+        joined.replace_serving(serving).expect("writes");
+        let renewed = client();
+        joined.replace(renewed.clone()).expect("writes");
+        joined.move_to("https://192.0.2.2").expect("writes");
+        let again = NodeCredentials::load(&home, Some("edge-1")).expect("is usable").expect("is there");
+        assert_eq!((again.server(), &again.pair().key), ("https://192.0.2.2", &renewed.key));
+        assert!(again.serving().is_some() && again.is_renewed());
+        assert!(!again.has_ended(now()).expect("is read"));
+        let other = NodeCredentials::load(&home, Some("edge-2")).err().expect("is another").to_string();
+        assert!(other.starts_with("this machine has joined as node edge-1, not as edge-2"), "{other}");
+        std::fs::write(home.join(SERVING), "cut off").expect("writes");
+        assert!(NodeCredentials::load(&home, None).expect("is usable").expect("is there").serving().is_none());
     }
 
     #[test]

@@ -101,7 +101,8 @@ impl Pki {
     /// # Errors
     /// When the certificate cannot be made or used.
     pub fn node_api(&self, name: &str, now: jiff::Timestamp) -> Result<Arc<rustls::ServerConfig>, PkiError> {
-        Ok(tls::node_api(self.root(), &self.authority.node(name, now)?)?)
+        let shown = tls::Shown::of("the node", &self.authority.node(name, now)?)?;
+        Ok(tls::node_api(self.root(), shown)?)
     }
 
     /// What the API server presents to nodes.

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use mizzen_apiserver::auth::certificates::PemPair;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 
 #[derive(Debug, thiserror::Error)]
 #[error("use the certificate of {subject}: {why}")]
@@ -37,10 +40,54 @@ pub fn api_server(root: &str, pair: &PemPair) -> Result<Arc<rustls::ServerConfig
 ///
 /// # Errors
 /// When a certificate cannot be used.
-pub fn node_api(root: &str, pair: &PemPair) -> Result<Arc<rustls::ServerConfig>, TlsError> {
-    let mut config = server("the node", pair, WebPkiClientVerifier::builder(Arc::new(roots(root)?)))?;
+pub fn node_api(root: &str, shown: Arc<dyn ResolvesServerCert>) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    const SUBJECT: &str = "the node";
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots(root)?)).build().map_err(failed(SUBJECT))?;
+    let mut config = rustls::ServerConfig::builder().with_client_cert_verifier(verifier).with_cert_resolver(shown);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// The certificate that a server shows, which may be replaced while it serves; while there is none, nobody gets through.
+#[derive(Debug, Default)]
+pub struct Shown(ArcSwapOption<CertifiedKey>);
+
+impl Shown {
+    /// # Errors
+    /// When the certificate cannot be used, or the key is another one's.
+    pub fn of(subject: &str, pair: &PemPair) -> Result<Arc<Self>, TlsError> {
+        let shown = Arc::new(Self::default());
+        shown.replace(subject, pair)?;
+        Ok(shown)
+    }
+
+    /// # Errors
+    /// As [`Shown::of`].
+    pub fn replace(&self, subject: &str, pair: &PemPair) -> Result<(), TlsError> {
+        let (certificates, key) = parse(subject, pair)?;
+        let key = any_supported_type(&key).map_err(failed(subject))?;
+        let key = CertifiedKey::new(certificates, key);
+        key.keys_match().map_err(failed(subject))?;
+        self.0.store(Some(Arc::new(key)));
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.load_full()
+    }
+}
+
+/// From when until when a certificate is valid.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn validity(subject: &str, pem: &str) -> Result<(jiff::Timestamp, jiff::Timestamp), TlsError> {
+    let der = certificate(subject, pem)?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(failed(subject))?;
+    let moment = |time: x509_parser::time::ASN1Time| jiff::Timestamp::from_second(time.timestamp()).map_err(failed(subject));
+    Ok((moment(parsed.validity().not_before)?, moment(parsed.validity().not_after)?))
 }
 
 /// What a client shows to servers of this root.

@@ -17,6 +17,7 @@ mod scheduler;
 mod serve;
 mod server;
 mod signals;
+mod token;
 mod up;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
     Server(crate::config::Flags),
     /// Run a node of a server that runs elsewhere
     Agent(crate::config::agent::Flags),
+    /// Tokens by which machines join: create, list, revoke
+    Token(token::Args),
     /// Run simulated nodes, for tests and to plan capacity
     Hollow(hollow::Args),
     /// Remove every container, mount, namespace and address of a cluster
@@ -76,6 +79,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Up(args) => up::run(args).await,
             Command::Server(flags) => server::run(flags).await,
             Command::Agent(flags) => agent::run(flags).await,
+            Command::Token(args) => return Ok(token::run(args).await),
             Command::Down(args) => down::run(args).await,
             Command::Hollow(args) => hollow::run(args).await,
             Command::Image(args) => image::run(args).await,

@@ -34,8 +34,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let network = node::open_own_network(&start.data, &mut start.config, address).await?;
         let control_plane = start.control_plane(control_plane, Some(network.node_address())).await?;
         let member = node::Membership::in_process(&start.config.node_name, control_plane)?;
-        let settings =
-            node::Settings { limits: start.config.node, dns: start.config.dns.clone(), ingress: start.config.ingress.clone() };
+        let settings = node::Settings {
+            limits: start.config.node,
+            dns: start.config.dns.clone(),
+            ingress: start.config.ingress.clone(),
+            registration: start.config.registration.clone(),
+        };
         let mut node = node::Node::start(&start.data, network, asked, member, settings, &start.end).await?;
         node.ready().await?;
         let now = control_plane.clock.now();

@@ -12,6 +12,7 @@ mod debug;
 mod demo;
 mod dns;
 mod ingress;
+mod joining;
 mod kubewarden;
 mod load_balancers;
 mod network_policies;

@@ -2,20 +2,31 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::cluster::Cluster;
+use crate::command::run;
 use crate::config;
 use crate::executables::mizzen;
+use crate::far::FarMachine;
 use crate::folder::Folder;
 use crate::lan::Machine;
 use crate::wait::eventually;
 
+/// Where an agent runs.
+enum Place {
+    /// Beside the server.
+    Here,
+    Lan(Machine),
+    Far(FarMachine),
+}
+
 pub struct Agent {
     folder: Folder,
     name: String,
-    /// Where it runs, if not on the real machine.
-    machine: Option<Machine>,
+    place: Place,
+    /// Beside data folder and configuration.
+    arguments: Vec<String>,
     config: String,
     process: Option<Child>,
 }
@@ -26,13 +37,14 @@ impl Agent {
     /// # Panics
     /// When the server has no keys yet.
     pub fn start_for(cluster: &Cluster, name: &str) -> Self {
-        Self::new(cluster, name, None, "")
+        Self::with_credentials(cluster, name, Place::Here, "")
     }
 
-    fn new(cluster: &Cluster, name: &str, machine: Option<&Machine>, config: &str) -> Self {
-        let (folder, machine) = (Folder::new(), machine.cloned());
-        let mut agent = Self { folder, name: name.to_owned(), machine, config: config.to_owned(), process: None };
+    fn with_credentials(cluster: &Cluster, name: &str, place: Place, config: &str) -> Self {
+        let mut agent = Self::new(name, place);
+        config.clone_into(&mut agent.config);
         std::fs::write(agent.kubeconfig(), cluster.node_kubeconfig(name)).expect("writes");
+        agent.arguments = vec!["--kubeconfig".to_owned(), agent.kubeconfig().display().to_string()];
         agent.start();
         agent
     }
@@ -42,7 +54,68 @@ impl Agent {
     /// # Panics
     /// When the server has no keys yet.
     pub fn start_on(cluster: &Cluster, machine: &Machine, config: &str) -> Self {
-        Self::new(cluster, &machine.name, Some(machine), config)
+        Self::with_credentials(cluster, &machine.name, Place::Lan(machine.clone()), config)
+    }
+
+    /// One that joins by a token; it need not be Ready yet. `more` are further arguments.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_by_token(cluster: &Cluster, name: &str, token: &str, more: &[&str], machine: Option<FarMachine>) -> Self {
+        let mut agent = Self::new(name, machine.map_or(Place::Here, Place::Far));
+        agent.join_with(cluster, token, more);
+        agent.start();
+        agent
+    }
+
+    fn new(name: &str, place: Place) -> Self {
+        let config = String::new();
+        Self { folder: Folder::new(), name: name.to_owned(), place, arguments: Vec::new(), config, process: None }
+    }
+
+    /// Lets it join at its next start.
+    pub fn join_with(&mut self, cluster: &Cluster, token: &str, more: &[&str]) {
+        let server = format!("https://{}", cluster.api());
+        let own = ["--server", &server, "--token", token, "--node-name", &self.name];
+        self.arguments = own.iter().chain(more).map(|argument| (*argument).to_owned()).collect();
+    }
+
+    /// Starts it without a token, a server or a name, from now on: it knows them.
+    pub fn forget_arguments(&mut self) {
+        self.arguments.clear();
+    }
+
+    /// # Panics
+    /// When it runs on another one.
+    pub fn machine(&self) -> &FarMachine {
+        match &self.place {
+            Place::Far(machine) => machine,
+            _ => panic!("{} has no machine that is far", self.name),
+        }
+    }
+
+    fn mizzen(&self) -> Command {
+        match &self.place {
+            Place::Here => mizzen(),
+            Place::Lan(machine) => machine.inside(&mizzen()),
+            Place::Far(machine) => machine.mizzen(),
+        }
+    }
+
+    /// Takes away what does not outlive a machine: processes, mounts, namespaces, addresses. It must not run.
+    ///
+    /// # Panics
+    /// When something stays.
+    pub fn lose_power(&self) {
+        run(self.mizzen().args(["down", "--data-dir"]).arg(self.data())).ok();
+    }
+
+    /// The same, with the disk.
+    ///
+    /// # Panics
+    /// When something stays.
+    pub fn lose_disk(&self) {
+        run(self.mizzen().args(["down", "--delete-data", "--data-dir"]).arg(self.data())).ok();
     }
 
     /// A node of the cluster that is Ready.
@@ -60,14 +133,11 @@ impl Agent {
     pub fn start(&mut self) {
         let out = File::create(self.out()).expect("makes");
         let err = File::options().create(true).append(true).open(self.err()).expect("makes");
-        let mut agent = mizzen();
-        agent.args(["agent", "--data-dir"]).arg(self.data()).arg("--kubeconfig").arg(self.kubeconfig());
+        let mut agent = self.mizzen();
+        agent.args(["agent", "--data-dir"]).arg(self.data()).args(&self.arguments);
         let config = self.folder.path().join("config.yaml");
         std::fs::write(&config, config::of_a_test(&self.config)).expect("writes");
         agent.arg("--config").arg(config);
-        if let Some(machine) = &self.machine {
-            agent = machine.inside(&agent);
-        }
         self.process = Some(agent.stdin(Stdio::null()).stdout(out).stderr(err).spawn().expect("mizzen starts"));
     }
 
@@ -123,6 +193,13 @@ impl Drop for Agent {
             let _ = process.kill();
             let _ = process.wait();
         }
-        self.folder.down_in(self.machine.as_ref().map(Machine::pin));
+        match &self.place {
+            Place::Here => self.folder.down(),
+            Place::Lan(machine) => self.folder.down_in(Some(machine.pin())),
+            Place::Far(_) => {
+                let _ = run(self.mizzen().args(["down", "--delete-data", "--data-dir"]).arg(self.data()));
+                self.folder.down();
+            }
+        }
     }
 }

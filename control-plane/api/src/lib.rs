@@ -10,6 +10,7 @@ pub mod forms;
 pub mod ingress;
 mod kinds;
 pub mod names;
+pub mod node_labels;
 pub mod object;
 pub mod pod_resources;
 mod pointer;
@@ -22,6 +23,7 @@ pub mod schema;
 pub mod selector;
 pub mod service_addresses;
 pub mod status;
+pub mod tunnel;
 pub mod validate;
 pub mod x509;
 

@@ -1,11 +1,12 @@
-//! Subresources that open a stream to a node: `pods/log`, `exec`, `attach`, `portforward`, and `nodes/proxy`.
+//! Subresources that open a stream to a node: `pods/log`, `exec`, `attach`, `portforward`, and `nodes/proxy`; and the tunnels
+//! that nodes open.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::Response;
-use mizzen_api::Object;
+use mizzen_api::{Object, Status};
 
 use crate::auth::Identity;
 
@@ -27,4 +28,10 @@ pub trait Connect: Send + Sync + 'static {
     /// Answers a request to a node's own API: what is below `nodes/proxy`. The request is authorized and the node exists
     /// when it is called.
     async fn node(&self, node: &str, path: &str, request: axum::http::Request<Body>) -> Response;
+
+    /// Takes up the tunnel of a node, which is who asks, by which the node is asked from then on.
+    ///
+    /// # Errors
+    /// `BadRequest` when the request is for something else.
+    fn tunnel(&self, node: &str, request: axum::http::Request<Body>) -> Result<Response, Status>;
 }

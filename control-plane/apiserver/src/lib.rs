@@ -28,6 +28,7 @@ pub mod server;
 mod streams;
 mod suffix;
 mod table;
+mod tunnels;
 mod uid;
 pub mod version;
 pub mod virtuals;

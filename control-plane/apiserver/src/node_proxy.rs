@@ -1,5 +1,5 @@
-//! Streams between clients and nodes: logs, exec, attach and port forwarding go on to the node's own API over TLS with a
-//! client certificate of the API server, upgraded connections byte by byte. Nodes speak WebSocket only; what clients say in
+//! Streams between clients and nodes: logs, exec, attach and port forwarding go on to the node's own API through the tunnel
+//! that the node holds open, or else over TLS with a client certificate of the API server; upgraded connections byte by byte. Nodes speak WebSocket only; what clients say in
 //! SPDY is translated (`streams`).
 
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::{Request, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 use mizzen_api::{GroupResource, Object, Status};
 use mizzen_store::Store;
@@ -22,6 +23,7 @@ use crate::auth::Identity;
 use crate::connect::Connect;
 use crate::proxy::splice;
 use crate::streams::{self, Place};
+use crate::tunnels::Tunnels;
 
 /// How long a node may take to accept a connection.
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -97,6 +99,7 @@ impl ProxyError {
 pub struct NodeProxy {
     store: Arc<dyn Store>,
     tls: TlsConnector,
+    tunnels: Arc<Tunnels>,
 }
 
 #[derive(Deserialize, Default)]
@@ -132,7 +135,7 @@ struct Named {
 impl NodeProxy {
     /// `tls` trusts the cluster's root and presents the API server's client certificate.
     pub fn new(store: Arc<dyn Store>, tls: Arc<rustls::ClientConfig>) -> Self {
-        Self { store, tls: TlsConnector::from(tls) }
+        Self { store, tls: TlsConnector::from(tls), tunnels: Arc::default() }
     }
 
     /// The node's answer to a request on a connection of its own. Of an upgraded one, the node's side comes with it.
@@ -145,7 +148,14 @@ impl NodeProxy {
         path: &str,
         request: Request<Body>,
     ) -> Result<http::Response<Incoming>, ProxyError> {
-        let address = self.address(node)?;
+        let address = self.address(node);
+        if !matches!(address, Err(ProxyError::NotRegistered { .. }))
+            && let Some(connection) = self.tunnels.connect(node).await
+        {
+            // Whose tunnel it is, the node's certificate has said when it was opened.
+            return exchange(connection, node, (node, path), request).await;
+        }
+        let address = address?;
         // Nodes tell their addresses themselves; for the name, the cluster's authority has vouched.
         let name = ServerName::try_from(node.to_owned()).map_err(|source| ProxyError::Name { node: node.to_owned(), source })?;
         let connect = async {
@@ -158,17 +168,7 @@ impl NodeProxy {
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect)
             .await
             .map_err(|_| ProxyError::Timeout { node: node.to_owned(), address: address.clone() })??;
-        let http_failed = |source| ProxyError::Http { node: node.to_owned(), source };
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http_failed)?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "connection to a node ended");
-            }
-        });
-
-        let outgoing =
-            outgoing(&address, path, request).map_err(|source| ProxyError::Request { node: node.to_owned(), source })?;
-        sender.send_request(outgoing).await.map_err(http_failed)
+        exchange(TokioIo::new(stream), node, (&address, path), request).await
     }
 
     async fn forward(&self, node: &str, path: &str, mut request: Request<Body>) -> Result<Response, ProxyError> {
@@ -200,6 +200,24 @@ impl NodeProxy {
             .ok_or_else(missing)?;
         Ok(if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") })
     }
+}
+
+/// Sends one request, to `host` for `path`, over a connection to the node.
+async fn exchange(
+    connection: impl Read + Write + Unpin + Send + 'static,
+    node: &str,
+    (host, path): (&str, &str),
+    request: Request<Body>,
+) -> Result<http::Response<Incoming>, ProxyError> {
+    let http_failed = |source| ProxyError::Http { node: node.to_owned(), source };
+    let (mut sender, connection) = http1::handshake(connection).await.map_err(http_failed)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "connection to a node ended");
+        }
+    });
+    let outgoing = outgoing(host, path, request).map_err(|source| ProxyError::Request { node: node.to_owned(), source })?;
+    sender.send_request(outgoing).await.map_err(http_failed)
 }
 
 /// The client's request as the node gets it: its own path, no credentials of the client.
@@ -294,6 +312,10 @@ impl Connect for NodeProxy {
             tracing::warn!(%error, "node not reached");
             failure(error.status())
         })
+    }
+
+    fn tunnel(&self, node: &str, request: Request<Body>) -> Result<Response, Status> {
+        self.tunnels.accept(node, request)
     }
 }
 

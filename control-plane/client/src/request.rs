@@ -185,10 +185,15 @@ impl ApiRequest {
 /// The answer to a write.
 #[derive(Clone, Debug)]
 pub struct ApiResponse {
-    /// HTTP status code: 200, 201 or 202.
+    /// HTTP status code: 200, 201 or 202; or [`ApiResponse::REMEMBERED`].
     pub code: u16,
     /// The object written or deleted, or the answer of a virtual resource or subresource (a review, a token, a Status).
     pub object: Arc<Object>,
     /// Text for `Warning: 299` headers.
     pub warnings: Vec<String>,
+}
+
+impl ApiResponse {
+    /// The code of an answer that was given before, and is given again for the server that is away (RFC 9110, 15.3.4).
+    pub const REMEMBERED: u16 = 203;
 }

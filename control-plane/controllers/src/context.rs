@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ClientFor;
 use crate::caches::Caches;
-use crate::certificates::SignCertificate;
+use crate::certificates::Certification;
 use crate::cluster_authentication::FrontProxyTrust;
 use crate::load_balancers::AddressPool;
 
@@ -26,7 +26,7 @@ pub(crate) struct Context {
     pub(crate) services: ServiceAddresses,
     pub(crate) balancer_addresses: AddressPool,
     pub(crate) api_server: Option<SocketAddr>,
-    pub(crate) sign_certificate: SignCertificate,
+    pub(crate) certification: Certification,
     pub(crate) cancel: CancellationToken,
     pub(crate) caches: Caches,
     pub(crate) tasks: Mutex<JoinSet<()>>,

@@ -53,7 +53,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use caches::Caches;
-pub use certificates::SignCertificate;
+pub use certificates::{Certification, SignCertificate};
 pub use cluster_authentication::FrontProxyTrust;
 use context::Context;
 pub use load_balancers::{AddressPool, PoolError};
@@ -77,8 +77,8 @@ pub struct ControllersConfig {
     pub balancer_addresses: AddressPool,
     /// Where pods reach the API server; `None` when it listens where they do not.
     pub api_server: Option<SocketAddr>,
-    /// Signs what CertificateSigningRequests ask for.
-    pub sign_certificate: SignCertificate,
+    /// How CertificateSigningRequests are answered.
+    pub certification: Certification,
     pub cancel: CancellationToken,
 }
 
@@ -99,7 +99,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
             services: config.services,
             balancer_addresses: config.balancer_addresses,
             api_server: config.api_server,
-            sign_certificate: config.sign_certificate,
+            certification: config.certification,
             cancel: config.cancel,
             caches,
             tasks: parking_lot::Mutex::new(JoinSet::new()),

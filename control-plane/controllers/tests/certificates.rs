@@ -18,7 +18,12 @@ const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
 const KUBELET: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 
 fn request(name: &str, signer: &str, user: &str, group: &str, usages: &[&str]) -> Value {
-    let mut params = CertificateParams::default();
+    request_for(name, signer, user, group, usages, &[])
+}
+
+fn request_for(name: &str, signer: &str, user: &str, group: &str, usages: &[&str], names: &[&str]) -> Value {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).expect("names");
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, group);
     params.distinguished_name.push(DnType::CommonName, user);
@@ -128,6 +133,42 @@ async fn a_node_that_may_renews_its_own_certificate_unseen() {
     assert_eq!(condition(&own, "Approved").expect("is approved")["reason"], "AutoApproved");
     let other = world.get(GROUP, REQUESTS, "", "other").await.expect("is there");
     assert!(condition(&other, "Approved").is_none(), "not for another node");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_serves_under_its_own_name_unseen_and_under_no_other() {
+    const SERVING: &str = "kubernetes.io/kubelet-serving";
+    let world = World::start().await;
+    let usages = ["server auth", "digital signature"];
+    let ask = async |node: &str, name: &str, names: &[&str]| {
+        let client = world.client_of(&format!("system:node:{node}"), &["system:nodes"]);
+        let asked = request_for(name, SERVING, "system:node:n1", "system:nodes", &usages, names);
+        let made = client.write(ApiRequest::create(&gvr(GROUP, REQUESTS), "", asked)).await;
+        made.map(drop)
+    };
+    ask("n1", "address", &["n1", "192.0.2.1"]).await.expect("is a request");
+    ask("n1", "another", &["n2"]).await.expect("is a request");
+    ask("n2", "for-another", &["n1"]).await.expect("is a request");
+    let reserved = world.client_of("system:node:kubernetes", &["system:nodes"]);
+    let asked = request_for("api", SERVING, "system:node:kubernetes", "system:nodes", &usages, &["kubernetes"]);
+    reserved.write(ApiRequest::create(&gvr(GROUP, REQUESTS), "", asked)).await.expect("is a request");
+    ask("n1", "own", &["n1"]).await.expect("is a request");
+    certificate(&world, "own").await;
+    for name in ["address", "another", "for-another", "api"] {
+        let request = world.get(GROUP, REQUESTS, "", name).await.expect("is there");
+        assert!(condition(&request, "Approved").is_none(), "{name} waits for people");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_with_a_bootstrap_token_gets_the_certificate_of_a_node_unseen() {
+    let world = World::start().await;
+    let machine = world.client_of("system:bootstrap:abcdef", &["system:bootstrappers"]);
+    let asked = request("join", KUBELET, "system:node:n1", "system:nodes", &["client auth", "digital signature"]);
+    machine.write(ApiRequest::create(&gvr(GROUP, REQUESTS), "", asked)).await.expect("may ask");
+    let pem = certificate(&world, "join").await;
+    let der = CertificateDer::from_pem_slice(&pem).expect("is PEM");
+    assert_eq!(identity_of(&der).expect("names a user").username, "system:node:n1");
 }
 
 #[tokio::test(start_paused = true)]

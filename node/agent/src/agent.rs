@@ -20,6 +20,7 @@ use crate::pod::manager::{self, Pods};
 use crate::pod::sources::Sources;
 use crate::pulled::Pulled;
 use crate::shared::{Names, Shared};
+use crate::tunnel;
 
 /// A running agent.
 pub struct Agent {
@@ -84,6 +85,7 @@ impl Agent {
             log_limits: config.log_limits,
             image_gc: config.image_gc,
             eviction: config.eviction,
+            registration: config.registration,
             log_watches: Watches::start(),
             pauses: tokio::sync::Mutex::default(),
         });
@@ -97,7 +99,9 @@ impl Agent {
                     std::future::pending().await
                 }
             };
-            let api = node_api::serve(config.listener, config.tls, shared.clone(), pods.clone(), cancel.clone());
+            let router = node_api::router(shared.clone(), pods.clone());
+            let tunnel = tunnel::run(config.tunnel, shared.node_name.clone(), router.clone(), cancel.clone());
+            let api = node_api::serve(config.listener, config.tls, router, cancel.clone());
             tokio::select! {
                 () = cancel.cancelled() => {}
                 () = register::run(shared.clone(), port, ready_sender) => {}
@@ -109,6 +113,7 @@ impl Agent {
                 () = shared.policies.run() => {}
                 () = manager::run(shared.clone(), pods.clone(), cancel.clone()) => {}
                 () = api => {}
+                () = tunnel => {}
                 () = dns => {}
             }
         });

@@ -1,9 +1,11 @@
 //! What an agent is started with.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Taint;
 use mizzen_client::Client;
 use mizzen_images::ImageStore;
 use mizzen_network::Network;
@@ -13,6 +15,7 @@ use tokio::net::TcpListener;
 
 use crate::node::image_gc::Thresholds;
 use crate::node::pressure::EvictionHard;
+use crate::tunnel::Tunnel;
 
 pub struct AgentConfig {
     pub node_name: String,
@@ -31,6 +34,9 @@ pub struct AgentConfig {
     pub listener: TcpListener,
     /// Demands client certificates of the API server's authority.
     pub tls: Arc<rustls::ServerConfig>,
+    /// By which the API server asks the node; without one, it dials `listener`.
+    pub tunnel: Option<Tunnel>,
+    pub registration: Registration,
     pub clock: Arc<dyn Clock>,
     pub dns: mizzen_dns::Settings,
     /// Whom pods ask for names instead of this node.
@@ -38,6 +44,13 @@ pub struct AgentConfig {
     pub log_limits: LogLimits,
     pub image_gc: Thresholds,
     pub eviction: EvictionHard,
+}
+
+/// What a Node has from its first moment. One that is there keeps what it has: others may have changed it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Registration {
+    pub labels: BTreeMap<String, String>,
+    pub taints: Vec<Taint>,
 }
 
 /// Which runtime runs what.

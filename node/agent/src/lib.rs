@@ -18,11 +18,13 @@ mod probes;
 mod pulled;
 mod shared;
 mod spec;
+mod tunnel;
 
 pub use agent::Agent;
-pub use config::{AgentConfig, Runtimes};
+pub use config::{AgentConfig, Registration, Runtimes};
 pub use error::AgentError;
 pub use mizzen_runtime::LogLimits;
 pub use node::image_gc::Thresholds;
 pub use node::pressure::{EvictionHard, Least, ParseLeastError};
 pub use pod::labels::IMAGE_ID as IMAGE_ID_LABEL;
+pub use tunnel::Tunnel;

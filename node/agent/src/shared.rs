@@ -16,7 +16,7 @@ use mizzen_runtime::{LogLimits, Runtime};
 use mizzen_services::ServiceCaches;
 use mizzen_volumes::{PodContext, VolumeManager};
 
-use crate::config::Runtimes;
+use crate::config::{Registration, Runtimes};
 use crate::logs::watch::Watches;
 use crate::node::capacity::Capacity;
 use crate::node::image_gc::Thresholds;
@@ -57,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) log_limits: LogLimits,
     pub(crate) image_gc: Thresholds,
     pub(crate) eviction: EvictionHard,
+    pub(crate) registration: Registration,
     pub(crate) log_watches: Watches,
     /// Held while a pod's pause container is started.
     pub(crate) pauses: tokio::sync::Mutex<()>,

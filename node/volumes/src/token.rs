@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use mizzen_api::GroupVersionResource;
-use mizzen_client::{ApiRequest, Client};
+use mizzen_client::{ApiRequest, ApiResponse, Client};
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -40,7 +40,12 @@ impl Tokens {
             return Ok(text.clone());
         }
         match request(client, pod, audience, seconds).await {
-            Ok(text) => {
+            // Asked for again as soon as possible: it may have ended while the server was away.
+            Ok((text, true)) => {
+                self.held.lock().insert(key, Token { text: text.clone(), renew: Instant::now() });
+                Ok(text)
+            }
+            Ok((text, false)) => {
                 let life = Duration::from_secs(u64::try_from(seconds).unwrap_or(3600));
                 let renew = Instant::now() + life.mul_f64(0.8).min(Duration::from_secs(86_400));
                 self.held.lock().insert(key, Token { text: text.clone(), renew });
@@ -55,7 +60,13 @@ impl Tokens {
     }
 }
 
-async fn request(client: &dyn Client, pod: &PodContext<'_>, audience: Option<&str>, seconds: i64) -> Result<String, VolumeError> {
+/// The token, and whether it is one that was remembered of before.
+async fn request(
+    client: &dyn Client,
+    pod: &PodContext<'_>,
+    audience: Option<&str>,
+    seconds: i64,
+) -> Result<(String, bool), VolumeError> {
     let account = pod.service_account();
     let audiences: Vec<&str> = audience.filter(|audience| !audience.is_empty()).into_iter().collect();
     let body = json!({
@@ -78,7 +89,7 @@ async fn request(client: &dyn Client, pod: &PodContext<'_>, audience: Option<&st
     let decode = |source| VolumeError::Decode { kind: "TokenRequest", name: account.to_owned(), source };
     let value = response.object.value().map_err(decode)?;
     match value.pointer("/status/token").and_then(|token| token.as_str()) {
-        Some(token) => Ok(token.to_owned()),
+        Some(token) => Ok((token.to_owned(), response.code == ApiResponse::REMEMBERED)),
         None => Err(VolumeError::NotFound { kind: "token of serviceaccount", name: account.to_owned() }),
     }
 }

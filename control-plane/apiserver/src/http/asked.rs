@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::header::{CONTENT_TYPE, UPGRADE};
 use http::{Method, Request, Uri};
-use mizzen_api::Registry;
+use mizzen_api::{Registry, tunnel};
 
 use super::params::Params;
 use super::path::{Path, ResourcePath};
@@ -101,6 +101,13 @@ pub(super) fn is_proxy(path: &ResourcePath) -> bool {
 
 pub(super) fn is_connect(path: &ResourcePath) -> bool {
     path.group.is_empty() && path.resource == "pods" && connect::SUBRESOURCES.contains(&path.subresource.as_str())
+}
+
+/// Whether a node asks for its tunnel, which is no resource: discovery does not know of it.
+pub(super) fn is_tunnel(path: &ResourcePath) -> bool {
+    let ResourcePath { group, version, resource, subresource, .. } = path;
+    (group.as_str(), version.as_str(), resource.as_str(), subresource.as_str())
+        == (tunnel::GROUP, tunnel::VERSION, tunnel::RESOURCE, tunnel::SUBRESOURCE)
 }
 
 fn verb_of_method(method: &Method) -> &'static str {

@@ -8,18 +8,19 @@ use axum::response::Response;
 use http::header::{ACCEPT, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body as _;
-use mizzen_api::{GroupVersionResource, ResourceDescriptor, Scope, Status, Verb};
+use mizzen_api::{GroupResource, GroupVersionResource, ResourceDescriptor, Scope, Status, Verb};
 use mizzen_extensions::plugins::SchedulerPlugins;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::accept::{self, Format};
-use super::asked::{action, asked, is_connect, is_proxy, limit};
+use super::asked::{action, asked, is_connect, is_proxy, is_tunnel, limit};
 use super::params::Params;
 use super::path::{self, Path, ResourcePath};
 use super::{gzip, health, respond};
 use crate::aggregation::{Aggregation, Foreign, Remote, Sent};
 use crate::audit::{About, Audit, Trail};
+use crate::auth::node::node_of;
 use crate::auth::{Action, Identity};
 use crate::authenticate::{Authenticate, Peer, anonymous};
 use crate::connect::Connect;
@@ -163,7 +164,7 @@ impl Handler {
         request: Request<Body>,
         (speaker, held): (&Speaker, &mut Held),
     ) -> Result<Response, Status> {
-        let is_stream = matches!(path, Path::Resource(path) if is_connect(path) || is_proxy(path));
+        let is_stream = matches!(path, Path::Resource(path) if is_connect(path) || is_proxy(path) || is_tunnel(path));
         if !is_stream {
             let seats = match (path, asked.verb) {
                 (Path::Resource(path), "LIST") => self.fairness.seats_of_list(&path.resource, limit(request.uri())),
@@ -233,6 +234,9 @@ impl Handler {
         }
         if is_proxy(path) {
             return Box::pin(self.proxy(&user, path, request)).await;
+        }
+        if is_tunnel(path) {
+            return self.tunnel(&user, path, request);
         }
         self.fits_scope(path)?;
         let watch = path.watch || params.flag("watch")?.unwrap_or(false);
@@ -329,6 +333,16 @@ impl Handler {
         let mut response = proxy::answer(&*self.pipeline.store, self.connector.as_ref(), place, request).await?;
         respond::warn(&mut response, &warnings);
         Ok(response)
+    }
+
+    /// A tunnel makes its other end the node: nobody may open it but that node, whatever rights somebody has.
+    fn tunnel(&self, user: &Identity, path: &ResourcePath, request: Request<Body>) -> Result<Response, Status> {
+        let connector = self.connector.as_ref().ok_or_else(errors::no_such_path)?;
+        if path.name.is_empty() || node_of(user) != Some(path.name.as_str()) {
+            let why = format!("User {:?} is not that node, which alone may open its tunnel", user.username);
+            return Err(errors::forbidden_because(&GroupResource::new(path.group.as_str(), "nodes"), &path.name, &why));
+        }
+        connector.tunnel(&path.name, request)
     }
 
     async fn connect(

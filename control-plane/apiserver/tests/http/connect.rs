@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Request;
-use mizzen_api::Object;
+use mizzen_api::{Object, Status};
 use mizzen_apiserver::auth::Identity;
 use mizzen_apiserver::{Connect, ServerConfig, Settings};
 use mizzen_store::{HISTORY_BYTES, MemoryStore};
@@ -33,6 +33,10 @@ impl Connect for Echo {
 
     async fn node(&self, node: &str, path: &str, _: Request<Body>) -> Response {
         axum::Json(json!({"node": node, "path": path})).into_response()
+    }
+
+    fn tunnel(&self, node: &str, _: Request<Body>) -> Result<Response, Status> {
+        Ok(axum::Json(json!({"tunnel": node})).into_response())
     }
 }
 
@@ -137,4 +141,13 @@ async fn webhooks_see_streams_and_change_their_options() {
     let before = reviews.lock().len();
     assert_eq!(served.request(Method::GET, &format!("{PODS}/p/log")).send().await.expect("an answer").status(), 200);
     assert_eq!(reviews.lock().len(), before);
+}
+
+#[tokio::test]
+async fn nobody_opens_a_nodes_tunnel_but_that_node() {
+    let served = connected().await;
+    let path = "/apis/mizzen.dev/v1alpha1/nodes/n1/tunnel";
+    let (code, told) = answer(served.request(Method::GET, path).send().await.expect("an answer")).await;
+    assert_eq!(code.as_u16(), 403, "{told}");
+    assert!(told["message"].as_str().is_some_and(|text| text.ends_with("which alone may open its tunnel")), "{told}");
 }

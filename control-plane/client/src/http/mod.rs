@@ -3,6 +3,7 @@
 mod answer;
 mod failure;
 mod path;
+mod unverified;
 mod watch;
 mod wire;
 
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use mizzen_api::{Reason, Status};
 
+pub use unverified::get_unverified;
 pub use wire::{Parts, Wire};
 
 /// A connection that hears nothing for so long is given up; a watch's bookmarks keep it alive.

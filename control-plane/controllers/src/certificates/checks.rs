@@ -2,8 +2,8 @@
 
 use mizzen_api::x509::CertificateRequest;
 
-const NODES: &str = "system:nodes";
-const NODE: &str = "system:node:";
+pub(super) const NODES: &str = "system:nodes";
+pub(super) const NODE: &str = "system:node:";
 
 /// `kubernetes.io/kube-apiserver-client`: any subject, for clients only.
 pub(super) fn client(usages: &[String]) -> Result<(), String> {

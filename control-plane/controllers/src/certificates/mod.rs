@@ -30,15 +30,26 @@ const LEGACY: &str = "kubernetes.io/legacy-unknown";
 pub type SignCertificate =
     Arc<dyn Fn(&CertificateRequest, &[String], SignedDuration, Timestamp) -> Result<String, String> + Send + Sync>;
 
+/// How certificates are given.
+#[derive(Clone)]
+pub struct Certification {
+    pub sign: SignCertificate,
+    /// The longest that a certificate is valid, and how long one is that asks for no time.
+    pub longest: SignedDuration,
+    /// The API server's own DNS names: no node gets a serving certificate for one unseen.
+    pub reserved: Vec<String>,
+}
+
 pub(crate) fn start(context: &Context) {
     let client = context.client(NAME);
     let queue = Queue::default();
     let requests = WatchCache::objects(WatchSpec::all(typed::gvr::<CertificateSigningRequest>()))
         .start(client.clone(), context.cancel.clone());
     requests.enqueue(&queue);
-    let sign = context.sign_certificate.clone();
+    let Certification { sign, longest, reserved } = context.certification.clone();
     let clock = context.clock.clone();
-    context.run(Controller::new("certificate", queue, Arc::new(Certificates { client, requests, clock, sign })));
+    let certificates = Certificates { client, requests, clock, sign, longest, reserved };
+    context.run(Controller::new("certificate", queue, Arc::new(certificates)));
 }
 
 struct Certificates {
@@ -46,6 +57,8 @@ struct Certificates {
     requests: Arc<WatchCache>,
     clock: Arc<dyn Clock>,
     sign: SignCertificate,
+    longest: SignedDuration,
+    reserved: Vec<String>,
 }
 
 #[async_trait]

@@ -11,8 +11,7 @@ use serde_json::json;
 
 use super::{CLIENT, Certificates, KUBELET_CLIENT, KUBELET_SERVING, LEGACY, checks, say};
 
-/// A certificate is valid for a year, or for as long as was asked if that is less.
-const LONGEST: SignedDuration = SignedDuration::from_hours(365 * 24);
+/// Nobody gets a certificate for less by asking for less.
 const SHORTEST: SignedDuration = SignedDuration::from_mins(10);
 
 impl Certificates {
@@ -35,13 +34,14 @@ impl Certificates {
             typed::update_at::<CertificateSigningRequest>(self.client.as_ref(), stored, "status", change).await?;
             return Ok(());
         }
-        let pem = (self.sign)(&parsed, usages, lifetime(spec.expiration_seconds), now).map_err(failed)?;
+        let pem = (self.sign)(&parsed, usages, lifetime(spec.expiration_seconds, self.longest), now).map_err(failed)?;
         let change = |document: &mut serde_json::Value| document["status"]["certificate"] = json!(STANDARD.encode(pem));
         typed::update_at::<CertificateSigningRequest>(self.client.as_ref(), stored, "status", change).await?;
         Ok(())
     }
 }
 
-fn lifetime(asked: Option<i32>) -> SignedDuration {
-    asked.map_or(LONGEST, |seconds| SignedDuration::from_secs(seconds.into()).clamp(SHORTEST, LONGEST))
+/// As long as was asked, within bounds; a cluster whose longest is short gives that.
+fn lifetime(asked: Option<i32>, longest: SignedDuration) -> SignedDuration {
+    asked.map_or(longest, |seconds| SignedDuration::from_secs(seconds.into()).max(SHORTEST).min(longest))
 }

@@ -26,7 +26,7 @@ use mizzen_client::{
     ApiRequest, ApiResponse, Client, DeleteOptions, Discovery, ListOptions, ObjectList, PatchKind, Propagation, WatchOptions,
     WatchStream,
 };
-use mizzen_controllers::{AddressPool, ControllersConfig, FrontProxyTrust, start_all};
+use mizzen_controllers::{AddressPool, Certification, ControllersConfig, FrontProxyTrust, start_all};
 use mizzen_reconcile::Clock;
 use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
 use parking_lot::Mutex;
@@ -142,9 +142,13 @@ impl World {
             services: mizzen_api::ServiceAddresses::default(),
             balancer_addresses: AddressPool::parse(&["192.0.2.240-192.0.2.241".to_owned()]).expect("a range"),
             api_server: Some(([192, 0, 2, 1], 6443).into()),
-            sign_certificate: Arc::new(move |request, usages, lifetime, now| {
-                authority.issue(request, usages, lifetime, now).map_err(|error| error.to_string())
-            }),
+            certification: Certification {
+                sign: Arc::new(move |request, usages, lifetime, now| {
+                    authority.issue(request, usages, lifetime, now).map_err(|error| error.to_string())
+                }),
+                longest: jiff::SignedDuration::from_hours(365 * 24),
+                reserved: vec!["kubernetes".to_owned()],
+            },
             cancel: self.controllers.lock().clone(),
         });
     }

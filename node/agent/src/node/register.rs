@@ -106,8 +106,10 @@ async fn tell(shared: &Shared, facts: &Facts) -> Result<(), mizzen_reconcile::Er
     let node = match typed::get::<Node>(client, "", name).await? {
         Some(node) => node,
         None => {
-            let metadata = json!({"name": name, "labels": labels, "annotations": annotations});
-            let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {}});
+            let metadata =
+                json!({"name": name, "labels": all_labels(&shared.registration.labels, &labels), "annotations": annotations});
+            let spec = json!({"taints": shared.registration.taints});
+            let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec});
             match client.write(ApiRequest::create(&gvr::<Node>(), "", object).manager("kubelet")).await {
                 Ok(response) => typed::view::<Node>(&response.object)?,
                 Err(status) => return Err(mizzen_reconcile::Error::api(format!("create nodes {name}"), status)),
@@ -138,6 +140,15 @@ async fn tell(shared: &Shared, facts: &Facts) -> Result<(), mizzen_reconcile::Er
 fn lacks(has: Option<&BTreeMap<String, String>>, wanted: &Value) -> bool {
     let value = |key: &String| has.and_then(|has| has.get(key)).map(String::as_str);
     wanted.as_object().is_some_and(|wanted| wanted.iter().any(|(key, wanted)| value(key) != wanted.as_str()))
+}
+
+/// What the node was told to have, and what the machine has: the machine's goes first.
+fn all_labels(told: &BTreeMap<String, String>, own: &Value) -> Value {
+    let mut all = json!(told);
+    if let (Some(all), Some(own)) = (all.as_object_mut(), own.as_object()) {
+        all.extend(own.clone());
+    }
+    all
 }
 
 /// Well-known labels of the machine.

@@ -1,4 +1,4 @@
-//! The node's own HTTPS API, with the kubelet's paths. Only the API server may ask.
+//! The node's own HTTPS API, with the kubelet's paths. Only the API server may ask; it comes by the node's tunnel, too.
 
 mod channels;
 mod identity;
@@ -11,6 +11,8 @@ mod streams;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -32,16 +34,13 @@ struct State {
     pods: Arc<Pods>,
 }
 
+pub(crate) fn router(shared: Arc<Shared>, pods: Arc<Pods>) -> Router {
+    routes::router(State { shared, pods })
+}
+
 /// Serves until cancelled.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
-    shared: Arc<Shared>,
-    pods: Arc<Pods>,
-    cancel: CancellationToken,
-) {
+pub(crate) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: Router, cancel: CancellationToken) {
     let acceptor = TlsAcceptor::from(tls);
-    let router = routes::router(State { shared, pods });
     loop {
         let accepted = tokio::select! {
             () = cancel.cancelled() => return,
@@ -65,7 +64,7 @@ pub(crate) async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: axum::Router) {
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router) {
     let _ = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -77,9 +76,14 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: axum::Rout
         Ok(()) => router,
         Err(who) => routes::forbidden(&who),
     };
+    converse(TokioIo::new(stream), router).await;
+}
+
+/// Answers whoever is at the other end, until they leave.
+pub(crate) async fn converse(connection: impl Read + Write + Unpin + Send + 'static, router: Router) {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
-    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let serving = builder.serve_connection(connection, TowerToHyperService::new(router));
     if let Err(error) = serving.with_upgrades().await {
         tracing::debug!(%error, "node API: connection ended");
     }

@@ -247,7 +247,10 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
             vec![
                 rule("delete get list watch", "certificates.k8s.io", "certificatesigningrequests"),
                 rule("update", "certificates.k8s.io", "certificatesigningrequests/approval certificatesigningrequests/status"),
-                named(rule("approve", "certificates.k8s.io", "signers"), &["kubernetes.io/kube-apiserver-client-kubelet"]),
+                named(
+                    rule("approve", "certificates.k8s.io", "signers"),
+                    &["kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"],
+                ),
                 named(rule("sign", "certificates.k8s.io", "signers"), SIGNERS),
                 rule("create", "authorization.k8s.io", "subjectaccessreviews"),
                 events(),
@@ -280,7 +283,8 @@ pub(super) fn bindings() -> Vec<Value> {
     table().iter().map(|(controller, _)| cluster_binding(&name(controller), &name(controller), account(controller))).collect()
 }
 
-/// What controllers, and API servers behind an APIService, may do in `kube-system` only: role and binding.
+/// What somebody may do in one namespace only: role and binding. In `kube-system`, that are controllers and API servers behind
+/// an APIService.
 pub(super) fn namespaced() -> Vec<(Value, Value)> {
     let token_cleaner =
         vec![rule("get list watch delete", "core", "secrets"), rule("create patch update", "core events.k8s.io", "events")];
@@ -304,17 +308,29 @@ pub(super) fn namespaced() -> Vec<(Value, Value)> {
             reader,
             json!([user("system:kube-controller-manager"), user("system:kube-scheduler")]),
         ),
+        // Whoever holds a join token compares what stands there with the token's hash, before it trusts anybody.
+        within(
+            "kube-public",
+            "kubeadm:bootstrap-signer-clusterinfo",
+            "kubeadm:bootstrap-signer-clusterinfo",
+            vec![named(rule("get", "core", "configmaps"), &["cluster-info"])],
+            json!([user("system:anonymous")]),
+        ),
     ]
 }
 
 fn in_namespace(role: &str, binding: &str, rules: Vec<Value>, subjects: Value) -> (Value, Value) {
+    within(NAMESPACE, role, binding, rules, subjects)
+}
+
+fn within(namespace: &str, role: &str, binding: &str, rules: Vec<Value>, subjects: Value) -> (Value, Value) {
     let mut role_object = cluster_role(role, rules);
     role_object["kind"] = json!("Role");
     let mut binding = cluster_binding(binding, role, subjects);
     binding["kind"] = json!("RoleBinding");
     binding["roleRef"]["kind"] = json!("Role");
     for object in [&mut role_object, &mut binding] {
-        object["metadata"]["namespace"] = json!(NAMESPACE);
+        object["metadata"]["namespace"] = json!(namespace);
     }
     (role_object, binding)
 }

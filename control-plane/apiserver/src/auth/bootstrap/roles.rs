@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{SIGNERS, cluster_binding, cluster_role, group, named, rule, urls, user};
+use super::{NODE_GROUP, SIGNERS, cluster_binding, cluster_role, group, named, rule, urls, user};
 
 const WRITE: &str = "create delete deletecollection patch update";
 const READ: &str = "get list watch";
+/// As kubeadm calls it.
+const GET_NODES: &str = "kubeadm:get-nodes";
 /// Nothing is served there any more; but charts still grant it, and only who has a right may grant it.
 const EXTENSIONS: &str = "extensions";
 
@@ -103,7 +105,11 @@ fn gathering() -> Vec<Value> {
 fn certificates() -> Vec<Value> {
     const GROUP: &str = "certificates.k8s.io";
     let requests = "certificatesigningrequests";
-    let mut roles = vec![cluster_role("system:node-bootstrapper", vec![rule("create get list watch", GROUP, requests)])];
+    let mut roles = vec![
+        cluster_role("system:node-bootstrapper", vec![rule("create get list watch", GROUP, requests)]),
+        // Who joins looks whether another machine has its name.
+        cluster_role(GET_NODES, vec![rule("get", "core", "nodes")]),
+    ];
     for kind in ["nodeclient", "selfnodeclient"] {
         let name = format!("system:certificates.k8s.io:certificatesigningrequests:{kind}");
         roles.push(cluster_role(&name, vec![rule("create", GROUP, &format!("{requests}/{kind}"))]));
@@ -212,8 +218,22 @@ pub(super) fn roles() -> Vec<Value> {
     roles
 }
 
-pub(super) fn bindings() -> Vec<Value> {
+/// Machines with a bootstrap token become nodes, and nodes renew what they have; named as in "TLS bootstrapping" of the
+/// Kubernetes documents.
+fn joining() -> Vec<Value> {
+    let bootstrappers = || json!([group("system:bootstrappers")]);
+    let unseen = |kind: &str| format!("system:certificates.k8s.io:certificatesigningrequests:{kind}");
     vec![
+        cluster_binding("create-csrs-for-bootstrapping", "system:node-bootstrapper", bootstrappers()),
+        cluster_binding("auto-approve-csrs-for-group", &unseen("nodeclient"), bootstrappers()),
+        cluster_binding("auto-approve-renewals-for-nodes", &unseen("selfnodeclient"), json!([group(NODE_GROUP)])),
+        cluster_binding(GET_NODES, GET_NODES, bootstrappers()),
+    ]
+}
+
+pub(super) fn bindings() -> Vec<Value> {
+    let mut bindings = joining();
+    bindings.extend([
         cluster_binding("cluster-admin", "cluster-admin", json!([group("system:masters")])),
         cluster_binding("system:discovery", "system:discovery", json!([group("system:authenticated")])),
         cluster_binding("system:basic-user", "system:basic-user", json!([group("system:authenticated")])),
@@ -231,5 +251,6 @@ pub(super) fn bindings() -> Vec<Value> {
         cluster_binding("system:kube-scheduler", "system:kube-scheduler", json!([user("system:kube-scheduler")])),
         // The node authorizer gives each node what it needs of this role.
         cluster_binding("system:node", "system:node", json!([])),
-    ]
+    ]);
+    bindings
 }

@@ -1,0 +1,15 @@
+//! How a node opens a tunnel to the server (docs/decisions/0042-tunnels-of-nodes.md).
+
+/// What the node's connection is upgraded to: HTTP/2 in which the server asks and the node answers. Each `CONNECT` is a
+/// connection to the node's own API.
+pub const PROTOCOL: &str = "mizzen-tunnel";
+
+pub const GROUP: &str = "mizzen.dev";
+pub const VERSION: &str = "v1alpha1";
+pub const RESOURCE: &str = "nodes";
+pub const SUBRESOURCE: &str = "tunnel";
+
+/// Where the node asks for it.
+pub fn path(node: &str) -> String {
+    format!("/apis/{GROUP}/{VERSION}/{RESOURCE}/{node}/{SUBRESOURCE}")
+}
