@@ -10,6 +10,7 @@ use super::{ConfigError, File};
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 #[derive(Clone, Debug, Default, clap::Args)]
+#[group(id = "registration")]
 pub struct Flags {
     /// Labels that the Node gets when it is made, KEY=VALUE
     #[arg(long, value_name = "LABELS", value_delimiter = ',')]

@@ -22,7 +22,7 @@ func NewBench[S, P any](start func(*S, *Columns) (P, error), settings string, no
 	for row := range nodes {
 		bench.rows = append(bench.rows, uint32(row))
 	}
-	it.cluster.change(told(nodes))
+	it.cluster.change(deltaOf(nodes))
 	return bench
 }
 
@@ -59,7 +59,7 @@ func (b *Bench) begin(pod *Pod) *Cycle {
 }
 
 // The first delta: all that there is to know of these nodes.
-func told(nodes []map[string]any) delta {
+func deltaOf(nodes []map[string]any) delta {
 	it := delta{generation: 1}
 	var names []string
 	for row, node := range nodes {

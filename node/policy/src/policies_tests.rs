@@ -76,7 +76,10 @@ impl World {
                 () = running.run() => {}
             }
         });
-        Self { client, tables, addresses, repairs, policies, _ends: cancel.drop_guard() }
+        let world = Self { client, tables, addresses, repairs, policies, _ends: cancel.drop_guard() };
+        // Pods run as it.
+        world.create("", "serviceaccounts", json!({"metadata": {"name": "default"}})).await;
+        world
     }
 
     async fn create(&self, group: &str, resource: &str, object: Value) -> Value {

@@ -114,7 +114,7 @@ async fn a_body_that_never_ends_is_answered() {
 
 /// A connection to the same server, to which the client shows a certificate.
 async fn known(served: &Served) -> TlsStream<TcpStream> {
-    let now = jiff::Timestamp::from_second(1_700_000_000).expect("a time");
+    let now = crate::support::now();
     let authority = Authority::generate("test", now).expect("generates");
     let pair = authority.server("server", &["localhost"], &[], now).expect("signs");
     let tls = server_config(&pair, &authority.pem().certificate);
