@@ -122,10 +122,12 @@ fn an_ingress_leads_hosts_and_paths_to_services_over_tls_too() {
     assert_eq!(secure(&trusted, &["--http1.1"]).ok(), "this is one\n");
     let other_folder = tempfile::tempdir().unwrap();
     let other = Authority::new(other_folder.path());
-    assert_eq!(secure(&other, &[]).code, Some(60), "is not trusted yet");
+    // Both authorities have one name: OpenSSL tries the other's key, and curl passes on what it says of the signature (35).
+    let mistrusted = [Some(35), Some(60)];
+    assert!(mistrusted.contains(&secure(&other, &[]).code), "is not trusted yet");
     secret(&cluster, folder.path(), other.issue_to_name("a.example"));
     eventually("the new certificate is shown", || (secure(&other, &[]).code == Some(0)).then_some(()));
-    assert_eq!(secure(&trusted, &[]).code, Some(60), "the old one is no more");
+    assert!(mistrusted.contains(&secure(&trusted, &[]).code), "the old one is no more");
     let nobody = curl("https://nobody.example/", "nobody.example", 443, ip, &["-k"]);
     assert_eq!(nobody.code, Some(35), "no certificate for the name: {}", nobody.stderr);
 

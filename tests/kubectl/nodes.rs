@@ -298,7 +298,8 @@ impl Outside {
         let mut command = std::process::Command::new("python3");
         let process = hub.inside(command.args(["-c", script])).spawn().unwrap();
         eventually("somebody listens outside", || {
-            hub.try_run(&["sh", "-c", "nc -z 127.0.0.1 7077 || busybox nc -z 127.0.0.1 7077"]).code.filter(|code| *code == 0)
+            let connect = "import socket; socket.create_connection(('127.0.0.1', 7077))";
+            hub.try_run(&["python3", "-c", connect]).code.filter(|code| *code == 0)
         });
         Self { process, port }
     }
