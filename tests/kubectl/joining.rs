@@ -100,7 +100,9 @@ fn a_machine_that_nobody_reaches_joins_by_a_token_and_gives_logs_exec_and_ports(
     assert!(proxied.contains("\"name\":\"web\""), "{proxied}");
     let mut forward = cluster.kubectl_command(&["port-forward", "pod/web", ":8080"]);
     let mut forward = forward.stdout(Stdio::piped()).spawn().unwrap();
-    let said = BufReader::new(forward.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    // It goes on to tell of connections, and would end if nobody could hear it.
+    let mut told = BufReader::new(forward.stdout.take().unwrap()).lines();
+    let said = told.next().unwrap().unwrap();
     let port = said.rsplit("127.0.0.1:").next().and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
     let page = run(Command::new("curl").args(["-sS", "--max-time", "30", &format!("http://127.0.0.1:{port}/")])).ok();
     forward.kill().unwrap();
