@@ -160,7 +160,7 @@ spec:
         ("file", "blue"),
         ("alone", "colour\n"),
         ("hosts", "192.0.2.7\n"),
-        ("resolver", "nameserver 192.0.2.53\nsearch corp.example\n"),
+        ("resolver", "search corp.example\nnameserver 192.0.2.53\n"),
     ] {
         cluster.kubectl_wait("jsonpath={.status.phase}=Succeeded", &[&format!("pod/{name}")]);
         assert_eq!(cluster.kubectl(&["logs", name]).ok(), said, "{name}");
