@@ -12,7 +12,7 @@ pub(crate) fn teller(name: &str, node: &str, image: &str) -> String {
     format!(
         "apiVersion: v1
 kind: Pod
-metadata: {{name: {name}, labels: {{app: teller}}}}
+metadata: {{name: {name}, labels: {{app: teller, teller: {name}}}}}
 spec:
   nodeName: {node}
   terminationGracePeriodSeconds: 0
@@ -251,7 +251,7 @@ fn machines_with_a_router_between_them_are_joined_by_vxlan_which_is_kept_whole()
     assert_eq!(asked_on(m1, t2, 8080), (gateway(&block(&cluster, "test-node")), "t2".into()));
     let fetch = format!("http://{w2}:8090/fetch?http://{t1}:8080/cgi-bin/who");
     assert_eq!(told(&m1.curl(&fetch).ok()), (w2.to_string(), "t1".into()));
-    cluster.kubectl(&["expose", "pod", "t2", "--port=80", "--target-port=8080", "--type=NodePort"]).ok();
+    cluster.kubectl(&["expose", "pod", "t2", "--selector=teller=t2", "--port=80", "--target-port=8080", "--type=NodePort"]).ok();
     let node_port: u16 = field(&cluster, &["service", "t2"], ".spec.ports[0].nodePort").parse().unwrap();
     let hub = lan.hub();
     eventually("the service is known", || (hub.http(m1.address.into(), node_port, "/").code == Some(0)).then_some(()));
