@@ -55,7 +55,7 @@ impl Caches {
                 .index(BY_OWNER, |revision: &Revision| revision.owner.iter().cloned().collect())
                 .start(client_for("daemon-set-controller"), cancel.clone()),
             jobs: WatchCache::projected(spec(gvr::<Job>()), JobView::of)
-                .index(BY_OWNER, |job: &JobView| job.owner.iter().map(|owner| owner.uid.clone()).collect())
+                .index(BY_OWNER, |job: &JobView| job.controller.iter().map(|owner| owner.uid.clone()).collect())
                 .start(client_for("job-controller"), cancel.clone()),
             nodes: WatchCache::objects(spec(gvr::<Node>())).start(client_for("node-controller"), cancel.clone()),
             namespaces: WatchCache::objects(spec(gvr::<Namespace>())).start(client_for("namespace-controller"), cancel.clone()),

@@ -3,32 +3,24 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use mizzen_api::selector::LabelSelector;
-use mizzen_api::{ObjectRef, Reason};
+use mizzen_api::Reason;
 use mizzen_client::{Client, PatchKind};
 use mizzen_reconcile::typed::Kind;
 use mizzen_reconcile::{Error, WatchCache, typed};
 use serde_json::{Value, json};
 
 use crate::claim::{self, Claim};
+use crate::pod_owner::PodOwner;
 use crate::pod_view::PodView;
 
 /// Who takes pods.
 pub(crate) struct Claimant<'a> {
-    pub(crate) key: &'a ObjectRef,
-    pub(crate) uid: &'a str,
-    pub(crate) terminating: bool,
-    pub(crate) selector: &'a LabelSelector,
+    pub(crate) owner: &'a PodOwner,
     /// A finalizer that its pods have, if any.
     pub(crate) finalizer: Option<&'static str>,
 }
 
 impl Claimant<'_> {
-    /// The reference by which it controls its pods.
-    pub(crate) fn reference<K: Kind>(&self) -> Value {
-        claim::controller_reference(K::API_VERSION, K::KIND, &self.key.name, self.uid)
-    }
-
     /// Its pods, after adopting and releasing; of pods without a controller only those that `fit`.
     pub(crate) async fn pods<K: Kind>(
         &self,
@@ -38,8 +30,9 @@ impl Claimant<'_> {
     ) -> Result<Vec<Arc<PodView>>, Error> {
         let mut mine = Vec::new();
         let mut may_adopt = None;
-        for pod in pods.in_namespace(&self.key.namespace) {
-            match claim::claim(self.uid, self.terminating, self.selector, &pod.labels, pod.owner.as_ref(), pod.terminating) {
+        let PodOwner { key, uid, terminating, selector, .. } = self.owner;
+        for pod in pods.in_namespace(&key.namespace) {
+            match claim::claim(uid, *terminating, selector, &pod.labels, pod.owner.as_ref(), pod.terminating) {
                 Claim::NotMine => {}
                 Claim::Mine => mine.push(pod),
                 Claim::Release => patch_owner(client, &pod, self.release(&pod)).await?,
@@ -61,12 +54,12 @@ impl Claimant<'_> {
     }
 
     async fn is_live<K: Kind>(&self, client: &dyn Client) -> Result<bool, Error> {
-        let live = typed::get_object::<K>(client, &self.key.namespace, &self.key.name).await?;
-        Ok(live.is_some_and(|live| live.head().uid == self.uid && !live.head().is_terminating()))
+        let live = typed::get_object::<K>(client, &self.owner.key.namespace, &self.owner.key.name).await?;
+        Ok(live.is_some_and(|live| live.head().uid == self.owner.uid && !live.head().is_terminating()))
     }
 
     fn adoption<K: Kind>(&self, pod: &PodView) -> Value {
-        let mut patch = claim::adoption(&self.reference::<K>(), &pod.uid);
+        let mut patch = claim::adoption(&self.owner.controls::<K>(), &pod.uid);
         if let Some(finalizer) = self.finalizer {
             patch["metadata"]["finalizers"] = json!([finalizer]);
         }
@@ -74,7 +67,7 @@ impl Claimant<'_> {
     }
 
     fn release(&self, pod: &PodView) -> Value {
-        let mut patch = claim::release(self.uid, &pod.uid);
+        let mut patch = claim::release(&self.owner.uid, &pod.uid);
         if let Some(finalizer) = self.finalizer {
             patch["metadata"]["$deleteFromPrimitiveList/finalizers"] = json!([finalizer]);
         }

@@ -29,6 +29,7 @@ mod node;
 mod observe_pods;
 mod pod_gc;
 mod pod_network;
+mod pod_owner;
 mod pod_view;
 mod quota;
 mod replicaset;

@@ -3,22 +3,15 @@
 use std::sync::Arc;
 
 use mizzen_api::ObjectRef;
-use mizzen_api::selector::LabelSelector;
 use mizzen_reconcile::{Queue, WatchCache};
 
 use crate::expectations::Expectations;
+use crate::pod_owner::OwnsPods;
 use crate::pod_view::PodView;
-
-/// An object that owns pods by a selector.
-pub(crate) trait Selects: Send + Sync + 'static {
-    fn key(&self) -> &ObjectRef;
-    fn uid(&self) -> &str;
-    fn selector(&self) -> &LabelSelector;
-}
 
 /// Settles expectations by what the pod cache sees, and wakes those concerned: a pod's owner of `kind`, or whoever selects a
 /// pod without one.
-pub(crate) fn observe_pods<S: Selects>(
+pub(crate) fn observe_pods<S: OwnsPods>(
     kind: &'static str,
     pods: &WatchCache<PodView>,
     sets: &Arc<WatchCache<S>>,
@@ -50,8 +43,8 @@ pub(crate) fn observe_pods<S: Selects>(
                 None if pod.owner.is_none() => sets
                     .in_namespace(namespace)
                     .iter()
-                    .filter(|set| set.selector().matches(&pod.labels))
-                    .for_each(|set| queue.add(set.key().clone())),
+                    .filter(|set| set.owner().selector.matches(&pod.labels))
+                    .for_each(|set| queue.add(set.owner().key.clone())),
                 None => {}
             }
         }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::caches::BY_OWNER;
 use crate::hash::template_hash;
 use crate::namespaces::is_terminating_error;
-use crate::observe_pods::Selects;
+use crate::pod_owner::OwnsPods;
 use crate::template::normalized;
 
 /// The label of a DaemonSet's revisions, and of the pods of both kinds.
@@ -129,7 +129,7 @@ pub(crate) struct Revisions {
 
 impl Revisions {
     /// `cache` has those of all owners; a change wakes the set in `queue` that it belongs to.
-    pub(crate) fn new<S: Selects>(
+    pub(crate) fn new<S: OwnsPods>(
         client: Arc<dyn Client>,
         cache: &Arc<WatchCache<Revision>>,
         sets: &Arc<WatchCache<S>>,
@@ -140,7 +140,10 @@ impl Revisions {
             let owners: Vec<_> =
                 change.old.into_iter().chain(change.new).filter_map(|revision| revision.owner.as_deref()).collect();
             let concerned = sets.in_namespace(&change.key.namespace);
-            concerned.iter().filter(|set| owners.contains(&set.uid())).for_each(|set| queue.add(set.key().clone()));
+            concerned
+                .iter()
+                .filter(|set| owners.contains(&set.owner().uid.as_str()))
+                .for_each(|set| queue.add(set.owner().key.clone()));
         });
         Self { client, cache: cache.clone() }
     }

@@ -34,8 +34,8 @@ pub(crate) fn start(context: &Context) {
     let queue = Queue::default();
     cron_jobs.enqueue(&queue);
     context.caches.jobs.enqueue_mapped(&queue, |job| {
-        let owner = job.owner.as_ref().filter(|owner| owner.kind == "CronJob");
-        owner.map(|owner| ObjectRef::new(job.key.namespace.clone(), owner.name.clone())).into_iter().collect()
+        let owner = job.controller.as_ref().filter(|owner| owner.kind == "CronJob");
+        owner.map(|owner| ObjectRef::new(job.owner.key.namespace.clone(), owner.name.clone())).into_iter().collect()
     });
     let reconciler = CronJobs {
         recorder: Recorder::start(client.clone(), context.clock.clone(), NAME, ""),
@@ -101,10 +101,10 @@ impl CronJobs {
         let mut active = Vec::new();
         for known in status.active.take().unwrap_or_default() {
             let uid = known.uid.as_deref().unwrap_or_default();
-            match jobs.iter().find(|job| job.uid == uid) {
+            match jobs.iter().find(|job| job.owner.uid == uid) {
                 Some(job) if is_finished(&job.status) => {
                     let end = if holds(&job.status, "Complete") { "Complete" } else { "Failed" };
-                    let message = format!("Saw completed job: {}, condition: {end}", job.key.name);
+                    let message = format!("Saw completed job: {}, condition: {end}", job.owner.key.name);
                     self.recorder.normal(&work.about, "SawCompletedJob", message);
                 }
                 Some(_) => active.push(known),
@@ -122,8 +122,8 @@ impl CronJobs {
             }
         }
         for job in jobs.iter().filter(|job| !is_finished(&job.status)) {
-            if active.iter().all(|known| known.uid.as_deref() != Some(&job.uid)) {
-                active.push(reference(&job.object));
+            if active.iter().all(|known| known.uid.as_deref() != Some(&job.owner.uid)) {
+                active.push(reference(&job.owner.object));
             }
         }
         status.active = (!active.is_empty()).then_some(active);
@@ -140,11 +140,11 @@ impl CronJobs {
         let spec = &work.typed.spec;
         for (end, limit) in [("Complete", spec.successful_jobs_history_limit), ("Failed", spec.failed_jobs_history_limit)] {
             let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else { continue };
-            let mut over: Vec<_> = jobs.iter().filter(|job| holds(&job.status, end) && !job.terminating).collect();
-            over.sort_by_key(|job| (job.status.start_time.as_ref().map(|time| time.0), job.key.clone()));
+            let mut over: Vec<_> = jobs.iter().filter(|job| holds(&job.status, end) && !job.owner.terminating).collect();
+            over.sort_by_key(|job| (job.status.start_time.as_ref().map(|time| time.0), job.owner.key.clone()));
             let many = over.len().saturating_sub(limit);
             for job in over.into_iter().take(many) {
-                self.delete(work, &job.key.name, &job.uid).await?;
+                self.delete(work, &job.owner.key.name, &job.owner.uid).await?;
             }
         }
         Ok(())

@@ -182,7 +182,7 @@ impl<'a> Situation<'a> {
             number_available: non_zero(counts[4]),
             number_unavailable: non_zero(counts[0] - counts[4]),
             number_misscheduled: counts[5],
-            observed_generation: Some(self.set.generation),
+            observed_generation: Some(self.set.owner.generation),
             collision_count: collisions,
             conditions: self.set.status.conditions.clone(),
         }

@@ -16,13 +16,13 @@ use mizzen_api::ObjectRef;
 use mizzen_client::Client;
 use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, Recorder, WatchCache, WatchSpec, typed};
 
+use crate::claim_pods::Claimant;
 use crate::context::Context;
 use crate::expectations::Expectations;
 use crate::observe_pods::observe_pods;
 use crate::pod_view::PodView;
 use crate::revisions::{Owner, Present, REVISION_LABEL, Revisions};
 use decide::{Nodes, Situation};
-use effects::claimant;
 use nodes::Demands;
 use view::DsView;
 
@@ -84,12 +84,13 @@ impl Reconciler for DaemonSets {
             self.expectations.forget(&key);
             return Ok(Action::Done);
         };
-        if set.terminating {
+        if set.owner.terminating {
             return Ok(Action::Done);
         }
         // Before the pods: what was asked for and is met must be among them.
         let met = self.expectations.are_met(&key);
-        let pods = claimant(&set).pods::<DaemonSet>(self.client.as_ref(), &self.pods, |_| true).await?;
+        let claimant = Claimant { owner: &set.owner, finalizer: None };
+        let pods = claimant.pods::<DaemonSet>(self.client.as_ref(), &self.pods, |_| true).await?;
         let owner = owner_of_revisions(&set);
         let revision = match self.revisions.present(&owner).await? {
             Present::Known(revision) => revision,
@@ -122,7 +123,7 @@ impl Reconciler for DaemonSets {
 
 impl DaemonSets {
     fn fits(&self, set: &DsView) -> Result<Nodes, Error> {
-        let demands = Demands::of(&set.template);
+        let demands = Demands::of(&set.owner.template);
         let fit = |node: &Arc<mizzen_api::Object>| Ok((node.head().name.clone(), demands.fit(&*typed::view::<Node>(node)?)));
         self.nodes.list().iter().map(fit).collect()
     }
@@ -130,15 +131,15 @@ impl DaemonSets {
 
 fn owner_of_revisions(set: &DsView) -> Owner<'_> {
     Owner {
-        key: &set.key,
-        uid: &set.uid,
-        reference: claimant(set).reference::<DaemonSet>(),
-        template: &set.template,
+        key: &set.owner.key,
+        uid: &set.owner.uid,
+        reference: set.owner.controls::<DaemonSet>(),
+        template: &set.owner.template,
         collisions: set.status.collision_count.unwrap_or(0),
         hash_label: REVISION_LABEL,
     }
 }
 
 async fn update_status(client: &dyn Client, set: &DsView, status: &DaemonSetStatus) -> Result<(), Error> {
-    typed::update_status::<DaemonSet>(client, &set.object, status).await.map(drop)
+    typed::update_status::<DaemonSet>(client, &set.owner.object, status).await.map(drop)
 }

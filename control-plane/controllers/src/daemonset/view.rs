@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use mizzen_api::selector::LabelSelector;
-use mizzen_api::{Object, ObjectRef};
-use serde_json::Value;
+use mizzen_api::Object;
 
-use crate::observe_pods::Selects;
+use crate::pod_owner::{OwnsPods, PodOwner};
 
 /// How pods of a former template are replaced (`apps/v1.DaemonSetUpdateStrategy`).
 #[derive(Clone, Debug)]
@@ -19,14 +17,7 @@ pub(super) enum Update {
 
 #[derive(Clone)]
 pub(super) struct DsView {
-    pub(super) object: Arc<Object>,
-    pub(super) key: ObjectRef,
-    pub(super) uid: String,
-    pub(super) generation: i64,
-    pub(super) terminating: bool,
-    pub(super) selector: LabelSelector,
-    /// As stored, so that fields this build does not know reach the pods.
-    pub(super) template: Value,
+    pub(super) owner: PodOwner,
     pub(super) min_ready_seconds: i32,
     pub(super) update: Update,
     /// How many former revisions are kept.
@@ -34,17 +25,9 @@ pub(super) struct DsView {
     pub(super) status: DaemonSetStatus,
 }
 
-impl Selects for DsView {
-    fn key(&self) -> &ObjectRef {
-        &self.key
-    }
-
-    fn uid(&self) -> &str {
-        &self.uid
-    }
-
-    fn selector(&self) -> &LabelSelector {
-        &self.selector
+impl OwnsPods for DsView {
+    fn owner(&self) -> &PodOwner {
+        &self.owner
     }
 }
 
@@ -52,20 +35,13 @@ impl DsView {
     /// `None` for a document that is no DaemonSet or whose selector does not parse, which the API never stores.
     pub(super) fn of(object: &Arc<Object>) -> Option<Self> {
         let mut document = object.value().ok()?;
-        let selector = LabelSelector::from_document(document.pointer("/spec/selector")).ok()?;
-        let template = document.pointer_mut("/spec/template").map(Value::take).unwrap_or_default();
+        let owner = PodOwner::of(object, &mut document)?;
         let typed: DaemonSet = object.decode().ok()?;
         let spec = typed.spec.unwrap_or_default();
         let strategy = spec.update_strategy.unwrap_or_default();
         let rolling = strategy.rolling_update.unwrap_or_default();
-        let head = object.head();
         Some(Self {
-            key: head.object_ref(),
-            uid: head.uid.clone(),
-            generation: head.generation,
-            terminating: head.is_terminating(),
-            selector,
-            template,
+            owner,
             min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
             update: match strategy.type_.as_deref() {
                 Some("OnDelete") => Update::OnDelete,
@@ -76,7 +52,6 @@ impl DsView {
             },
             history: spec.revision_history_limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(10),
             status: typed.status.unwrap_or_default(),
-            object: object.clone(),
         })
     }
 }

@@ -108,11 +108,11 @@ fn recreate(world: &World<'_>) -> Vec<Command> {
 /// Deletes what goes beyond the history that the Deployment keeps, the oldest revisions first.
 fn history(world: &World<'_>) -> Vec<Command> {
     let Some(limit) = world.deployment.history_limit else { return Vec::new() };
-    let mut old: Vec<_> = world.old.iter().filter(|set| !set.terminating).collect();
+    let mut old: Vec<_> = world.old.iter().filter(|set| !set.owner.terminating).collect();
     let excess = old.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
     old.sort_by_key(|set| world::revision(set));
     let unused = |set: &&Arc<RsView>| {
-        set.replicas == 0 && set.status.replicas == 0 && set.generation <= set.status.observed_generation.unwrap_or(0)
+        set.replicas == 0 && set.status.replicas == 0 && set.owner.generation <= set.status.observed_generation.unwrap_or(0)
     };
     old.into_iter().take(excess).filter(unused).map(|set| Command::DeleteReplicaSet(set.clone())).collect()
 }

@@ -18,7 +18,7 @@ const CREATE_ERROR: &str = "ReplicaSetCreateError";
 
 impl Deployments {
     pub(super) async fn patch_owner(&self, set: &RsView, patch: Value) -> Result<(), Error> {
-        let (namespace, name) = (&set.key.namespace, &set.key.name);
+        let (namespace, name) = (&set.owner.key.namespace, &set.owner.key.name);
         match typed::patch::<ReplicaSet>(self.client.as_ref(), namespace, name, "", PatchKind::Strategic, patch).await {
             Ok(_) => Ok(()),
             Err(error) if error.is(Reason::NotFound) => Ok(()),
@@ -32,7 +32,7 @@ impl Deployments {
             Command::CreateReplicaSet { name, document } => self.create(world, &name, document).await,
             Command::Annotate { set, annotations, min_ready_seconds } => {
                 let copied = new_set::copied(world);
-                typed::update::<ReplicaSet>(client, &set.object, |document| {
+                typed::update::<ReplicaSet>(client, &set.owner.object, |document| {
                     for (key, value) in copied {
                         document["metadata"]["annotations"][key] = json!(value);
                     }
@@ -46,19 +46,19 @@ impl Deployments {
             }
             Command::Scale { set, replicas } => {
                 let size = new_set::size_annotations(world);
-                typed::update::<ReplicaSet>(client, &set.object, |document| {
+                typed::update::<ReplicaSet>(client, &set.owner.object, |document| {
                     for (key, value) in size {
                         document["metadata"]["annotations"][key] = json!(value);
                     }
                     document["spec"]["replicas"] = json!(replicas);
                 })
                 .await?;
-                self.tell_scaled(world, &set.key, set.replicas, replicas);
+                self.tell_scaled(world, &set.owner.key, set.replicas, replicas);
                 Ok(())
             }
             Command::DeleteReplicaSet(set) => {
-                let options = DeleteOptions { uid: Some(set.uid.clone()), ..DeleteOptions::default() };
-                typed::delete::<ReplicaSet>(client, &set.key.namespace, &set.key.name, options).await.map(drop)
+                let options = DeleteOptions { uid: Some(set.owner.uid.clone()), ..DeleteOptions::default() };
+                typed::delete::<ReplicaSet>(client, &set.owner.key.namespace, &set.owner.key.name, options).await.map(drop)
             }
             Command::SetRevision(revision) => typed::update::<Deployment>(client, &world.deployment.object, |document| {
                 document["metadata"]["annotations"][REVISION] = json!(revision);

@@ -57,9 +57,9 @@ fn deployment_of(owner: Option<&OwnerReference>, namespace: &str) -> Option<Obje
 fn wake_by_replica_sets(sets: &WatchCache<RsView>, deployments: &Arc<WatchCache<DeploymentView>>, queue: &Queue) {
     let deployments = deployments.clone();
     sets.enqueue_mapped(queue, move |set| match &set.controller {
-        Some(owner) => deployment_of(Some(owner), &set.key.namespace).into_iter().collect(),
+        Some(owner) => deployment_of(Some(owner), &set.owner.key.namespace).into_iter().collect(),
         None => {
-            let all = deployments.in_namespace(&set.key.namespace);
+            let all = deployments.in_namespace(&set.owner.key.namespace);
             all.iter().filter(|d| d.selector.matches(&set.labels)).map(|d| d.key.clone()).collect()
         }
     });
@@ -100,8 +100,8 @@ impl Reconciler for Deployments {
     async fn reconcile(&self, key: ObjectRef) -> Result<Action, Error> {
         let Some(deployment) = self.deployments.get(&key) else { return Ok(Action::Done) };
         let sets = self.claimed(&deployment).await?;
-        let pods_of = |set: &RsView| self.pods.by(BY_OWNER, &set.uid).iter().filter(|pod| !pod.is_finished()).count();
-        let running = sets.iter().map(|set| (set.uid.clone(), pods_of(set))).collect();
+        let pods_of = |set: &RsView| self.pods.by(BY_OWNER, &set.owner.uid).iter().filter(|pod| !pod.is_finished()).count();
+        let running = sets.iter().map(|set| (set.owner.uid.clone(), pods_of(set))).collect();
         let world = World::new(&deployment, sets, running, self.clock.now());
         let plan = decide::decide(&world);
         for command in plan.commands {
@@ -120,12 +120,12 @@ impl Deployments {
         let mut mine = Vec::new();
         for set in self.sets.in_namespace(&deployment.key.namespace) {
             let (uid, gone) = (&deployment.uid, deployment.terminating);
-            match claim::claim(uid, gone, &deployment.selector, &set.labels, set.controller.as_ref(), set.terminating) {
+            match claim::claim(uid, gone, &deployment.selector, &set.labels, set.controller.as_ref(), set.owner.terminating) {
                 Claim::NotMine => {}
                 Claim::Mine => mine.push(set),
-                Claim::Release => self.patch_owner(&set, claim::release(uid, &set.uid)).await?,
+                Claim::Release => self.patch_owner(&set, claim::release(uid, &set.owner.uid)).await?,
                 Claim::Adopt if self.is_alive(deployment).await? => {
-                    let patch = claim::adoption(&deployment.reference_for_owned(), &set.uid);
+                    let patch = claim::adoption(&deployment.reference_for_owned(), &set.owner.uid);
                     // Its next version, with the reference, comes by the cache and wakes this Deployment again.
                     self.patch_owner(&set, patch).await?;
                 }

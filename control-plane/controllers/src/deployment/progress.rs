@@ -70,10 +70,10 @@ pub(super) fn rollout_status(world: &World<'_>) -> (DeploymentStatus, Option<Dur
     if was_complete {
         return (status, None);
     }
-    let subject = world
-        .new
-        .as_ref()
-        .map_or_else(|| format!("Deployment \"{}\"", deployment.key.name), |new| format!("ReplicaSet \"{}\"", new.key.name));
+    let subject = world.new.as_ref().map_or_else(
+        || format!("Deployment \"{}\"", deployment.key.name),
+        |new| format!("ReplicaSet \"{}\"", new.owner.key.name),
+    );
     if is_complete(world, &status) {
         let message = format!("{subject} has successfully progressed.");
         conditions::set(&mut status, condition(PROGRESSING, "True", COMPLETE, message, world.now));

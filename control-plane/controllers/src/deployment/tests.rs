@@ -56,9 +56,9 @@ fn plan(deployment: &DeploymentView, sets: Vec<Arc<RsView>>) -> Plan {
 fn shown(plan: &Plan) -> Vec<String> {
     let show = |command: &Command| match command {
         Command::CreateReplicaSet { document, .. } => format!("create {}", document["spec"]["replicas"]),
-        Command::Annotate { set, .. } => format!("annotate {}", set.key.name),
-        Command::Scale { set, replicas } => format!("{} {}->{replicas}", set.key.name, set.replicas),
-        Command::DeleteReplicaSet(set) => format!("delete {}", set.key.name),
+        Command::Annotate { set, .. } => format!("annotate {}", set.owner.key.name),
+        Command::Scale { set, replicas } => format!("{} {}->{replicas}", set.owner.key.name, set.replicas),
+        Command::DeleteReplicaSet(set) => format!("delete {}", set.owner.key.name),
         Command::SetRevision(revision) => format!("revision {revision}"),
     };
     plan.commands.iter().map(show).collect()

@@ -40,8 +40,8 @@ impl<'a> World<'a> {
         now: Timestamp,
     ) -> Self {
         let template = normalized(&deployment.template);
-        sets.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.key.name.cmp(&b.key.name)));
-        let new = sets.iter().position(|set| normalized(&set.template) == template).map(|at| sets.remove(at));
+        sets.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.owner.key.name.cmp(&b.owner.key.name)));
+        let new = sets.iter().position(|set| normalized(&set.owner.template) == template).map(|at| sets.remove(at));
         Self { deployment, new, old: sets, template, running, now }
     }
 
@@ -50,7 +50,7 @@ impl<'a> World<'a> {
     }
 
     pub(super) fn old_pods_run(&self) -> bool {
-        self.old.iter().any(|set| self.running.get(&set.uid).copied().unwrap_or(0) > 0)
+        self.old.iter().any(|set| self.running.get(&set.owner.uid).copied().unwrap_or(0) > 0)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use mizzen_api::Reason;
 use mizzen_client::{ApiRequest, DeleteOptions, PatchKind};
 use mizzen_reconcile::{Error, typed};
@@ -13,13 +13,12 @@ use serde_json::{Value, json};
 use super::Jobs;
 use super::decide::{Plan, Wanted};
 use super::view::JobView;
-use crate::claim_pods::Claimant;
 use crate::namespaces::is_terminating_error;
 use crate::pod_view::{COMPLETION_INDEX, INDEX_FAILURES, JOB_TRACKING, PodView};
 
 impl Jobs {
     pub(super) async fn carry_out(&self, job: &JobView, plan: &Plan) -> Result<(), Error> {
-        self.expectations.expect_deletions(&job.key, plan.delete.iter().map(|pod| pod.uid.clone()));
+        self.expectations.expect_deletions(&job.owner.key, plan.delete.iter().map(|pod| pod.uid.clone()));
         let deleted = join_all(plan.delete.iter().map(|pod| self.delete(job, pod))).await;
         let created = self.create_all(job, &plan.create).await;
         deleted.into_iter().find(Result::is_err).unwrap_or(Ok(()))?;
@@ -28,14 +27,14 @@ impl Jobs {
 
     /// Creates pods in batches that double, so that a template which cannot be created costs few requests.
     async fn create_all(&self, job: &JobView, wanted: &[Wanted]) -> Result<(), Error> {
-        self.expectations.expect_creations(&job.key, wanted.len());
+        self.expectations.expect_creations(&job.owner.key, wanted.len());
         let (mut left, mut batch) = (wanted, 1);
         while !left.is_empty() {
             let (now, later) = left.split_at(batch.min(left.len()));
             let results = join_all(now.iter().map(|wanted| self.create(job, *wanted))).await;
             let failures: Vec<_> = results.into_iter().filter_map(Result::err).collect();
             if !failures.is_empty() {
-                self.expectations.creations_settled(&job.key, failures.len() + later.len());
+                self.expectations.creations_settled(&job.owner.key, failures.len() + later.len());
                 // A namespace on its way out takes no more pods, and nobody need hear of it.
                 let ending = |error: &Error| matches!(error, Error::Api { status, .. } if is_terminating_error(status));
                 return failures.into_iter().find(|error| !ending(error)).map_or(Ok(()), Err);
@@ -46,18 +45,18 @@ impl Jobs {
     }
 
     async fn create(&self, job: &JobView, wanted: Wanted) -> Result<(), Error> {
-        let request = ApiRequest::create(&typed::gvr::<Pod>(), &job.key.namespace, pod_of(job, wanted));
+        let request = ApiRequest::create(&typed::gvr::<Pod>(), &job.owner.key.namespace, pod_of(job, wanted));
         match self.client.write(request).await {
             Ok(response) => {
                 let name = &response.object.head().name;
-                self.recorder.normal(&reference(job), "SuccessfulCreate", format!("Created pod: {name}"));
+                self.recorder.normal(&job.owner.reference::<Job>(), "SuccessfulCreate", format!("Created pod: {name}"));
                 Ok(())
             }
             Err(status) => {
                 if !is_terminating_error(&status) {
-                    self.recorder.warning(&reference(job), "FailedCreate", format!("Error creating: {status}"));
+                    self.recorder.warning(&job.owner.reference::<Job>(), "FailedCreate", format!("Error creating: {status}"));
                 }
-                Err(Error::api(format!("create pods {}/{}-", job.key.namespace, job.key.name), status))
+                Err(Error::api(format!("create pods {}/{}-", job.owner.key.namespace, job.owner.key.name), status))
             }
         }
     }
@@ -67,13 +66,13 @@ impl Jobs {
         let name = &pod.key.name;
         let deleted = typed::delete::<Pod>(self.client.as_ref(), &pod.key.namespace, name, options).await;
         if !matches!(deleted, Ok(true)) {
-            self.expectations.deletion_settled(&job.key, &pod.uid);
+            self.expectations.deletion_settled(&job.owner.key, &pod.uid);
         }
         match deleted {
-            Ok(true) => self.recorder.normal(&reference(job), "SuccessfulDelete", format!("Deleted pod: {name}")),
+            Ok(true) => self.recorder.normal(&job.owner.reference::<Job>(), "SuccessfulDelete", format!("Deleted pod: {name}")),
             Ok(false) => {}
             Err(error) => {
-                self.recorder.warning(&reference(job), "FailedDelete", format!("Error deleting: {error}"));
+                self.recorder.warning(&job.owner.reference::<Job>(), "FailedDelete", format!("Error deleting: {error}"));
                 return Err(error);
             }
         }
@@ -98,44 +97,17 @@ impl Jobs {
     }
 }
 
-pub(super) fn claimant(job: &JobView) -> Claimant<'_> {
-    Claimant {
-        key: &job.key,
-        uid: &job.uid,
-        terminating: job.terminating,
-        selector: &job.selector,
-        finalizer: Some(JOB_TRACKING),
-    }
-}
-
-pub(super) fn reference(job: &JobView) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("batch/v1".to_owned()),
-        kind: Some("Job".to_owned()),
-        name: Some(job.key.name.clone()),
-        namespace: Some(job.key.namespace.clone()),
-        uid: Some(job.uid.clone()),
-        resource_version: Some(job.object.head().resource_version.clone()),
-        field_path: None,
-    }
-}
-
 /// A pod of the job's template; one with an index knows it by its name, its labels and its environment.
 fn pod_of(job: &JobView, wanted: Wanted) -> Value {
-    let mut metadata = json!({"ownerReferences": [claimant(job).reference::<Job>()]});
-    for field in ["labels", "annotations", "finalizers"] {
-        if let Some(value) = job.template.pointer(&format!("/metadata/{field}")).filter(|value| !value.is_null()) {
-            metadata[field] = value.clone();
-        }
-    }
+    let mut metadata = job.owner.pod_metadata::<Job>(&job.owner.template);
     let mut finalizers = metadata.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
     finalizers.push(json!(JOB_TRACKING));
     metadata["finalizers"] = Value::Array(finalizers);
-    let mut spec = job.template.get("spec").cloned().unwrap_or_else(|| json!({}));
+    let mut spec = job.owner.template.get("spec").cloned().unwrap_or_else(|| json!({}));
     match wanted.index {
-        None => metadata["generateName"] = json!(format!("{}-", job.key.name)),
+        None => metadata["generateName"] = json!(format!("{}-", job.owner.key.name)),
         Some(index) => {
-            let host = format!("{}-{index}", job.key.name);
+            let host = format!("{}-{index}", job.owner.key.name);
             metadata["generateName"] = json!(format!("{host}-"));
             metadata["annotations"][COMPLETION_INDEX] = json!(index.to_string());
             metadata["labels"][COMPLETION_INDEX] = json!(index.to_string());

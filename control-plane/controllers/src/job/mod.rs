@@ -19,11 +19,11 @@ use mizzen_api::ObjectRef;
 use mizzen_client::{Client, DeleteOptions, Propagation};
 use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, Recorder, WatchCache, typed};
 
+use crate::claim_pods::Claimant;
 use crate::context::Context;
 use crate::expectations::Expectations;
 use crate::observe_pods::observe_pods;
-use crate::pod_view::PodView;
-use effects::{claimant, reference};
+use crate::pod_view::{JOB_TRACKING, PodView};
 pub(crate) use view::{JobView, holds, is_finished};
 
 const NAME: &str = "job-controller";
@@ -72,7 +72,7 @@ struct Jobs {
 #[async_trait]
 impl Reconciler for Jobs {
     async fn reconcile(&self, key: ObjectRef) -> Result<Action, Error> {
-        let job = self.jobs.get(&key).filter(|job| !job.terminating);
+        let job = self.jobs.get(&key).filter(|job| !job.owner.terminating);
         let Some(job) = job else {
             self.expectations.forget(&key);
             self.untrack(&self.orphans(&key)).await?;
@@ -84,10 +84,11 @@ impl Reconciler for Jobs {
         let now = self.clock.now();
         // Before the pods: what was asked for and is met must be among them.
         let met = self.expectations.are_met(&key);
-        let pods = claimant(&job).pods::<Job>(self.client.as_ref(), &self.pods, PodView::is_active).await?;
+        let claimant = Claimant { owner: &job.owner, finalizer: Some(JOB_TRACKING) };
+        let pods = claimant.pods::<Job>(self.client.as_ref(), &self.pods, PodView::is_active).await?;
         let plan = decide::plan(&job, &pods, now);
         if plan.status != job.status {
-            typed::update_status::<Job>(self.client.as_ref(), &job.object, &plan.status).await?;
+            typed::update_status::<Job>(self.client.as_ref(), &job.owner.object, &plan.status).await?;
             self.tell(&job, &plan.status);
         }
         if met {
@@ -112,7 +113,7 @@ impl Jobs {
     }
 
     fn tell(&self, job: &JobView, status: &k8s_openapi::api::batch::v1::JobStatus) {
-        let about = reference(job);
+        let about = job.owner.reference::<Job>();
         let became = |kind| holds(status, kind) && !holds(&job.status, kind);
         if became("Complete") {
             self.recorder.normal(&about, "Completed", "Job completed");
@@ -151,9 +152,12 @@ impl Jobs {
         {
             return Ok(Action::RequeueAfter(left));
         }
-        let options =
-            DeleteOptions { uid: Some(job.uid.clone()), propagation: Some(Propagation::Foreground), ..DeleteOptions::default() };
-        typed::delete::<Job>(self.client.as_ref(), &job.key.namespace, &job.key.name, options).await?;
+        let options = DeleteOptions {
+            uid: Some(job.owner.uid.clone()),
+            propagation: Some(Propagation::Foreground),
+            ..DeleteOptions::default()
+        };
+        typed::delete::<Job>(self.client.as_ref(), &job.owner.key.namespace, &job.owner.key.name, options).await?;
         Ok(Action::Done)
     }
 }

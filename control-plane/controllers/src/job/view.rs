@@ -3,42 +3,27 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
-use mizzen_api::selector::LabelSelector;
-use mizzen_api::{Object, ObjectRef, OwnerReference};
+use mizzen_api::{Object, OwnerReference};
 use serde_json::Value;
 
-use crate::observe_pods::Selects;
+use crate::pod_owner::{OwnsPods, PodOwner};
 
 /// `spec.managedBy` of jobs that are this controller's, where it is given at all.
 const MANAGER: &str = "kubernetes.io/job-controller";
 
 #[derive(Clone)]
 pub(crate) struct JobView {
-    pub(crate) object: Arc<Object>,
-    pub(crate) key: ObjectRef,
-    pub(crate) uid: String,
-    /// The owner that controls it.
-    pub(crate) owner: Option<OwnerReference>,
-    pub(crate) terminating: bool,
-    pub(super) selector: LabelSelector,
-    /// As stored, so that fields this build does not know reach the pods.
-    pub(super) template: Value,
+    pub(crate) owner: PodOwner,
+    /// What controls it in turn.
+    pub(crate) controller: Option<OwnerReference>,
     /// All of the spec but the template.
     pub(super) spec: JobSpec,
     pub(crate) status: JobStatus,
 }
 
-impl Selects for JobView {
-    fn key(&self) -> &ObjectRef {
-        &self.key
-    }
-
-    fn uid(&self) -> &str {
-        &self.uid
-    }
-
-    fn selector(&self) -> &LabelSelector {
-        &self.selector
+impl OwnsPods for JobView {
+    fn owner(&self) -> &PodOwner {
+        &self.owner
     }
 }
 
@@ -46,23 +31,11 @@ impl JobView {
     /// `None` for a document that is no Job or whose selector does not parse, which the API never stores.
     pub(crate) fn of(object: &Arc<Object>) -> Option<Self> {
         let mut document = object.value().ok()?;
-        let selector = LabelSelector::from_document(document.pointer("/spec/selector")).ok()?;
-        let template = document.pointer_mut("/spec/template").map(Value::take).unwrap_or_default();
+        let owner = PodOwner::of(object, &mut document)?;
         let typed: Job = object.decode().ok()?;
-        let head = object.head();
         let mut spec = typed.spec.unwrap_or_default();
         spec.template = k8s_openapi::api::core::v1::PodTemplateSpec::default();
-        Some(Self {
-            key: head.object_ref(),
-            uid: head.uid.clone(),
-            owner: head.controller().cloned(),
-            terminating: head.is_terminating(),
-            selector,
-            template,
-            spec,
-            status: typed.status.unwrap_or_default(),
-            object: object.clone(),
-        })
+        Some(Self { owner, controller: object.head().controller().cloned(), spec, status: typed.status.unwrap_or_default() })
     }
 
     pub(super) fn is_indexed(&self) -> bool {
@@ -84,7 +57,7 @@ impl JobView {
     }
 
     pub(super) fn restarts_in_place(&self) -> bool {
-        self.template.pointer("/spec/restartPolicy").and_then(Value::as_str) == Some("OnFailure")
+        self.owner.template.pointer("/spec/restartPolicy").and_then(Value::as_str) == Some("OnFailure")
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn status(set: &RsView, active: &[Arc<PodView>], failure: Option<&Fai
     let count =
         |counts: &dyn Fn(&PodView) -> bool| i32::try_from(active.iter().filter(|pod| counts(pod)).count()).unwrap_or(i32::MAX);
     let non_zero = |number: i32| (number > 0).then_some(number);
-    let template_labels = set.template.pointer("/metadata/labels").and_then(serde_json::Value::as_object);
+    let template_labels = set.owner.template.pointer("/metadata/labels").and_then(serde_json::Value::as_object);
     let has_template_labels = |pod: &PodView| {
         template_labels.into_iter().flatten().all(|(key, value)| pod.labels.get(key).map(String::as_str) == value.as_str())
     };
@@ -47,7 +47,7 @@ pub(super) fn status(set: &RsView, active: &[Arc<PodView>], failure: Option<&Fai
         fully_labeled_replicas: non_zero(count(&has_template_labels)),
         ready_replicas: non_zero(count(&|pod| pod.ready)),
         available_replicas: non_zero(count(&|pod| pod.available_at(set.min_ready_seconds).is_some_and(|at| at <= now))),
-        observed_generation: Some(set.generation),
+        observed_generation: Some(set.owner.generation),
         conditions: conditions(set, failure, now),
         terminating_replicas: None,
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use mizzen_client::{ApiRequest, DeleteOptions};
 use mizzen_reconcile::typed::Kind;
 use mizzen_reconcile::{Error, typed};
@@ -26,7 +26,7 @@ pub(super) struct Failure {
 impl<K: Kind> Replicas<K> {
     /// The set's pods, after adopting and releasing.
     pub(super) async fn claimed(&self, set: &RsView) -> Result<Vec<Arc<PodView>>, Error> {
-        claimant(set).pods::<K>(self.client.as_ref(), &self.pods, PodView::is_active).await
+        Claimant { owner: &set.owner, finalizer: None }.pods::<K>(self.client.as_ref(), &self.pods, PodView::is_active).await
     }
 
     pub(super) async fn carry_out(&self, set: &RsView, decision: Decision) -> Result<(), Failure> {
@@ -39,7 +39,7 @@ impl<K: Kind> Replicas<K> {
 
     /// Creates pods in batches that double, so that a template which cannot be created costs few requests.
     async fn create(&self, set: &RsView, count: usize) -> Result<(), Error> {
-        self.expectations.expect_creations(&set.key, count);
+        self.expectations.expect_creations(&set.owner.key, count);
         let (mut left, mut batch) = (count, 1);
         while left > 0 {
             let size = batch.min(left);
@@ -47,7 +47,7 @@ impl<K: Kind> Replicas<K> {
             let failures: Vec<_> = results.into_iter().filter_map(Result::err).collect();
             left -= size;
             if !failures.is_empty() {
-                self.expectations.creations_settled(&set.key, failures.len() + left);
+                self.expectations.creations_settled(&set.owner.key, failures.len() + left);
                 // A namespace on its way out takes no more pods, and nobody need hear of it.
                 let mut failures = failures.into_iter().filter(|error| !is_namespace_terminating(error));
                 return failures.next().map_or(Ok(()), Err);
@@ -58,22 +58,22 @@ impl<K: Kind> Replicas<K> {
     }
 
     async fn create_one(&self, set: &RsView) -> Result<(), Error> {
-        let request = ApiRequest::create(&typed::gvr::<Pod>(), &set.key.namespace, pod_of::<K>(set));
+        let request = ApiRequest::create(&typed::gvr::<Pod>(), &set.owner.key.namespace, pod_of::<K>(set));
         match self.client.write(request).await {
             Ok(response) => {
                 let name = &response.object.head().name;
-                self.recorder.normal(&reference::<K>(set), "SuccessfulCreate", format!("Created pod: {name}"));
+                self.recorder.normal(&set.owner.reference::<K>(), "SuccessfulCreate", format!("Created pod: {name}"));
                 Ok(())
             }
             Err(status) => {
-                self.recorder.warning(&reference::<K>(set), "FailedCreate", format!("Error creating: {status}"));
-                Err(Error::api(format!("create pods {}/{}-", set.key.namespace, set.key.name), status))
+                self.recorder.warning(&set.owner.reference::<K>(), "FailedCreate", format!("Error creating: {status}"));
+                Err(Error::api(format!("create pods {}/{}-", set.owner.key.namespace, set.owner.key.name), status))
             }
         }
     }
 
     async fn delete(&self, set: &RsView, pods: Vec<Arc<PodView>>) -> Result<(), Error> {
-        self.expectations.expect_deletions(&set.key, pods.iter().map(|pod| pod.uid.clone()));
+        self.expectations.expect_deletions(&set.owner.key, pods.iter().map(|pod| pod.uid.clone()));
         let results = join_all(pods.iter().map(|pod| self.delete_one(set, pod))).await;
         results.into_iter().find(Result::is_err).unwrap_or(Ok(()))
     }
@@ -83,16 +83,16 @@ impl<K: Kind> Replicas<K> {
         let (namespace, name) = (&pod.key.namespace, &pod.key.name);
         match typed::delete::<Pod>(self.client.as_ref(), namespace, name, options).await {
             Ok(true) => {
-                self.recorder.normal(&reference::<K>(set), "SuccessfulDelete", format!("Deleted pod: {name}"));
+                self.recorder.normal(&set.owner.reference::<K>(), "SuccessfulDelete", format!("Deleted pod: {name}"));
                 Ok(())
             }
             Ok(false) => {
-                self.expectations.deletion_settled(&set.key, &pod.uid);
+                self.expectations.deletion_settled(&set.owner.key, &pod.uid);
                 Ok(())
             }
             Err(error) => {
-                self.expectations.deletion_settled(&set.key, &pod.uid);
-                self.recorder.warning(&reference::<K>(set), "FailedDelete", format!("Error deleting: {error}"));
+                self.expectations.deletion_settled(&set.owner.key, &pod.uid);
+                self.recorder.warning(&set.owner.reference::<K>(), "FailedDelete", format!("Error deleting: {error}"));
                 Err(error)
             }
         }
@@ -103,29 +103,9 @@ fn is_namespace_terminating(error: &Error) -> bool {
     matches!(error, Error::Api { status, .. } if is_terminating_error(status))
 }
 
-fn claimant(set: &RsView) -> Claimant<'_> {
-    Claimant { key: &set.key, uid: &set.uid, terminating: set.terminating, selector: &set.selector, finalizer: None }
-}
-
-fn reference<K: Kind>(set: &RsView) -> ObjectReference {
-    ObjectReference {
-        api_version: Some(K::API_VERSION.to_owned()),
-        kind: Some(K::KIND.to_owned()),
-        name: Some(set.key.name.clone()),
-        namespace: Some(set.key.namespace.clone()),
-        uid: Some(set.uid.clone()),
-        resource_version: Some(set.object.head().resource_version.clone()),
-        field_path: None,
-    }
-}
-
 /// A pod of the set's template.
 fn pod_of<K: Kind>(set: &RsView) -> Value {
-    let mut metadata = json!({"generateName": format!("{}-", set.key.name), "ownerReferences": [claimant(set).reference::<K>()]});
-    for field in ["labels", "annotations", "finalizers"] {
-        if let Some(value) = set.template.pointer(&format!("/metadata/{field}")).filter(|value| !value.is_null()) {
-            metadata[field] = value.clone();
-        }
-    }
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": set.template.get("spec")})
+    let mut metadata = set.owner.pod_metadata::<K>(&set.owner.template);
+    metadata["generateName"] = json!(format!("{}-", set.owner.key.name));
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": set.owner.template.get("spec")})
 }

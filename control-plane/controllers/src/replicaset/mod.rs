@@ -70,7 +70,7 @@ impl<K: Kind> Reconciler for Replicas<K> {
         let mut pods = self.claimed(&set).await?;
         pods.retain(|pod| pod.is_active());
         let mut failure = None;
-        if met && !set.terminating {
+        if met && !set.owner.terminating {
             let ranks = ranking::ranks(&pods, &self.related(&set));
             let decision = decide::replicas(&set, &pods, &ranks, self.clock.now());
             failure = self.carry_out(&set, decision).await.err();
@@ -78,7 +78,7 @@ impl<K: Kind> Reconciler for Replicas<K> {
         let now = self.clock.now();
         let status = decide::status(&set, &pods, failure.as_ref(), now);
         if status != set.status {
-            match typed::update_status::<K>(self.client.as_ref(), &set.object, &status).await {
+            match typed::update_status::<K>(self.client.as_ref(), &set.owner.object, &status).await {
                 Ok(_) => {}
                 Err(error) => return Err(failure.map_or(error, |failure| failure.error)),
             }
@@ -96,13 +96,13 @@ impl<K: Kind> Reconciler for Replicas<K> {
 impl<K: Kind> Replicas<K> {
     /// The active pods of all sets with the same controller: what a node holds of the same application.
     fn related(&self, set: &RsView) -> BTreeMap<String, usize> {
-        let siblings = self.sets.in_namespace(&set.key.namespace);
+        let siblings = self.sets.in_namespace(&set.owner.key.namespace);
         let siblings = siblings.iter().filter(|other| match (&set.controller, &other.controller) {
             (Some(mine), Some(theirs)) => mine.uid == theirs.uid,
-            _ => other.uid == set.uid,
+            _ => other.owner.uid == set.owner.uid,
         });
         let mut per_node = BTreeMap::new();
-        for pod in siblings.flat_map(|sibling| self.pods.by(crate::caches::BY_OWNER, &sibling.uid)) {
+        for pod in siblings.flat_map(|sibling| self.pods.by(crate::caches::BY_OWNER, &sibling.owner.uid)) {
             if pod.is_active() && !pod.node.is_empty() {
                 *per_node.entry(pod.node.clone()).or_default() += 1;
             }

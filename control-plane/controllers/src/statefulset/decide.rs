@@ -63,7 +63,7 @@ impl<'a> Situation<'a> {
 
     pub(super) fn plan(&self) -> Plan {
         let mut plan = Plan::default();
-        if self.set.terminating || !self.fill(&mut plan) || !self.shrink(&mut plan) {
+        if self.set.owner.terminating || !self.fill(&mut plan) || !self.shrink(&mut plan) {
             return plan;
         }
         if let Update::Rolling { partition, max_unavailable } = &self.set.update {
@@ -153,7 +153,7 @@ impl<'a> Situation<'a> {
             updated_replicas: non_zero(updated),
             current_revision: Some(current.to_owned()),
             update_revision: Some(self.update.to_owned()),
-            observed_generation: Some(self.set.generation),
+            observed_generation: Some(self.set.owner.generation),
             collision_count: collisions,
             conditions: self.set.status.conditions.clone(),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use mizzen_api::Reason;
 use mizzen_client::{ApiRequest, DeleteOptions};
 use mizzen_reconcile::{Error, typed};
@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use super::StatefulSets;
 use super::decide::Plan;
 use super::view::SsView;
-use crate::claim_pods::Claimant;
 use crate::namespaces::is_terminating_error;
 use crate::pod_view::PodView;
 use crate::revisions::{REVISION_LABEL, Revision};
@@ -26,7 +25,7 @@ pub(super) struct Templates {
 
 impl Templates {
     pub(super) fn new(set: &SsView, current: Option<&Revision>, update: &Revision) -> Self {
-        let update = (update.key.name.clone(), set.template.clone());
+        let update = (update.key.name.clone(), set.owner.template.clone());
         let current = current.and_then(|revision| Some((revision.key.name.clone(), revision.template()?)));
         Self { current: current.unwrap_or_else(|| update.clone()), update }
     }
@@ -35,8 +34,11 @@ impl Templates {
 impl StatefulSets {
     pub(super) async fn carry_out(&self, set: &SsView, templates: &Templates, plan: &Plan) -> Result<(), Error> {
         for pod in &plan.failed {
-            let message = format!("StatefulSet {}/{} is recreating failed Pod {}", set.key.namespace, set.key.name, pod.key.name);
-            self.recorder.warning(&reference(set), "RecreatingFailedPod", message);
+            let message = format!(
+                "StatefulSet {}/{} is recreating failed Pod {}",
+                set.owner.key.namespace, set.owner.key.name, pod.key.name
+            );
+            self.recorder.warning(&set.owner.reference::<StatefulSet>(), "RecreatingFailedPod", message);
         }
         let created = join_all(plan.create.iter().map(|(ordinal, former)| {
             let (revision, template) = if *former { &templates.current } else { &templates.update };
@@ -48,23 +50,23 @@ impl StatefulSets {
     }
 
     async fn create(&self, set: &SsView, ordinal: i32, revision: &str, template: &Value) -> Result<(), Error> {
-        let (namespace, name) = (&set.key.namespace, format!("{}-{ordinal}", set.key.name));
+        let (namespace, name) = (&set.owner.key.namespace, format!("{}-{ordinal}", set.owner.key.name));
         for claim in &set.claim_templates {
             self.create_claim(set, ordinal, claim).await?;
         }
         let request = ApiRequest::create(&typed::gvr::<Pod>(), namespace, pod_of(set, ordinal, revision, template));
         match self.client.write(request).await {
             Ok(_) => {
-                let message = format!("create Pod {name} in StatefulSet {} successful", set.key.name);
-                self.recorder.normal(&reference(set), "SuccessfulCreate", message);
+                let message = format!("create Pod {name} in StatefulSet {} successful", set.owner.key.name);
+                self.recorder.normal(&set.owner.reference::<StatefulSet>(), "SuccessfulCreate", message);
                 Ok(())
             }
             // A namespace on its way out takes no more pods, and nobody need hear of it.
             Err(status) if is_terminating_error(&status) => Ok(()),
             Err(status) => {
                 if !status.is(Reason::AlreadyExists) {
-                    let message = format!("create Pod {name} in StatefulSet {} failed error: {status}", set.key.name);
-                    self.recorder.warning(&reference(set), "FailedCreate", message);
+                    let message = format!("create Pod {name} in StatefulSet {} failed error: {status}", set.owner.key.name);
+                    self.recorder.warning(&set.owner.reference::<StatefulSet>(), "FailedCreate", message);
                 }
                 Err(Error::api(format!("create pods {namespace}/{name}"), status))
             }
@@ -72,19 +74,23 @@ impl StatefulSets {
     }
 
     async fn create_claim(&self, set: &SsView, ordinal: i32, template: &Value) -> Result<(), Error> {
-        let namespace = &set.key.namespace;
+        let namespace = &set.owner.key.namespace;
         let claim = claim_of(set, ordinal, template);
         let name = claim["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         match self.client.write(ApiRequest::create(&typed::gvr::<PersistentVolumeClaim>(), namespace, claim)).await {
             Ok(_) => {
-                let pod = format!("{}-{ordinal}", set.key.name);
-                let message = format!("create Claim {name} Pod {pod} in StatefulSet {} success", set.key.name);
-                self.recorder.normal(&reference(set), "SuccessfulCreate", message);
+                let pod = format!("{}-{ordinal}", set.owner.key.name);
+                let message = format!("create Claim {name} Pod {pod} in StatefulSet {} success", set.owner.key.name);
+                self.recorder.normal(&set.owner.reference::<StatefulSet>(), "SuccessfulCreate", message);
                 Ok(())
             }
             Err(status) if status.is(Reason::AlreadyExists) || is_terminating_error(&status) => Ok(()),
             Err(status) => {
-                self.recorder.warning(&reference(set), "FailedCreate", format!("create Claim {name} failed error: {status}"));
+                self.recorder.warning(
+                    &set.owner.reference::<StatefulSet>(),
+                    "FailedCreate",
+                    format!("create Claim {name} failed error: {status}"),
+                );
                 Err(Error::api(format!("create persistentvolumeclaims {namespace}/{name}"), status))
             }
         }
@@ -95,39 +101,23 @@ impl StatefulSets {
         let name = &pod.key.name;
         match typed::delete::<Pod>(self.client.as_ref(), &pod.key.namespace, name, options).await {
             Ok(true) => {
-                let message = format!("delete Pod {name} in StatefulSet {} successful", set.key.name);
-                self.recorder.normal(&reference(set), "SuccessfulDelete", message);
+                let message = format!("delete Pod {name} in StatefulSet {} successful", set.owner.key.name);
+                self.recorder.normal(&set.owner.reference::<StatefulSet>(), "SuccessfulDelete", message);
                 Ok(())
             }
             Ok(false) => Ok(()),
             Err(error) => {
-                let message = format!("delete Pod {name} in StatefulSet {} failed error: {error}", set.key.name);
-                self.recorder.warning(&reference(set), "FailedDelete", message);
+                let message = format!("delete Pod {name} in StatefulSet {} failed error: {error}", set.owner.key.name);
+                self.recorder.warning(&set.owner.reference::<StatefulSet>(), "FailedDelete", message);
                 Err(error)
             }
         }
     }
 }
 
-pub(super) fn claimant(set: &SsView) -> Claimant<'_> {
-    Claimant { key: &set.key, uid: &set.uid, terminating: set.terminating, selector: &set.selector, finalizer: None }
-}
-
-fn reference(set: &SsView) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("apps/v1".to_owned()),
-        kind: Some("StatefulSet".to_owned()),
-        name: Some(set.key.name.clone()),
-        namespace: Some(set.key.namespace.clone()),
-        uid: Some(set.uid.clone()),
-        resource_version: Some(set.object.head().resource_version.clone()),
-        field_path: None,
-    }
-}
-
 fn claim_name(set: &SsView, ordinal: i32, template: &Value) -> String {
     let volume = template.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    format!("{volume}-{}-{ordinal}", set.key.name)
+    format!("{volume}-{}-{ordinal}", set.owner.key.name)
 }
 
 fn claim_of(set: &SsView, ordinal: i32, template: &Value) -> Value {
@@ -146,13 +136,9 @@ fn claim_of(set: &SsView, ordinal: i32, template: &Value) -> Value {
 
 /// The pod with an ordinal: by its name, its host name and its claims always the same.
 fn pod_of(set: &SsView, ordinal: i32, revision: &str, template: &Value) -> Value {
-    let name = format!("{}-{ordinal}", set.key.name);
-    let mut metadata = json!({"name": name, "ownerReferences": [claimant(set).reference::<StatefulSet>()]});
-    for field in ["labels", "annotations", "finalizers"] {
-        if let Some(value) = template.pointer(&format!("/metadata/{field}")).filter(|value| !value.is_null()) {
-            metadata[field] = value.clone();
-        }
-    }
+    let name = format!("{}-{ordinal}", set.owner.key.name);
+    let mut metadata = set.owner.pod_metadata::<StatefulSet>(template);
+    metadata["name"] = json!(name);
     metadata["labels"][REVISION_LABEL] = json!(revision);
     metadata["labels"]["statefulset.kubernetes.io/pod-name"] = json!(name);
     metadata["labels"]["apps.kubernetes.io/pod-index"] = json!(ordinal.to_string());

@@ -14,13 +14,14 @@ use mizzen_api::ObjectRef;
 use mizzen_client::Client;
 use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, Recorder, WatchCache, WatchSpec, typed};
 
+use crate::claim_pods::Claimant;
 use crate::context::Context;
 use crate::expectations::Expectations;
 use crate::observe_pods::observe_pods;
 use crate::pod_view::PodView;
 use crate::revisions::{HASH_LABEL, Owner, Present, REVISION_LABEL, Revisions};
 use decide::Situation;
-use effects::{Templates, claimant};
+use effects::Templates;
 use view::SsView;
 
 const NAME: &str = "statefulset-controller";
@@ -57,11 +58,12 @@ struct StatefulSets {
 impl Reconciler for StatefulSets {
     async fn reconcile(&self, key: ObjectRef) -> Result<Action, Error> {
         let Some(set) = self.sets.get(&key) else { return Ok(Action::Done) };
-        if set.terminating {
+        if set.owner.terminating {
             return Ok(Action::Done);
         }
         let fits = |pod: &PodView| set.ordinal(pod).is_some();
-        let pods = claimant(&set).pods::<StatefulSet>(self.client.as_ref(), &self.pods, fits).await?;
+        let claimant = Claimant { owner: &set.owner, finalizer: None };
+        let pods = claimant.pods::<StatefulSet>(self.client.as_ref(), &self.pods, fits).await?;
         let owner = owner_of_revisions(&set);
         let update = match self.revisions.present(&owner).await? {
             Present::Known(revision) => revision,
@@ -73,7 +75,7 @@ impl Reconciler for StatefulSets {
                 return Ok(Action::Done);
             }
         };
-        let all = self.revisions.of(&set.uid);
+        let all = self.revisions.of(&set.owner.uid);
         let current = set.status.current_revision.as_deref();
         let current = all.iter().find(|revision| Some(revision.key.name.as_str()) == current);
         let templates = Templates::new(&set, current.map(AsRef::as_ref), &update);
@@ -95,16 +97,16 @@ impl Reconciler for StatefulSets {
 
 impl StatefulSets {
     async fn update_status(&self, set: &SsView, status: &StatefulSetStatus) -> Result<(), Error> {
-        typed::update_status::<StatefulSet>(self.client.as_ref(), &set.object, status).await.map(drop)
+        typed::update_status::<StatefulSet>(self.client.as_ref(), &set.owner.object, status).await.map(drop)
     }
 }
 
 fn owner_of_revisions(set: &SsView) -> Owner<'_> {
     Owner {
-        key: &set.key,
-        uid: &set.uid,
-        reference: claimant(set).reference::<StatefulSet>(),
-        template: &set.template,
+        key: &set.owner.key,
+        uid: &set.owner.uid,
+        reference: set.owner.controls::<StatefulSet>(),
+        template: &set.owner.template,
         collisions: set.status.collision_count.unwrap_or(0),
         hash_label: HASH_LABEL,
     }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use mizzen_api::selector::LabelSelector;
-use mizzen_api::{Object, ObjectRef};
+use mizzen_api::Object;
 use serde_json::Value;
 
-use crate::observe_pods::Selects;
+use crate::pod_owner::{OwnsPods, PodOwner};
 use crate::pod_view::PodView;
 
 /// How pods of a former template are replaced (`apps/v1.StatefulSetUpdateStrategy`).
@@ -24,14 +23,7 @@ pub(super) enum Update {
 
 #[derive(Clone)]
 pub(super) struct SsView {
-    pub(super) object: Arc<Object>,
-    pub(super) key: ObjectRef,
-    pub(super) uid: String,
-    pub(super) generation: i64,
-    pub(super) terminating: bool,
-    pub(super) selector: LabelSelector,
-    /// As stored, so that fields this build does not know reach the pods.
-    pub(super) template: Value,
+    pub(super) owner: PodOwner,
     pub(super) match_labels: Value,
     pub(super) claim_templates: Vec<Value>,
     pub(super) service: String,
@@ -47,17 +39,9 @@ pub(super) struct SsView {
     pub(super) status: StatefulSetStatus,
 }
 
-impl Selects for SsView {
-    fn key(&self) -> &ObjectRef {
-        &self.key
-    }
-
-    fn uid(&self) -> &str {
-        &self.uid
-    }
-
-    fn selector(&self) -> &LabelSelector {
-        &self.selector
+impl OwnsPods for SsView {
+    fn owner(&self) -> &PodOwner {
+        &self.owner
     }
 }
 
@@ -65,22 +49,15 @@ impl SsView {
     /// `None` for a document that is no StatefulSet or whose selector does not parse, which the API never stores.
     pub(super) fn of(object: &Arc<Object>) -> Option<Self> {
         let mut document = object.value().ok()?;
-        let selector = LabelSelector::from_document(document.pointer("/spec/selector")).ok()?;
+        let owner = PodOwner::of(object, &mut document)?;
         let mut take = |pointer| document.pointer_mut(pointer).map(Value::take).unwrap_or_default();
-        let (template, claims, match_labels) =
-            (take("/spec/template"), take("/spec/volumeClaimTemplates"), take("/spec/selector/matchLabels"));
+        let (claims, match_labels) = (take("/spec/volumeClaimTemplates"), take("/spec/selector/matchLabels"));
         let typed: StatefulSet = object.decode().ok()?;
         let spec = typed.spec.unwrap_or_default();
         let strategy = spec.update_strategy.unwrap_or_default();
         let rolling = strategy.rolling_update.unwrap_or_default();
-        let head = object.head();
         Some(Self {
-            key: head.object_ref(),
-            uid: head.uid.clone(),
-            generation: head.generation,
-            terminating: head.is_terminating(),
-            selector,
-            template,
+            owner,
             match_labels,
             claim_templates: match claims {
                 Value::Array(claims) => claims,
@@ -100,13 +77,12 @@ impl SsView {
             },
             history: spec.revision_history_limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(10),
             status: typed.status.unwrap_or_default(),
-            object: object.clone(),
         })
     }
 
     /// The ordinal in a pod's name; `None` where the name is not of this set.
     pub(super) fn ordinal(&self, pod: &PodView) -> Option<i32> {
-        let ordinal = pod.key.name.strip_prefix(&self.key.name)?.strip_prefix('-')?;
+        let ordinal = pod.key.name.strip_prefix(&self.owner.key.name)?.strip_prefix('-')?;
         let plain = ordinal == "0" || !ordinal.starts_with(['0', '+', '-']);
         ordinal.parse().ok().filter(|_| plain)
     }
