@@ -256,7 +256,7 @@ async fn a_full_range_is_an_error_and_a_removed_pod_makes_room() {
     let free = cluster.open().await.pod_cidr();
     Network::teardown(&cluster.config()).await.unwrap();
     let tiny = mizzen_network::NetworkConfig {
-        pod_cidr: Some(mizzen_network::Ipv4Subnet::containing(free.network(), 30)),
+        pod_cidr: Some(mizzen_network::Subnet::containing(free.network(), 30)),
         ..cluster.config()
     };
     let network = Network::open(tiny).await.unwrap();
