@@ -115,7 +115,7 @@ mod tests {
     fn an_agent_serves_none_unless_it_is_told() {
         let off = serde_yaml_ng::from_str::<File>("{}").expect("parses");
         let on = serde_yaml_ng::from_str::<File>("ingress: {enabled: true}").expect("parses");
-        let served = |file| Ingress::resolve(file, false).expect("is valid").at([192, 0, 2, 1].into()).is_some();
+        let served = |file| Ingress::resolve(file, false).expect("is valid").at(&[[192, 0, 2, 1].into()]).is_some();
         assert_eq!((served(&off), served(&on)), (false, true));
     }
 
