@@ -18,8 +18,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Taint;
 use mizzen_agent::{EvictionHard, LogLimits, Registration, Thresholds};
-use mizzen_api::ServiceAddresses;
 use mizzen_api::quantity::Quantity;
+use mizzen_api::{ServiceAddresses, ServiceRange};
 use mizzen_controllers::{AddressPool, PoolError};
 use mizzen_network::PeersConfig;
 use mizzen_plugin_loader::Trust;
@@ -28,6 +28,8 @@ use serde::Deserialize;
 pub use audit::Audit;
 pub use dns::Dns;
 pub use ingress::Ingress;
+use pod_network::Ipv6;
+pub use pod_network::SecondFamily;
 pub use scheduler::Scheduler;
 
 #[derive(Debug, thiserror::Error)]
@@ -174,6 +176,10 @@ pub struct Config {
     pub ingress: Ingress,
     /// How pods of other nodes are reached.
     pub peers: PeersConfig,
+    /// Of which addresses of IPv6 pods and services have one each, besides that of IPv4.
+    ipv6: Option<Ipv6>,
+    /// The same, once it is known which cluster it is ([`Config::settle_families`]).
+    pub second: Option<SecondFamily>,
     pub scheduler: Scheduler,
     /// After so long, admission policies are asked again about what is stored.
     pub policy_audit_interval: Duration,
@@ -223,6 +229,11 @@ impl Config {
         }
         let registration = flags.registration.resolve(&file)?;
         let (audit, peers) = (audit::resolve(&file)?, pod_network::resolve(&file)?);
+        let ipv6 = pod_network::ipv6(&file)?;
+        if services.second.is_some() && ipv6.is_none() {
+            let why = "services have IPv6 addresses only where pods have: podNetwork.ipv6 is missing".to_owned();
+            return Err(ConfigError::Invalid { field: "serviceCIDR", why });
+        }
         let ingress = Ingress::resolve(&file, true)?;
         let data_dir = data_dir(flags.data_dir.or(file.data_dir))?;
         let node_name = flags.node_name.or(file.node_name).or_else(host_name).unwrap_or_else(|| "localhost".to_owned());
@@ -243,6 +254,8 @@ impl Config {
             dns,
             ingress,
             peers,
+            ipv6,
+            second: None,
             scheduler: file.scheduler.checked()?,
             policy_audit_interval: policy_audit_interval(file.policy_audit_interval.as_deref())?,
             trust: file.plugins.trust()?,
@@ -255,6 +268,14 @@ impl Config {
             node_name,
             node_api_address: flags.node_api_address.or(file.node_api_address),
         })
+    }
+}
+
+impl Config {
+    /// Works out the addresses of IPv6, which may depend on the cluster's id.
+    pub fn settle_families(&mut self, cluster: &str) {
+        self.second = self.ipv6.map(|ipv6| ipv6.of(cluster));
+        self.services.second = self.services.second.or(self.second.and_then(|second| second.services()));
     }
 }
 
@@ -330,10 +351,19 @@ fn services(file: &File) -> Result<ServiceAddresses, ConfigError> {
         let invalid = |error: T::Err| ConfigError::Invalid { field, why: error.to_string() };
         text.map_or_else(|| Ok(T::default()), |text| text.parse().map_err(invalid))
     }
-    Ok(ServiceAddresses {
-        range: parsed("serviceCIDR", file.service_cidr.as_deref())?,
-        node_ports: parsed("serviceNodePortRange", file.service_node_port_range.as_deref())?,
-    })
+    let (first, second) = match file.service_cidr.as_deref() {
+        None => (None, None),
+        Some(text) => {
+            text.split_once(',').map_or((Some(text), None), |(first, second)| (Some(first.trim()), Some(second.trim())))
+        }
+    };
+    let range: ServiceRange = parsed("serviceCIDR", first)?;
+    let second = second.map(|text| parsed("serviceCIDR", Some(text))).transpose()?;
+    if range.is_ipv6() || second.is_some_and(|second: ServiceRange| !second.is_ipv6()) {
+        let why = "one network of IPv4, or one of IPv4 and one of IPv6 with a comma between".to_owned();
+        return Err(ConfigError::Invalid { field: "serviceCIDR", why });
+    }
+    Ok(ServiceAddresses { range, second, node_ports: parsed("serviceNodePortRange", file.service_node_port_range.as_deref())? })
 }
 
 fn balancer_addresses(ranges: &[String]) -> Result<AddressPool, ConfigError> {
@@ -439,7 +469,11 @@ mod tests {
         assert!(unknown.contains("dataDirr"), "{unknown}");
         for (text, field) in [
             ("serviceCIDR: 10.0.0.1/16", "serviceCIDR: \"10.0.0.1/16\""),
-            ("loadBalancerAddresses: [fd00::1]", "loadBalancerAddresses: \"fd00::1\""),
+            ("serviceCIDR: fd00::/112", "serviceCIDR: one network of IPv4"),
+            ("serviceCIDR: 'fd00::/112,10.96.0.0/16'", "serviceCIDR: one network of IPv4"),
+            ("serviceCIDR: '10.96.0.0/16,fd00::/112'", "serviceCIDR: services have IPv6"),
+            ("podNetwork: {ipv6: 10.0.0.0/8}", "podNetwork.ipv6: 10.0.0.0/8"),
+            ("loadBalancerAddresses: [fd00::x]", "loadBalancerAddresses: \"fd00::x\""),
             ("serviceNodePortRange: 9-1", "serviceNodePortRange: \"9-1\""),
             ("policyAuditInterval: daily", "policyAuditInterval: \"daily\""),
             ("policyAuditInterval: 0s", "policyAuditInterval: 0"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use mizzen_api::{Registry, ServiceAddresses};
+use mizzen_api::{Registry, ServiceAddresses, ServiceRange};
 use mizzen_apiserver::audit::{Audit, Backends, Delivery, Policy, WebhookConfig};
 use mizzen_apiserver::auth::authenticator::Authenticator;
 use mizzen_apiserver::auth::node::NodeAuthorizer;
@@ -99,7 +99,7 @@ impl ControlPlane {
         let (host_name, own) = (certified_host_name(), &config.api_server_names);
         let mut addresses = addresses(config.api_address.ip(), node_address);
         // By which pods reach it, as the service `kubernetes`.
-        addresses.push(config.services.range.first().into());
+        addresses.push(config.services.range.first());
         addresses.extend(own.iter().filter_map(|name| name.parse::<IpAddr>().ok()));
         let own = own.iter().filter(|name| name.parse::<IpAddr>().is_err());
         let in_cluster = format!("kubernetes.default.svc.{}", config.dns.settings.cluster_domain);
@@ -162,6 +162,7 @@ impl ControlPlane {
         };
         let given = Given {
             services: config.services,
+            second_pod_range: config.second.and_then(|second| second.pods()),
             balancer_addresses: config.balancer_addresses.clone(),
             api_server: reached,
             certification,
@@ -316,6 +317,7 @@ fn audit(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<(Arc<
 /// What controllers are told by the configuration and by where the server is.
 struct Given {
     services: ServiceAddresses,
+    second_pod_range: Option<ServiceRange>,
     balancer_addresses: AddressPool,
     api_server: Option<SocketAddr>,
     certification: Certification,
@@ -327,7 +329,7 @@ fn start_controllers(
     registry: Registry,
     pki: &Pki,
     clock: &Arc<dyn Clock>,
-    Given { services, balancer_addresses, api_server, certification }: Given,
+    Given { services, second_pod_range, balancer_addresses, api_server, certification }: Given,
     end: &End,
 ) {
     let clients = server.clone();
@@ -338,6 +340,7 @@ fn start_controllers(
         root_ca_pem: pki.root().to_owned(),
         front_proxy: Some(FrontProxyTrust { root_pem: pki.front_proxy_root().to_owned(), name: FRONT_PROXY.to_owned() }),
         services,
+        second_pod_range,
         balancer_addresses,
         api_server,
         certification,

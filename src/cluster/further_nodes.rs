@@ -1,6 +1,5 @@
 //! Further nodes of a cluster that is tried out on one machine: agents in network namespaces that are their machines.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -167,7 +166,7 @@ fn server(config: &Config, data: &DataDir, machines: &Machines) -> anyhow::Resul
     let local = Login::read(&data.kubeconfig())?.server;
     let uri: http::Uri = local.parse().with_context(|| format!("read the URL {local}"))?;
     let listening = config.api_address.ip();
-    let address = if listening.is_loopback() || listening.is_unspecified() { IpAddr::V4(machines.address()) } else { listening };
+    let address = if listening.is_loopback() || listening.is_unspecified() { machines.address() } else { listening };
     Ok(format!("https://{}", std::net::SocketAddr::new(address, uri.port_u16().unwrap_or(443))))
 }
 

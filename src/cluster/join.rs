@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Node;
 use mizzen_agent::Registration;
 use mizzen_client::http::{HttpClient, HttpError};
 use mizzen_client::{ApiRequest, Client, PatchKind};
-use mizzen_network::Ipv4Subnet;
+use mizzen_network::Subnet;
 use mizzen_reconcile::{Backoff, typed};
 use serde_json::json;
 
@@ -79,24 +79,25 @@ async fn asked(client: &HttpClient) -> Result<(), WaitError> {
     })
 }
 
-/// The addresses that the cluster gives the node's pods: those it has been given before, or else `wished`, if no other node has
-/// them. Creates the Node if need be.
+/// The addresses that the cluster gives the node's pods, a block for each family that they have: those it has been given before,
+/// or else `wished`, if no other node has them, and what the cluster adds. Creates the Node if need be.
 ///
 /// # Errors
 /// When the server refuses, or has no addresses left.
-pub async fn pod_cidr(
+pub async fn pod_cidrs(
     client: &dyn Client,
     node: &str,
-    wished: Ipv4Subnet,
+    wished: Subnet,
     registration: &Registration,
-) -> anyhow::Result<Ipv4Subnet> {
+) -> anyhow::Result<Vec<Subnet>> {
     const POD_CIDR: &str = "mizzen.dev/pod-cidr";
     let mut asked = false;
     for looks in 0..LOOKS {
         let present = typed::get::<Node>(client, "", node).await?;
-        let given = present.as_ref().and_then(|node| node.spec.as_ref()?.pod_cidr.as_deref()).filter(|given| !given.is_empty());
-        if let Some(given) = given {
-            return given.parse().with_context(|| format!("the addresses of node {node}"));
+        let given = present.as_ref().and_then(|node| node.spec.as_ref()?.pod_cidrs.as_deref()).unwrap_or_default();
+        if !given.is_empty() {
+            let parsed = given.iter().map(|range| range.parse()).collect::<Result<_, _>>();
+            return parsed.with_context(|| format!("the addresses of node {node}"));
         }
         let annotations = json!({"annotations": {POD_CIDR: wished}});
         match present {

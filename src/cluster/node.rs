@@ -45,15 +45,14 @@ pub async fn open_joined_network(
     (node_name, registration): (&str, &Registration),
 ) -> anyhow::Result<Arc<Network>> {
     let config = NetworkConfig { node_address: address, peers, ..network_config(data) };
-    // Its own, as long as it lives: it is the same while the server is away.
-    let pod_cidr = match Network::remembered_cidr(&config)? {
-        Some(own) => own,
-        None => {
-            let wished = Network::propose_cidr(&config).await.context("find addresses for pods")?;
-            join::pod_cidr(client, node_name, wished, registration).await?
-        }
-    };
-    let network = Network::open(NetworkConfig { pod_cidr: Some(pod_cidr), ..config }).await.context("set up the pod network")?;
+    // Its own, as long as it lives: they are the same while the server is away.
+    let mut own = Network::remembered_cidrs(&config)?;
+    if own.is_empty() {
+        let wished = Network::propose_cidr(&config).await.context("find addresses for pods")?;
+        own = join::pod_cidrs(client, node_name, wished, registration).await?;
+    }
+    let config = NetworkConfig { pod_cidr: own.first().copied(), second_pod_cidr: own.get(1).copied(), ..config };
+    let network = Network::open(config).await.context("set up the pod network")?;
     Ok(Arc::new(network))
 }
 
@@ -72,7 +71,8 @@ pub async fn open_own_network(data: &DataDir, config: &mut Config, address: Opti
     };
     // Other machines that reach the server reach the node as well, and not by its bridge's address.
     let address = address.or_else(|| machine::reached_at(config.api_address.ip()));
-    let network = NetworkConfig { node_address: address, services, peers: config.peers, ..network_config(data) };
+    let second_pod_cidr = config.second.map(|second| second.first_node());
+    let network = NetworkConfig { node_address: address, second_pod_cidr, services, peers: config.peers, ..network_config(data) };
     let network = Arc::new(Network::open(network).await.context("set up the pod network")?);
     if let Some(range) = network.service_cidr().map(|range| range.to_string()) {
         config.services.range = range.parse().with_context(|| format!("the range of services {range}"))?;
@@ -89,6 +89,7 @@ pub fn network_config(data: &DataDir) -> NetworkConfig {
         cluster: data.cluster().to_owned(),
         run_dir: data.network(),
         pod_cidr: None,
+        second_pod_cidr: None,
         node_address: None,
         services: ServiceRange::Unknown,
         peers: PeersConfig::default(),
@@ -231,7 +232,7 @@ impl Node {
         };
         let images = mizzen_images::Settings { layer_bytes: limits.image_layer, ..mizzen_images::Settings::default() };
         let ingress = mizzen_ingress::Config {
-            settings: ingress.at(address),
+            settings: ingress.at(&network.node_addresses()),
             node_name: member.node_name.clone(),
             node_client: member.client.clone(),
             client: member.ingress_client,
@@ -246,7 +247,6 @@ impl Node {
                 network,
                 data_dir: data.node(),
                 cluster: data.cluster().to_owned(),
-                node_address: address,
                 listener,
                 tls: member.tls,
                 tunnel: member.tunnel,

@@ -55,9 +55,10 @@ pub async fn until_signalled(
     flags: Flags,
     command: impl AsyncFnOnce(&mut Start, &mut Running) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let config = Config::load(flags)?;
+    let mut config = Config::load(flags)?;
     signals::log_to_stderr();
     let data = DataDir::create(&config.data_dir)?;
+    config.settle_families(data.cluster());
     let _lock = data.lock()?;
     let mut start = Start { config, data, end: End::default(), listener: None };
     let end = start.end.clone();

@@ -28,9 +28,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let asked = node::Asked::listen(start.config.node_api_address).await?;
         let machines = match count {
             1 => None,
-            _ => Some(Machines::open(&node::network_config(&start.data)).await.context("make a link for further nodes")?),
+            _ => {
+                let second = start.config.second.map(|second| second.link());
+                Some(Machines::open(&node::network_config(&start.data), second).await.context("make a link for further nodes")?)
+            }
         };
-        let address = asked.address().or(machines.as_ref().map(|machines| machines.address().into()));
+        let address = asked.address().or(machines.as_ref().map(Machines::address));
         let network = node::open_own_network(&start.data, &mut start.config, address).await?;
         let control_plane = start.control_plane(control_plane, Some(network.node_address())).await?;
         let member = node::Membership::in_process(&start.config.node_name, control_plane)?;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use mizzen_api::ObjectRef;
 use mizzen_ingress::Settings;
-use mizzen_network::Ipv4Subnet;
+use mizzen_network::Subnet;
 use serde::Deserialize;
 
 use super::{ConfigError, File, is_dns_name};
@@ -52,7 +52,7 @@ impl Ingress {
         }
         let range = |text: &String| {
             let why = |error| ConfigError::Invalid { field: "ingress.trustedProxyCIDRs", why: format!("{text:?}: {error}") };
-            text.parse::<Ipv4Subnet>().map_err(why)
+            text.parse::<Subnet>().map_err(why)
         };
         let trusted_proxies = file.ingress.trusted_proxies.iter().map(range).collect::<Result<_, _>>()?;
         let default_certificate = match file.ingress.default_certificate.as_deref().map(|text| (text, text.split_once('/'))) {
@@ -75,15 +75,15 @@ impl Ingress {
         Ok(Self { settings: enabled.unwrap_or(usually).then_some(settings) })
     }
 
-    /// The settings for a node of this address.
-    pub fn at(self, node: IpAddr) -> Option<Settings> {
+    /// The settings for a node of these addresses.
+    pub fn at(self, node: &[IpAddr]) -> Option<Settings> {
         let mut settings = self.settings?;
         if settings.addresses.is_empty() {
-            settings.addresses.push(node);
+            settings.addresses.extend(node);
         }
         // Clients cannot go everywhere.
         if settings.published.is_empty() && settings.addresses.iter().any(IpAddr::is_unspecified) {
-            settings.published.push(node.to_string());
+            settings.published.extend(node.iter().map(ToString::to_string));
         }
         Some(settings)
     }
@@ -96,7 +96,7 @@ mod tests {
     fn resolve(text: &str) -> Result<Option<Settings>, String> {
         let file = serde_yaml_ng::from_str::<File>(text).expect("parses");
         let resolved = Ingress::resolve(&file, true).map_err(|error| error.to_string())?;
-        Ok(resolved.at([192, 0, 2, 1].into()))
+        Ok(resolved.at(&[[192, 0, 2, 1].into()]))
     }
 
     #[test]
@@ -115,7 +115,7 @@ mod tests {
     fn an_agent_serves_none_unless_it_is_told() {
         let off = serde_yaml_ng::from_str::<File>("{}").expect("parses");
         let on = serde_yaml_ng::from_str::<File>("ingress: {enabled: true}").expect("parses");
-        let served = |file| Ingress::resolve(file, false).expect("is valid").at([192, 0, 2, 1].into()).is_some();
+        let served = |file| Ingress::resolve(file, false).expect("is valid").at(&[[192, 0, 2, 1].into()]).is_some();
         assert_eq!((served(&off), served(&on)), (false, true));
     }
 

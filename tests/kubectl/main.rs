@@ -11,6 +11,7 @@ mod crd;
 mod debug;
 mod demo;
 mod dns;
+mod dual_stack;
 mod ingress;
 mod joining;
 mod kubewarden;

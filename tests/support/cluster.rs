@@ -101,6 +101,18 @@ impl Cluster {
         cluster
     }
 
+    /// The same with further arguments as well.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn up_configured_with_arguments(config: &str, arguments: &[&str]) -> Self {
+        let mut cluster = Self::down_with("up", &[]);
+        cluster.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        cluster.configure(config);
+        cluster.start();
+        cluster
+    }
+
     /// [`Cluster::server`] with a configuration file (docs/configuration.md).
     ///
     /// # Panics

@@ -60,7 +60,7 @@ impl Caches {
             nodes: WatchCache::objects(spec(gvr::<Node>())).start(client_for("node-controller"), cancel.clone()),
             namespaces: WatchCache::objects(spec(gvr::<Namespace>())).start(client_for("namespace-controller"), cancel.clone()),
             services: WatchCache::projected(spec(gvr::<Service>()), ServiceView::of)
-                .index(BY_ADDRESS, |service: &ServiceView| service.address().into_iter().map(str::to_owned).collect())
+                .index(BY_ADDRESS, |service: &ServiceView| service.addresses().into_iter().map(str::to_owned).collect())
                 .start(client_for("endpointslice-controller"), cancel.clone()),
             slices: WatchCache::objects(spec(gvr::<EndpointSlice>()))
                 .index(BY_SERVICE, endpoints::slice_owner)

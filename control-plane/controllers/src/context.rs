@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mizzen_api::ServiceAddresses;
 use mizzen_api::registry::Registry;
+use mizzen_api::{ServiceAddresses, ServiceRange};
 use mizzen_client::Client;
 use mizzen_reconcile::{Clock, Controller};
 use parking_lot::Mutex;
@@ -24,6 +24,7 @@ pub(crate) struct Context {
     pub(crate) root_ca_pem: String,
     pub(crate) front_proxy: Option<FrontProxyTrust>,
     pub(crate) services: ServiceAddresses,
+    pub(crate) second_pod_range: Option<ServiceRange>,
     pub(crate) balancer_addresses: AddressPool,
     pub(crate) api_server: Option<SocketAddr>,
     pub(crate) certification: Certification,

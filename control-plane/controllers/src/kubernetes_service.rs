@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
-use mizzen_api::{ObjectRef, ServiceRange};
+use mizzen_api::{ObjectRef, ServiceAddresses, ServiceRange};
 use mizzen_client::{ApiRequest, Client};
 use mizzen_reconcile::typed::Kind;
 use mizzen_reconcile::{Action, Controller, Error, Queue, Reconciler, WatchCache, WatchSpec, typed};
@@ -34,7 +34,7 @@ pub(crate) fn start(context: &Context) {
             .start(client.clone(), context.cancel.clone());
     let (again, cluster) = (queue.clone(), key);
     ranges.on_change(move |_| again.add(cluster.clone()));
-    let reconciler = KubernetesService { client, range: context.services.range, server: context.api_server };
+    let reconciler = KubernetesService { client, services: context.services, server: context.api_server };
     context.run(Controller::new("kubernetes-service", queue, Arc::new(reconciler)));
 }
 
@@ -49,7 +49,7 @@ fn wake<T: Send + Sync + 'static>(cache: &WatchCache<T>, queue: &Queue, key: Obj
 
 struct KubernetesService {
     client: Arc<dyn Client>,
-    range: ServiceRange,
+    services: ServiceAddresses,
     /// Where pods reach the API server; `None` when it listens where they do not.
     server: Option<SocketAddr>,
 }
@@ -57,11 +57,13 @@ struct KubernetesService {
 #[async_trait]
 impl Reconciler for KubernetesService {
     async fn reconcile(&self, _key: ObjectRef) -> Result<Action, Error> {
-        let range = json!({"metadata": {"name": NAME}, "spec": {"cidrs": [self.range.to_string()]}});
-        // The range of a cluster stays as it was first: services have their addresses of it.
-        self.put_back::<ServiceCIDR>("", range, &[]).await?;
+        let ranges: Vec<_> = self.services.ranges().map(|range| range.to_string()).collect();
+        let ranges = json!({"metadata": {"name": NAME}, "spec": {"cidrs": ranges}});
+        // The range of a cluster stays as it was first: services have their addresses of it. A second one may join it.
+        let joins: &[&str] = if self.lacks_second().await? { &["/spec/cidrs"] } else { &[] };
+        self.put_back::<ServiceCIDR>("", ranges, joins).await?;
         let port = self.server.map_or(443, |server| server.port());
-        self.put_back::<Service>(NAMESPACE, service(self.range, port), &["/spec/ports"]).await?;
+        self.put_back::<Service>(NAMESPACE, service(self.services.range, port), &["/spec/ports"]).await?;
         if let Some(server) = self.server {
             self.put_back::<Endpoints>(NAMESPACE, endpoints(server), &["/subsets"]).await?;
             self.put_back::<EndpointSlice>(NAMESPACE, slice(server), &["/endpoints", "/ports"]).await?;
@@ -71,6 +73,13 @@ impl Reconciler for KubernetesService {
 }
 
 impl KubernetesService {
+    /// Whether the cluster has a second range, and its ServiceCIDR only the first.
+    async fn lacks_second(&self) -> Result<bool, Error> {
+        let stored = typed::get::<ServiceCIDR>(self.client.as_ref(), "", NAME).await?;
+        let cidrs = stored.and_then(|stored| stored.spec.clone()?.cidrs).unwrap_or_default();
+        Ok(self.services.second.is_some() && cidrs == [self.services.range.to_string()])
+    }
+
     /// Creates what is missing, and puts right what stands at `pointers` and the labels.
     async fn put_back<K: Kind>(&self, namespace: &str, wanted: Value, pointers: &[&str]) -> Result<(), Error> {
         let client = self.client.as_ref();

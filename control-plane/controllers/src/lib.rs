@@ -46,8 +46,8 @@ mod token_cleaner;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mizzen_api::ServiceAddresses;
 use mizzen_api::registry::Registry;
+use mizzen_api::{ServiceAddresses, ServiceRange};
 use mizzen_client::Client;
 use mizzen_reconcile::Clock;
 use tokio::task::{JoinHandle, JoinSet};
@@ -74,6 +74,8 @@ pub struct ControllersConfig {
     pub front_proxy: Option<FrontProxyTrust>,
     /// Where services get their addresses: the service `kubernetes` has the first.
     pub services: ServiceAddresses,
+    /// Where pods have their second addresses, a /64 for each node; `None` where they have one only.
+    pub second_pod_range: Option<ServiceRange>,
     /// What services of type LoadBalancer get; none when it is empty.
     pub balancer_addresses: AddressPool,
     /// Where pods reach the API server; `None` when it listens where they do not.
@@ -98,6 +100,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
             root_ca_pem: config.root_ca_pem,
             front_proxy: config.front_proxy,
             services: config.services,
+            second_pod_range: config.second_pod_range,
             balancer_addresses: config.balancer_addresses,
             api_server: config.api_server,
             certification: config.certification,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use mizzen_network::Subnet;
 use mizzen_reconcile::Recorder;
 use mizzen_services::ServiceCaches;
 use mizzen_volumes::VolumeManager;
@@ -54,10 +55,10 @@ impl Agent {
         let (sandboxes, client) = (data_dir.join("sandboxes"), config.client.clone());
         let volumes = tokio::task::spawn_blocking(move || VolumeManager::open(sandboxes, client));
         let volumes = volumes.await.map_err(|_| AgentError::Ended)??;
-        let own_names = IpAddr::V4(config.network.pod_cidr().gateway());
+        let own_names: Vec<IpAddr> = config.network.pod_cidrs().map(Subnet::gateway).collect();
         let names = Names {
             domain: config.dns.cluster_domain.clone(),
-            servers: if config.cluster_dns.is_empty() { vec![own_names] } else { config.cluster_dns },
+            servers: if config.cluster_dns.is_empty() { own_names[..1].to_vec() } else { config.cluster_dns },
             resolv_conf: config.dns.resolv_conf.clone(),
         };
         let (dns, dns_client) = (config.dns, config.client.clone());
@@ -72,7 +73,7 @@ impl Agent {
             room: Room::default(),
             node_name: config.node_name,
             cluster: config.cluster,
-            host_addresses: vec![config.node_address],
+            host_addresses: config.network.node_addresses(),
             client: config.client,
             runtimes: config.runtimes,
             images: config.images,
@@ -94,7 +95,7 @@ impl Agent {
         let main = tokio::spawn(async move {
             let served = cancel.clone();
             let dns = async move {
-                if let Err(error) = mizzen_dns::serve(&dns, &[own_names], dns_client, served).await {
+                if let Err(error) = mizzen_dns::serve(&dns, &own_names, dns_client, served).await {
                     tracing::error!(%error, "names are not served");
                     std::future::pending().await
                 }

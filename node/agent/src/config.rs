@@ -28,9 +28,7 @@ pub struct AgentConfig {
     pub data_dir: PathBuf,
     /// Eight lower-case hexadecimal digits.
     pub cluster: String,
-    /// The `InternalIP`, where the API server reaches the node API.
-    pub node_address: IpAddr,
-    /// Where the node API (logs, exec) is served; its port goes into the Node's status.
+    /// Where the node API (logs, exec) is served, at the network's `node_address`; its port goes into the Node's status.
     pub listener: TcpListener,
     /// Demands client certificates of the API server's authority.
     pub tls: Arc<rustls::ServerConfig>,

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use mizzen_api::ObjectRef;
 use mizzen_client::Client;
-use mizzen_network::Ipv4Subnet;
+use mizzen_network::Subnet;
 use mizzen_reconcile::{Backoff, Clock, Recorder};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -54,7 +54,7 @@ pub struct Settings {
     /// Where clients find it, addresses and host names, if that is not where it listens.
     pub published: Vec<String>,
     /// Other proxies before this one, which may say whom they ask for (`X-Forwarded-*`).
-    pub trusted_proxies: Vec<Ipv4Subnet>,
+    pub trusted_proxies: Vec<Subnet>,
     /// A Secret with the certificate for names that no ingress has one for.
     pub default_certificate: Option<ObjectRef>,
 }

@@ -1,7 +1,7 @@
 //! Where clients come in: connections with their limits, TLS, and which HTTP they speak.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use http::HeaderValue;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use mizzen_network::Ipv4Subnet;
+use mizzen_network::Subnet;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -43,7 +43,7 @@ pub(crate) struct Doors {
     proxy: Arc<Proxy>,
     tls: TlsAcceptor,
     /// Who may say whom it asks for.
-    trusted: Vec<Ipv4Subnet>,
+    trusted: Vec<Subnet>,
     permits: Arc<Semaphore>,
     connections: TaskTracker,
     cancel: CancellationToken,
@@ -52,7 +52,7 @@ pub(crate) struct Doors {
 impl Doors {
     /// # Errors
     /// When TLS cannot be set up.
-    pub(crate) fn new(proxy: Arc<Proxy>, trusted: Vec<Ipv4Subnet>, cancel: CancellationToken) -> Result<Self, IngressError> {
+    pub(crate) fn new(proxy: Arc<Proxy>, trusted: Vec<Subnet>, cancel: CancellationToken) -> Result<Self, IngressError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(IngressError::Tls)?.with_no_client_auth();
@@ -109,7 +109,7 @@ impl Doors {
         // Where the kernel does not know it, clients that take nothing are kept.
         let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &STUCK);
         let address = peer.ip().to_canonical();
-        let is_trusted = matches!(address, IpAddr::V4(v4) if self.trusted.iter().any(|range| range.contains(v4)));
+        let is_trusted = self.trusted.iter().any(|range| range.contains(address));
         let shown = HeaderValue::try_from(address.to_string()).map_err(|error| error.to_string())?;
         let client = Arc::new(Client { address: shown, port, is_tls, is_trusted });
         if !is_tls {

@@ -1,27 +1,27 @@
 //! Which address is whose. Pure.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use crate::{Ipv4Subnet, NetworkError};
+use crate::{NetworkError, Subnet};
 
 /// The addresses of one range. The next one given is the one after the last, so that an address rests before somebody
 /// else gets it and neighbours' ARP entries age.
 #[derive(Debug)]
 pub(crate) struct Addresses {
-    subnet: Ipv4Subnet,
-    used: BTreeMap<Ipv4Addr, String>,
-    last: Ipv4Addr,
+    subnet: Subnet,
+    used: BTreeMap<IpAddr, String>,
+    last: IpAddr,
 }
 
 impl Addresses {
-    pub(crate) fn new(subnet: Ipv4Subnet) -> Self {
+    pub(crate) fn new(subnet: Subnet) -> Self {
         Self { subnet, used: BTreeMap::new(), last: subnet.gateway() }
     }
 
     /// Notes an address of an earlier run. False when it is outside the range or somebody else's.
-    pub(crate) fn claim(&mut self, address: Ipv4Addr, uid: &str) -> bool {
-        let inside = self.subnet.contains(address) && address > self.subnet.gateway() && address < self.subnet.broadcast();
+    pub(crate) fn claim(&mut self, address: IpAddr, uid: &str) -> bool {
+        let inside = self.subnet.contains(address) && address > self.subnet.gateway() && address < self.subnet.last();
         if !inside || self.used.get(&address).is_some_and(|owner| owner != uid) {
             return false;
         }
@@ -30,7 +30,7 @@ impl Addresses {
         true
     }
 
-    pub(crate) fn allocate(&mut self, uid: &str) -> Result<Ipv4Addr, NetworkError> {
+    pub(crate) fn allocate(&mut self, uid: &str) -> Result<IpAddr, NetworkError> {
         let after = self.subnet.pod_addresses().skip_while(|a| *a <= self.last);
         let free = after.chain(self.subnet.pod_addresses()).find(|a| !self.used.contains_key(a));
         let address =
@@ -40,7 +40,7 @@ impl Addresses {
         Ok(address)
     }
 
-    pub(crate) fn release(&mut self, address: Ipv4Addr, uid: &str) {
+    pub(crate) fn release(&mut self, address: IpAddr, uid: &str) {
         if self.used.get(&address).is_some_and(|owner| owner == uid) {
             self.used.remove(&address);
         }
@@ -76,11 +76,11 @@ mod tests {
     #[test]
     fn an_address_is_claimed_once_and_only_from_the_range() {
         let mut addresses = of("10.64.0.0/24");
-        let address = Ipv4Addr::new(10, 64, 0, 9);
+        let address = IpAddr::from([10, 64, 0, 9]);
         assert!(addresses.claim(address, "a") && addresses.claim(address, "a"));
         assert!(!addresses.claim(address, "b"));
-        assert!(!addresses.claim(Ipv4Addr::new(10, 64, 0, 1), "b"), "the gateway's");
-        assert!(!addresses.claim(Ipv4Addr::new(10, 65, 0, 9), "b"));
+        assert!(!addresses.claim(IpAddr::from([10, 64, 0, 1]), "b"), "the gateway's");
+        assert!(!addresses.claim(IpAddr::from([10, 65, 0, 9]), "b"));
         addresses.release(address, "b");
         assert!(!addresses.claim(address, "b"), "only its owner releases an address");
     }

@@ -1,9 +1,10 @@
 //! What a network is opened with, and the names that follow from it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::{Ipv4Subnet, NetworkError, PeerBackend};
+use crate::family::number;
+use crate::{NetworkError, PeerBackend, Subnet};
 
 /// Which cluster's network this is and where it keeps its state.
 #[derive(Clone, Debug)]
@@ -13,7 +14,9 @@ pub struct NetworkConfig {
     /// Namespace pins and state files. It may survive a reboot while the namespaces do not.
     pub run_dir: PathBuf,
     /// `None` picks a free /24 in 10.64.0.0/11 once and remembers it.
-    pub pod_cidr: Option<Ipv4Subnet>,
+    pub pod_cidr: Option<Subnet>,
+    /// Where pods have a second address, of IPv6: at least a /112. `None`: nowhere, unless an earlier process was told.
+    pub second_pod_cidr: Option<Subnet>,
     /// The address the node is known by; `None` is the bridge's.
     pub node_address: Option<IpAddr>,
     pub services: ServiceRange,
@@ -39,7 +42,7 @@ impl Default for PeersConfig {
 pub enum ServiceRange {
     /// The node is told later ([`crate::Network::route_services`]).
     Unknown,
-    Fixed(Ipv4Subnet),
+    Fixed(Subnet),
     /// One that nobody else on this machine uses: 10.96.0.0/16, if it may be.
     Free,
 }
@@ -62,17 +65,17 @@ impl NetworkConfig {
         format!("mz{}", self.cluster)
     }
 
-    /// The nftables table (family `ip`).
+    /// The nftables table, of each family that pods have (`ip`, `ip6`).
     pub fn table(&self) -> String {
         format!("mizzen_{}", self.cluster)
     }
 
-    /// The nftables table (family `ip`) of services: one of its own, so that making the other anew leaves it as it is.
+    /// The nftables table of services, of each family: one of its own, so that making the other anew leaves it as it is.
     pub fn services_table(&self) -> String {
         format!("{}_services", self.table())
     }
 
-    /// The nftables table (family `ip`) of network policies, on the machine and in the namespace that Wasm pods share.
+    /// The nftables table of network policies, of each family, on the machine and in the namespace that Wasm pods share.
     pub fn policies_table(&self) -> String {
         format!("{}_policies", self.table())
     }
@@ -120,8 +123,8 @@ impl NetworkConfig {
 
     /// The host's end of a pod's pair: 15 characters, the longest a link's name may be. The low 24 bits of an address are
     /// unique in any range of at least 8 prefix bits.
-    pub(crate) fn veth(&self, address: Ipv4Addr) -> String {
-        format!("{}{:06x}", self.veth_prefix(), u32::from(address) & 0x00ff_ffff)
+    pub(crate) fn veth(&self, address: IpAddr) -> String {
+        format!("{}{:06x}", self.veth_prefix(), number(address) & 0x00ff_ffff)
     }
 
     pub(crate) fn wasm_veth(&self) -> String {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::{Ipv4Subnet, Protocol};
+use crate::{Protocol, Subnet};
 
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
@@ -11,9 +11,14 @@ pub enum NetworkError {
     Config { message: String },
     /// Every address of the node's range is given to a pod.
     #[error("no free pod address in {subnet}: all {capacity} are in use")]
-    AddressesExhausted { subnet: Ipv4Subnet, capacity: usize },
+    AddressesExhausted { subnet: Subnet, capacity: usize },
     #[error("no free /24 for pods in 10.64.0.0/11: every one overlaps an address or route of this machine")]
     NoFreeSubnet,
+    #[error("pods cannot have IPv6 addresses: this machine has no IPv6: {source}")]
+    NoIpv6 {
+        #[source]
+        source: std::io::Error,
+    },
     #[error("host port {port}/{protocol} is already used by pod {owner}")]
     HostPortConflict { port: u16, protocol: Protocol, owner: String },
     #[error("{operation} {link}: {source}")]

@@ -10,14 +10,14 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::{Ipv4Subnet, NetworkConfig, NetworkError, nft};
+use crate::{Family, NetworkConfig, NetworkError, Subnet, nft};
 
-const CHAIN: &str = "ip filter FORWARD";
+const CHAIN: &str = "filter FORWARD";
 
 /// `None` when there is no such chain.
-async fn listing() -> Option<String> {
+async fn listing(family: Family) -> Option<String> {
     let mut command = Command::new("nft");
-    command.args(["-a", "list", "chain"]).args(CHAIN.split(' ')).stdin(Stdio::null()).kill_on_drop(true);
+    command.args(["-a", "list", "chain", family.nft()]).args(CHAIN.split(' ')).stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -29,29 +29,39 @@ fn ours(listing: &str, name: &str) -> Vec<u64> {
     rules.filter_map(|line| line.rsplit_once("# handle ")?.1.trim().parse().ok()).collect()
 }
 
-fn rules(listing: &str, name: &str, subnets: &[Ipv4Subnet]) -> String {
-    let mut text = String::new();
+fn rules(family: Family, listing: &str, name: &str, subnets: &[Subnet]) -> String {
+    let (ip, mut text) = (family.nft(), String::new());
     for handle in ours(listing, name) {
-        let _ = writeln!(text, "delete rule {CHAIN} handle {handle}");
+        let _ = writeln!(text, "delete rule {ip} {CHAIN} handle {handle}");
     }
-    if !subnets.is_empty() {
-        let all = subnets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let _ = writeln!(text, "insert rule {CHAIN} ip saddr {{ {all} }} accept comment \"{name}\"");
-        let _ = writeln!(text, "insert rule {CHAIN} ip daddr {{ {all} }} accept comment \"{name}\"");
+    let all: Vec<_> = subnets.iter().filter(|subnet| subnet.family() == family).map(ToString::to_string).collect();
+    if !all.is_empty() {
+        let all = all.join(", ");
+        let _ = writeln!(text, "insert rule {ip} {CHAIN} {ip} saddr {{ {all} }} accept comment \"{name}\"");
+        let _ = writeln!(text, "insert rule {ip} {CHAIN} {ip} daddr {{ {all} }} accept comment \"{name}\"");
     }
     text
 }
 
 /// Lets what goes to and from these ranges pass, and no others that were let pass by this name.
-pub(crate) async fn set(name: &str, subnets: &[Ipv4Subnet]) -> Result<(), NetworkError> {
-    let Some(listing) = listing().await else { return Ok(()) };
-    let rules = rules(&listing, name, subnets);
-    if rules.is_empty() { Ok(()) } else { nft::apply("filter", &rules).await }
+pub(crate) async fn set(name: &str, subnets: &[Subnet]) -> Result<(), NetworkError> {
+    for family in Family::ALL {
+        let Some(listing) = listing(family).await else { continue };
+        let rules = rules(family, &listing, name, subnets);
+        if !rules.is_empty() {
+            nft::apply("filter", &rules).await?;
+        }
+    }
+    Ok(())
 }
 
 /// `others` are the ranges of other nodes' pods, which this node's services lead to.
-pub(crate) async fn allow(config: &NetworkConfig, subnet: Ipv4Subnet, others: &BTreeSet<Ipv4Subnet>) -> Result<(), NetworkError> {
-    let all: Vec<_> = std::iter::once(subnet).chain(others.iter().copied()).collect();
+pub(crate) async fn allow(
+    config: &NetworkConfig,
+    own: impl Iterator<Item = Subnet>,
+    others: &BTreeSet<Subnet>,
+) -> Result<(), NetworkError> {
+    let all: Vec<_> = own.chain(others.iter().copied()).collect();
     set(&config.table(), &all).await
 }
 
@@ -75,8 +85,12 @@ mod tests {
     #[test]
     fn only_rules_of_the_clusters_own_name_are_replaced() {
         assert_eq!(ours(LISTING, "mizzen_00000001"), [9]);
-        let text = rules(LISTING, "mizzen_00000002", &[]);
+        let text = rules(Family::V4, LISTING, "mizzen_00000002", &[]);
         assert_eq!(text, "delete rule ip filter FORWARD handle 7\n");
-        assert_eq!(rules(LISTING, "mizzen_00000003", &[]), "");
+        let six = ["fd00::/64".parse().unwrap()];
+        assert_eq!(rules(Family::V4, LISTING, "mizzen_00000003", &six), "", "of the other family");
+        assert!(
+            rules(Family::V6, "", "mizzen_00000003", &six).starts_with("insert rule ip6 filter FORWARD ip6 saddr { fd00::/64 }")
+        );
     }
 }

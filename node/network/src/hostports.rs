@@ -1,35 +1,39 @@
 //! Which pod has which port of the machine. Pure.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use crate::{HostPort, NetworkError, Protocol};
+use crate::{Family, HostPort, NetworkError, Protocol};
 
 /// The machine's address (`None` is every one) and the pod that has the port there.
-type Claim = (Option<Ipv4Addr>, String);
+type Claim = (Option<IpAddr>, String);
 
 #[derive(Debug, Default)]
 pub(crate) struct HostPorts {
     claims: BTreeMap<(Protocol, u16), Vec<Claim>>,
 }
 
-/// The machine's address that a port is bound to. The table is IPv4's: an IPv6 address cannot lead to a pod.
-pub(crate) fn host_address(port: &HostPort) -> Result<Option<Ipv4Addr>, NetworkError> {
-    match port.host_ip {
-        None => Ok(None),
-        Some(ip) if ip.is_unspecified() => Ok(None),
-        Some(IpAddr::V4(ip)) => Ok(Some(ip)),
-        Some(IpAddr::V6(ip)) => {
-            Err(NetworkError::Config { message: format!("hostPort {} on {ip}: pods have IPv4 addresses only", port.host_port) })
-        }
-    }
+/// The machine's address that a port is bound to; `None` for all of them.
+pub(crate) fn host_address(port: &HostPort) -> Option<IpAddr> {
+    port.host_ip.filter(|ip| !ip.is_unspecified())
+}
+
+/// # Errors
+/// When a port is bound to an address of a family that the pod has none of: it would lead nowhere.
+pub(crate) fn check_families(ports: &[HostPort], addresses: &[IpAddr]) -> Result<(), NetworkError> {
+    let is_lost = |ip: &IpAddr| !addresses.iter().any(|address| address.is_ipv4() == ip.is_ipv4());
+    let lost = ports.iter().find_map(|port| Some((port.host_port, host_address(port).filter(is_lost)?)));
+    lost.map_or(Ok(()), |(port, ip)| {
+        let family = Family::of(ip).name();
+        Err(NetworkError::Config { message: format!("hostPort {port} on {ip}: pods of this node have no {family} addresses") })
+    })
 }
 
 impl HostPorts {
     /// Takes all of the ports or none.
     pub(crate) fn claim(&mut self, uid: &str, ports: &[HostPort]) -> Result<(), NetworkError> {
         for port in ports {
-            let ip = host_address(port)?;
+            let ip = host_address(port);
             let others = self.claims.get(&(port.protocol, port.host_port)).into_iter().flatten();
             let taken =
                 others.filter(|(_, owner)| owner != uid).find(|(other, _)| ip.is_none() || other.is_none() || ip == *other);
@@ -43,7 +47,7 @@ impl HostPorts {
         }
         self.release(uid);
         for port in ports {
-            let ip = host_address(port)?;
+            let ip = host_address(port);
             self.claims.entry((port.protocol, port.host_port)).or_default().push((ip, uid.to_owned()));
         }
         Ok(())

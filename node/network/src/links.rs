@@ -1,17 +1,18 @@
 //! Links, addresses and routes over netlink, in the namespace where the socket was made.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, State};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteScope};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteScope};
 use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::task::AbortHandle;
 
-use crate::{Ipv4Subnet, NetworkError};
+use crate::family::number;
+use crate::{Family, NetworkError, Subnet};
 
 /// The loopback of every network namespace.
 const LOOPBACK: u32 = 1;
@@ -40,9 +41,43 @@ pub(crate) struct Pair<'a> {
 
 /// A locally administered MAC that follows from the address, so that a neighbour's ARP entry stays right when a pod's
 /// namespace is made again.
-pub(crate) fn mac(address: Ipv4Addr) -> [u8; 6] {
-    let [a, b, c, d] = address.octets();
+pub(crate) fn mac(address: IpAddr) -> [u8; 6] {
+    let [.., a, b, c, d] = number(address).to_be_bytes();
     [0x0a, 0x58, a, b, c, d]
+}
+
+/// A question for all routes of a family.
+pub(crate) fn any_route(family: Family) -> RouteMessage {
+    match family {
+        Family::V4 => RouteMessageBuilder::<Ipv4Addr>::new().build(),
+        Family::V6 => RouteMessageBuilder::<Ipv6Addr>::new().build(),
+    }
+}
+
+/// A route to a range by a link.
+pub(crate) fn route_to(range: Subnet, link: u32) -> RouteMessage {
+    let mut message = any_route(range.family());
+    message.header.destination_prefix_length = range.prefix();
+    if range.prefix() > 0 {
+        message.attributes.push(RouteAttribute::Destination(route_address(range.network())));
+    }
+    message.attributes.push(RouteAttribute::Oif(link));
+    message
+}
+
+pub(crate) fn route_address(address: IpAddr) -> RouteAddress {
+    match address {
+        IpAddr::V4(address) => RouteAddress::Inet(address),
+        IpAddr::V6(address) => RouteAddress::Inet6(address),
+    }
+}
+
+pub(crate) fn address_of(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
+        RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
+        _ => None,
+    }
 }
 
 pub(crate) fn failed(operation: &'static str, link: &str) -> impl FnOnce(rtnetlink::Error) -> NetworkError {
@@ -95,7 +130,7 @@ impl Links {
     }
 
     /// Creates the bridge, or finds it; answers its index and whether it is new.
-    pub(crate) async fn ensure_bridge(&self, bridge: &str, gateway: Ipv4Addr) -> Result<(u32, bool), NetworkError> {
+    pub(crate) async fn ensure_bridge(&self, bridge: &str, gateway: IpAddr) -> Result<(u32, bool), NetworkError> {
         if let Some(index) = self.index(bridge).await? {
             return Ok((index, false));
         }
@@ -175,15 +210,19 @@ impl Links {
         self.handle.link().set_port(message).execute().await.map_err(failed("allow hairpin on", link))
     }
 
-    /// No error when it is there.
-    pub(crate) async fn add_address(&self, index: u32, link: &str, address: Ipv4Addr, prefix: u8) -> Result<(), NetworkError> {
-        let added = self.handle.address().add(index, IpAddr::V4(address), prefix).execute().await;
+    /// No error when it is there. It is used at once: nobody else on the link can have it.
+    pub(crate) async fn add_address(&self, index: u32, link: &str, address: IpAddr, prefix: u8) -> Result<(), NetworkError> {
+        let mut add = self.handle.address().add(index, address, prefix);
+        if address.is_ipv6() {
+            add.message_mut().header.flags.insert(AddressHeaderFlags::Nodad);
+        }
+        let added = add.execute().await;
         added.or_else(unless(libc::EEXIST)).map_err(failed("add an address to", link))
     }
 
     /// No error when it is not there.
-    pub(crate) async fn delete_address(&self, link: &str, address: Ipv4Addr) -> Result<(), NetworkError> {
-        let find = self.handle.address().get().set_address_filter(IpAddr::V4(address)).execute();
+    pub(crate) async fn delete_address(&self, link: &str, address: IpAddr) -> Result<(), NetworkError> {
+        let find = self.handle.address().get().set_address_filter(address).execute();
         let found: Vec<_> = find.try_collect().await.map_err(failed("list the addresses of", link))?;
         for message in found {
             let deleted = self.handle.address().del(message).execute().await;
@@ -193,17 +232,15 @@ impl Links {
     }
 
     /// To the subnet directly and to everywhere else by its gateway; no error when they are there.
-    pub(crate) async fn add_routes(&self, index: u32, link: &str, subnet: Ipv4Subnet, on_link: bool) -> Result<(), NetworkError> {
+    pub(crate) async fn add_routes(&self, index: u32, link: &str, subnet: Subnet, on_link: bool) -> Result<(), NetworkError> {
         if on_link {
-            let direct = RouteMessageBuilder::<Ipv4Addr>::new()
-                .destination_prefix(subnet.network(), subnet.prefix())
-                .output_interface(index)
-                .scope(RouteScope::Link)
-                .build();
+            let mut direct = route_to(subnet, index);
+            direct.header.scope = RouteScope::Link;
             let added = self.handle.route().add(direct).execute().await;
             added.or_else(unless(libc::EEXIST)).map_err(failed("add the pods' route to", link))?;
         }
-        let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(subnet.gateway()).output_interface(index).build();
+        let mut default = route_to(Subnet::containing(subnet.network(), 0), index);
+        default.attributes.push(RouteAttribute::Gateway(route_address(subnet.gateway())));
         let added = self.handle.route().add(default).execute().await;
         added.or_else(unless(libc::EEXIST)).map_err(failed("add the default route to", link))
     }
@@ -214,43 +251,61 @@ impl Links {
         &self,
         bridge: u32,
         link: &str,
-        range: Ipv4Subnet,
-        gateway: Ipv4Addr,
+        range: Subnet,
+        gateway: IpAddr,
     ) -> Result<(), NetworkError> {
-        let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .destination_prefix(range.network(), range.prefix())
-            .output_interface(bridge)
-            .pref_source(gateway)
-            .scope(RouteScope::Link)
-            .build();
+        let mut route = route_to(range, bridge);
+        route.header.scope = RouteScope::Link;
+        route.attributes.push(RouteAttribute::PrefSource(route_address(gateway)));
         let added = self.handle.route().add(route).execute().await;
         added.or_else(unless(libc::EEXIST)).map_err(failed("add the services' route to", link))
     }
 
     /// Every range this machine has an address or a route in, but for default routes and those of the links `except`.
-    pub(crate) async fn occupied(&self, except: &[u32]) -> Result<Vec<Ipv4Subnet>, NetworkError> {
+    pub(crate) async fn occupied(&self, except: &[u32]) -> Result<Vec<Subnet>, NetworkError> {
         let mut ranges = Vec::new();
         let addresses: Vec<_> = self.handle.address().get().execute().try_collect().await.map_err(failed("list", "addresses"))?;
         for message in addresses.iter().filter(|m| !except.contains(&m.header.index)) {
             for attribute in &message.attributes {
-                if let AddressAttribute::Address(IpAddr::V4(ip)) = attribute {
-                    ranges.push(Ipv4Subnet::containing(*ip, message.header.prefix_len));
+                if let AddressAttribute::Address(ip) = attribute {
+                    ranges.push(Subnet::containing(*ip, message.header.prefix_len));
                 }
             }
         }
-        let all = RouteMessageBuilder::<Ipv4Addr>::new().build();
-        let routes: Vec<_> = self.handle.route().get(all).execute().try_collect().await.map_err(failed("list", "routes"))?;
-        for route in routes {
+        for route in self.routes().await? {
             let of_except = |a: &RouteAttribute| matches!(a, RouteAttribute::Oif(index) if except.contains(index));
             if route.header.destination_prefix_length == 0 || route.attributes.iter().any(of_except) {
                 continue;
             }
-            for attribute in &route.attributes {
-                if let RouteAttribute::Destination(RouteAddress::Inet(ip)) = attribute {
-                    ranges.push(Ipv4Subnet::containing(*ip, route.header.destination_prefix_length));
-                }
-            }
+            let destination = |a: &RouteAttribute| if let RouteAttribute::Destination(ip) = a { address_of(ip) } else { None };
+            let prefix = route.header.destination_prefix_length;
+            ranges.extend(route.attributes.iter().filter_map(destination).map(|ip| Subnet::containing(ip, prefix)));
         }
         Ok(ranges)
+    }
+
+    /// A global address of the other family on the link that has `address`.
+    pub(crate) async fn sibling(&self, address: IpAddr) -> Result<Option<IpAddr>, NetworkError> {
+        let all: Vec<_> = self.handle.address().get().execute().try_collect().await.map_err(failed("list", "addresses"))?;
+        let address_of = |message: &AddressMessage| {
+            let find = |a: &AddressAttribute| if let AddressAttribute::Address(ip) = a { Some(*ip) } else { None };
+            message.attributes.iter().find_map(find)
+        };
+        let link = all.iter().find(|message| address_of(message) == Some(address)).map(|message| message.header.index);
+        let own =
+            all.iter().filter(|message| Some(message.header.index) == link && message.header.scope == AddressScope::Universe);
+        // Temporary ones (RFC 8981) are for what the machine asks of others.
+        let lasting = own.filter(|message| !message.header.flags.contains(AddressHeaderFlags::Secondary));
+        Ok(lasting.filter_map(address_of).find(|other| other.is_ipv4() != address.is_ipv4()))
+    }
+
+    /// All routes of both families.
+    pub(crate) async fn routes(&self) -> Result<Vec<RouteMessage>, NetworkError> {
+        let mut all = Vec::new();
+        for family in Family::ALL {
+            let some = self.handle.route().get(any_route(family)).execute();
+            all.extend(some.try_collect::<Vec<_>>().await.map_err(failed("list", "routes"))?);
+        }
+        Ok(all)
     }
 }

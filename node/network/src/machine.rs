@@ -41,6 +41,19 @@ pub(crate) fn sysctl(name: &str, value: &str) -> Result<(), NetworkError> {
     std::fs::write(&path, value).map_err(io("write", &path))
 }
 
+/// Has the machine forward packets of IPv6. Links that learn their routes from routers go on doing so: by default a machine
+/// that forwards does not.
+pub(crate) fn forward_v6() -> Result<(), NetworkError> {
+    let conf = Path::new("/proc/sys/net/ipv6/conf");
+    let links = std::fs::read_dir(conf).map_err(|source| NetworkError::NoIpv6 { source })?;
+    for link in links.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        if std::fs::read_to_string(conf.join(&link).join("accept_ra")).is_ok_and(|now| now.trim() == "1") {
+            try_sysctl(&format!("net/ipv6/conf/{link}/accept_ra"), "2");
+        }
+    }
+    sysctl("net/ipv6/conf/all/forwarding", "1")
+}
+
 /// Where the kernel may lack the file, and doing without is possible.
 pub(crate) fn try_sysctl(name: &str, value: &str) {
     if let Err(error) = sysctl(name, value) {

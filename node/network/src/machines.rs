@@ -1,7 +1,7 @@
 //! Machines for trying out several nodes on one: network namespaces on a link of the cluster's own, beside this machine.
 
 use std::io::ErrorKind;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 
 use crate::links::{Links, Pair, mac};
-use crate::machine::sysctl;
+use crate::machine::{forward_v6, sysctl};
 use crate::namespace::{self, Wanted};
-use crate::{Ipv4Subnet, NetworkConfig, NetworkError, firewall, nft, state};
+use crate::{NetworkConfig, NetworkError, Subnet, firewall, nft, state};
 
 /// Where the link's range is picked from: 512 of /24 of those that RFC 2544 sets aside, none of which is any pod's or service's.
-const POOL: u32 = 0xc612_0000;
+const POOL: (Ipv4Addr, u8) = (Ipv4Addr::new(198, 18, 0, 0), 15);
 const POOL_SIZE: u32 = 1 << 9;
 const INTERFACE: &str = "eth0";
 
@@ -22,28 +22,30 @@ const INTERFACE: &str = "eth0";
 pub struct Machines {
     config: NetworkConfig,
     links: Links,
-    subnet: Ipv4Subnet,
+    subnet: Subnet,
+    /// Of IPv6, where pods have addresses of it.
+    second: Option<Subnet>,
     bridge: u32,
     mtu: u32,
 }
 
 /// One of the machines.
 pub struct Machine {
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pin: PathBuf,
 }
 
 #[derive(Serialize, Deserialize)]
 struct LinkState {
-    subnet: Ipv4Subnet,
+    subnet: Subnet,
 }
 
 impl Machines {
-    /// Makes the link, or finds it.
+    /// Makes the link, or finds it. `second` is its range of IPv6.
     ///
     /// # Errors
     /// When the kernel refuses, or no range is free.
-    pub async fn open(config: &NetworkConfig) -> Result<Self, NetworkError> {
+    pub async fn open(config: &NetworkConfig, second: Option<Subnet>) -> Result<Self, NetworkError> {
         config.check()?;
         let links = Links::connect()?;
         let (name, pins) = (config.machines_link(), config.machines_dir());
@@ -54,21 +56,25 @@ impl Machines {
         let subnet = decide(config, state::load::<LinkState>(&file)?.map(|state| state.subnet), &occupied)?;
         state::save(&file, &LinkState { subnet })?;
         let (bridge, _) = links.ensure_bridge(&name, subnet.gateway()).await?;
-        links.add_address(bridge, &name, subnet.gateway(), subnet.prefix()).await?;
+        for range in std::iter::once(subnet).chain(second) {
+            links.add_address(bridge, &name, range.gateway(), range.prefix()).await?;
+        }
         links.up(bridge, &name).await?;
         sysctl("net/ipv4/ip_forward", "1")?;
+        if second.is_some() {
+            forward_v6()?;
+        }
         let table = config.machines_table();
-        nft::apply(&table, &rules(&table, &name, subnet)).await?;
-        firewall::set(&table, &[subnet]).await?;
-        let mtu = match crate::machine::primary_address() {
-            std::net::IpAddr::V4(address) => crate::peers::mtu_at(&links, address).await?.unwrap_or(1500).min(9000),
-            std::net::IpAddr::V6(_) => 1500,
-        };
-        Ok(Self { config: config.clone(), links, subnet, bridge, mtu })
+        let ranges: Vec<_> = std::iter::once(subnet).chain(second).collect();
+        let text: String = ranges.iter().map(|range| rules(&table, &name, *range)).collect();
+        nft::apply(&table, &text).await?;
+        firewall::set(&table, &ranges).await?;
+        let mtu = crate::peers::mtu_at(&links, crate::machine::primary_address()).await?.unwrap_or(1500).min(9000);
+        Ok(Self { config: config.clone(), links, subnet, second, bridge, mtu })
     }
 
     /// This machine's address on the link.
-    pub fn address(&self) -> Ipv4Addr {
+    pub fn address(&self) -> IpAddr {
         self.subnet.gateway()
     }
 
@@ -77,7 +83,7 @@ impl Machines {
     /// # Errors
     /// When the kernel refuses.
     pub async fn machine(&self, number: u8) -> Result<Machine, NetworkError> {
-        let address = Ipv4Addr::from(u32::from(self.subnet.gateway()).saturating_add(number.into()));
+        let address = self.subnet.nth(1 + u128::from(number));
         let pin = self.config.machines_dir().join(number.to_string());
         if namespace::is_pinned(&pin) {
             return Ok(Machine { address, pin });
@@ -97,8 +103,10 @@ impl Machines {
         let index = inside.index_of(INTERFACE).await?;
         inside.loopback_up().await?;
         inside.up(index, INTERFACE).await?;
-        inside.add_address(index, INTERFACE, address, self.subnet.prefix()).await?;
-        inside.add_routes(index, INTERFACE, self.subnet, false).await?;
+        for range in std::iter::once(self.subnet).chain(self.second) {
+            inside.add_address(index, INTERFACE, range.nth(1 + u128::from(number)), range.prefix()).await?;
+            inside.add_routes(index, INTERFACE, range, false).await?;
+        }
         self.links.carrier(&outside).await?;
         namespace::pin(&file, &pin)?;
         Ok(Machine { address, pin })
@@ -114,7 +122,7 @@ impl Machines {
             return Ok(());
         }
         let table = config.machines_table();
-        nft::apply(&table, &nft::delete_table(&table)).await?;
+        nft::delete_tables(&table).await?;
         firewall::set(&table, &[]).await?;
         for pin in pins(&config.machines_dir())? {
             namespace::unpin(&pin)?;
@@ -147,24 +155,25 @@ fn pins(dir: &Path) -> Result<Vec<PathBuf>, NetworkError> {
     read.map(|entry| Ok(entry.map_err(state::io("read", dir))?.path())).collect()
 }
 
-fn decide(config: &NetworkConfig, remembered: Option<Ipv4Subnet>, occupied: &[Ipv4Subnet]) -> Result<Ipv4Subnet, NetworkError> {
-    let is_free = |range: &Ipv4Subnet| !occupied.iter().any(|other| other.overlaps(*range));
+fn decide(config: &NetworkConfig, remembered: Option<Subnet>, occupied: &[Subnet]) -> Result<Subnet, NetworkError> {
+    let is_free = |range: &Subnet| !occupied.iter().any(|other| other.overlaps(*range));
     let start = u32::from_str_radix(&config.cluster, 16).unwrap_or(0);
-    let pool = (0..POOL_SIZE).map(|i| POOL + (start.wrapping_add(i) % POOL_SIZE) * 256);
-    let mut free = remembered.into_iter().chain(pool.map(|n| Ipv4Subnet::containing(n.into(), 24))).filter(is_free);
+    let pool = (0..POOL_SIZE).map(|i| Subnet::containing(POOL.0.into(), POOL.1).part(24, start.wrapping_add(i).into()));
+    let mut free = remembered.into_iter().chain(pool).filter(is_free);
     free.next().ok_or_else(|| NetworkError::Config { message: "no free /24 for nodes in 198.18.0.0/15".to_owned() })
 }
 
 /// The machines reach the outside by this one's address.
-fn rules(table: &str, link: &str, subnet: Ipv4Subnet) -> String {
+fn rules(table: &str, link: &str, subnet: Subnet) -> String {
+    let ip = subnet.family().nft();
     format!(
-        r#"table ip {table}
-delete table ip {table}
-table ip {table} {{
+        r#"table {ip} {table}
+delete table {ip} {table}
+table {ip} {table} {{
   chain postrouting {{
     type nat hook postrouting priority 100; policy accept;
     oifname "mz*" accept
-    ip saddr {subnet} ip daddr != {subnet} oifname != "{link}" masquerade
+    {ip} saddr {subnet} {ip} daddr != {subnet} oifname != "{link}" masquerade
   }}
 }}
 "#
@@ -181,11 +190,12 @@ mod tests {
             cluster: "00000003".into(),
             run_dir: "/nowhere".into(),
             pod_cidr: None,
+            second_pod_cidr: None,
             node_address: None,
             services: crate::ServiceRange::Unknown,
             peers: crate::PeersConfig::default(),
         };
-        let of = |text: &str| text.parse::<Ipv4Subnet>().unwrap();
+        let of = |text: &str| text.parse::<Subnet>().unwrap();
         assert_eq!(decide(&config, None, &[]).unwrap(), of("198.18.3.0/24"));
         assert_eq!(decide(&config, None, &[of("198.18.0.0/22")]).unwrap(), of("198.18.4.0/24"));
         assert_eq!(decide(&config, Some(of("198.19.9.0/24")), &[]).unwrap(), of("198.19.9.0/24"));

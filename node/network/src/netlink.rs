@@ -5,6 +5,8 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket};
 
+use crate::Family;
+
 const HEADER: usize = 16;
 /// Family, version and resource of a netfilter message.
 const GENERIC: usize = 4;
@@ -24,14 +26,17 @@ const RULE_CHAIN: u16 = 2;
 /// A socket in the calling thread's network namespace.
 pub struct Netlink {
     socket: OwnedFd,
+    family: Family,
 }
 
 impl Netlink {
+    /// To ask about what is of one family.
+    ///
     /// # Errors
     /// When the kernel has no netfilter.
-    pub fn open() -> io::Result<Self> {
+    pub fn open(family: Family) -> io::Result<Self> {
         let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)?;
-        Ok(Self { socket })
+        Ok(Self { socket, family })
     }
 
     /// Gives the attributes of everything that is asked for to `each`.
@@ -39,7 +44,7 @@ impl Netlink {
     /// # Errors
     /// When the kernel refuses.
     pub fn dump(&self, kind: u16, attributes: &[u8], each: impl FnMut(&[u8])) -> io::Result<()> {
-        self.send(&message(kind, REQUEST | DUMP, attributes))?;
+        self.send(&message(self.family, kind, REQUEST | DUMP, attributes))?;
         self.receive(each)
     }
 
@@ -48,7 +53,7 @@ impl Netlink {
     /// # Errors
     /// When the kernel refuses.
     pub fn act(&self, kind: u16, attributes: &[u8]) -> io::Result<()> {
-        self.send(&message(kind, REQUEST | ACK, attributes))?;
+        self.send(&message(self.family, kind, REQUEST | ACK, attributes))?;
         self.receive(|_| {})
     }
 
@@ -78,25 +83,25 @@ impl Netlink {
     }
 }
 
-/// How many rules a chain of a table (family `ip`) has; the `nft` command would read all elements of all maps to tell.
+/// How many rules a chain of a table has; the `nft` command would read all elements of all maps to tell.
 ///
 /// # Errors
 /// When there is no such chain.
-pub fn count_rules(table: &str, chain: &str) -> io::Result<usize> {
+pub fn count_rules(family: Family, table: &str, chain: &str) -> io::Result<usize> {
     let text = |kind, text: &str| attribute_of(kind, &[text.as_bytes(), &[0]].concat());
     let mut count = 0;
-    Netlink::open()?.dump(GET_RULE, &[text(RULE_TABLE, table), text(RULE_CHAIN, chain)].concat(), |_| count += 1)?;
+    Netlink::open(family)?.dump(GET_RULE, &[text(RULE_TABLE, table), text(RULE_CHAIN, chain)].concat(), |_| count += 1)?;
     Ok(count)
 }
 
-fn message(kind: u16, flags: u16, attributes: &[u8]) -> Vec<u8> {
+fn message(family: Family, kind: u16, flags: u16, attributes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADER + GENERIC + attributes.len()).unwrap_or(u32::MAX);
     let mut message = Vec::new();
     message.extend(length.to_ne_bytes());
     message.extend(kind.to_ne_bytes());
     message.extend(flags.to_ne_bytes());
     message.extend([0; 8]);
-    message.extend([u8::try_from(nix::libc::AF_INET).unwrap_or(0), 0, 0, 0]);
+    message.extend([family.number(), 0, 0, 0]);
     message.extend(attributes);
     message
 }

@@ -1,7 +1,7 @@
 //! The node's network as its agent uses it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::addresses::Addresses;
-use crate::hostports::HostPorts;
+use crate::hostports::{HostPorts, check_families};
 use crate::links::{Links, Pair, mac};
 use crate::namespace::{self, Made, Wanted};
 use crate::nft::Backend;
@@ -19,7 +19,7 @@ use crate::peers::{TUNNEL_OVERHEAD, Told, mtu_at};
 use crate::state::{self, PodState};
 use crate::wasm::WasmSpace;
 use crate::{
-    HostPort, Ipv4Subnet, NetworkConfig, NetworkError, PeerBackend, PodNetwork, PodRequest, firewall, machine, nft, teardown,
+    Family, HostPort, NetworkConfig, NetworkError, PeerBackend, PodNetwork, PodRequest, Subnet, firewall, machine, nft, teardown,
 };
 
 /// A pod's interface, as everywhere.
@@ -28,9 +28,13 @@ pub(crate) const INTERFACE: &str = "eth0";
 /// The network of one node. Calls for different pods run at the same time, calls for one pod one after the other.
 pub struct Network {
     pub(crate) config: NetworkConfig,
-    pub(crate) subnet: Ipv4Subnet,
+    pub(crate) subnet: Subnet,
+    /// Of IPv6, where pods have two addresses.
+    pub(crate) second: Option<Subnet>,
+    /// The node's own address of the second family.
+    second_address: Option<IpAddr>,
     pub(crate) bridge: u32,
-    service_cidr: Option<Ipv4Subnet>,
+    service_cidr: Option<Subnet>,
     /// Of the link by which other machines are reached.
     link_mtu: u32,
     pub(crate) links: Links,
@@ -67,13 +71,23 @@ impl Network {
         config.check()?;
         let links = Links::connect()?;
         let base = bring_up(&config, &links).await?;
-        let ledger = take_up(&config, base.subnet)?;
-        let ports: Vec<_> = ledger.pods.values().filter_map(|e| Some((e.led.clone(), Backend::of(&e.state)?))).collect();
-        nft::apply(&config.table(), &nft::table(&config, base.subnet, &ports)?).await?;
-        firewall::allow(&config, base.subnet, &BTreeSet::new()).await?;
+        let ledger = take_up(&config, base.subnet, base.second)?;
+        let led = ledger.pods.values().flat_map(|entry| Backend::all(&entry.state).map(|backend| (entry.led.clone(), backend)));
+        let ports: Vec<_> = led.collect();
+        let ranges = || std::iter::once(base.subnet).chain(base.second);
+        let tables: String = ranges().map(|range| nft::table(&config, range, &ports)).collect();
+        nft::apply(&config.table(), &tables).await?;
+        firewall::allow(&config, ranges(), &BTreeSet::new()).await?;
+        let second_address = match (base.second, config.node_address) {
+            (None, _) => None,
+            (Some(range), None) => Some(range.gateway()),
+            (Some(_), Some(address)) => links.sibling(address).await?,
+        };
         let link_mtu = link_mtu(&config, &links).await?;
         let network = Self {
             subnet: base.subnet,
+            second: base.second,
+            second_address,
             bridge: base.bridge,
             service_cidr: base.service_cidr,
             link_mtu,
@@ -99,16 +113,16 @@ impl Network {
     ///
     /// # Errors
     /// As for [`Network::open`].
-    pub async fn propose_cidr(config: &NetworkConfig) -> Result<Ipv4Subnet, NetworkError> {
+    pub async fn propose_cidr(config: &NetworkConfig) -> Result<Subnet, NetworkError> {
         config.check()?;
         open::propose(config, &Links::connect()?).await
     }
 
-    /// The range that an earlier process had, if there was one.
+    /// The ranges that an earlier process had, if there was one; the primary one first.
     ///
     /// # Errors
     /// When its file cannot be read.
-    pub fn remembered_cidr(config: &NetworkConfig) -> Result<Option<Ipv4Subnet>, NetworkError> {
+    pub fn remembered_cidrs(config: &NetworkConfig) -> Result<Vec<Subnet>, NetworkError> {
         open::remembered(config)
     }
 
@@ -120,9 +134,8 @@ impl Network {
     pub async fn keep_address(&self, request: &PodRequest) -> Result<PodNetwork, NetworkError> {
         let _turn = self.turn(&request.uid).await;
         let wasm = self.noted(&request.uid).is_some_and(|noted| noted.wasm);
-        let address = self.reserve(request, wasm)?;
-        let addresses = vec![address.map_or_else(|| self.node_address(), IpAddr::V4)];
-        Ok(PodNetwork { addresses, ..PodNetwork::default() })
+        let addresses = self.reserve(request, wasm)?;
+        Ok(PodNetwork { addresses: self.or_own(addresses), ..PodNetwork::default() })
     }
 
     /// Gives a pod its namespaces and address, or answers with what it has. The address survives agent restarts.
@@ -131,11 +144,11 @@ impl Network {
     /// [`NetworkError::AddressesExhausted`], [`NetworkError::HostPortConflict`], or what the kernel refused. Call again.
     pub async fn ensure_pod(&self, request: &PodRequest) -> Result<PodNetwork, NetworkError> {
         let _turn = self.turn(&request.uid).await;
-        let address = self.reserve(request, false)?;
+        let addresses = self.reserve(request, false)?;
         let dir = self.config.pin_dir(&request.uid);
         let (net, ipc, uts) = (dir.join("net"), dir.join("ipc"), dir.join("uts"));
         let wanted = Wanted {
-            net: address.is_some(),
+            net: !addresses.is_empty(),
             ipc: !request.host_ipc,
             uts: (!request.host_network).then(|| request.hostname.clone()),
         };
@@ -144,8 +157,8 @@ impl Network {
             && (wanted.uts.is_none() || namespace::is_pinned(&uts));
         if !pinned {
             let made = namespace::make(&dir, wanted.clone()).await?;
-            if let Some(address) = address {
-                self.wire(&made, address).await?;
+            if wanted.net {
+                self.wire(&made, &addresses).await?;
             }
             // The network's pin comes last: a pod that has it has everything.
             for (file, path) in [(&made.ipc, &ipc), (&made.uts, &uts), (&made.net, &net)] {
@@ -154,9 +167,9 @@ impl Network {
                 }
             }
         }
-        self.lead_ports(request, address).await?;
+        self.lead_ports(request).await?;
         Ok(PodNetwork {
-            addresses: vec![address.map_or_else(|| self.node_address(), IpAddr::V4)],
+            addresses: self.or_own(addresses),
             network_namespace: wanted.net.then_some(net),
             ipc_namespace: wanted.ipc.then_some(ipc),
             uts_namespace: wanted.uts.map(|_| uts),
@@ -170,14 +183,13 @@ impl Network {
     /// As for [`Network::ensure_pod`].
     pub async fn ensure_wasm(&self, request: &PodRequest) -> Result<PodNetwork, NetworkError> {
         let _turn = self.turn(&request.uid).await;
-        let address = self.reserve(request, true)?;
-        let Some(address) = address else {
-            let addresses = vec![self.node_address()];
-            return Ok(PodNetwork { addresses, ..PodNetwork::default() });
-        };
-        let pin = self.wasm.add(self, address).await?;
-        self.lead_ports(request, Some(address)).await?;
-        Ok(PodNetwork { addresses: vec![IpAddr::V4(address)], network_namespace: Some(pin), ..PodNetwork::default() })
+        let addresses = self.reserve(request, true)?;
+        if addresses.is_empty() {
+            return Ok(PodNetwork { addresses: self.or_own(addresses), ..PodNetwork::default() });
+        }
+        let pin = self.wasm.add(self, &addresses).await?;
+        self.lead_ports(request).await?;
+        Ok(PodNetwork { addresses, network_namespace: Some(pin), ..PodNetwork::default() })
     }
 
     /// Takes away what the pod had. No error when there was nothing.
@@ -188,13 +200,14 @@ impl Network {
         state::check_uid(uid)?;
         let _turn = self.turn(uid).await;
         let entry = self.ledger.lock().pods.get(uid).cloned();
-        if let Some(Entry { state: PodState { address: Some(address), wasm, .. }, led }) = &entry {
-            if !led.is_empty() {
-                let backend = Backend { address: *address, wasm: *wasm };
-                nft::apply(&self.config.table(), &nft::delete(&self.config.table(), led, backend)?).await?;
+        if let Some(Entry { state, led }) = &entry {
+            let table = self.config.table();
+            let rules: String = Backend::all(state).map(|backend| nft::delete(&table, led, backend)).collect();
+            if !rules.is_empty() {
+                nft::apply(&table, &rules).await?;
             }
-            if *wasm {
-                self.wasm.remove(&self.config, *address).await?;
+            for address in state.addresses().filter(|_| state.wasm) {
+                self.wasm.remove(&self.config, address).await?;
             }
         }
         // The pair goes with its namespace, which the kernel does for many at once; deleting it by hand costs 40 ms under
@@ -235,11 +248,17 @@ impl Network {
     /// The address pods reach the node by: the one it was opened with, or the bridge's. Pods in the host's network have it
     /// too, as Kubernetes' clients expect them to have their node's.
     pub fn node_address(&self) -> IpAddr {
-        self.config.node_address.unwrap_or(IpAddr::V4(self.subnet.gateway()))
+        self.config.node_address.unwrap_or(self.subnet.gateway())
     }
 
-    pub(crate) fn node_v4(&self) -> Option<Ipv4Addr> {
-        self.config.node_address.and_then(|address| if let IpAddr::V4(address) = address { Some(address) } else { None })
+    /// All of them, that one first: one of each family that pods have, if the machine has one.
+    pub fn node_addresses(&self) -> Vec<IpAddr> {
+        std::iter::once(self.node_address()).chain(self.second_address).collect()
+    }
+
+    /// Of a pod without addresses of its own, the node's.
+    fn or_own(&self, addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+        if addresses.is_empty() { self.node_addresses() } else { addresses }
     }
 
     /// Of pods' interfaces, so that their packets need no fragments on their way to other machines.
@@ -248,29 +267,42 @@ impl Network {
         self.link_mtu.saturating_sub(overhead)
     }
 
-    /// The range that pods' addresses are from.
-    pub fn pod_cidr(&self) -> Ipv4Subnet {
+    /// The range that pods' primary addresses are from.
+    pub fn pod_cidr(&self) -> Subnet {
         self.subnet
     }
 
+    /// The ranges that pods' addresses are from, one for each family that they have.
+    pub fn pod_cidrs(&self) -> impl Iterator<Item = Subnet> + use<> {
+        std::iter::once(self.subnet).chain(self.second)
+    }
+
+    /// The bridge's address of a family.
+    pub(crate) fn gateway(&self, family: Family) -> Option<IpAddr> {
+        self.pod_cidrs().find(|range| range.family() == family).map(Subnet::gateway)
+    }
+
     /// Where services have their addresses, as it was decided when this was opened.
-    pub fn service_cidr(&self) -> Option<Ipv4Subnet> {
+    pub fn service_cidr(&self) -> Option<Subnet> {
         self.service_cidr
     }
 
-    /// Leads the machine's own programs to services with addresses in `range`; repeatable.
+    /// Leads the machine's own programs to services with addresses in `range`; repeatable. Of a family that pods have none of,
+    /// nothing leads anywhere.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub async fn route_services(&self, range: Ipv4Subnet) -> Result<(), NetworkError> {
-        self.links.add_service_route(self.bridge, &self.config.bridge(), range, self.subnet.gateway()).await
+    pub async fn route_services(&self, range: Subnet) -> Result<(), NetworkError> {
+        let Some(gateway) = self.gateway(range.family()) else { return Ok(()) };
+        self.links.add_service_route(self.bridge, &self.config.bridge(), range, gateway).await
     }
 
-    /// A pod's own address, and whether it is in the namespace that Wasm pods share; `None` for one that has none here.
-    pub fn pod_address(&self, uid: &str) -> Option<(Ipv4Addr, bool)> {
+    /// A pod's own addresses, and whether it is in the namespace that Wasm pods share; `None` for one that has none here.
+    pub fn pod_addresses(&self, uid: &str) -> Option<(Vec<IpAddr>, bool)> {
         let ledger = self.ledger.lock();
         let state = &ledger.pods.get(uid)?.state;
-        Some((state.address?, state.wasm))
+        let addresses: Vec<_> = state.addresses().collect();
+        (!addresses.is_empty()).then_some((addresses, state.wasm))
     }
 
     /// Whether there is a namespace that Wasm pods share.
@@ -279,9 +311,9 @@ impl Network {
     }
 
     /// The addresses in the namespace that Wasm pods share.
-    pub fn wasm_addresses(&self) -> BTreeSet<Ipv4Addr> {
+    pub fn wasm_addresses(&self) -> BTreeSet<IpAddr> {
         let ledger = self.ledger.lock();
-        ledger.pods.values().filter(|entry| entry.state.wasm).filter_map(|entry| entry.state.address).collect()
+        ledger.pods.values().filter(|entry| entry.state.wasm).flat_map(|entry| entry.state.addresses()).collect()
     }
 
     /// The machine's own address, for the Node's status; 127.0.0.1 when it has none.
@@ -307,8 +339,8 @@ impl Network {
         turn.lock_owned().await
     }
 
-    /// Notes the pod, on disk before anything is made for it, and answers its address.
-    fn reserve(&self, request: &PodRequest, wasm: bool) -> Result<Option<Ipv4Addr>, NetworkError> {
+    /// Notes the pod, on disk before anything is made for it, and answers its addresses: none on the machine's network.
+    fn reserve(&self, request: &PodRequest, wasm: bool) -> Result<Vec<IpAddr>, NetworkError> {
         let uid = &request.uid;
         state::check_uid(uid)?;
         let ledger = &mut *self.ledger.lock();
@@ -317,9 +349,9 @@ impl Network {
             && state.request == *request
             && state.wasm == wasm
         {
-            return Ok(state.address);
+            return Ok(state.addresses().collect());
         }
-        let had = before.and_then(|e| e.state.address);
+        let (had, had_second) = before.map_or((None, None), |entry| (entry.state.address, entry.state.second));
         let led = before.map(|e| e.led.clone()).unwrap_or_default();
         let address = match (request.host_network, had) {
             (true, _) => None,
@@ -331,24 +363,29 @@ impl Network {
                 ledger.addresses.release(address, uid);
             }
         };
+        // It follows from the first; a pod from before there was a second range has one address only.
+        let new = address.zip(self.second).filter(|_| had.is_none()).map(|(first, range)| range.nth(self.subnet.offset(first)));
+        let second = new.or(had_second).filter(|_| address.is_some());
+        let state = PodState { request: request.clone(), address, second, wasm };
+        let addresses: Vec<_> = state.addresses().collect();
         let ports: &[HostPort] = if request.host_network { &[] } else { &request.host_ports };
-        if let Err(error) = ledger.ports.claim(uid, ports) {
+        if let Err(error) = check_families(ports, &addresses).and_then(|()| ledger.ports.claim(uid, ports)) {
             give_back(ledger);
             return Err(error);
         }
-        let state = PodState { request: request.clone(), address, wasm };
         if let Err(error) = state::save(&self.config.pod_file(uid), &state) {
             ledger.ports.release(uid);
             give_back(ledger);
             return Err(error);
         }
         ledger.pods.insert(uid.clone(), Entry { state, led });
-        Ok(address)
+        Ok(addresses)
     }
 
     /// Connects a new namespace to the bridge.
-    async fn wire(&self, made: &Made, address: Ipv4Addr) -> Result<(), NetworkError> {
+    async fn wire(&self, made: &Made, addresses: &[IpAddr]) -> Result<(), NetworkError> {
         let (Some(namespace), Some(inside)) = (&made.net, &made.links) else { return Err(NetworkError::Worker) };
+        let &[address, ..] = addresses else { return Err(NetworkError::Worker) };
         let veth = self.config.veth(address);
         let pair = Pair {
             outside: &veth,
@@ -364,8 +401,10 @@ impl Network {
         let index = inside.index_of(INTERFACE).await?;
         inside.loopback_up().await?;
         inside.up(index, INTERFACE).await?;
-        inside.add_address(index, INTERFACE, address, self.subnet.prefix()).await?;
-        inside.add_routes(index, INTERFACE, self.subnet, false).await?;
+        for (address, range) in addresses.iter().zip(self.pod_cidrs()) {
+            inside.add_address(index, INTERFACE, *address, range.prefix()).await?;
+            inside.add_routes(index, INTERFACE, range, false).await?;
+        }
         self.carrier(&veth).await
     }
 
@@ -379,17 +418,17 @@ impl Network {
         Ok(())
     }
 
-    /// Makes the table lead the pod's host ports to it. Touches nftables only when they changed.
-    async fn lead_ports(&self, request: &PodRequest, address: Option<Ipv4Addr>) -> Result<(), NetworkError> {
-        let Some(address) = address else { return Ok(()) };
-        let led = self.ledger.lock().pods.get(&request.uid).map(|e| e.led.clone()).unwrap_or_default();
-        if led == request.host_ports {
+    /// Makes the tables lead the pod's host ports to it. Touches nftables only when they changed.
+    async fn lead_ports(&self, request: &PodRequest) -> Result<(), NetworkError> {
+        let Some(Entry { state, led }) = self.ledger.lock().pods.get(&request.uid).cloned() else { return Ok(()) };
+        if state.address.is_none() || led == request.host_ports {
             return Ok(());
         }
         let table = self.config.table();
         let gone: Vec<_> = led.into_iter().filter(|p| !request.host_ports.contains(p)).collect();
-        let backend = Backend { address, wasm: self.noted(&request.uid).is_some_and(|noted| noted.wasm) };
-        let rules = nft::delete(&table, &gone, backend)? + &nft::add(&table, &request.host_ports, backend)?;
+        let rules: String = Backend::all(&state)
+            .map(|backend| nft::delete(&table, &gone, backend) + &nft::add(&table, &request.host_ports, backend))
+            .collect();
         nft::apply(&table, &rules).await?;
         if let Some(entry) = self.ledger.lock().pods.get_mut(&request.uid) {
             entry.led = request.host_ports.clone();
@@ -400,20 +439,18 @@ impl Network {
 
 async fn link_mtu(config: &NetworkConfig, links: &Links) -> Result<u32, NetworkError> {
     let address = config.node_address.unwrap_or_else(machine::primary_address);
-    let mtu = match address {
-        IpAddr::V4(address) => mtu_at(links, address).await?,
-        IpAddr::V6(_) => None,
-    };
+    let mtu = mtu_at(links, address).await?;
     Ok(mtu.filter(|mtu| (576..=9000).contains(mtu)).unwrap_or(1500))
 }
 
 /// Reads what an earlier process noted. A pod whose address cannot be its any more is let go of.
-fn take_up(config: &NetworkConfig, subnet: Ipv4Subnet) -> Result<Ledger, NetworkError> {
+fn take_up(config: &NetworkConfig, subnet: Subnet, second: Option<Subnet>) -> Result<Ledger, NetworkError> {
     let mut ledger = Ledger { pods: BTreeMap::new(), addresses: Addresses::new(subnet), ports: HostPorts::default() };
     for state in state::load_pods(config)? {
         let uid = state.request.uid.clone();
         let ports: &[HostPort] = if state.request.host_network { &[] } else { &state.request.host_ports };
-        let address_kept = state.address.is_none_or(|a| ledger.addresses.claim(a, &uid));
+        let is_inside = state.second.is_none_or(|a| second.is_some_and(|range| range.contains(a)));
+        let address_kept = is_inside && state.address.is_none_or(|a| ledger.addresses.claim(a, &uid));
         if state::check_uid(&uid).is_err() || !address_kept || ledger.ports.claim(&uid, ports).is_err() {
             tracing::warn!(uid, address = ?state.address, "a pod of an earlier run cannot keep its network");
             namespace::unpin(&config.pin_dir(&uid).join("net"))?;

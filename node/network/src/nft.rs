@@ -1,10 +1,10 @@
-//! The cluster's nftables table: masquerade for what leaves the pods' range, and host ports.
+//! The cluster's nftables tables, one for each family that pods have: masquerade for what leaves the pods' range, and host ports.
 //!
 //! Host ports are elements of two maps, so that a pod's ports come and go without touching a rule.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -14,22 +14,28 @@ use tokio::process::Command;
 
 use crate::hostports::host_address;
 use crate::state::PodState;
-use crate::{HostPort, Ipv4Subnet, NetworkConfig, NetworkError, Protocol, namespace, netlink};
+use crate::{Family, HostPort, NetworkConfig, NetworkError, Protocol, Subnet, namespace, netlink};
 
 /// Set on what Wasm pods send. They share one namespace, which takes no packet from outside that comes from an address of its
 /// own: what is led from one of them to another has to come from the bridge's.
 pub const WASM_MARK: u32 = 0x0400_0000;
 
-/// A pod that host ports lead to.
+/// A pod that host ports lead to, by its address of one family.
 #[derive(Clone, Copy)]
 pub(crate) struct Backend {
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
     pub(crate) wasm: bool,
 }
 
 impl Backend {
-    pub(crate) fn of(state: &PodState) -> Option<Self> {
-        Some(Self { address: state.address?, wasm: state.wasm })
+    /// One for each address of the pod.
+    pub(crate) fn all(state: &PodState) -> impl Iterator<Item = Self> + use<> {
+        let wasm = state.wasm;
+        state.addresses().map(move |address| Self { address, wasm })
+    }
+
+    fn family(self) -> Family {
+        Family::of(self.address)
     }
 
     /// (set, element): whose connections to the pod have to come from the bridge's address.
@@ -37,6 +43,19 @@ impl Backend {
         let Self { address, wasm } = self;
         let shared = wasm.then(|| ("wasm", address.to_string()));
         std::iter::once(("hairpin", format!("{address} . {address}"))).chain(shared)
+    }
+
+    /// (map, key, value) of each host port; those of the machine's addresses of the other family lead elsewhere.
+    fn elements(self, ports: &[HostPort]) -> impl Iterator<Item = (&'static str, String, String)> {
+        let own = ports.iter().filter(move |port| host_address(port).is_none_or(|ip| Family::of(ip) == self.family()));
+        own.map(move |port| {
+            let service = format!("{} . {}", protocol(port.protocol), port.host_port);
+            let value = format!("{} . {}", self.address, port.container_port);
+            match host_address(port) {
+                None => ("any_address", service, value),
+                Some(ip) => ("one_address", format!("{ip} . {service}"), value),
+            }
+        })
     }
 }
 
@@ -48,23 +67,10 @@ fn protocol(protocol: Protocol) -> &'static str {
     }
 }
 
-/// (map, key, value) of a host port.
-fn element(port: &HostPort, address: Ipv4Addr) -> Result<(&'static str, String, String), NetworkError> {
-    let service = format!("{} . {}", protocol(port.protocol), port.host_port);
-    let value = format!("{address} . {}", port.container_port);
-    Ok(match host_address(port)? {
-        None => ("any_address", service, value),
-        Some(ip) => ("one_address", format!("{ip} . {service}"), value),
-    })
-}
-
 /// The whole table, replacing what is there in one transaction, so that a restarted agent repairs it.
-pub(crate) fn table(
-    config: &NetworkConfig,
-    subnet: Ipv4Subnet,
-    ports: &[(Vec<HostPort>, Backend)],
-) -> Result<String, NetworkError> {
+pub(crate) fn table(config: &NetworkConfig, subnet: Subnet, ports: &[(Vec<HostPort>, Backend)]) -> String {
     let (table, bridge, tunnel) = (config.table(), config.bridge(), config.tunnel());
+    let (ip, address, loopback) = (subnet.family().nft(), subnet.family().nft_type(), subnet.family().loopback());
     let [a, b, c, d, e, f] = config.wasm_mac();
     let wasm_mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
     // The guard: with route_localnet on the bridge, a pod could otherwise reach what listens on the machine's loopback, or
@@ -73,19 +79,19 @@ pub(crate) fn table(
     // port must not see itself as the client. Other nodes and their pods see this node's pods by the addresses they have.
     // The forward chain: pods that came before the tunnel have the MTU of the link.
     let mut text = format!(
-        r#"table ip {table}
-delete table ip {table}
-table ip {table} {{
-  map any_address {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
-  map one_address {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
-  set hairpin {{ type ipv4_addr . ipv4_addr; }}
-  set wasm {{ type ipv4_addr; }}
-  set blocks {{ type ipv4_addr; flags interval; }}
-  set nodes {{ type ipv4_addr; }}
+        r#"table {ip} {table}
+delete table {ip} {table}
+table {ip} {table} {{
+  map any_address {{ type inet_proto . inet_service : {address} . inet_service; }}
+  map one_address {{ type {address} . inet_proto . inet_service : {address} . inet_service; }}
+  set hairpin {{ type {address} . {address}; }}
+  set wasm {{ type {address}; }}
+  set blocks {{ type {address}; flags interval; }}
+  set nodes {{ type {address}; }}
   chain guard {{
     type filter hook prerouting priority -300; policy accept;
-    iifname "{bridge}" ip daddr 127.0.0.0/8 drop
-    iifname "{bridge}" ip saddr 127.0.0.0/8 drop
+    iifname "{bridge}" {ip} daddr {loopback} drop
+    iifname "{bridge}" {ip} saddr {loopback} drop
   }}
   chain prerouting {{
     type nat hook prerouting priority -100; policy accept;
@@ -97,15 +103,15 @@ table ip {table} {{
     fib daddr type local jump hostports
   }}
   chain hostports {{
-    meta l4proto {{ tcp, udp, sctp }} dnat ip to ip daddr . meta l4proto . th dport map @one_address
-    meta l4proto {{ tcp, udp, sctp }} dnat ip to meta l4proto . th dport map @any_address
+    meta l4proto {{ tcp, udp, sctp }} dnat {ip} to {ip} daddr . meta l4proto . th dport map @one_address
+    meta l4proto {{ tcp, udp, sctp }} dnat {ip} to meta l4proto . th dport map @any_address
   }}
   chain postrouting {{
     type nat hook postrouting priority 100; policy accept;
-    oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
-    ct status dnat ip saddr . ip daddr @hairpin masquerade
-    ct status dnat meta mark & {WASM_MARK:#x} == {WASM_MARK:#x} ip daddr @wasm masquerade
-    ip saddr {subnet} ip daddr != {subnet} ip daddr != @blocks ip daddr != @nodes oifname != "{bridge}" masquerade
+    oifname "{bridge}" {ip} saddr {loopback} masquerade
+    ct status dnat {ip} saddr . {ip} daddr @hairpin masquerade
+    ct status dnat meta mark & {WASM_MARK:#x} == {WASM_MARK:#x} {ip} daddr @wasm masquerade
+    {ip} saddr {subnet} {ip} daddr != {subnet} {ip} daddr != @blocks {ip} daddr != @nodes oifname != "{bridge}" masquerade
   }}
   chain forward {{
     type filter hook forward priority -150; policy accept;
@@ -114,59 +120,61 @@ table ip {table} {{
 }}
 "#
     );
-    for (ports, backend) in ports {
-        text.push_str(&add(&table, ports, *backend)?);
+    for (ports, backend) in ports.iter().filter(|(_, backend)| backend.family() == subnet.family()) {
+        text.push_str(&add(&table, ports, *backend));
     }
-    Ok(text)
+    text
 }
 
 /// Where pods are seen by the addresses they have: among other nodes' pods, and by other nodes.
-pub(crate) fn peers(table: &str, blocks: &BTreeSet<Ipv4Subnet>, nodes: &BTreeSet<Ipv4Addr>) -> String {
-    let mut text = format!("flush set ip {table} blocks\nflush set ip {table} nodes\n");
+pub(crate) fn peers(family: Family, table: &str, blocks: &BTreeSet<Subnet>, nodes: &BTreeSet<IpAddr>) -> String {
+    let ip = family.nft();
+    let mut text = format!("flush set {ip} {table} blocks\nflush set {ip} {table} nodes\n");
     let mut fill = |set: &str, elements: Vec<String>| {
         if !elements.is_empty() {
-            let _ = writeln!(text, "add element ip {table} {set} {{ {} }}", elements.join(", "));
+            let _ = writeln!(text, "add element {ip} {table} {set} {{ {} }}", elements.join(", "));
         }
     };
-    fill("blocks", blocks.iter().map(ToString::to_string).collect());
-    fill("nodes", nodes.iter().map(ToString::to_string).collect());
+    fill("blocks", blocks.iter().filter(|block| block.family() == family).map(ToString::to_string).collect());
+    fill("nodes", nodes.iter().filter(|node| Family::of(**node) == family).map(ToString::to_string).collect());
     text
 }
 
 /// Leads the ports to the pod, replacing what they led to.
-pub(crate) fn add(table: &str, ports: &[HostPort], backend: Backend) -> Result<String, NetworkError> {
-    let mut text = String::new();
-    if ports.is_empty() {
-        return Ok(text);
-    }
-    for (set, element) in backend.veils() {
-        let _ = writeln!(text, "add element ip {table} {set} {{ {element} }}");
-    }
-    for port in ports {
-        let (map, key, value) = element(port, backend.address)?;
-        let _ = writeln!(text, "add element ip {table} {map} {{ {key} : {value} }}");
-    }
-    Ok(text)
+pub(crate) fn add(table: &str, ports: &[HostPort], backend: Backend) -> String {
+    say("add", table, ports, backend)
 }
 
-pub(crate) fn delete(table: &str, ports: &[HostPort], backend: Backend) -> Result<String, NetworkError> {
+pub(crate) fn delete(table: &str, ports: &[HostPort], backend: Backend) -> String {
     // Adding first makes deleting what is not there no error, in one transaction with no moment of either.
-    let mut text = add(table, ports, backend)?;
-    if ports.is_empty() {
-        return Ok(text);
-    }
-    for (set, element) in backend.veils() {
-        let _ = writeln!(text, "delete element ip {table} {set} {{ {element} }}");
-    }
-    for port in ports {
-        let (map, key, value) = element(port, backend.address)?;
-        let _ = writeln!(text, "delete element ip {table} {map} {{ {key} : {value} }}");
-    }
-    Ok(text)
+    say("add", table, ports, backend) + &say("delete", table, ports, backend)
 }
 
-pub(crate) fn delete_table(table: &str) -> String {
-    format!("table ip {table}\ndelete table ip {table}\n")
+fn say(verb: &str, table: &str, ports: &[HostPort], backend: Backend) -> String {
+    let (ip, mut text) = (backend.family().nft(), String::new());
+    if ports.is_empty() {
+        return text;
+    }
+    for (set, element) in backend.veils() {
+        let _ = writeln!(text, "{verb} element {ip} {table} {set} {{ {element} }}");
+    }
+    for (map, key, value) in backend.elements(ports) {
+        let _ = writeln!(text, "{verb} element {ip} {table} {map} {{ {key} : {value} }}");
+    }
+    text
+}
+
+/// Takes the tables of this name away, of whichever family; no error when there are none.
+pub(crate) async fn delete_tables(table: &str) -> Result<(), NetworkError> {
+    let all = list(table, &["tables"]).await?;
+    let all: Value = serde_json::from_str(&all).map_err(|error| NetworkError::Nftables {
+        table: table.to_owned(),
+        message: format!("read the list of tables: {error}"),
+    })?;
+    let found = all["nftables"].as_array().into_iter().flatten().map(|item| &item["table"]);
+    let families = found.filter(|found| found["name"] == table).filter_map(|found| found["family"].as_str());
+    let text: String = families.map(|family| format!("delete table {family} {table}\n")).collect();
+    if text.is_empty() { Ok(()) } else { apply(table, &text).await }
 }
 
 /// Runs one transaction on a table: all of it or nothing.
@@ -202,14 +210,14 @@ pub async fn list_in(namespace: Option<&Path>, table: &str, what: &[&str]) -> Re
     run(namespace, table, &args, "").await
 }
 
-/// How many rules a chain (family `ip`) has, by netlink: `nft` would read all elements of all maps to tell.
+/// How many rules a chain has, by netlink: `nft` would read all elements of all maps to tell.
 ///
 /// # Errors
 /// When there is no such chain.
-pub async fn count_rules_in(namespace: Option<&Path>, table: &str, chain: &str) -> Result<usize, NetworkError> {
-    let count = |table: &str, chain: &str| {
+pub async fn count_rules_in(namespace: Option<&Path>, family: Family, table: &str, chain: &str) -> Result<usize, NetworkError> {
+    let count = move |table: &str, chain: &str| {
         let failed = |error: std::io::Error| NetworkError::Nftables { table: table.to_owned(), message: error.to_string() };
-        netlink::count_rules(table, chain).map_err(failed)
+        netlink::count_rules(family, table, chain).map_err(failed)
     };
     let Some(namespace) = namespace else { return count(table, chain) };
     let (table, chain) = (table.to_owned(), chain.to_owned());
@@ -217,8 +225,9 @@ pub async fn count_rules_in(namespace: Option<&Path>, table: &str, chain: &str) 
 }
 
 /// Whether packets between pods of the bridge pass rules like all others.
-pub fn sees_bridged() -> bool {
-    std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok_and(|set| set.trim() == "1")
+pub fn sees_bridged(family: Family) -> bool {
+    let path = format!("/proc/sys/net/bridge/bridge-nf-call-{}tables", family.nft());
+    std::fs::read_to_string(path).is_ok_and(|set| set.trim() == "1")
 }
 
 async fn run(namespace: Option<&Path>, table: &str, args: &[&str], input: &str) -> Result<String, NetworkError> {

@@ -1,36 +1,39 @@
 //! Bringing the cluster's network up, the first time and every other time.
 
 use std::fs::File;
+use std::net::Ipv4Addr;
 
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::links::Links;
-use crate::machine::{sysctl, try_sysctl};
+use crate::machine::{forward_v6, sysctl, try_sysctl};
 use crate::state::{self, ClusterState};
-use crate::{Ipv4Subnet, NetworkConfig, NetworkError, services};
+use crate::{Family, NetworkConfig, NetworkError, Subnet, services};
 
 /// Clusters choose their ranges one after the other, or two would find the same one free.
 const CHOICE_LOCK: &str = "/run/mizzen-network.lock";
 
 /// Where pods' ranges are picked from: 8192 of /24. What follows it is for services.
-const POOL: u32 = 0x0a40_0000;
+const POOL: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 64, 0, 0), 11);
 const POOL_SIZE: u32 = 1 << 13;
 
 /// Which range a node would have that has none yet: nobody else on this machine uses it.
-pub(crate) async fn propose(config: &NetworkConfig, links: &Links) -> Result<Ipv4Subnet, NetworkError> {
+pub(crate) async fn propose(config: &NetworkConfig, links: &Links) -> Result<Subnet, NetworkError> {
     decide(config, None, &links.occupied(&[]).await?)
 }
 
-/// The range that an earlier process had.
-pub(crate) fn remembered(config: &NetworkConfig) -> Result<Option<Ipv4Subnet>, NetworkError> {
-    Ok(state::load::<ClusterState>(&config.state_file())?.map(|state| state.pod_cidr))
+/// The ranges that an earlier process had, the primary one first.
+pub(crate) fn remembered(config: &NetworkConfig) -> Result<Vec<Subnet>, NetworkError> {
+    let state = state::load::<ClusterState>(&config.state_file())?;
+    Ok(state.into_iter().flat_map(|state| std::iter::once(state.pod_cidr).chain(state.second)).collect())
 }
 
 /// The bridge with its range.
 pub(crate) struct Base {
-    pub(crate) subnet: Ipv4Subnet,
+    pub(crate) subnet: Subnet,
+    pub(crate) second: Option<Subnet>,
     pub(crate) bridge: u32,
-    pub(crate) service_cidr: Option<Ipv4Subnet>,
+    pub(crate) service_cidr: Option<Subnet>,
 }
 
 pub(crate) async fn bring_up(config: &NetworkConfig, links: &Links) -> Result<Base, NetworkError> {
@@ -42,12 +45,18 @@ pub(crate) async fn bring_up(config: &NetworkConfig, links: &Links) -> Result<Ba
     let existing = links.index(&name).await?;
     let tunnel = links.index(&config.tunnel()).await?;
     let occupied = links.occupied(&existing.into_iter().chain(tunnel).collect::<Vec<_>>()).await?;
-    let remembered = remembered(config)?;
+    let (remembered, second) = match remembered(config)?[..] {
+        [] => (None, None),
+        [first, ref rest @ ..] => (Some(first), rest.first().copied()),
+    };
     let service_cidr = services::decide(config, &occupied);
     let taken: Vec<_> = occupied.iter().copied().chain(service_cidr).collect();
     let subnet = decide(config, remembered, &taken)?;
-    if remembered != Some(subnet) {
-        state::save(&config.state_file(), &ClusterState { pod_cidr: subnet })?;
+    let had = second;
+    let second = config.second_pod_cidr.or(second);
+    check_second(second)?;
+    if remembered != Some(subnet) || had != second {
+        state::save(&config.state_file(), &ClusterState { pod_cidr: subnet, second })?;
     }
     if remembered.is_some_and(|old| old != subnet) {
         links.delete(&name).await?;
@@ -55,6 +64,11 @@ pub(crate) async fn bring_up(config: &NetworkConfig, links: &Links) -> Result<Ba
     let (bridge, new) = links.ensure_bridge(&name, subnet.gateway()).await?;
     links.add_address(bridge, &name, subnet.gateway(), subnet.prefix()).await?;
     links.up(bridge, &name).await?;
+    if let Some(range) = second {
+        links.add_address(bridge, &name, range.gateway(), range.prefix()).await?;
+        forward_v6()?;
+        try_sysctl("net/bridge/bridge-nf-call-ip6tables", "1");
+    }
     for (port, index) in links.with_prefix(&config.veth_prefix()).await? {
         if new {
             links.attach(index, &port, bridge).await?;
@@ -69,7 +83,15 @@ pub(crate) async fn bring_up(config: &NetworkConfig, links: &Links) -> Result<Ba
     try_sysctl("net/bridge/bridge-nf-call-iptables", "1");
     // Lets 127.0.0.1:<hostPort> lead to a pod; the table's guard chain keeps pods away from the machine's loopback.
     sysctl(&format!("net/ipv4/conf/{name}/route_localnet"), "1")?;
-    Ok(Base { subnet, bridge, service_cidr })
+    Ok(Base { subnet, second, bridge, service_cidr })
+}
+
+/// A pod's second address has the number that the first one has.
+fn check_second(second: Option<Subnet>) -> Result<(), NetworkError> {
+    match second.filter(|range| range.family() != Family::V6 || range.prefix() > 112) {
+        None => Ok(()),
+        Some(range) => Err(NetworkError::Config { message: format!("second pod range {range}: it is no /112 of IPv6 or more") }),
+    }
 }
 
 fn lock() -> Result<Flock<File>, NetworkError> {
@@ -80,11 +102,13 @@ fn lock() -> Result<Flock<File>, NetworkError> {
 
 /// The range to use: the configured one, else the remembered one, else a free one; one that somebody else has come to
 /// use is given up, unless it was configured.
-fn decide(config: &NetworkConfig, remembered: Option<Ipv4Subnet>, occupied: &[Ipv4Subnet]) -> Result<Ipv4Subnet, NetworkError> {
-    let overlap = |subnet: Ipv4Subnet| occupied.iter().copied().find(|other| other.overlaps(subnet));
+fn decide(config: &NetworkConfig, remembered: Option<Subnet>, occupied: &[Subnet]) -> Result<Subnet, NetworkError> {
+    let overlap = |subnet: Subnet| occupied.iter().copied().find(|other| other.overlaps(subnet));
     if let Some(wanted) = config.pod_cidr {
-        if !(8..=30).contains(&wanted.prefix()) {
-            return Err(NetworkError::Config { message: format!("pod range {wanted}: its prefix length is not 8 to 30") });
+        if wanted.family() != Family::V4 || !(8..=30).contains(&wanted.prefix()) {
+            return Err(NetworkError::Config {
+                message: format!("pod range {wanted}: it is no range of IPv4 with a prefix length of 8 to 30"),
+            });
         }
         return match overlap(wanted) {
             Some(other) => {
@@ -98,8 +122,7 @@ fn decide(config: &NetworkConfig, remembered: Option<Ipv4Subnet>, occupied: &[Ip
     }
     // Starting from the cluster's id keeps clusters apart that do not run at the same time.
     let start = u32::from_str_radix(&config.cluster, 16).unwrap_or(0);
-    let candidates = (0..POOL_SIZE).map(|i| POOL + (start.wrapping_add(i) % POOL_SIZE) * 256);
-    let mut subnets = candidates.map(|n| Ipv4Subnet::containing(n.into(), 24));
+    let mut subnets = (0..POOL_SIZE).map(|i| Subnet::containing(POOL.0.into(), POOL.1).part(24, start.wrapping_add(i).into()));
     subnets.find(|s| overlap(*s).is_none()).ok_or(NetworkError::NoFreeSubnet)
 }
 
@@ -112,13 +135,14 @@ mod tests {
             cluster: cluster.into(),
             run_dir: "/nowhere".into(),
             pod_cidr: cidr.map(|c| c.parse().unwrap()),
+            second_pod_cidr: None,
             node_address: None,
             services: crate::ServiceRange::Unknown,
             peers: crate::PeersConfig::default(),
         }
     }
 
-    fn of(text: &str) -> Ipv4Subnet {
+    fn of(text: &str) -> Subnet {
         text.parse().unwrap()
     }
 

@@ -1,17 +1,19 @@
 //! Which range a cluster has its services in. Pure.
 
-use crate::{Ipv4Subnet, NetworkConfig, ServiceRange};
+use std::net::Ipv4Addr;
+
+use crate::{NetworkConfig, ServiceRange, Subnet};
 
 /// Where ranges of services are picked from: the 32 of /16 that follow the pods'. The first is everybody's favourite.
-const POOL: u32 = 0x0a60_0000;
+const POOL: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 11);
 const POOL_SIZE: u32 = 32;
 const PREFIX: u8 = 16;
 
 /// `occupied` is what others on this machine use. Clusters with one range would answer the machine's own programs for each
 /// other: pods are told apart by their bridge.
-pub(crate) fn decide(config: &NetworkConfig, occupied: &[Ipv4Subnet]) -> Option<Ipv4Subnet> {
-    let is_free = |range: &Ipv4Subnet| !occupied.iter().any(|other| other.overlaps(*range));
-    let of_pool = |i: u32| Ipv4Subnet::containing((POOL + ((i % POOL_SIZE) << 16)).into(), PREFIX);
+pub(crate) fn decide(config: &NetworkConfig, occupied: &[Subnet]) -> Option<Subnet> {
+    let is_free = |range: &Subnet| !occupied.iter().any(|other| other.overlaps(*range));
+    let of_pool = |i: u32| Subnet::containing(POOL.0.into(), POOL.1).part(PREFIX, i.into());
     match config.services {
         ServiceRange::Unknown => None,
         ServiceRange::Fixed(range) => {
@@ -33,15 +35,16 @@ pub(crate) fn decide(config: &NetworkConfig, occupied: &[Ipv4Subnet]) -> Option<
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> Ipv4Subnet {
+    fn of(text: &str) -> Subnet {
         text.parse().unwrap()
     }
 
-    fn decided(services: ServiceRange, occupied: &[Ipv4Subnet]) -> Option<Ipv4Subnet> {
+    fn decided(services: ServiceRange, occupied: &[Subnet]) -> Option<Subnet> {
         let config = NetworkConfig {
             cluster: "00000023".into(),
             run_dir: "/nowhere".into(),
             pod_cidr: None,
+            second_pod_cidr: None,
             node_address: None,
             services,
             peers: crate::PeersConfig::default(),

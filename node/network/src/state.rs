@@ -1,26 +1,38 @@
 //! What the node remembers of its network: one file for the range, one per pod.
 
 use std::io::ErrorKind;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Ipv4Subnet, NetworkConfig, NetworkError, PodRequest};
+use crate::{NetworkConfig, NetworkError, PodRequest, Subnet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClusterState {
-    pub(crate) pod_cidr: Ipv4Subnet,
+    pub(crate) pod_cidr: Subnet,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) second: Option<Subnet>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PodState {
     pub(crate) request: PodRequest,
     /// `None` on the machine's network.
-    pub(crate) address: Option<Ipv4Addr>,
+    pub(crate) address: Option<IpAddr>,
+    /// Of the other family; `None` as well for one from before there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) second: Option<IpAddr>,
     /// In the namespace that the Wasm pods share.
     pub(crate) wasm: bool,
+}
+
+impl PodState {
+    /// The primary one first.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.address.into_iter().chain(self.second)
+    }
 }
 
 pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> NetworkError {

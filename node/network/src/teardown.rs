@@ -14,7 +14,7 @@ pub(crate) async fn all(config: &NetworkConfig) -> Result<(), NetworkError> {
         }
     };
     for table in [config.table(), config.services_table(), config.policies_table()] {
-        note(nft::apply(&table, &nft::delete_table(&table)).await);
+        note(nft::delete_tables(&table).await);
     }
     note(firewall::withdraw(config).await);
     note(pins(config));

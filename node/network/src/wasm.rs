@@ -1,7 +1,7 @@
 //! The network namespace that the node's Wasm pods share, with an address for each.
 
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use crate::links::{Links, Pair};
 use crate::namespace::{self, Wanted};
 use crate::network::{INTERFACE, Network};
-use crate::{NetworkConfig, NetworkError, state};
+use crate::{Family, NetworkConfig, NetworkError, state};
 
 /// Made, or found again, when the first Wasm pod comes.
 #[derive(Default)]
@@ -25,16 +25,21 @@ struct Open {
 }
 
 impl WasmSpace {
-    /// Adds a pod's address; answers where the namespace is pinned.
-    pub(crate) async fn add(&self, network: &Network, address: Ipv4Addr) -> Result<PathBuf, NetworkError> {
+    /// Adds a pod's addresses; answers where the namespace is pinned.
+    pub(crate) async fn add(&self, network: &Network, addresses: &[IpAddr]) -> Result<PathBuf, NetworkError> {
         let open = self.open(network).await?;
-        open.links.add_address(open.interface, INTERFACE, address, 32).await?;
+        for address in addresses {
+            let bits = Family::of(*address).bits();
+            open.links.add_address(open.interface, INTERFACE, *address, bits).await?;
+        }
         // Each time: the kernel drops an interface's routes with its last address.
-        open.links.add_routes(open.interface, INTERFACE, network.subnet, true).await?;
+        for range in network.pod_cidrs() {
+            open.links.add_routes(open.interface, INTERFACE, range, true).await?;
+        }
         Ok(network.config.wasm_pin())
     }
 
-    pub(crate) async fn remove(&self, config: &NetworkConfig, address: Ipv4Addr) -> Result<(), NetworkError> {
+    pub(crate) async fn remove(&self, config: &NetworkConfig, address: IpAddr) -> Result<(), NetworkError> {
         let pin = config.wasm_pin();
         if !namespace::is_pinned(&pin) {
             return Ok(());

@@ -8,7 +8,7 @@ mod support;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use mizzen_network::{HostPort, Network, NetworkError, PodRequest, Protocol};
+use mizzen_network::{HostPort, Network, NetworkConfig, NetworkError, PodRequest, Protocol, Subnet};
 use support::{Cluster, Server, call, hostname_in, inode, links_named, nft_tables, pod};
 
 fn host_port(host_ip: Option<IpAddr>, host_port: u16) -> HostPort {
@@ -135,6 +135,38 @@ async fn a_host_port_on_one_address_is_not_on_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_a_second_range_pods_have_two_addresses_and_host_ports_lead_to_both() {
+    let cluster = Cluster::new();
+    let range: Subnet = format!("fd6d:{}:{}:7::/64", &cluster.id[..4], &cluster.id[4..]).parse().unwrap();
+    let network = Network::open(NetworkConfig { second_pod_cidr: Some(range), ..cluster.config() }).await.unwrap();
+    let port = support::free_port();
+    let request = PodRequest { host_ports: vec![host_port(None, port)], ..pod("web") };
+    let (web, client) = (network.ensure_pod(&request).await.unwrap(), network.ensure_pod(&pod("client")).await.unwrap());
+    let wasm = network.ensure_wasm(&PodRequest { host_ports: vec![host_port(None, port + 1)], ..pod("wasm") }).await.unwrap();
+    let node = network.node_addresses();
+    assert_eq!((node[1], client.addresses.len()), (range.gateway(), 2));
+    for (family, (own, node)) in client.addresses.iter().zip(&node).enumerate() {
+        for (server, port) in [(&web, port), (&wasm, port + 1)] {
+            let address = server.addresses[family];
+            let _server = Server::start(server.network_namespace.as_deref(), (address, 80));
+            assert_eq!(call(client.network_namespace.as_deref(), (address, 80)).unwrap(), own.to_string());
+            assert_eq!(call(None, (address, 80)).unwrap(), node.to_string());
+            call(client.network_namespace.as_deref(), (*node, port)).expect("the host port");
+            call(server.network_namespace.as_deref(), (*node, port)).expect("the pod's own host port");
+        }
+    }
+    drop(network);
+    let network = cluster.open().await;
+    assert_eq!(network.pod_cidrs().nth(1), Some(range), "it is remembered");
+    assert_eq!(network.ensure_pod(&pod("client")).await.unwrap().addresses, client.addresses);
+    let lost = HostPort { host_ip: Some("fd00::1".parse().unwrap()), ..host_port(None, port + 2) };
+    network.ensure_pod(&PodRequest { host_ports: vec![lost.clone()], ..pod("six") }).await.unwrap();
+    let four = Cluster::new();
+    let error = four.open().await.ensure_pod(&PodRequest { host_ports: vec![lost], ..pod("six") }).await.unwrap_err();
+    assert!(error.to_string().ends_with("pods of this node have no IPv6 addresses"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pod_cannot_reach_what_listens_on_the_nodes_loopback() {
     let cluster = Cluster::new();
     let network = cluster.open().await;
@@ -256,7 +288,7 @@ async fn a_full_range_is_an_error_and_a_removed_pod_makes_room() {
     let free = cluster.open().await.pod_cidr();
     Network::teardown(&cluster.config()).await.unwrap();
     let tiny = mizzen_network::NetworkConfig {
-        pod_cidr: Some(mizzen_network::Ipv4Subnet::containing(free.network(), 30)),
+        pod_cidr: Some(mizzen_network::Subnet::containing(free.network(), 30)),
         ..cluster.config()
     };
     let network = Network::open(tiny).await.unwrap();

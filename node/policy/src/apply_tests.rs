@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mizzen_api::ObjectRef;
-use mizzen_network::Protocol;
 use mizzen_network::elements::difference;
+use mizzen_network::{Family, Protocol};
 use serde_json::json;
 
 use crate::apply::Apply;
@@ -19,12 +19,13 @@ use crate::view::PolicyView;
 use crate::world::World;
 
 /// A policy that has everything, about so many pods of this node, and as many of others that may talk to them.
-fn elements(pods: u8, variant: u16) -> Elements {
-    let mut world = World::default();
+fn elements(family: Family, pods: u8, variant: u16) -> Elements {
+    let mut world = World::new(family);
     let peers = json!([
         {"podSelector": {"matchLabels": {"app": "client"}}},
         {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8", "192.0.2.128/25", "255.255.255.255/32"]}},
         {"ipBlock": {"cidr": "10.9.0.0/16"}},
+        {"ipBlock": {"cidr": "fd00::/16", "except": ["fd00:1::/32"]}},
     ]);
     let ports = json!([
         {"port": 80}, {"port": 80 + variant, "endPort": 200}, {"port": 53, "protocol": "UDP"}, {"protocol": "SCTP"},
@@ -43,13 +44,18 @@ fn elements(pods: u8, variant: u16) -> Elements {
         let labels = BTreeMap::from([("app".to_owned(), "client".to_owned())]);
         let ports = vec![named("web", Protocol::Tcp, 8080), named("dns", Protocol::Udp, 53)];
         let view = PodView { key: key.clone(), labels, ports, ..PodView::default() };
-        world.put_pod(&key, Some(Pod { view: Arc::new(view), address: [10, 64, 3, i].into(), local: i < pods }));
+        let address = match family {
+            Family::V4 => [10, 64, 3, i].into(),
+            Family::V6 => [0xfd00, 0, 0, 3, 0, 0, 0, i.into()].into(),
+        };
+        world.put_pod(&key, Some(Pod { view: Arc::new(view), address, local: i < pods }));
     }
     world.settle();
     world.elements()
 }
 
-async fn holds_for(apply: &dyn Apply) {
+async fn holds_for(apply: &dyn Apply, family: Family) {
+    let elements = |pods, variant| elements(family, pods, variant);
     apply.remove().await.expect("what is not there can be taken away");
     assert!(!apply.is_whole().await && apply.read(&Elements::new()).await.unwrap().is_none(), "there is nothing at first");
     let first = elements(2, 1);
@@ -65,8 +71,8 @@ async fn holds_for(apply: &dyn Apply) {
     }
 
     let element = |address: &str| Key::Element("itself".into(), format!("{address} . {address}"));
-    let missing =
-        Changes::from([(element("10.0.0.9"), (None, Some(String::new()))), (element("10.0.0.8"), (Some(String::new()), None))]);
+    let (new, old) = if family == Family::V4 { ("10.0.0.9", "10.0.0.8") } else { ("fd00::9", "fd00::8") };
+    let missing = Changes::from([(element(new), (None, Some(String::new()))), (element(old), (Some(String::new()), None))]);
     apply.change(&missing).await.expect_err("one is not there");
     assert_eq!(apply.read(&is).await.unwrap().as_ref(), Some(&is), "nothing of a refused change is done");
 
@@ -78,7 +84,7 @@ async fn holds_for(apply: &dyn Apply) {
 
 #[tokio::test]
 async fn the_fake_behaves() {
-    holds_for(&Fake::default()).await;
+    holds_for(&Fake::default(), Family::V4).await;
 }
 
 /// Runs in a network namespace of its own.
@@ -91,15 +97,15 @@ pub(crate) fn alone(work: impl AsyncFnOnce() + Send + 'static) {
     machine.join().unwrap();
 }
 
-fn nft(side: Side) -> Nft {
-    Nft::new(Scope { table: "mizzen_x_policies".into(), side }, None)
+fn nft(side: Side, family: Family) -> Nft {
+    Nft::new(Scope { table: "mizzen_x_policies".into(), family, side }, None)
 }
 
 #[test]
 fn nftables_behaves() {
     alone(async || {
-        for side in [Side::Machine, Side::Wasm] {
-            holds_for(&nft(side)).await;
+        for (side, family) in [Side::Machine, Side::Wasm].into_iter().flat_map(|side| Family::ALL.map(|family| (side, family))) {
+            holds_for(&nft(side, family), family).await;
         }
     });
 }
@@ -107,8 +113,8 @@ fn nftables_behaves() {
 #[test]
 fn a_table_of_another_version_or_without_its_rules_is_not_taken_over() {
     alone(async || {
-        let (own, other) = (nft(Side::Machine), nft(Side::Wasm));
-        let wanted = elements(1, 1);
+        let (own, other) = (nft(Side::Machine, Family::V4), nft(Side::Wasm, Family::V4));
+        let wanted = elements(Family::V4, 1, 1);
         other.rebuild(&wanted).await.unwrap();
         assert!(own.read(&wanted).await.unwrap().is_none());
         own.rebuild(&wanted).await.unwrap();
@@ -120,9 +126,10 @@ fn a_table_of_another_version_or_without_its_rules_is_not_taken_over() {
 #[test]
 fn where_there_is_no_namespace_there_is_nothing_to_guard() {
     alone(async || {
-        let nowhere = Nft::new(Scope { table: "mizzen_x_policies".into(), side: Side::Wasm }, Some(Box::new(|| None)));
+        let nowhere =
+            Nft::new(Scope { table: "mizzen_x_policies".into(), family: Family::V4, side: Side::Wasm }, Some(Box::new(|| None)));
         assert!(nowhere.is_whole().await);
-        nowhere.rebuild(&elements(1, 1)).await.unwrap();
+        nowhere.rebuild(&elements(Family::V4, 1, 1)).await.unwrap();
         assert!(nowhere.read(&Elements::new()).await.unwrap().is_none());
     });
 }

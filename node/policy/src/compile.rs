@@ -2,11 +2,11 @@
 //!
 //! A chain's name is a digest of what it does, so that it never changes: another version of the policy has another chain.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use mizzen_network::Protocol;
+use mizzen_network::{Family, Protocol};
 
-use crate::blocks::{EVERYWHERE, Range, merged};
+use crate::blocks::{self, Range, everywhere, merged};
 use crate::group::{Group, digest, protocol};
 use crate::key::{Elements, Key};
 use crate::view::{Peer, PolicyView, Port, Rule};
@@ -29,11 +29,12 @@ impl Direction {
     }
 
     /// What a packet says of the other side.
-    fn peer(self) -> &'static str {
-        match self {
-            Self::Ingress => "ip saddr",
-            Self::Egress => "ip daddr",
-        }
+    fn peer(self, family: Family) -> String {
+        let end = match self {
+            Self::Ingress => "saddr",
+            Self::Egress => "daddr",
+        };
+        format!("{} {end}", family.nft())
     }
 }
 
@@ -46,11 +47,11 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    fn of(rules: &[Rule], direction: Direction) -> Self {
+    fn of(rules: &[Rule], direction: Direction, family: Family) -> Self {
         let (mut lines, mut groups) = (Vec::new(), Vec::new());
         for rule in rules {
-            for peer in peers(rule, direction, &mut groups) {
-                for port in ports(rule, direction, &mut groups) {
+            for peer in peers(rule, direction, family, &mut groups) {
+                for port in ports(rule, direction, family, &mut groups) {
                     let words = [peer.as_str(), port.as_str(), "accept"];
                     lines.push(words.iter().filter(|words| !words.is_empty()).copied().collect::<Vec<_>>().join(" "));
                 }
@@ -71,8 +72,9 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    pub fn of(policy: PolicyView) -> Self {
-        let of = |rules: &Option<Vec<Rule>>, direction| rules.as_ref().map(|rules| Allowance::of(rules, direction));
+    /// What it says of packets of a family.
+    pub fn of(policy: PolicyView, family: Family) -> Self {
+        let of = |rules: &Option<Vec<Rule>>, direction| rules.as_ref().map(|rules| Allowance::of(rules, direction, family));
         Self { ingress: of(&policy.ingress, Direction::Ingress), egress: of(&policy.egress, Direction::Egress), policy }
     }
 
@@ -85,7 +87,7 @@ impl Compiled {
 }
 
 /// What the policies that are about a pod make of its address.
-pub fn isolate<'a>(address: Ipv4Addr, policies: &[&'a Compiled]) -> (Elements, Vec<&'a Group>) {
+pub fn isolate<'a>(address: IpAddr, policies: &[&'a Compiled]) -> (Elements, Vec<&'a Group>) {
     let (mut elements, mut groups) = (Elements::new(), Vec::new());
     for direction in Direction::ALL {
         let mut lines = Vec::new();
@@ -96,7 +98,7 @@ pub fn isolate<'a>(address: Ipv4Addr, policies: &[&'a Compiled]) -> (Elements, V
             let Some((chain, rules)) = &allowance.chain else { continue };
             elements.insert(Key::Chain(chain.clone()), rules.join("\n"));
             for group in &allowance.groups {
-                elements.insert(Key::Set(group.name()), group.kind().to_owned());
+                elements.insert(Key::Set(group.name()), group.kind(Family::of(address)));
                 groups.push(group);
             }
             // So that who looks at the rules knows whose they are; a comment has at most 128 characters.
@@ -116,32 +118,33 @@ pub fn isolate<'a>(address: Ipv4Addr, policies: &[&'a Compiled]) -> (Elements, V
 }
 
 /// Each way to say whom the rule is about; an empty one says nothing.
-fn peers(rule: &Rule, direction: Direction, groups: &mut Vec<Group>) -> Vec<String> {
+fn peers(rule: &Rule, direction: Direction, family: Family, groups: &mut Vec<Group>) -> Vec<String> {
     let Some(peers) = &rule.peers else { return vec![String::new()] };
     let (mut said, mut blocks) = (Vec::new(), Vec::new());
     for peer in peers {
         match peer {
             Peer::Pods(namespaces, pods) => {
                 let group = Group::Pods(namespaces.clone(), pods.clone());
-                said.push(format!("{} @{}", direction.peer(), group.name()));
+                said.push(format!("{} @{}", direction.peer(family), group.name()));
                 groups.push(group);
             }
-            Peer::Block(ranges) => blocks.extend(ranges),
+            Peer::Block(of, ranges) if *of == family => blocks.extend(ranges),
+            Peer::Block(..) => {}
         }
     }
     let blocks = merged(blocks);
-    if blocks == [EVERYWHERE] {
+    if blocks == [everywhere(family)] {
         return vec![String::new()];
     }
     if !blocks.is_empty() {
-        let address = |number: u32| Ipv4Addr::from(number).to_string();
-        said.push(format!("{} {}", direction.peer(), set(&blocks, address)));
+        let ranges = set(&blocks, |number| blocks::address(family, number));
+        said.push(format!("{} {ranges}", direction.peer(family)));
     }
     said
 }
 
 /// Each way to say which ports the rule is about.
-fn ports(rule: &Rule, direction: Direction, groups: &mut Vec<Group>) -> Vec<String> {
+fn ports(rule: &Rule, direction: Direction, family: Family, groups: &mut Vec<Group>) -> Vec<String> {
     let Some(ports) = &rule.ports else { return vec![String::new()] };
     let mut said = Vec::new();
     for over in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
@@ -158,13 +161,13 @@ fn ports(rule: &Rule, direction: Direction, groups: &mut Vec<Group>) -> Vec<Stri
         let Port::Named(protocol, name) = port else { continue };
         // Coming in, it is the port of a pod of this node.
         let group = Group::Ports { protocol: *protocol, name: name.clone(), local: direction == Direction::Ingress };
-        said.push(format!("ip daddr . meta l4proto . th dport @{}", group.name()));
+        said.push(format!("{} daddr . meta l4proto . th dport @{}", family.nft(), group.name()));
         groups.push(group);
     }
     said
 }
 
-fn set(ranges: &[Range], number: impl Fn(u32) -> String) -> String {
+fn set(ranges: &[Range], number: impl Fn(u128) -> String) -> String {
     let one = |(first, last): &Range| {
         if first == last { number(*first) } else { format!("{}-{}", number(*first), number(*last)) }
     };
@@ -179,7 +182,7 @@ mod tests {
 
     fn compiled(spec: Value) -> Compiled {
         let policy = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec});
-        Compiled::of(PolicyView::of(&policy).expect("is a policy"))
+        Compiled::of(PolicyView::of(&policy).expect("is a policy"), Family::V4)
     }
 
     /// The rules, with names of sets as they are.
@@ -219,10 +222,20 @@ mod tests {
     }
 
     #[test]
+    fn blocks_count_for_their_family_and_selectors_for_both() {
+        let peers = json!([{"ipBlock": {"cidr": "fd00::/64", "except": ["fd00::/65"]}}, {"ipBlock": {"cidr": "10.0.0.0/8"}}, {"podSelector": {}}]);
+        let policy = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"ingress": [{"from": peers}]}});
+        let six = Compiled::of(PolicyView::of(&policy).expect("is a policy"), Family::V6);
+        let rules = six.ingress.and_then(|ingress| ingress.chain).map(|(_, rules)| rules).unwrap_or_default();
+        assert!(rules[0].starts_with("ip6 saddr @pods_"), "{rules:?}");
+        assert_eq!(rules[1..], ["ip6 saddr { fd00::8000:0:0:0-fd00::ffff:ffff:ffff:ffff } accept"]);
+    }
+
+    #[test]
     fn pods_with_the_same_policies_share_their_chains() {
         let (one, two) = (compiled(json!({"ingress": [{}]})), compiled(json!({"policyTypes": ["Ingress", "Egress"]})));
         let chain = |address: [u8; 4], map: &str, policies: &[&Compiled]| {
-            isolate(address.into(), policies).0.get(&Key::Element(map.into(), Ipv4Addr::from(address).to_string())).cloned()
+            isolate(address.into(), policies).0.get(&Key::Element(map.into(), IpAddr::from(address).to_string())).cloned()
         };
         assert_eq!(chain([10, 0, 0, 1], "ingress", &[&one, &two]), chain([10, 0, 0, 2], "ingress", &[&one, &two]));
         assert_ne!(chain([10, 0, 0, 1], "ingress", &[&one, &two]), chain([10, 0, 0, 1], "ingress", &[&two]));

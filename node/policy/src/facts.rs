@@ -1,7 +1,7 @@
 //! What the node knows: mirrors of all NetworkPolicies and, while there are any, of Pods and Namespaces.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -17,8 +17,8 @@ use crate::group::Labels;
 use crate::pod::PodView;
 use crate::view::PolicyView;
 
-/// A pod's own address on this node, by its uid, and whether it is in the namespace that Wasm pods share.
-pub type Ledger = Arc<dyn Fn(&str) -> Option<(Ipv4Addr, bool)> + Send + Sync>;
+/// A pod's own addresses on this node, by its uid, and whether it is in the namespace that Wasm pods share.
+pub type Ledger = Arc<dyn Fn(&str) -> Option<(Vec<IpAddr>, bool)> + Send + Sync>;
 
 /// Nodes may ask for pods of all nodes by this: those that policies are about.
 const PODS: &str = "spec.hostNetwork=false";

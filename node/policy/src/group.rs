@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use mizzen_api::selector::LabelSelector;
-use mizzen_network::Protocol;
+use mizzen_network::{Family, Protocol};
 
 use crate::pod::PodView;
 use crate::view::Namespaces;
 
 pub type Labels = BTreeMap<String, String>;
 
-/// A pod that has an address.
+/// A pod that has an address, of the family that is asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     pub view: Arc<PodView>,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// What it may is decided here.
     pub local: bool,
 }
@@ -56,10 +56,10 @@ impl Group {
     }
 
     /// The type of its elements.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self, family: Family) -> String {
         match self {
-            Self::Pods(..) => "ipv4_addr",
-            Self::Ports { .. } => "ipv4_addr . inet_proto . inet_service",
+            Self::Pods(..) => family.nft_type().to_owned(),
+            Self::Ports { .. } => format!("{} . inet_proto . inet_service", family.nft_type()),
         }
     }
 

@@ -155,10 +155,11 @@ impl Keeper {
     /// Where a pod is: a pod of this node is where its network is, whatever its status says.
     fn place(&self, view: Arc<PodView>) -> Option<Pod> {
         if view.node != self.facts.node {
-            let address = view.address.filter(|_| self.side == Side::Machine)?;
+            let address = self.world.own(&view.addresses).filter(|_| self.side == Side::Machine)?;
             return Some(Pod { view, address, local: false });
         }
-        let (address, wasm) = (self.facts.ledger)(&view.uid)?;
+        let (addresses, wasm) = (self.facts.ledger)(&view.uid)?;
+        let address = self.world.own(&addresses)?;
         (wasm || self.side == Side::Machine).then_some(Pod { view, address, local: true })
     }
 

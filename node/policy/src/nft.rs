@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mizzen_network::{Network, nft};
+use mizzen_network::{Family, Network, nft};
 
 use crate::apply::{Apply, ApplyError};
 use crate::frame::{Scope, Side};
@@ -26,9 +26,9 @@ impl Nft {
         Self { frame: scope.chains(), scope, place }
     }
 
-    pub fn of(network: &Arc<Network>, side: Side) -> Self {
+    pub fn of(network: &Arc<Network>, side: Side, family: Family) -> Self {
         let network = network.clone();
-        let scope = Scope { table: network.config().policies_table(), side };
+        let scope = Scope { table: network.config().policies_table(), family, side };
         let place: Place = Box::new(move || network.has_wasm_namespace().then(|| network.config().wasm_pin()));
         Self::new(scope, (side == Side::Wasm).then_some(place))
     }
@@ -51,13 +51,13 @@ impl Nft {
 impl Apply for Nft {
     async fn read(&self, wanted: &Elements) -> Result<Option<Elements>, ApplyError> {
         let Some(namespace) = self.namespace() else { return Ok(None) };
-        let table = &self.scope.table;
+        let (table, family) = (&self.scope.table, self.scope.family.nft());
         // Which tables there are says whether this one is; listing one that is not is an error like any other.
-        let tables = nft::list_in(namespace.as_deref(), table, &["tables", "ip"]).await?;
+        let tables = nft::list_in(namespace.as_deref(), table, &["tables", family]).await?;
         if !tables.contains(&format!("\"{table}\"")) {
             return Ok(None);
         }
-        let text = nft::list_in(namespace.as_deref(), table, &["table", "ip", table]).await?;
+        let text = nft::list_in(namespace.as_deref(), table, &["table", family, table]).await?;
         let all: Elements = self.frame.iter().chain(wanted).map(|(key, value)| (key.clone(), value.clone())).collect();
         let elements = listing::read(&text, &all).map_err(|source| ApplyError::Listing { table: table.clone(), source })?;
         let is_whole = self.frame.iter().all(|(chain, rules)| elements.get(chain) == Some(rules));
@@ -67,7 +67,7 @@ impl Apply for Nft {
     async fn is_whole(&self) -> bool {
         let Some(namespace) = self.namespace() else { return true };
         let (chain, wanted) = self.scope.sample();
-        let count = nft::count_rules_in(namespace.as_deref(), &self.scope.table, chain).await;
+        let count = nft::count_rules_in(namespace.as_deref(), self.scope.family, &self.scope.table, chain).await;
         count.is_ok_and(|count| count == wanted)
     }
 
@@ -76,8 +76,9 @@ impl Apply for Nft {
     }
 
     async fn rebuild(&self, wanted: &Elements) -> Result<(), ApplyError> {
-        if self.scope.side == Side::Machine && !nft::sees_bridged() {
-            tracing::error!("network policies do not hold between pods of this node: the kernel lacks bridge-nf-call-iptables");
+        if self.scope.side == Side::Machine && !nft::sees_bridged(self.scope.family) {
+            let lacking = format!("bridge-nf-call-{}tables", self.scope.family.nft());
+            tracing::error!("network policies do not hold between pods of this node: the kernel lacks {lacking}");
         }
         self.run(text::rebuild(&self.scope, wanted)).await
     }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mizzen_api::ObjectRef;
-use mizzen_network::{Network, NetworkConfig, PodRequest, Protocol, ServiceRange};
+use mizzen_network::{Family, Network, NetworkConfig, PodRequest, Protocol, ServiceRange, Subnet};
 use nix::sched::{CloneFlags, setns};
 use serde_json::{Value, json};
 
@@ -31,12 +31,13 @@ struct Somebody {
     name: &'static str,
     app: &'static str,
     wasm: bool,
-    address: Ipv4Addr,
+    /// Of the family that is tried.
+    address: IpAddr,
     namespace: Option<PathBuf>,
 }
 
 impl Somebody {
-    fn inside<T: Send + 'static>(&self, work: impl FnOnce(Ipv4Addr) -> T + Send + 'static) -> T {
+    fn inside<T: Send + 'static>(&self, work: impl FnOnce(IpAddr) -> T + Send + 'static) -> T {
         let (namespace, address) = (self.namespace.as_ref().map(|path| File::open(path).unwrap()), self.address);
         let thread = std::thread::spawn(move || {
             if let Some(namespace) = namespace {
@@ -58,7 +59,7 @@ impl Somebody {
         });
     }
 
-    fn is_answered(&self, to: (Ipv4Addr, u16), patience: Duration) -> bool {
+    fn is_answered(&self, to: (IpAddr, u16), patience: Duration) -> bool {
         self.inside(move |own| {
             let socket = UdpSocket::bind((own, 0)).unwrap();
             socket.set_read_timeout(Some(patience)).unwrap();
@@ -70,18 +71,20 @@ impl Somebody {
 
 struct Node {
     network: Arc<Network>,
+    family: Family,
     machine: Somebody,
     pods: Vec<Somebody>,
     folder: tempfile::TempDir,
 }
 
 impl Node {
-    async fn start() -> Self {
+    async fn start(family: Family) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let network = Arc::new(Network::open(config(&folder)).await.unwrap());
         let mut world = Self {
-            machine: Somebody { name: "", app: "", wasm: false, address: network.pod_cidr().gateway(), namespace: None },
+            machine: Somebody { name: "", app: "", wasm: false, address: range(&network, family).gateway(), namespace: None },
             network,
+            family,
             pods: Vec::new(),
             folder,
         };
@@ -104,7 +107,8 @@ impl Node {
             true => self.network.ensure_wasm(&request).await.unwrap(),
             false => self.network.ensure_pod(&request).await.unwrap(),
         };
-        let (address, _) = self.network.pod_address(name).unwrap();
+        let (addresses, _) = self.network.pod_addresses(name).unwrap();
+        let address = addresses.into_iter().find(|address| Family::of(*address) == self.family).unwrap();
         let pod = Somebody { name, app, wasm, address, namespace: made.network_namespace };
         pod.answer(PORT);
         pod.answer(OTHER_PORT);
@@ -114,7 +118,7 @@ impl Node {
     /// Makes policies of these specs hold, and no others.
     async fn enforce(&self, specs: &[Value]) {
         for side in [Side::Machine, Side::Wasm] {
-            let mut world = World::default();
+            let mut world = World::new(self.family);
             for pod in self.pods.iter().filter(|pod| pod.wasm || side == Side::Machine) {
                 let key = ObjectRef::new("n", pod.name);
                 let labels = BTreeMap::from([("app".to_owned(), pod.app.to_owned())]);
@@ -127,7 +131,7 @@ impl Node {
                 world.put_policy(&ObjectRef::new("n", format!("p{number}")), Some(PolicyView::of(&policy).unwrap()));
             }
             world.settle();
-            Nft::of(&self.network, side).rebuild(&world.elements()).await.unwrap();
+            Nft::of(&self.network, side, self.family).rebuild(&world.elements()).await.unwrap();
         }
     }
 
@@ -150,12 +154,17 @@ impl Node {
     }
 }
 
+fn range(network: &Network, family: Family) -> Subnet {
+    network.pod_cidrs().find(|range| range.family() == family).unwrap()
+}
+
 fn config(folder: &tempfile::TempDir) -> NetworkConfig {
     let cluster = format!("{:08x}", std::process::id());
     NetworkConfig {
         cluster,
         run_dir: folder.path().to_owned(),
         pod_cidr: None,
+        second_pod_cidr: Some("fd00:0:0:3::/64".parse().unwrap()),
         node_address: None,
         services: ServiceRange::Unknown,
         peers: mizzen_network::PeersConfig::default(),
@@ -176,14 +185,20 @@ impl Drop for Node {
     }
 }
 
+/// Tries it by IPv4 and by IPv6, each on a machine of its own.
+fn for_each_family(work: impl AsyncFnOnce(Node) + Copy + Send + 'static) {
+    for family in Family::ALL {
+        alone(async move || work(Node::start(family).await).await);
+    }
+}
+
 fn about(app: &str) -> Value {
     json!({"matchLabels": {"app": app}})
 }
 
 #[test]
 fn what_no_rule_allows_does_not_come_in_and_the_node_always_does() {
-    alone(async || {
-        let world = Node::start().await;
+    for_each_family(async |world| {
         let (servers, clients) = (["web", "wasm-web"], ["client", "wasm-client", "other", "wasm-other"]);
         world.enforce(&[]).await;
         for server in servers {
@@ -208,8 +223,7 @@ fn what_no_rule_allows_does_not_come_in_and_the_node_always_does() {
 
 #[test]
 fn pods_go_where_their_egress_rules_lead_and_blocks_leave_addresses_out() {
-    alone(async || {
-        let world = Node::start().await;
+    for_each_family(async |world| {
         world.machine.answer(PORT);
         let clients = ["client", "wasm-client"];
         world.enforce(&[json!({"podSelector": about("client"), "policyTypes": ["Egress"]})]).await;
@@ -217,8 +231,8 @@ fn pods_go_where_their_egress_rules_lead_and_blocks_leave_addresses_out() {
             world.reaches("web", client, PORT);
             ["web", "wasm-web", ""].iter().for_each(|server| world.misses(client, server, PORT));
         }
-        let except = format!("{}/32", world.who("wasm-web").address);
-        let block = json!({"ipBlock": {"cidr": world.network.pod_cidr().to_string(), "except": [except]}});
+        let except = format!("{}/{}", world.who("wasm-web").address, world.family.bits());
+        let block = json!({"ipBlock": {"cidr": range(&world.network, world.family).to_string(), "except": [except]}});
         let rule = json!({"to": [block], "ports": [{"port": PORT, "endPort": PORT, "protocol": "UDP"}]});
         world.enforce(&[json!({"podSelector": about("client"), "egress": [rule], "policyTypes": ["Egress"]})]).await;
         for client in clients {
@@ -234,8 +248,7 @@ fn pods_go_where_their_egress_rules_lead_and_blocks_leave_addresses_out() {
 
 #[test]
 fn connections_that_were_let_through_go_on_and_new_ones_are_not() {
-    alone(async || {
-        let world = Node::start().await;
+    for_each_family(async |world| {
         let (web, client) = (world.who("web"), world.who("client"));
         let listener = web.inside(|own| TcpListener::bind((own, 80)).unwrap());
         let target = SocketAddr::from((web.address, 80));

@@ -1,7 +1,7 @@
 //! What a Pod says that policies ask for.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use mizzen_api::ObjectRef;
@@ -14,8 +14,8 @@ pub struct PodView {
     pub labels: BTreeMap<String, String>,
     /// Which it is bound to; empty for none.
     pub node: String,
-    /// As the status tells it.
-    pub address: Option<Ipv4Addr>,
+    /// As the status tells them.
+    pub addresses: Vec<IpAddr>,
     pub ports: Vec<NamedPort>,
 }
 
@@ -46,14 +46,14 @@ impl PodView {
             return None;
         }
         let all = status.into_iter().flat_map(|status| status.pod_ips.iter().flatten()).map(|ip| ip.ip.as_str());
-        let mut addresses = all.chain(status.and_then(|status| status.pod_ip.as_deref()));
+        let addresses = all.chain(status.and_then(|status| status.pod_ip.as_deref()));
         let lasting = spec.init_containers.iter().flatten().filter(|init| init.restart_policy.as_deref() == Some("Always"));
         Some(Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             key: ObjectRef::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default()),
             labels: metadata.labels.clone().unwrap_or_default(),
             node: spec.node_name.clone().unwrap_or_default(),
-            address: addresses.find_map(|address| address.parse().ok()),
+            addresses: addresses.filter_map(|address| address.parse().ok()).collect(),
             ports: spec.containers.iter().chain(lasting).flat_map(named_ports).collect(),
         })
     }
@@ -98,6 +98,6 @@ mod tests {
         });
         let view = of(spec, json!({"podIPs": [{"ip": "fd00::1"}, {"ip": "10.0.0.1"}]})).expect("counts");
         assert_eq!(view.ports.iter().map(|port| port.number).collect::<Vec<_>>(), [80, 81]);
-        assert_eq!(view.address, Some(Ipv4Addr::new(10, 0, 0, 1)));
+        assert_eq!(view.addresses, ["fd00::1", "10.0.0.1"].map(|ip| ip.parse::<IpAddr>().expect("an address")));
     }
 }

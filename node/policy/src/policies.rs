@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use mizzen_api::ObjectRef;
 use mizzen_client::Client;
-use mizzen_network::Protocol;
+use mizzen_network::{Family, Protocol};
 use mizzen_reconcile::{Backoff, WatchCache};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -36,8 +36,8 @@ pub struct PoliciesConfig {
     pub ledger: Ledger,
     /// Where the node answers for names: to policies it is a pod as every cluster has them, labelled `k8s-app: kube-dns` in
     /// `kube-system`.
-    pub names: Option<Ipv4Addr>,
-    pub tables: Vec<(Side, Arc<dyn Apply>)>,
+    pub names: Vec<IpAddr>,
+    pub tables: Vec<(Side, Family, Arc<dyn Apply>)>,
     /// Is told in words what was put back after somebody else had changed it.
     pub on_repair: Arc<dyn Fn(String) + Send + Sync>,
 }
@@ -165,10 +165,10 @@ impl Policies {
         });
         let mut keepers = Vec::new();
         let mut desks = Vec::new();
-        for (side, apply) in &self.config.tables {
+        for (side, family, apply) in &self.config.tables {
             let desk = Arc::<Desk>::default();
-            let mut world = World::default();
-            if let (Side::Machine, Some(address)) = (side, self.config.names) {
+            let mut world = World::new(*family);
+            if let (Side::Machine, Some(address)) = (side, world.own(&self.config.names)) {
                 let names = names(address);
                 world.put_pod(&names.view.key.clone(), Some(names));
             }
@@ -182,7 +182,7 @@ impl Policies {
 
     /// Takes away what is there though there are no policies.
     async fn clear(&self) {
-        for (_, apply) in &self.config.tables {
+        for (_, _, apply) in &self.config.tables {
             let mut failures = 0;
             while let Err(error) = apply.remove().await {
                 tracing::warn!(%error, "rules of network policies that are gone cannot be taken away; this is tried again");
@@ -213,12 +213,12 @@ async fn none_for(mut count: watch::Receiver<usize>, long: Duration) {
 }
 
 /// The node's own server of names, as a pod. No pod can have its name.
-fn names(address: Ipv4Addr) -> group::Pod {
+fn names(address: IpAddr) -> group::Pod {
     let port = |name: &str, protocol| NamedPort { name: name.to_owned(), protocol, number: 53 };
     let view = PodView {
         key: ObjectRef::new("kube-system", "names of this node"),
         labels: BTreeMap::from([("k8s-app".to_owned(), "kube-dns".to_owned())]),
-        address: Some(address),
+        addresses: vec![address],
         ports: vec![port("dns", Protocol::Udp), port("dns-tcp", Protocol::Tcp)],
         ..PodView::default()
     };

@@ -1,7 +1,7 @@
 //! The loop over the real API, with tables in memory.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use mizzen_apiserver::auth::bootstrap;
 use mizzen_apiserver::auth::rbac::Rbac;
 use mizzen_apiserver::{ApiServer, Authenticate, Peer, ServerConfig};
 use mizzen_client::{ApiRequest, Client, DeleteOptions};
+use mizzen_network::Family;
 use mizzen_reconcile::{Clock as _, SystemClock};
 use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
 use parking_lot::Mutex;
@@ -35,7 +36,7 @@ impl Authenticate for Nobody {
 struct World {
     client: Arc<dyn Client>,
     tables: [Arc<Fake>; 2],
-    addresses: Arc<Mutex<BTreeMap<String, (Ipv4Addr, bool)>>>,
+    addresses: Arc<Mutex<BTreeMap<String, (Vec<IpAddr>, bool)>>>,
     repairs: Arc<Mutex<Vec<String>>>,
     policies: Arc<Policies>,
     _ends: DropGuard,
@@ -57,15 +58,15 @@ impl World {
         let client = server.client(Identity::component("admin", &["system:masters"]));
         bootstrap::ensure(client.as_ref()).await.unwrap();
         let tables: [Arc<Fake>; 2] = Default::default();
-        let addresses: Arc<Mutex<BTreeMap<String, (Ipv4Addr, bool)>>> = Arc::default();
+        let addresses: Arc<Mutex<BTreeMap<String, (Vec<IpAddr>, bool)>>> = Arc::default();
         let repairs: Arc<Mutex<Vec<String>>> = Arc::default();
         let (ledger, told) = (addresses.clone(), repairs.clone());
         let config = PoliciesConfig {
             client: client.clone(),
             node: "here".into(),
-            ledger: Arc::new(move |uid| ledger.lock().get(uid).copied()),
-            names: Some([10, 64, 3, 1].into()),
-            tables: vec![(Side::Machine, tables[0].clone()), (Side::Wasm, tables[1].clone())],
+            ledger: Arc::new(move |uid| ledger.lock().get(uid).cloned()),
+            names: vec![[10, 64, 3, 1].into()],
+            tables: vec![(Side::Machine, Family::V4, tables[0].clone()), (Side::Wasm, Family::V4, tables[1].clone())],
             on_repair: Arc::new(move |what| told.lock().push(what)),
         };
         let policies = Policies::start(config, &cancel);
@@ -93,7 +94,7 @@ impl World {
         let spec = json!({"nodeName": "here", "containers": [{"name": "main", "image": "x"}]});
         let pod = json!({"metadata": {"name": name, "labels": {"app": name}}, "spec": spec});
         let pod: Pod = serde_json::from_value(self.create("", "pods", pod).await).unwrap();
-        self.addresses.lock().insert(pod.metadata.uid.clone().unwrap(), (address.into(), wasm));
+        self.addresses.lock().insert(pod.metadata.uid.clone().unwrap(), (vec![address.into()], wasm));
         pod
     }
 

@@ -1,11 +1,11 @@
 //! The compiled rules against a plain reading of the specification: whether one pod may talk to another, for any policies.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use mizzen_api::ObjectRef;
-use mizzen_network::Protocol;
+use mizzen_network::{Family, Protocol};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -19,8 +19,8 @@ use crate::world::World;
 /// A connection to a pod of this node, or from one.
 #[derive(Clone, Copy)]
 struct Call {
-    from: Ipv4Addr,
-    to: Ipv4Addr,
+    from: IpAddr,
+    to: IpAddr,
     protocol: Protocol,
     port: u16,
 }
@@ -62,7 +62,7 @@ impl Table {
                 holds &= over == protocol(call.protocol);
                 rule = rest;
             } else if let Some(rest) = rule.strip_prefix("th dport ") {
-                let (is_in, rest) = among(rest, u32::from(call.port), |text| text.parse().unwrap());
+                let (is_in, rest) = among(rest, u128::from(call.port), |text| text.parse().unwrap());
                 holds &= is_in;
                 rule = rest;
             } else if let Some(chain) = rule.strip_prefix("jump ") {
@@ -74,18 +74,25 @@ impl Table {
         }
     }
 
-    fn address<'a>(&self, holds: bool, rule: &'a str, address: Ipv4Addr) -> (bool, &'a str) {
+    fn address<'a>(&self, holds: bool, rule: &'a str, address: IpAddr) -> (bool, &'a str) {
         if let Some(rest) = rule.strip_prefix('@') {
             let (set, rest) = rest.split_once(' ').unwrap();
             return (holds && self.0.contains_key(&Key::Element(set.to_owned(), address.to_string())), rest);
         }
-        let (is_in, rest) = among(rule, address.into(), |text| text.parse::<Ipv4Addr>().unwrap().into());
+        let (is_in, rest) = among(rule, number(address), |text| number(text.parse().unwrap()));
         (holds && is_in, rest)
     }
 }
 
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => address.into(),
+    }
+}
+
 /// Whether a number is in `{ a-b, c }`; and what follows.
-fn among(rule: &str, number: u32, parse: impl Fn(&str) -> u32) -> (bool, &str) {
+fn among(rule: &str, number: u128, parse: impl Fn(&str) -> u128) -> (bool, &str) {
     let (set, rest) = rule.strip_prefix("{ ").unwrap().split_once(" }").unwrap();
     let is_in = set.split(", ").any(|range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -116,12 +123,13 @@ fn selects(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
 }
 
 struct Side<'a> {
-    address: Ipv4Addr,
+    address: IpAddr,
     /// `None` outside.
     pod: Option<&'a PodView>,
 }
 
-fn contains(cidr: &str, address: Ipv4Addr) -> bool {
+fn contains(cidr: &str, address: IpAddr) -> bool {
+    let IpAddr::V4(address) = address else { return false };
     let (network, prefix) = cidr.split_once('/').unwrap();
     let (network, prefix): (Ipv4Addr, u32) = (network.parse().unwrap(), prefix.parse().unwrap());
     let differs = u32::from(network) ^ u32::from(address);
@@ -255,12 +263,12 @@ fn pod() -> impl Strategy<Value = Drawn> {
     (prop::sample::select(vec!["one", "two"]), labels(), any::<bool>(), prop::sample::select(vec![80_u16, 8080]))
 }
 
-fn views(pods: &[Drawn]) -> Vec<(Arc<PodView>, Ipv4Addr, bool)> {
+fn views(pods: &[Drawn]) -> Vec<(Arc<PodView>, IpAddr, bool)> {
     let view = |(number, (namespace, labels, local, web)): (usize, &Drawn)| {
         let ports = vec![NamedPort { name: "web".into(), protocol: Protocol::Tcp, number: *web }];
         let key = ObjectRef::new(*namespace, format!("pod-{number}"));
         let view = PodView { key, labels: labels.clone(), ports, ..PodView::default() };
-        (Arc::new(view), Ipv4Addr::new(10, 0, 0, u8::try_from(number).unwrap()), *local)
+        (Arc::new(view), IpAddr::from([10, 0, 0, u8::try_from(number).unwrap()]), *local)
     };
     pods.iter().enumerate().map(view).collect()
 }
@@ -277,7 +285,7 @@ proptest! {
         passing in prop::collection::vec(policy(), 0..2),
     ) {
         let namespaces = BTreeMap::from([("one".to_owned(), namespaces.0), ("two".to_owned(), namespaces.1)]);
-        let mut world = World::default();
+        let mut world = World::new(Family::V4);
         let put_policy = |world: &mut World, number: usize, document: Option<&Value>| {
             // One policy in two namespaces is two.
             for namespace in ["one", "two"] {
@@ -316,7 +324,7 @@ proptest! {
         prop_assert_eq!(&table, &world.elements());
 
         let table = Table(table);
-        let outside = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 1)];
+        let outside = [IpAddr::from([192, 0, 2, 1]), IpAddr::from([198, 51, 100, 1])];
         let everybody = || pods.iter().map(|(view, address, local)| (*address, Some(&**view), *local)).chain(outside.map(|o| (o, None, false)));
         for (from, client, client_here) in everybody() {
             for (to, server, server_here) in everybody() {

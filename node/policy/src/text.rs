@@ -11,7 +11,7 @@ const AT_ONCE: usize = 500;
 
 /// What changes a table: what is spoken of comes before what speaks of it, and goes after it.
 pub fn change(scope: &Scope, changes: &Changes) -> String {
-    let table = &scope.table;
+    let table = &scope.place();
     let mut text = String::new();
     let gone = |key: &Key| matches!(changes.get(key), Some((_, None)));
     let chains =
@@ -19,18 +19,18 @@ pub fn change(scope: &Scope, changes: &Changes) -> String {
     let sets = || changes.iter().filter_map(|(key, change)| if let Key::Set(name) = key { Some((name, change)) } else { None });
     for (name, (_, after)) in sets() {
         if let Some(kind) = after {
-            let _ = writeln!(text, "add set ip {table} {name} {{ type {kind}; }}");
+            let _ = writeln!(text, "add set {table} {name} {{ type {kind}; }}");
         }
     }
     for (name, (before, _)) in chains().filter(|(_, (_, after))| after.is_some()) {
         let _ = match before {
-            Some(_) => writeln!(text, "flush chain ip {table} {name}"),
-            None => writeln!(text, "add chain ip {table} {name}"),
+            Some(_) => writeln!(text, "flush chain {table} {name}"),
+            None => writeln!(text, "add chain {table} {name}"),
         };
     }
     for (name, (_, after)) in chains() {
         for rule in after.iter().flat_map(|rules| rules.lines()) {
-            let _ = writeln!(text, "add rule ip {table} {name} {rule}");
+            let _ = writeln!(text, "add rule {table} {name} {rule}");
         }
     }
     let mut old: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -49,19 +49,19 @@ pub fn change(scope: &Scope, changes: &Changes) -> String {
     for (verb, all) in [("delete", old), ("add", new)] {
         for (set, all) in all {
             for some in all.chunks(AT_ONCE) {
-                let _ = writeln!(text, "{verb} element ip {table} {set} {{ {} }}", some.join(", "));
+                let _ = writeln!(text, "{verb} element {table} {set} {{ {} }}", some.join(", "));
             }
         }
     }
     let unused = || chains().filter(|(_, (_, after))| after.is_none()).map(|(name, _)| name);
     for name in unused() {
-        let _ = writeln!(text, "flush chain ip {table} {name}");
+        let _ = writeln!(text, "flush chain {table} {name}");
     }
     for name in unused() {
-        let _ = writeln!(text, "delete chain ip {table} {name}");
+        let _ = writeln!(text, "delete chain {table} {name}");
     }
     for (name, _) in sets().filter(|(_, (_, after))| after.is_none()) {
-        let _ = writeln!(text, "delete set ip {table} {name}");
+        let _ = writeln!(text, "delete set {table} {name}");
     }
     text
 }
@@ -74,6 +74,6 @@ pub fn rebuild(scope: &Scope, wanted: &Elements) -> String {
 
 /// No table. Naming it first makes deleting one that is not there no error.
 pub fn remove(scope: &Scope) -> String {
-    let table = &scope.table;
-    format!("table ip {table}\ndelete table ip {table}\n")
+    let table = &scope.place();
+    format!("table {table}\ndelete table {table}\n")
 }

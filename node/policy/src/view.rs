@@ -2,7 +2,7 @@
 
 use mizzen_api::ObjectRef;
 use mizzen_api::selector::{LabelSelector, SelectorError};
-use mizzen_network::Protocol;
+use mizzen_network::{Family, Protocol};
 use serde_json::Value;
 
 use crate::blocks::{self, Range};
@@ -30,7 +30,7 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
     Pods(Namespaces, LabelSelector),
-    Block(Vec<Range>),
+    Block(Family, Vec<Range>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +95,9 @@ impl Peer {
     fn of(peer: &Value, namespace: &str) -> Result<Self, SelectorError> {
         if let Some(block) = given(peer, "ipBlock") {
             let cidr = block.get("cidr").and_then(Value::as_str).unwrap_or_default();
-            return Ok(Self::Block(blocks::block(cidr, list(block, "/except").iter().filter_map(Value::as_str))));
+            let except = list(block, "/except").iter().filter_map(Value::as_str);
+            let (family, ranges) = blocks::block(cidr, except).unwrap_or((Family::V4, Vec::new()));
+            return Ok(Self::Block(family, ranges));
         }
         let namespaces = match given(peer, "namespaceSelector") {
             None => Namespaces::One(namespace.to_owned()),
@@ -113,7 +115,7 @@ impl Port {
     /// `None` for a number that is no port, which the API never stores.
     fn of(port: &Value) -> Option<Self> {
         let protocol = pod::protocol(port.get("protocol").and_then(Value::as_str));
-        let number = |value: &Value| value.as_u64().and_then(|number| u16::try_from(number).ok()).map(u32::from);
+        let number = |value: &Value| value.as_u64().and_then(|number| u16::try_from(number).ok()).map(u128::from);
         Some(match given(port, "port") {
             None => Self::Numbers(protocol, None),
             Some(Value::String(name)) => Self::Named(protocol, name.clone()),

@@ -1,8 +1,10 @@
 //! All that is known of pods, namespaces and policies, and what of it the table should have. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use mizzen_api::ObjectRef;
+use mizzen_network::Family;
 use mizzen_network::elements::Model;
 
 use crate::compile::{Compiled, isolate};
@@ -19,8 +21,9 @@ struct Asked {
     pods: BTreeSet<ObjectRef>,
 }
 
-#[derive(Default)]
+/// Of one family: pods by their addresses of it.
 pub struct World {
+    family: Family,
     pods: BTreeMap<ObjectRef, Pod>,
     namespaces: BTreeMap<String, Labels>,
     policies: BTreeMap<ObjectRef, Compiled>,
@@ -37,6 +40,26 @@ pub struct World {
 }
 
 impl World {
+    pub fn new(family: Family) -> Self {
+        Self {
+            family,
+            pods: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            isolation: Model::default(),
+            members: Model::default(),
+            asked: BTreeMap::new(),
+            asking: BTreeMap::new(),
+            stale: BTreeSet::new(),
+            moved: BTreeSet::new(),
+        }
+    }
+
+    /// Which of a pod's addresses is of the world's family.
+    pub fn own(&self, addresses: &[IpAddr]) -> Option<IpAddr> {
+        addresses.iter().copied().find(|address| Family::of(*address) == self.family)
+    }
+
     /// What a pod is now; `None` for one that is gone, or has no address.
     pub fn put_pod(&mut self, key: &ObjectRef, pod: Option<Pod>) {
         if self.pods.get(key) == pod.as_ref() {
@@ -67,7 +90,7 @@ impl World {
             return;
         }
         match policy {
-            Some(policy) => drop(self.policies.insert(key.clone(), Compiled::of(policy))),
+            Some(policy) => drop(self.policies.insert(key.clone(), Compiled::of(policy, self.family))),
             None => drop(self.policies.remove(key)),
         }
         let there: Vec<_> = self.inside(&key.namespace).filter(|(_, pod)| pod.local).map(|(key, _)| key.clone()).collect();
@@ -189,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_pod_that_comes_is_an_element_and_no_chain() {
-        let mut world = World::default();
+        let mut world = World::new(Family::V4);
         policy(&mut world, "p", from_clients());
         put(&mut world, pod("n", "web-1", "web", 1, true));
         put(&mut world, pod("n", "client-1", "client", 2, false));
@@ -209,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_nobody_asks_for_any_more_goes() {
-        let mut world = World::default();
+        let mut world = World::new(Family::V4);
         policy(&mut world, "p", from_clients());
         put(&mut world, pod("n", "web-1", "web", 1, true));
         put(&mut world, pod("n", "client-1", "client", 2, false));
@@ -226,7 +249,7 @@ mod tests {
 
     #[test]
     fn an_address_that_two_pods_have_for_a_while_stays_until_both_are_gone() {
-        let mut world = World::default();
+        let mut world = World::new(Family::V4);
         policy(&mut world, "p", from_clients());
         put(&mut world, pod("n", "web-1", "web", 1, true));
         put(&mut world, pod("n", "old", "client", 2, false));
@@ -240,7 +263,7 @@ mod tests {
 
     #[test]
     fn labels_of_a_namespace_count_for_all_of_its_pods() {
-        let mut world = World::default();
+        let mut world = World::new(Family::V4);
         policy(&mut world, "p", json!({"ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"team": "a"}}}]}]}));
         put(&mut world, pod("n", "web-1", "web", 1, true));
         put(&mut world, pod("m", "a", "x", 2, false));

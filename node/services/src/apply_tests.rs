@@ -1,13 +1,13 @@
 //! What holds for every [`Apply`]: the fake that other tests use, and nftables itself.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mizzen_api::ObjectRef;
-use mizzen_network::Protocol;
+use mizzen_network::{Family, Protocol};
 
 use crate::apply::Apply;
 use crate::compile::{Node, Seats, compile};
@@ -21,16 +21,28 @@ use crate::nft::Nft;
 use crate::service::{ServicePort, ServiceView};
 use crate::slice::{EndpointView, SlicePort, SliceView};
 
+/// The address with this number in a range, of the family's pods or else.
+fn ip(family: Family, range: u8, number: u8) -> IpAddr {
+    match family {
+        Family::V4 => [10, range, 3, number].into(),
+        Family::V6 => [0xfd00, 0, 0, range.into(), 0, 0, 0, number.into()].into(),
+    }
+}
+
+fn pods(family: Family) -> mizzen_network::Subnet {
+    if family == Family::V4 { "10.64.3.0/24" } else { "fd00:0:0:40::/64" }.parse().unwrap()
+}
+
 /// A service that has everything, with so many endpoints on this node and as many on another.
-fn elements(endpoints: u8, sticky: Option<u32>) -> Elements {
+fn elements(family: Family, endpoints: u8, sticky: Option<u32>) -> Elements {
     let node = Node {
         place: Place { node: "here".into(), zone: None },
         bridge: "mzx".into(),
-        pods: "10.64.3.0/24".parse().unwrap(),
-        wasm: BTreeSet::from([Ipv4Addr::new(10, 64, 3, 2)]),
+        pods: pods(family),
+        wasm: BTreeSet::from([ip(family, 64, 2)]),
     };
     let endpoint = |i: u8| EndpointView {
-        address: Ipv4Addr::new(10, 64, 3 + i % 2, 2 + i),
+        address: ip(family, 64 + i % 2, 2 + i),
         ready: true,
         serving: true,
         terminating: false,
@@ -41,16 +53,17 @@ fn elements(endpoints: u8, sticky: Option<u32>) -> Elements {
     let key = ObjectRef::new("n", "s");
     let slice = SliceView {
         service: key.clone(),
+        family,
         ports: vec![SlicePort { name: String::new(), port: 8080, ..SlicePort::default() }],
         endpoints: (0..2 * endpoints).map(endpoint).collect(),
     };
-    let sources = ["0.0.0.0/0", "192.0.2.0/24"].map(|range| range.parse().unwrap());
+    let sources = ["0.0.0.0/0", "192.0.2.0/24", "fd00::/16", "fd00::/8"].map(|range| range.parse().unwrap());
     let service = ServiceView {
         key,
         cluster_ip: "10.96.0.7".into(),
-        cluster_ips: vec![Ipv4Addr::new(10, 96, 0, 7)],
-        external_ips: vec![Ipv4Addr::new(192, 0, 2, 7)],
-        balancer_ips: vec![Ipv4Addr::new(192, 0, 2, 8)],
+        cluster_ips: vec![ip(family, 96, 7)],
+        external_ips: vec![ip(family, 70, 7)],
+        balancer_ips: vec![ip(family, 70, 8)],
         ports: vec![ServicePort { port: 80, node_port: Some(30_080), ..ServicePort::default() }],
         external_local: true,
         sticky,
@@ -60,7 +73,8 @@ fn elements(endpoints: u8, sticky: Option<u32>) -> Elements {
     compile(&service, &[Arc::new(slice)], &node, &Seats::default()).elements
 }
 
-async fn holds_for(apply: &dyn Apply) {
+async fn holds_for(apply: &dyn Apply, family: Family) {
+    let elements = |endpoints, sticky| elements(family, endpoints, sticky);
     assert!(!apply.is_whole().await && apply.read(&Elements::new()).await.unwrap().is_none(), "there is nothing at first");
     let first = elements(2, None);
     apply.rebuild(&first).await.unwrap();
@@ -75,8 +89,8 @@ async fn holds_for(apply: &dyn Apply) {
     }
 
     let missing = Changes::from([
-        ((Part::ClusterIps, "10.96.0.9".into()), (None, Some(String::new()))),
-        ((Part::ClusterIps, "10.96.0.8".into()), (Some(String::new()), None)),
+        ((Part::ClusterIps, ip(family, 96, 9).to_string()), (None, Some(String::new()))),
+        ((Part::ClusterIps, ip(family, 96, 8).to_string()), (Some(String::new()), None)),
     ]);
     apply.change(&missing).await.expect_err("one is not there");
     assert_eq!(apply.read(&is).await.unwrap().as_ref(), Some(&is), "nothing of a refused change is done");
@@ -88,7 +102,7 @@ async fn holds_for(apply: &dyn Apply) {
 
 #[tokio::test]
 async fn the_fake_behaves() {
-    holds_for(&Fake::default()).await;
+    holds_for(&Fake::default(), Family::V4).await;
 }
 
 /// Runs in a network namespace of its own.
@@ -101,21 +115,25 @@ fn alone(work: impl AsyncFnOnce() + Send + 'static) {
     machine.join().unwrap();
 }
 
-fn scope() -> Scope {
-    let pods = "10.64.3.0/24".parse().unwrap();
+fn scope(family: Family) -> Scope {
+    let pods = pods(family);
     Scope { table: "mizzen_x_services".into(), bridge: "mzx".into(), pods, wasm_mac: [10, 89, 0, 0, 0, 1] }
 }
 
 #[test]
 fn nftables_behaves() {
-    alone(async || holds_for(&Nft::new(scope())).await);
+    alone(async || {
+        for family in Family::ALL {
+            holds_for(&Nft::new(scope(family)), family).await;
+        }
+    });
 }
 
 #[test]
 fn a_table_of_another_version_or_without_its_rules_is_not_taken_over() {
     alone(async || {
-        let (own, other) = (Nft::new(scope()), Nft::new(Scope { bridge: "mzy".into(), ..scope() }));
-        let wanted = elements(1, None);
+        let (own, other) = (Nft::new(scope(Family::V4)), Nft::new(Scope { bridge: "mzy".into(), ..scope(Family::V4) }));
+        let wanted = elements(Family::V4, 1, None);
         other.rebuild(&wanted).await.unwrap();
         assert!(own.read(&wanted).await.unwrap().is_none());
         own.rebuild(&wanted).await.unwrap();
@@ -125,11 +143,12 @@ fn a_table_of_another_version_or_without_its_rules_is_not_taken_over() {
 }
 
 /// A service of UDP that leads to one server.
-fn names(server: Ipv4Addr) -> Elements {
+fn names(server: IpAddr) -> Elements {
+    let family = Family::of(server);
     let node = Node {
         place: Place { node: "here".into(), zone: None },
         bridge: "mzx".into(),
-        pods: "10.64.3.0/24".parse().unwrap(),
+        pods: pods(family),
         wasm: BTreeSet::new(),
     };
     let key = ObjectRef::new("n", "names");
@@ -137,7 +156,7 @@ fn names(server: Ipv4Addr) -> Elements {
     let service = ServiceView {
         key: key.clone(),
         cluster_ip: "10.96.0.9".into(),
-        cluster_ips: vec![Ipv4Addr::new(10, 96, 0, 9)],
+        cluster_ips: vec![ip(family, 96, 9)],
         ports: vec![ServicePort { protocol, port: 53, node_port: Some(30_053), ..ServicePort::default() }],
         ..ServiceView::default()
     };
@@ -151,7 +170,7 @@ fn names(server: Ipv4Addr) -> Elements {
         for_nodes: None,
     };
     let ports = vec![SlicePort { name: String::new(), protocol, port: 5300 }];
-    let slice = SliceView { service: key, ports, endpoints: vec![endpoint] };
+    let slice = SliceView { service: key, family, ports, endpoints: vec![endpoint] };
     compile(&service, &[Arc::new(slice)], &node, &Seats::default()).elements
 }
 
@@ -161,12 +180,16 @@ fn ports_of_the_node_are_on_all_of_its_addresses_but_another_clusters_bridges() 
         for args in ["link set lo up", "addr add 10.70.1.5/32 dev lo", "addr add 10.65.3.1/32 dev lo"] {
             assert!(Command::new("ip").args(args.split(' ')).status().unwrap().success(), "ip {args}");
         }
-        let addresses = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
+        let addresses = [IpAddr::from([127, 0, 0, 2]), IpAddr::from([127, 0, 0, 3])];
         let servers = addresses.map(|address| UdpSocket::bind((address, 5300)).unwrap());
-        let other =
-            Scope { table: "mizzen_y_services".into(), bridge: "mzy".into(), pods: "10.65.3.0/24".parse().unwrap(), ..scope() };
+        let other = Scope {
+            table: "mizzen_y_services".into(),
+            bridge: "mzy".into(),
+            pods: "10.65.3.0/24".parse().unwrap(),
+            ..scope(Family::V4)
+        };
         // Of two chains the kernel asks the later one first.
-        for (scope, server) in [(other, addresses[1]), (scope(), addresses[0])] {
+        for (scope, server) in [(other, addresses[1]), (scope(Family::V4), addresses[0])] {
             Nft::new(scope).rebuild(&names(server)).await.unwrap();
         }
         for (address, server) in [("10.70.1.5", 0), ("10.65.3.1", 1)] {
@@ -182,29 +205,40 @@ fn ports_of_the_node_are_on_all_of_its_addresses_but_another_clusters_bridges() 
 
 #[test]
 fn a_udp_client_that_goes_on_is_led_to_another_endpoint_once_the_kernel_forgets_the_first() {
-    alone(async || {
-        for args in ["link set lo up", "addr add 10.96.0.1/16 dev lo"] {
-            assert!(Command::new("ip").args(args.split(' ')).status().unwrap().success(), "ip {args}");
-        }
-        let [first, second] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
-        let servers = [first, second].map(|address| UdpSocket::bind((address, 5300)).unwrap());
-        let client = UdpSocket::bind((Ipv4Addr::new(10, 96, 0, 1), 0)).unwrap();
-        client.connect((Ipv4Addr::new(10, 96, 0, 9), 53)).unwrap();
-        let reaches = |server: &UdpSocket, what: &[u8]| {
-            client.send(what).unwrap();
-            let mut said = [0; 9];
-            server.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-            let length = server.recv(&mut said).unwrap();
-            assert_eq!(&said[..length], what);
-        };
-        let nft = Nft::new(scope());
-        nft.rebuild(&names(first)).await.unwrap();
-        reaches(&servers[0], b"one");
-        nft.change(&difference(&names(first), &names(second))).await.unwrap();
-        reaches(&servers[0], b"two");
-        let gone = Stale { gone: BTreeSet::from([(first, 5300)]), strays: None };
-        assert_eq!(forget_udp(&gone).unwrap(), 1);
-        reaches(&servers[1], b"three");
-        assert_eq!(forget_udp(&gone).unwrap(), 0);
-    });
+    let v4 = (["10.96.3.1/16"; 1].to_vec(), ["127.0.0.2", "127.0.0.3"], "10.96.3.1");
+    let v6 = (["fd00:0:0:60::1/64", "fd00::2/128", "fd00::3/128"].to_vec(), ["fd00::2", "fd00::3"], "fd00:0:0:60::1");
+    for (own, servers, client) in [v4, v6] {
+        let servers = servers.map(|address| address.parse::<IpAddr>().unwrap());
+        let client: IpAddr = client.parse().unwrap();
+        alone(async move || {
+            assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
+            for address in own {
+                assert!(Command::new("ip").args(["addr", "add", address, "dev", "lo"]).status().unwrap().success(), "{address}");
+            }
+            is_forgotten(servers, client).await;
+        });
+    }
+}
+
+async fn is_forgotten([first, second]: [IpAddr; 2], client: IpAddr) {
+    let family = Family::of(client);
+    let servers = [first, second].map(|address| UdpSocket::bind((address, 5300)).unwrap());
+    let client = UdpSocket::bind((client, 0)).unwrap();
+    client.connect((ip(family, 96, 9), 53)).unwrap();
+    let reaches = |server: &UdpSocket, what: &[u8]| {
+        client.send(what).unwrap();
+        let mut said = [0; 9];
+        server.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let length = server.recv(&mut said).unwrap();
+        assert_eq!(&said[..length], what);
+    };
+    let nft = Nft::new(scope(family));
+    nft.rebuild(&names(first)).await.unwrap();
+    reaches(&servers[0], b"one");
+    nft.change(&difference(&names(first), &names(second))).await.unwrap();
+    reaches(&servers[0], b"two");
+    let gone = Stale { gone: BTreeSet::from([(first, 5300)]), strays: None };
+    assert_eq!(forget_udp(family, &gone).unwrap(), 1);
+    reaches(&servers[1], b"three");
+    assert_eq!(forget_udp(family, &gone).unwrap(), 0);
 }

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use mizzen_network::Family;
+
 /// Of packets to a service from outside, whose answers have to come back by this node.
 pub const MASQUERADE_MARK: u32 = 0x0800_0000;
 
@@ -19,10 +21,10 @@ pub enum Door {
 }
 
 impl Door {
-    fn key(self) -> &'static str {
+    fn key(self, family: Family) -> String {
         match self {
-            Self::Address => "ip daddr . meta l4proto . th dport",
-            Self::NodePort => "meta l4proto . th dport",
+            Self::Address => format!("{} daddr . meta l4proto . th dport", family.nft()),
+            Self::NodePort => "meta l4proto . th dport".to_owned(),
         }
     }
 
@@ -96,10 +98,10 @@ impl Way {
         if guarded { format!("guard_{name}") } else { name }
     }
 
-    /// Every chain that it needs.
-    pub fn chains(self, guarded: bool, bridge: &str) -> Vec<Chain> {
+    /// Every chain that it needs, for packets of a family.
+    pub fn chains(self, guarded: bool, bridge: &str, family: Family) -> Vec<Chain> {
         let (Self::Pick(pick) | Self::Outside(pick) | Self::OutsideLocal(pick, _)) = self;
-        let mut chains = vec![(pick.name(), pick.rules())];
+        let mut chains = vec![(pick.name(), pick.rules(family))];
         match self {
             Self::Pick(_) => {}
             Self::Outside(_) => {
@@ -114,14 +116,14 @@ impl Way {
                     rules.push("drop".into());
                 } else {
                     rules.push(format!("goto {}", own.name()));
-                    chains.push((own.name(), own.rules()));
+                    chains.push((own.name(), own.rules(family)));
                 }
                 chains.push((self.name(false), rules));
             }
         }
         if guarded {
-            let key = pick.door.key();
-            let guard = format!("{PROTOCOLS} {key} . ip saddr != @source_ranges drop");
+            let (key, ip) = (pick.door.key(family), family.nft());
+            let guard = format!("{PROTOCOLS} {key} . {ip} saddr != @source_ranges drop");
             chains.push((self.name(true), vec![guard, format!("goto {}", self.name(false))]));
         }
         chains
@@ -139,13 +141,13 @@ impl Pick {
 
     /// The number goes through the packet's priority: the one field of 32 bits that a rule can set and a map be asked by, and
     /// that no routing rule looks at.
-    fn rules(self) -> Vec<String> {
-        let key = self.door.key();
+    fn rules(self, family: Family) -> Vec<String> {
+        let (key, ip) = (self.door.key(family), family.nft());
         let [endpoints, choices, affinity] = self.door.maps();
         let number = format!("meta priority set numgen random mod {} offset {}", self.count, (self.range as u32) << 16);
-        let lead = format!("dnat ip to {key} . meta priority map @{endpoints}");
+        let lead = format!("dnat {ip} to {key} . meta priority map @{endpoints}");
         let Some(seconds) = self.sticky else { return vec![format!("{PROTOCOLS} {number} {lead}")] };
-        let client = format!("ip saddr . {key}");
+        let client = format!("{ip} saddr . {key}");
         let keep = format!("update @{affinity} {{ {client} timeout {seconds}s : meta priority }}");
         vec![
             // The endpoint may be gone: then the last of these finds nothing, and the client gets another.
@@ -167,7 +169,7 @@ mod tests {
     const PICK: Pick = Pick { door: Door::Address, range: Range::All, count: 3, sticky: None };
 
     fn names(way: Way, guarded: bool) -> Vec<String> {
-        way.chains(guarded, "mz").into_iter().map(|(name, _)| name).collect()
+        way.chains(guarded, "mz", Family::V4).into_iter().map(|(name, _)| name).collect()
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! From a Service and its EndpointSlices to the elements of the table. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use mizzen_network::{Ipv4Subnet, Protocol};
+use mizzen_network::{Family, Protocol, Subnet};
 
 use crate::chains::{Door, Pick, Range, Way, class};
 use crate::endpoints::{Backend, Chosen, Place, choose};
@@ -21,9 +21,17 @@ const ENDPOINTS: usize = 65_535;
 pub struct Node {
     pub place: Place,
     pub bridge: String,
-    pub pods: Ipv4Subnet,
+    /// Of the family that is compiled.
+    pub pods: Subnet,
     /// The addresses of Wasm pods.
-    pub wasm: BTreeSet<Ipv4Addr>,
+    pub wasm: BTreeSet<IpAddr>,
+}
+
+impl Node {
+    fn of_family<'a>(&self, addresses: &'a [IpAddr]) -> impl Iterator<Item = &'a IpAddr> + use<'a> {
+        let family = self.pods.family();
+        addresses.iter().filter(move |address| Family::of(**address) == family)
+    }
 }
 
 /// Who has which number, by port and range.
@@ -38,18 +46,19 @@ pub struct Compiled {
     pub local: usize,
 }
 
-/// `before` is who had which number; those who stay keep theirs.
+/// What of the service is of the node's family; nothing where it has no address of that. `before` is who had which number; those
+/// who stay keep theirs.
 pub fn compile(service: &ServiceView, slices: &[Arc<SliceView>], node: &Node, before: &Seats) -> Compiled {
     let mut compiled = Compiled::default();
-    if service.foreign || service.ports.is_empty() {
+    if service.foreign || service.ports.is_empty() || node.of_family(&service.cluster_ips).next().is_none() {
         return compiled;
     }
     let mut local = BTreeSet::new();
-    for ip in &service.cluster_ips {
+    for ip in node.of_family(&service.cluster_ips) {
         compiled.elements.insert((Part::ClusterIps, ip.to_string()), String::new());
     }
     for port in &service.ports {
-        let chosen = choose(&endpoints(port, slices), &node.place);
+        let chosen = choose(&endpoints(port, slices, node.pods.family()), &node.place);
         local.extend(chosen.local.iter().map(|(address, _)| *address));
         let seated = |range, wanted: &BTreeSet<Backend>| {
             let known = before.get(&(port.protocol, port.port, range)).map(Vec::as_slice).unwrap_or_default();
@@ -69,12 +78,12 @@ pub fn compile(service: &ServiceView, slices: &[Arc<SliceView>], node: &Node, be
 }
 
 /// The endpoints that a service's port is for, each with its own port. A port's name is the slice's too.
-fn endpoints<'a>(port: &ServicePort, slices: &'a [Arc<SliceView>]) -> Vec<(&'a EndpointView, u16)> {
+fn endpoints<'a>(port: &ServicePort, slices: &'a [Arc<SliceView>], family: Family) -> Vec<(&'a EndpointView, u16)> {
     let of = |slice: &'a Arc<SliceView>| {
         let theirs = slice.ports.iter().find(|theirs| theirs.name == port.name && theirs.protocol == port.protocol)?;
         Some(slice.endpoints.iter().map(|endpoint| (endpoint, theirs.port)))
     };
-    slices.iter().filter_map(of).flatten().collect()
+    slices.iter().filter(|slice| slice.family == family).filter_map(of).flatten().collect()
 }
 
 /// What is being made of one port.
@@ -91,8 +100,8 @@ struct PortTable<'a> {
 impl PortTable<'_> {
     fn fill(&mut self) {
         let (service, port) = (self.service, self.port);
-        let inside = |address: &Ipv4Addr| format!("{address} . {} . {}", protocol(port.protocol), port.port);
-        for ip in &service.cluster_ips {
+        let inside = |address: &IpAddr| format!("{address} . {} . {}", protocol(port.protocol), port.port);
+        for ip in self.node.of_family(&service.cluster_ips) {
             let key = inside(ip);
             if service.internal_local {
                 self.lead(Door::Address, &key, self.pick(Door::Address, Range::Local).map(Way::Pick), false);
@@ -100,13 +109,13 @@ impl PortTable<'_> {
                 self.lead(Door::Address, &key, self.pick(Door::Address, Range::All).map(Way::Pick), false);
             }
         }
-        for ip in &service.external_ips {
+        for ip in self.node.of_family(&service.external_ips) {
             self.lead(Door::Address, &inside(ip), self.outer_way(Door::Address), false);
         }
-        for ip in &service.balancer_ips {
+        for ip in self.node.of_family(&service.balancer_ips) {
             let key = inside(ip);
             self.lead(Door::Address, &key, self.outer_way(Door::Address), service.sources.is_some());
-            for range in service.sources.iter().flat_map(|sources| apart(sources)) {
+            for range in service.sources.iter().flat_map(|sources| apart(sources, self.node.pods.family())) {
                 self.elements.insert((Part::SourceRanges, format!("{key} . {range}")), String::new());
             }
         }
@@ -139,7 +148,7 @@ impl PortTable<'_> {
             self.elements.insert((refuses, key.to_owned()), format!("goto {chain}"));
             return;
         };
-        for (name, rules) in way.chains(guarded, &self.node.bridge) {
+        for (name, rules) in way.chains(guarded, &self.node.bridge, self.node.pods.family()) {
             self.elements.insert((Part::Chain, name), rules.join("\n"));
         }
         self.elements.insert((leads, key.to_owned()), format!("goto {}", way.name(guarded)));
@@ -178,7 +187,7 @@ impl PortTable<'_> {
     /// Whose connections to this node's endpoints have to come from the bridge's address: an endpoint's own, which would answer
     /// itself and never by this node, and among Wasm pods all, as they share a namespace.
     fn veil(&mut self) {
-        let is_here = |address: &Ipv4Addr| self.node.pods.contains(*address) && *address != self.node.pods.gateway();
+        let is_here = |address: &IpAddr| self.node.pods.contains(*address) && *address != self.node.pods.gateway();
         let backends = self.all.iter().chain(self.own).map(|(address, _)| *address);
         for address in backends.filter(is_here) {
             self.elements.insert((Part::Hairpin, format!("{address} . {address}")), String::new());
@@ -200,17 +209,13 @@ fn identities(all: &BTreeSet<Backend>, local: &BTreeSet<Backend>) -> BTreeMap<Ba
     identities
 }
 
-/// Without the ranges that lie in others: no two elements may overlap. As nftables lists them.
-fn apart(ranges: &[Ipv4Subnet]) -> Vec<String> {
-    let is_inner =
-        |range: &Ipv4Subnet| ranges.iter().any(|other| other.prefix() < range.prefix() && other.contains(range.network()));
+/// Those of a family, without the ranges that lie in others: no two elements may overlap. As nftables lists them.
+fn apart(ranges: &[Subnet], family: Family) -> Vec<String> {
+    let is_inner = |range: &Subnet| ranges.iter().any(|other| other.prefix() < range.prefix() && other.contains(range.network()));
     let outer: BTreeSet<String> = ranges
         .iter()
-        .filter(|range| !is_inner(range))
-        .map(|range| match range.prefix() {
-            32 => range.network().to_string(),
-            _ => range.to_string(),
-        })
+        .filter(|range| range.family() == family && !is_inner(range))
+        .map(|range| if range.prefix() == family.bits() { range.network().to_string() } else { range.to_string() })
         .collect();
     outer.into_iter().collect()
 }
@@ -235,7 +240,7 @@ mod tests {
             place: Place { node: "here".into(), zone: None },
             bridge: "mzx".into(),
             pods: "10.64.3.0/24".parse().expect("a range"),
-            wasm: BTreeSet::from([Ipv4Addr::new(10, 64, 3, 9)]),
+            wasm: BTreeSet::from([IpAddr::from([10, 64, 3, 9])]),
         }
     }
 
@@ -243,7 +248,7 @@ mod tests {
         ServiceView {
             key: ObjectRef::new("n", "s"),
             cluster_ip: "10.96.0.7".into(),
-            cluster_ips: vec![Ipv4Addr::new(10, 96, 0, 7)],
+            cluster_ips: vec![IpAddr::from([10, 96, 0, 7])],
             ports: vec![ServicePort { name: "http".into(), port: 80, ..ServicePort::default() }],
             ..ServiceView::default()
         }
@@ -251,6 +256,11 @@ mod tests {
 
     /// Each endpoint by its address, and whether it is on this node.
     fn slices(endpoints: &[(&str, bool)]) -> Vec<Arc<SliceView>> {
+        Family::ALL.into_iter().map(|family| Arc::new(slice(family, endpoints))).collect()
+    }
+
+    fn slice(family: Family, endpoints: &[(&str, bool)]) -> SliceView {
+        let is_of_it = |(address, _): &&(&str, bool)| address.contains(':') == (family == Family::V6);
         let endpoint = |(address, here): &(&str, bool)| EndpointView {
             address: address.parse().expect("an address"),
             ready: true,
@@ -264,8 +274,8 @@ mod tests {
             SlicePort { name: "http".into(), port: 8080, ..SlicePort::default() },
             SlicePort { name: "other".into(), port: 9, ..SlicePort::default() },
         ];
-        let slice = SliceView { service: ObjectRef::new("n", "s"), ports, endpoints: endpoints.iter().map(endpoint).collect() };
-        vec![Arc::new(slice)]
+        let endpoints = endpoints.iter().filter(is_of_it).map(endpoint).collect();
+        SliceView { service: ObjectRef::new("n", "s"), family, ports, endpoints }
     }
 
     fn compiled(service: &ServiceView, endpoints: &[(&str, bool)]) -> Elements {
@@ -355,10 +365,31 @@ mod tests {
     fn who_may_come_by_a_load_balancer_is_a_set_of_ranges_apart() {
         let sources = ["10.0.0.0/8", "10.1.0.0/16", "192.0.2.7/32"].map(|range| range.parse().expect("a range"));
         let balanced =
-            ServiceView { balancer_ips: vec![Ipv4Addr::new(192, 0, 2, 9)], sources: Some(sources.to_vec()), ..service() };
+            ServiceView { balancer_ips: vec![IpAddr::from([192, 0, 2, 9])], sources: Some(sources.to_vec()), ..service() };
         let elements = compiled(&balanced, &[("10.64.3.4", true)]);
         assert!(of(&elements, Part::ServiceIps).contains(&"192.0.2.9 . tcp . 80 : goto guard_out_a1_1".to_owned()));
         assert_eq!(of(&elements, Part::SourceRanges), ["192.0.2.9 . tcp . 80 . 10.0.0.0/8", "192.0.2.9 . tcp . 80 . 192.0.2.7"]);
+    }
+
+    #[test]
+    fn each_family_has_what_is_of_it_and_nothing_where_the_service_has_no_address_of_it() {
+        let six = Node { pods: "fd00:0:0:3::/64".parse().expect("a range"), ..node() };
+        let ips = ["10.96.0.7", "fd00:0:0:ffff::7"].map(|ip| ip.parse().expect("an address"));
+        let port = ServicePort { name: "http".into(), port: 80, node_port: Some(30_080), ..ServicePort::default() };
+        let both = ServiceView { cluster_ips: ips.to_vec(), ports: vec![port.clone()], ..service() };
+        let slices = slices(&[("10.64.3.4", true), ("fd00:0:0:3::4", true), ("fd00:0:0:9::9", false)]);
+        let of_six = compile(&both, &slices, &six, &Seats::default());
+        assert_eq!(of(&of_six.elements, Part::ServiceIps), ["fd00:0:0:ffff::7 . tcp . 80 : goto a1_2"]);
+        assert_eq!(of(&of_six.elements, Part::NodeEndpoints)[0], "tcp . 30080 . 1:0 : fd00:0:0:3::4 . 8080");
+        assert_eq!(of(&of_six.elements, Part::Hairpin), ["fd00:0:0:3::4 . fd00:0:0:3::4"]);
+        let rules = &of_six.elements[&(Part::Chain, "a1_2".into())];
+        assert!(rules.contains("dnat ip6 to ip6 daddr . meta l4proto"), "{rules}");
+        assert_eq!(
+            of(&compile(&both, &slices, &node(), &Seats::default()).elements, Part::ServiceIps),
+            ["10.96.0.7 . tcp . 80 : goto a1_1"]
+        );
+        let single = ServiceView { ports: vec![port], ..service() };
+        assert_eq!(compile(&single, &slices, &six, &Seats::default()), Compiled::default(), "its node port neither");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! that it once had, though that is gone.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
+use mizzen_network::Family;
 use mizzen_network::netlink::{Netlink, attribute, attributes};
 
 use crate::forget::Stale;
@@ -18,18 +19,19 @@ const TUPLE_REPLY: u16 = 2;
 const ZONE: u16 = 18;
 const TUPLE_IP: u16 = 1;
 const TUPLE_PROTO: u16 = 2;
-const IP_SOURCE: u16 = 1;
-const IP_DESTINATION: u16 = 2;
+/// (source, destination)
+const IPV4: (u16, u16) = (1, 2);
+const IPV6: (u16, u16) = (3, 4);
 const PROTO_NUMBER: u16 = 1;
 const PROTO_SOURCE_PORT: u16 = 2;
 const UDP: u8 = 17;
 
-/// Makes the kernel forget UDP connections that are stale; answers how many there were.
+/// Makes the kernel forget UDP connections of a family that are stale; answers how many there were.
 ///
 /// # Errors
 /// When the kernel refuses, because it has no connection tracking over netlink, say.
-pub fn forget_udp(stale: &Stale) -> io::Result<usize> {
-    let netlink = Netlink::open()?;
+pub fn forget_udp(family: Family, stale: &Stale) -> io::Result<usize> {
+    let netlink = Netlink::open(family)?;
     let mut entries = Vec::new();
     netlink.dump(GET, &[], |attributes| entries.extend(stale_entry(attributes, stale)))?;
     for entry in &entries {
@@ -48,12 +50,19 @@ fn stale_entry(entry: &[u8], stale: &Stale) -> Option<Vec<u8>> {
     if attribute(attribute(reply, TUPLE_PROTO)?, PROTO_NUMBER)? != [UDP] {
         return None;
     }
-    let address = |tuple, which| Some(Ipv4Addr::from(*attribute(attribute(tuple, TUPLE_IP)?, which)?.first_chunk::<4>()?));
     let port = u16::from_be_bytes(*attribute(attribute(reply, TUPLE_PROTO)?, PROTO_SOURCE_PORT)?.first_chunk()?);
-    let backend = (address(reply, IP_SOURCE)?, port);
-    let is_stale = stale.has(address(orig, IP_DESTINATION)?, &backend);
+    let backend = (ends(reply)?.0, port);
+    let is_stale = stale.has(ends(orig)?.1, &backend);
     let names = attributes(entry).filter(|(kind, ..)| matches!(*kind, TUPLE_ORIG | ZONE));
     is_stale.then(|| names.flat_map(|(_, _, whole)| whole.to_vec()).collect())
+}
+
+/// Source and destination of a tuple.
+fn ends(tuple: &[u8]) -> Option<(IpAddr, IpAddr)> {
+    let ip = attribute(tuple, TUPLE_IP)?;
+    let v4 = |which| Some(IpAddr::from(*attribute(ip, which)?.first_chunk::<4>()?));
+    let v6 = |which| Some(IpAddr::from(*attribute(ip, which)?.first_chunk::<16>()?));
+    v4(IPV4.0).zip(v4(IPV4.1)).or_else(|| v6(IPV6.0).zip(v6(IPV6.1)))
 }
 
 #[cfg(test)]
@@ -70,7 +79,7 @@ mod tests {
     }
 
     fn tuple(kind: u16, protocol: u8, from: ([u8; 4], u16), to: ([u8; 4], u16)) -> Vec<u8> {
-        let ip = [nested(IP_SOURCE, &from.0), nested(IP_DESTINATION, &to.0)].concat();
+        let ip = [nested(IPV4.0, &from.0), nested(IPV4.1, &to.0)].concat();
         let ports = [nested(2, &from.1.to_be_bytes()), nested(3, &to.1.to_be_bytes())].concat();
         let proto = [nested(PROTO_NUMBER, &[protocol]), ports].concat();
         nested(kind, &[nested(TUPLE_IP, &ip), nested(TUPLE_PROTO, &proto)].concat())
@@ -90,6 +99,8 @@ mod tests {
         let direct = [tuple(TUPLE_ORIG, UDP, client, endpoint), tuple(TUPLE_REPLY, UDP, endpoint, client)].concat();
         assert_eq!(stale_entry(&direct, &gone), None);
         assert_eq!(stale_entry(&entry[..20], &gone), None, "cut off");
+        let both = [nested(IPV6.0, &[1; 16]), nested(IPV6.1, &[2; 16])].concat();
+        assert_eq!(ends(&nested(TUPLE_IP, &both)), Some(([1; 16].into(), [2; 16].into())));
         let strays = |service: [u8; 4], endpoints: &BTreeSet<_>| Stale {
             strays: Some(Strays { services: BTreeSet::from([service.into()]), endpoints: endpoints.clone() }),
             ..Stale::default()

@@ -1,7 +1,7 @@
 //! Which endpoints get traffic (KEP-1669, KEP-2433, KEP-4444). Pure.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::slice::EndpointView;
 
@@ -14,7 +14,7 @@ pub struct Place {
 }
 
 /// An endpoint's address and port.
-pub type Backend = (Ipv4Addr, u16);
+pub type Backend = (IpAddr, u16);
 
 /// Those of one port that get traffic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,7 +81,7 @@ mod tests {
 
     fn endpoint(last: u8) -> EndpointView {
         EndpointView {
-            address: Ipv4Addr::new(10, 64, 0, last),
+            address: [10, 64, 0, last].into(),
             ready: true,
             serving: true,
             terminating: false,
@@ -91,11 +91,15 @@ mod tests {
         }
     }
 
+    fn last_byte(address: IpAddr) -> u8 {
+        if let IpAddr::V4(address) = address { address.octets()[3] } else { 0 }
+    }
+
     fn chosen(endpoints: &[EndpointView]) -> (Vec<u8>, Vec<u8>) {
         let place = Place { node: "here".into(), zone: Some("a".into()) };
         let given: Vec<_> = endpoints.iter().map(|endpoint| (endpoint, 80)).collect();
         let chosen = choose(&given, &place);
-        let last = |backends: BTreeSet<Backend>| backends.into_iter().map(|(address, _)| address.octets()[3]).collect();
+        let last = |backends: BTreeSet<Backend>| backends.into_iter().map(|(address, _)| last_byte(address)).collect();
         (last(chosen.all), last(chosen.local))
     }
 

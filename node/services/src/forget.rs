@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct Stale {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Strays {
-    pub services: BTreeSet<Ipv4Addr>,
+    pub services: BTreeSet<IpAddr>,
     pub endpoints: BTreeSet<Backend>,
 }
 
@@ -39,7 +39,7 @@ impl Stale {
     }
 
     /// Whether a connection from a client to `address` that the kernel leads to `backend` is among them.
-    pub fn has(&self, address: Ipv4Addr, backend: &Backend) -> bool {
+    pub fn has(&self, address: IpAddr, backend: &Backend) -> bool {
         // What goes to the endpoint by its own address was led by nobody.
         let is_led = address != backend.0;
         let is_stray = |strays: &Strays| strays.services.contains(&address) && !strays.endpoints.contains(backend);

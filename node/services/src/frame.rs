@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use mizzen_network::nft::WASM_MARK;
-use mizzen_network::{Ipv4Subnet, Network};
+use mizzen_network::{Family, Network, Subnet};
 
 use crate::chains::{Door, MASQUERADE_MARK, Pick, Range, Way};
 use crate::model::{Elements, Part};
@@ -18,20 +18,36 @@ const BRIDGE_MARK: u32 = 0x0200_0000;
 pub struct Scope {
     pub table: String,
     pub bridge: String,
-    pub pods: Ipv4Subnet,
+    /// Of the family that the table is for.
+    pub pods: Subnet,
     pub wasm_mac: [u8; 6],
 }
 
 impl Scope {
-    pub fn of(network: &Network) -> Self {
+    /// One for each family that pods have.
+    pub fn all(network: &Network) -> impl Iterator<Item = Self> {
         let config = network.config();
-        Self { table: config.services_table(), bridge: config.bridge(), pods: network.pod_cidr(), wasm_mac: config.wasm_mac() }
+        network.pod_cidrs().map(|pods| Self {
+            table: config.services_table(),
+            bridge: config.bridge(),
+            pods,
+            wasm_mac: config.wasm_mac(),
+        })
+    }
+
+    pub fn family(&self) -> Family {
+        self.pods.family()
+    }
+
+    /// The table, as commands name it.
+    pub fn place(&self) -> String {
+        format!("{} {}", self.family().nft(), self.table)
     }
 
     /// The table's frame, in nft's language, as one block. A chain without rules bears its version, so that an agent of another
     /// version knows that it is not its own.
     pub fn frame(&self) -> String {
-        format!("table ip {} {{\n  chain {} {{ }}\n{}}}\n", self.table, self.version(), self.body())
+        format!("table {} {{\n  chain {} {{ }}\n{}}}\n", self.place(), self.version(), self.body())
     }
 
     /// The chains of the frame, each with the number of its rules.
@@ -61,7 +77,7 @@ impl Scope {
         for sticky in [None, Some(1)] {
             let pick = Pick { door: Door::Address, range: Range::All, count: 1, sticky };
             for way in [Way::Pick(pick), Way::Outside(pick), Way::OutsideLocal(pick, 1)] {
-                way.chains(true, &self.bridge).hash(&mut hasher);
+                way.chains(true, &self.bridge, self.family()).hash(&mut hasher);
             }
         }
         format!("version_{:016x}", hasher.finish())
@@ -71,26 +87,26 @@ impl Scope {
         let Self { bridge, pods, .. } = self;
         let [a, b, c, d, e, f] = self.wasm_mac;
         let wasm_mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
-        let gateway = pods.gateway();
+        let (gateway, ip, address) = (pods.gateway(), pods.family().nft(), pods.family().nft_type());
         // What comes from another cluster's bridge, or by the machine's routes would go there, is that cluster's, but for ports of
         // the node, which are everybody's: on all of its addresses but those of other clusters' bridges.
         // Refusing goes before leading, and only for what begins: who talks to an endpoint that has just left goes on.
         // `services` stands after the chain of host ports, which has priority -100: hosts' ports are leads of their own.
         format!(
-            r#"  map service_ips {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
+            r#"  map service_ips {{ type {address} . inet_proto . inet_service : verdict; }}
   map node_ports {{ type inet_proto . inet_service : verdict; }}
-  map refused {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
+  map refused {{ type {address} . inet_proto . inet_service : verdict; }}
   map refused_ports {{ type inet_proto . inet_service : verdict; }}
-  map endpoints {{ type ipv4_addr . inet_proto . inet_service . classid : ipv4_addr . inet_service; }}
-  map node_endpoints {{ type inet_proto . inet_service . classid : ipv4_addr . inet_service; }}
-  map choices {{ type ipv4_addr . inet_proto . inet_service . classid : classid; }}
+  map endpoints {{ type {address} . inet_proto . inet_service . classid : {address} . inet_service; }}
+  map node_endpoints {{ type inet_proto . inet_service . classid : {address} . inet_service; }}
+  map choices {{ type {address} . inet_proto . inet_service . classid : classid; }}
   map node_choices {{ type inet_proto . inet_service . classid : classid; }}
-  map affinity {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service : classid; size {AFFINITIES}; flags dynamic,timeout; }}
-  map node_affinity {{ type ipv4_addr . inet_proto . inet_service : classid; size {AFFINITIES}; flags dynamic,timeout; }}
-  set source_ranges {{ type ipv4_addr . inet_proto . inet_service . ipv4_addr; flags interval; }}
-  set cluster_ips {{ type ipv4_addr; }}
-  set hairpin {{ type ipv4_addr . ipv4_addr; }}
-  set wasm {{ type ipv4_addr; }}
+  map affinity {{ type {address} . {address} . inet_proto . inet_service : classid; size {AFFINITIES}; flags dynamic,timeout; }}
+  map node_affinity {{ type {address} . inet_proto . inet_service : classid; size {AFFINITIES}; flags dynamic,timeout; }}
+  set source_ranges {{ type {address} . inet_proto . inet_service . {address}; flags interval; }}
+  set cluster_ips {{ type {address}; }}
+  set hairpin {{ type {address} . {address}; }}
+  set wasm {{ type {address}; }}
   chain refuse {{
     reject
   }}
@@ -98,28 +114,28 @@ impl Scope {
     drop
   }}
   chain refusals {{
-    meta l4proto {{ tcp, udp, sctp }} ip daddr . meta l4proto . th dport vmap @refused
+    meta l4proto {{ tcp, udp, sctp }} {ip} daddr . meta l4proto . th dport vmap @refused
     goto port_refusals
   }}
   chain port_refusals {{
     fib daddr type local meta mark & {BRIDGE_MARK:#x} == 0 meta l4proto {{ tcp, udp, sctp }} meta l4proto . th dport vmap @refused_ports
-    ip daddr {gateway} meta l4proto {{ tcp, udp, sctp }} meta l4proto . th dport vmap @refused_ports
+    {ip} daddr {gateway} meta l4proto {{ tcp, udp, sctp }} meta l4proto . th dport vmap @refused_ports
   }}
   chain services {{
-    meta l4proto {{ tcp, udp, sctp }} ip daddr . meta l4proto . th dport vmap @service_ips
+    meta l4proto {{ tcp, udp, sctp }} {ip} daddr . meta l4proto . th dport vmap @service_ips
     goto ports
   }}
   chain ports {{
     fib daddr type local meta mark & {BRIDGE_MARK:#x} == 0 meta l4proto {{ tcp, udp, sctp }} meta l4proto . th dport vmap @node_ports
-    ip daddr {gateway} meta l4proto {{ tcp, udp, sctp }} meta l4proto . th dport vmap @node_ports
+    {ip} daddr {gateway} meta l4proto {{ tcp, udp, sctp }} meta l4proto . th dport vmap @node_ports
   }}
   chain bridge_in {{
     type filter hook prerouting priority -110; policy accept;
-    ip daddr {gateway} meta mark set meta mark or {BRIDGE_MARK:#x}
+    {ip} daddr {gateway} meta mark set meta mark or {BRIDGE_MARK:#x}
   }}
   chain bridge_out {{
     type filter hook output priority -110; policy accept;
-    ip daddr {gateway} meta mark set meta mark or {BRIDGE_MARK:#x}
+    {ip} daddr {gateway} meta mark set meta mark or {BRIDGE_MARK:#x}
   }}
   chain refuse_in {{
     type filter hook prerouting priority -105; policy accept;
@@ -146,16 +162,16 @@ impl Scope {
   }}
   chain unled {{
     type filter hook forward priority -90; policy accept;
-    ip daddr @cluster_ips reject
+    {ip} daddr @cluster_ips reject
   }}
   chain unled_out {{
     type filter hook output priority -90; policy accept;
-    ip daddr @cluster_ips reject
+    {ip} daddr @cluster_ips reject
   }}
   chain leave {{
     type nat hook postrouting priority 99; policy accept;
-    ct status dnat ip saddr . ip daddr @hairpin masquerade
-    ct status dnat meta mark & {WASM_MARK:#x} == {WASM_MARK:#x} ip daddr @wasm masquerade
+    ct status dnat {ip} saddr . {ip} daddr @hairpin masquerade
+    ct status dnat meta mark & {WASM_MARK:#x} == {WASM_MARK:#x} {ip} daddr @wasm masquerade
     ct status dnat meta mark & {MASQUERADE_MARK:#x} == {MASQUERADE_MARK:#x} masquerade
   }}
 "#

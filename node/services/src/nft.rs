@@ -21,7 +21,7 @@ impl Nft {
 
     /// Which tables there are says whether this one is; listing one that is not is an error like any other.
     async fn is_there(&self) -> Result<bool, ApplyError> {
-        let text = nft::list(&self.scope.table, &["tables", "ip"]).await?;
+        let text = nft::list(&self.scope.table, &["tables", self.scope.family().nft()]).await?;
         Ok(text.contains(&format!("\"{}\"", self.scope.table)))
     }
 
@@ -37,7 +37,7 @@ impl Apply for Nft {
         if !self.is_there().await? {
             return Ok(None);
         }
-        let text = nft::list(&self.scope.table, &["table", "ip", &self.scope.table]).await?;
+        let text = nft::list(&self.scope.table, &["table", self.scope.family().nft(), &self.scope.table]).await?;
         let all: Elements = self.frame.iter().chain(wanted).map(|(key, value)| (key.clone(), value.clone())).collect();
         let elements = self.listing(&text, &all)?;
         let is_whole = self.frame.iter().all(|(chain, rules)| elements.get(chain) == Some(rules));
@@ -48,7 +48,7 @@ impl Apply for Nft {
         // The hook that all traffic passes: whoever flushes a table takes its rules.
         let chain = "lead_in";
         let wanted = self.frame.get(&(Part::Chain, chain.to_owned())).map_or(0, |rules| rules.lines().count());
-        netlink::count_rules(&self.scope.table, chain).is_ok_and(|count| count == wanted)
+        netlink::count_rules(self.scope.family(), &self.scope.table, chain).is_ok_and(|count| count == wanted)
     }
 
     async fn change(&self, changes: &Changes) -> Result<(), ApplyError> {

@@ -159,9 +159,13 @@ impl Proxy {
         for key in dirty {
             let before = self.seats.remove(&key).unwrap_or_default();
             let service = caches.services.get(&key);
+            let primary = service.as_ref().and_then(|service| service.primary());
             let health = service.as_ref().and_then(|service| service.health_check_port);
             let compiled = service.map(|service| compile(&service, &caches.slices_of(&key), &node, &before)).unwrap_or_default();
-            (self.config.on_health)(&key, health.map(|port| (port, compiled.local)));
+            // One listener answers, for the family that the service has first.
+            if primary.is_none_or(|primary| primary == node.pods.family()) {
+                (self.config.on_health)(&key, health.map(|port| (port, compiled.local)));
+            }
             let (had, has) = (udp(&before), udp(&compiled.seats));
             self.gone.extend(had.difference(&has));
             self.model.put(&key, compiled.elements, &mut changes);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use mizzen_api::Object;
 use mizzen_client::Client;
-use mizzen_network::{Ipv4Subnet, Network};
+use mizzen_network::{Network, Subnet};
 use mizzen_reconcile::typed::{gvr, view};
 use mizzen_reconcile::{WatchCache, WatchSpec};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 pub async fn run(client: Arc<dyn Client>, network: Arc<Network>, cancel: CancellationToken) {
     let ranges = WatchCache::projected(WatchSpec::all(gvr::<ServiceCIDR>()), |object: &Arc<Object>| {
         let cidrs = view::<ServiceCIDR>(object).ok()?.spec.clone()?.cidrs?;
-        Some(cidrs.iter().filter_map(|cidr| cidr.parse::<Ipv4Subnet>().ok()).collect::<Vec<_>>())
+        Some(cidrs.iter().filter_map(|cidr| cidr.parse::<Subnet>().ok()).collect::<Vec<_>>())
     });
     let ranges = ranges.start(client, cancel);
     let mut changed = ranges.subscribe();

@@ -1,6 +1,7 @@
 //! Which endpoint has which number: rules pick a number, a map says whose it is. Pure.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use crate::endpoints::Backend;
 
@@ -21,7 +22,11 @@ pub fn seat(before: &[Backend], wanted: &BTreeSet<Backend>) -> Vec<Backend> {
 /// A number that is an endpoint's own, for clients that stay with it: it follows from the address alone, so that it is the same
 /// after the agent was restarted. FNV-1a, 32 bits; nftables has no room for 0 and the highest. `taken` by others.
 pub fn identity(backend: Backend, taken: &BTreeSet<u32>) -> u32 {
-    let bytes = backend.0.octets().into_iter().chain(backend.1.to_be_bytes());
+    let address = match backend.0 {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let bytes = address.into_iter().chain(backend.1.to_be_bytes());
     let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let mut identity = hash;
     while taken.contains(&identity) || identity == 0 || identity == u32::MAX {
@@ -32,16 +37,17 @@ pub fn identity(backend: Backend, taken: &BTreeSet<u32>) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
     fn of(last: &[u8]) -> Vec<Backend> {
-        last.iter().map(|last| (Ipv4Addr::new(10, 64, 0, *last), 80)).collect()
+        last.iter().map(|last| (IpAddr::from([10, 64, 0, *last]), 80)).collect()
     }
 
     fn seated(before: &[u8], wanted: &[u8]) -> Vec<u8> {
-        seat(&of(before), &of(wanted).into_iter().collect()).into_iter().map(|(address, _)| address.octets()[3]).collect()
+        let seated = seat(&of(before), &of(wanted).into_iter().collect()).into_iter();
+        seated
+            .filter_map(|(address, _)| if let IpAddr::V4(address) = address { Some(address.octets()[3]) } else { None })
+            .collect()
     }
 
     #[test]
@@ -56,7 +62,7 @@ mod tests {
 
     #[test]
     fn an_identity_is_the_same_each_time_and_nobody_elses() {
-        let backend = (Ipv4Addr::new(10, 64, 0, 9), 80);
+        let backend = (IpAddr::from([10, 64, 0, 9]), 80);
         let first = identity(backend, &BTreeSet::new());
         assert_eq!(first, identity(backend, &BTreeSet::new()));
         assert_ne!(first, identity(backend, &BTreeSet::from([first])));

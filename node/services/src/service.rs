@@ -1,10 +1,10 @@
 //! What a Service says of its traffic.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Service;
 use mizzen_api::ObjectRef;
-use mizzen_network::{Ipv4Subnet, Protocol};
+use mizzen_network::{Family, Protocol, Subnet};
 
 /// Another proxy than this one serves it (well-known label of Kubernetes).
 const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
@@ -13,23 +13,24 @@ const ANNOUNCED_BY: &str = "mizzen.dev/announced-by";
 /// How long a client stays with its endpoint when the service does not say: three hours.
 const STICKY_SECONDS: u32 = 10_800;
 
-/// A Service, as far as nodes are concerned. IPv6 addresses are not led anywhere yet.
+/// A Service, as far as nodes are concerned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceView {
     pub key: ObjectRef,
     /// As it is written; empty for a headless service and an ExternalName.
     pub cluster_ip: String,
-    pub cluster_ips: Vec<Ipv4Addr>,
-    pub external_ips: Vec<Ipv4Addr>,
+    /// Of each family that it has, the primary one first.
+    pub cluster_ips: Vec<IpAddr>,
+    pub external_ips: Vec<IpAddr>,
     /// Of the status: where a load balancer takes traffic that comes here with its destination unchanged.
-    pub balancer_ips: Vec<Ipv4Addr>,
+    pub balancer_ips: Vec<IpAddr>,
     pub ports: Vec<ServicePort>,
     /// Clients stay with one endpoint while they come again within so many seconds.
     pub sticky: Option<u32>,
     pub internal_local: bool,
     pub external_local: bool,
     /// Who may come by `balancer_ips`; `None` is everybody.
-    pub sources: Option<Vec<Ipv4Subnet>>,
+    pub sources: Option<Vec<Subnet>>,
     /// Where to ask whether the node has endpoints of its own.
     pub health_check_port: Option<u16>,
     /// Traffic is somebody else's.
@@ -59,7 +60,7 @@ pub(crate) fn port(number: i32) -> Option<u16> {
     u16::try_from(number).ok().filter(|port| *port > 0)
 }
 
-fn v4<'a>(addresses: impl Iterator<Item = &'a String>) -> Vec<Ipv4Addr> {
+fn parsed<'a>(addresses: impl Iterator<Item = &'a String>) -> Vec<IpAddr> {
     addresses.filter_map(|address| address.parse().ok()).collect()
 }
 
@@ -82,9 +83,9 @@ impl ServiceView {
         let sources = spec.load_balancer_source_ranges.filter(|ranges| is_balanced && !ranges.is_empty());
         let is_external = matches!(kind, "NodePort" | "LoadBalancer");
         Self {
-            cluster_ips: v4(written.iter()),
-            external_ips: v4(spec.external_ips.iter().flatten()),
-            balancer_ips: v4(arriving.filter_map(|ingress| ingress.ip.as_ref())),
+            cluster_ips: parsed(written.iter()),
+            external_ips: parsed(spec.external_ips.iter().flatten()),
+            balancer_ips: parsed(arriving.filter_map(|ingress| ingress.ip.as_ref())),
             ports: ports(&spec.ports.unwrap_or_default(), is_external),
             sticky: sticky.then(|| timeout.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(STICKY_SECONDS)),
             internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
@@ -98,13 +99,18 @@ impl ServiceView {
         }
     }
 
+    /// The family that it is asked about by what knows only one.
+    pub fn primary(&self) -> Option<Family> {
+        self.cluster_ips.first().map(|address| Family::of(*address))
+    }
+
     /// What is announced on nodes' links, and by whom.
-    pub fn announced(&self) -> (Option<&str>, &[Ipv4Addr]) {
+    pub fn announced(&self) -> (Option<&str>, &[IpAddr]) {
         (self.announcer.as_deref(), &self.balancer_ips)
     }
 
     /// The addresses that `node` answers for.
-    pub fn announced_by(&self, node: &str) -> Vec<Ipv4Addr> {
+    pub fn announced_by(&self, node: &str) -> Vec<IpAddr> {
         let is_announcer = self.announcer.as_deref() == Some(node);
         self.balancer_ips.iter().copied().filter(|_| is_announcer).collect()
     }
@@ -154,8 +160,8 @@ mod tests {
                 "sessionAffinity": "ClientIP", "ports": [{"name": "a", "port": 53, "protocol": "UDP", "nodePort": 30053}]})
         };
         let balanced = view(spec("LoadBalancer"));
-        assert_eq!(balanced.cluster_ips, [Ipv4Addr::new(10, 96, 0, 7)]);
-        assert_eq!(balanced.balancer_ips, [Ipv4Addr::new(192, 0, 2, 9)]);
+        assert_eq!(balanced.cluster_ips, ["10.96.0.7", "fd00::7"].map(|ip| ip.parse::<IpAddr>().expect("an address")));
+        assert_eq!(balanced.balancer_ips, [IpAddr::from([192, 0, 2, 9])]);
         assert_eq!(balanced.sources.as_ref().map(Vec::len), Some(2));
         assert_eq!((balanced.sticky, balanced.external_local, balanced.health_check_port), (Some(10_800), true, Some(30_900)));
         let port = ServicePort { name: "a".into(), protocol: Protocol::Udp, port: 53, node_port: Some(30_053) };

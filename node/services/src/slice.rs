@@ -1,19 +1,20 @@
 //! What an EndpointSlice says.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use mizzen_api::ObjectRef;
-use mizzen_network::Protocol;
+use mizzen_network::{Family, Protocol};
 
 use crate::service::{port, protocol};
 
 /// Which service a slice is of.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SliceView {
     pub service: ObjectRef,
+    pub family: Family,
     pub ports: Vec<SlicePort>,
     pub endpoints: Vec<EndpointView>,
 }
@@ -27,7 +28,7 @@ pub struct SlicePort {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointView {
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub ready: bool,
     pub serving: bool,
     pub terminating: bool,
@@ -38,11 +39,9 @@ pub struct EndpointView {
 }
 
 impl SliceView {
-    /// `None` for a slice of no service, or of another family than IPv4.
+    /// `None` for a slice of no service, or of names instead of addresses.
     pub fn of(slice: &EndpointSlice) -> Option<Self> {
-        if slice.address_type != "IPv4" {
-            return None;
-        }
+        let family = Family::ALL.into_iter().find(|family| family.name() == slice.address_type)?;
         let name = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
         let ports = slice.ports.iter().flatten().filter_map(|given| {
             let name = given.name.clone().unwrap_or_default();
@@ -66,6 +65,7 @@ impl SliceView {
         });
         Some(Self {
             service: ObjectRef::new(slice.metadata.namespace.clone().unwrap_or_default(), name.clone()),
+            family,
             ports: ports.collect(),
             endpoints: endpoints.collect(),
         })

@@ -10,18 +10,18 @@ const AT_ONCE: usize = 500;
 
 /// What changes a table. Chains come before what leads to them and go after it.
 pub fn change(scope: &Scope, changes: &Changes) -> String {
-    let table = &scope.table;
+    let table = &scope.place();
     let mut text = String::new();
     let chains = || changes.iter().filter(|((part, _), _)| *part == Part::Chain).map(|((_, name), change)| (name, change));
     for (name, (before, _)) in chains().filter(|(_, (_, after))| after.is_some()) {
         let _ = match before {
-            Some(_) => writeln!(text, "flush chain ip {table} {name}"),
-            None => writeln!(text, "add chain ip {table} {name}"),
+            Some(_) => writeln!(text, "flush chain {table} {name}"),
+            None => writeln!(text, "add chain {table} {name}"),
         };
     }
     for (name, (_, after)) in chains() {
         for rule in after.iter().flat_map(|rules| rules.lines()) {
-            let _ = writeln!(text, "add rule ip {table} {name} {rule}");
+            let _ = writeln!(text, "add rule {table} {name} {rule}");
         }
     }
     for part in Part::SETS {
@@ -33,19 +33,19 @@ pub fn change(scope: &Scope, changes: &Changes) -> String {
     }
     let unused = || chains().filter(|(_, (_, after))| after.is_none()).map(|(name, _)| name);
     for name in unused() {
-        let _ = writeln!(text, "flush chain ip {table} {name}");
+        let _ = writeln!(text, "flush chain {table} {name}");
     }
     for name in unused() {
-        let _ = writeln!(text, "delete chain ip {table} {name}");
+        let _ = writeln!(text, "delete chain {table} {name}");
     }
     text
 }
 
 /// The table anew, with all that services want, whatever was there.
 pub fn rebuild(scope: &Scope, wanted: &Elements) -> String {
-    let table = &scope.table;
+    let table = &scope.place();
     let all: Changes = wanted.iter().map(|(key, value)| (key.clone(), (None, Some(value.clone())))).collect();
-    format!("table ip {table}\ndelete table ip {table}\n{}{}", scope.frame(), change(scope, &all))
+    format!("table {table}\ndelete table {table}\n{}{}", scope.frame(), change(scope, &all))
 }
 
 fn element(key: &str, value: &str) -> String {
@@ -54,6 +54,6 @@ fn element(key: &str, value: &str) -> String {
 
 fn elements(text: &mut String, verb: &str, table: &str, part: Part, all: &[String]) {
     for some in all.chunks(AT_ONCE) {
-        let _ = writeln!(text, "{verb} element ip {table} {} {{ {} }}", part.name(), some.join(", "));
+        let _ = writeln!(text, "{verb} element {table} {} {{ {} }}", part.name(), some.join(", "));
     }
 }

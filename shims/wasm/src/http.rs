@@ -1,7 +1,11 @@
 //! Serving a `wasi:http` component: an instance from the pool for each request.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,11 +28,11 @@ use crate::data::Data;
 use crate::pod::Pod;
 
 /// Serves until the pod is asked to stop, then until the last connection is done.
-pub(crate) async fn serve(pod: Arc<Pod>, listener: TcpListener, program: ProxyPre<Data>) {
+pub(crate) async fn serve(pod: Arc<Pod>, listeners: Vec<TcpListener>, program: ProxyPre<Data>) {
     loop {
         let accepted = tokio::select! {
             () = pod.stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listeners) => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
@@ -46,9 +50,18 @@ pub(crate) async fn serve(pod: Arc<Pod>, listener: TcpListener, program: ProxyPr
             }
         }
     }
-    drop(listener);
+    drop(listeners);
     pod.tasks.close();
     pod.tasks.wait().await;
+}
+
+/// The next connection to any of them.
+async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
+    poll_fn(|context| {
+        let mut accepted = listeners.iter().map(|listener| listener.poll_accept(context));
+        accepted.find(Poll::is_ready).unwrap_or(Poll::Pending)
+    })
+    .await
 }
 
 async fn connection(pod: Arc<Pod>, stream: TcpStream, program: ProxyPre<Data>) {

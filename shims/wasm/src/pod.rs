@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use mizzen_shim_protocol::{ExitRecord, State, WasmStart};
 use mizzen_shim_supervisor::clock;
 use mizzen_shim_supervisor::log::{Log, Stream};
@@ -95,10 +96,15 @@ impl Pod {
         let running = Arc::clone(&pod);
         match &*program {
             Program::Http(proxy) => {
-                let ip = *pod.spec.addresses.first().context("a pod without address cannot serve HTTP")?;
-                let port = pod.spec.http_port;
-                let listener = TcpListener::bind((ip, port)).await.with_context(|| format!("cannot listen on {ip}:{port}"))?;
-                let serving = http::serve(Arc::clone(&pod), listener, proxy.clone());
+                if pod.spec.addresses.is_empty() {
+                    bail!("a pod without address cannot serve HTTP");
+                }
+                let mut listeners = Vec::new();
+                for address in pod.spec.addresses.iter().map(|ip| SocketAddr::new(*ip, pod.spec.http_port)) {
+                    let listener = TcpListener::bind(address).await;
+                    listeners.push(listener.with_context(|| format!("cannot listen on {address}"))?);
+                }
+                let serving = http::serve(Arc::clone(&pod), listeners, proxy.clone());
                 pod.main.spawn(async move {
                     let ended = running.kill.clone().run_until_cancelled(serving).await;
                     running.finish(ended.map(Ok)).await;

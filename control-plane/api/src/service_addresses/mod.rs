@@ -11,8 +11,18 @@ pub use range::{RangeError, ServiceRange};
 /// What a cluster gives its services unless they ask for something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServiceAddresses {
+    /// Of the primary family, which services have unless they ask for another.
     pub range: ServiceRange,
+    /// Of the other family, where services can have both.
+    pub second: Option<ServiceRange>,
     pub node_ports: PortRange,
+}
+
+impl ServiceAddresses {
+    /// One range for each family, the primary one first.
+    pub fn ranges(self) -> impl Iterator<Item = ServiceRange> {
+        std::iter::once(self.range).chain(self.second)
+    }
 }
 
 /// How many of a range's `size` members people pick by hand: those, the lowest, are given away last (KEP-3070, KEP-3668).

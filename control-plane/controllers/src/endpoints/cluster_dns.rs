@@ -3,7 +3,7 @@
 //! alone.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -63,7 +63,7 @@ struct ClusterDns {
     services: Arc<WatchCache<ServiceView>>,
     nodes: Arc<WatchCache<Object>>,
     /// `None` where the range is too small to have it.
-    address: Option<Ipv4Addr>,
+    address: Option<IpAddr>,
 }
 
 #[async_trait]
@@ -94,7 +94,7 @@ impl ClusterDns {
         self.create_at(None).await
     }
 
-    async fn create_at(&self, address: Option<Ipv4Addr>) -> Result<(), Error> {
+    async fn create_at(&self, address: Option<IpAddr>) -> Result<(), Error> {
         let request = ApiRequest::create(&typed::gvr::<Service>(), NAMESPACE, service(address));
         match self.keeper.client.write(request).await {
             Ok(_) => Ok(()),
@@ -106,7 +106,7 @@ impl ClusterDns {
 }
 
 /// A node answers for its own pods only.
-fn service(address: Option<Ipv4Addr>) -> Value {
+fn service(address: Option<IpAddr>) -> Value {
     let mut service = json!({
         "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": {
             "k8s-app": NAME, "kubernetes.io/name": "CoreDNS", "kubernetes.io/cluster-service": "true"}},

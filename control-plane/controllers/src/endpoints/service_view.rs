@@ -1,6 +1,7 @@
 //! A service as controllers see it, decoded once per version.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -50,9 +51,15 @@ impl ServiceView {
         })
     }
 
-    /// Its IPv4 address of the cluster, if it has one.
-    pub(crate) fn address(&self) -> Option<&str> {
-        self.spec.cluster_ip.as_deref().filter(|address| address.parse::<std::net::Ipv4Addr>().is_ok())
+    /// Its addresses of the cluster, the primary one first.
+    pub(crate) fn addresses(&self) -> Vec<&str> {
+        let all = self.spec.cluster_ips.iter().flatten().chain(&self.spec.cluster_ip);
+        let mut addresses: Vec<_> = all.map(String::as_str).filter(|address| address.parse::<IpAddr>().is_ok()).collect();
+        // The first is in both fields; services of before the list have it in one only.
+        if addresses.len() > 1 && addresses.first() == addresses.last() {
+            addresses.pop();
+        }
+        addresses
     }
 
     pub(crate) fn is_headless(&self) -> bool {

@@ -1,11 +1,12 @@
-//! Services of type LoadBalancer: an address of the configured pool, and the node that answers for it on the nodes' link.
+//! Services of type LoadBalancer: an address of the configured pool for each family that they have, and the node that answers for
+//! them on the nodes' link.
 //!
 //! Services with a `loadBalancerClass` are somebody else's.
 
 mod pool;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -40,8 +41,8 @@ pub(crate) fn start(context: &Context) {
     let (woken, all) = (queue.clone(), Arc::downgrade(&services));
     // An address that is free again is for one that waits.
     services.on_change(move |change| {
-        let had = change.old.and_then(|service| service.address);
-        if had.is_some() && had != change.new.and_then(|service| service.address) {
+        let had = change.old.map(|service| &service.addresses).filter(|had| !had.is_empty());
+        if had.is_some() && had != change.new.map(|service| &service.addresses) {
             all.upgrade().into_iter().flat_map(|services| services.keys()).for_each(|key| woken.add(key));
         }
     });
@@ -74,8 +75,10 @@ struct View {
     /// It should have one.
     is_balanced: bool,
     is_local: bool,
-    wished: Option<Ipv4Addr>,
-    address: Option<Ipv4Addr>,
+    /// Whether each is IPv4, the primary one first.
+    families: Vec<bool>,
+    wished: Option<IpAddr>,
+    addresses: Vec<IpAddr>,
     announced_by: Option<String>,
 }
 
@@ -92,7 +95,8 @@ impl View {
             is_balanced,
             is_local: spec.external_traffic_policy.as_deref() == Some("Local"),
             wished: spec.load_balancer_ip.as_deref().and_then(|wished| wished.parse().ok()),
-            address: ingress.filter_map(|ingress| ingress.ip.as_deref()?.parse().ok()).next(),
+            families: spec.ip_families.as_deref().map_or_else(|| vec![true], |all| all.iter().map(|f| f == "IPv4").collect()),
+            addresses: ingress.filter_map(|ingress| ingress.ip.as_deref()?.parse().ok()).collect(),
             announced_by,
         })
     }
@@ -106,7 +110,7 @@ struct LoadBalancers {
     nodes: Arc<WatchCache>,
     slices: Arc<WatchCache>,
     /// What was given by this process: the cache may not know yet.
-    given: Mutex<BTreeMap<ObjectRef, Ipv4Addr>>,
+    given: Mutex<BTreeMap<ObjectRef, Vec<IpAddr>>>,
 }
 
 #[async_trait]
@@ -120,20 +124,23 @@ impl Reconciler for LoadBalancers {
             self.given.lock().remove(&key);
             return Ok(Action::Done);
         };
-        let (address, node) = if view.is_balanced {
+        let (addresses, node) = if view.is_balanced {
             match self.allocate(&key, &view) {
-                Ok(address) => (Some(address), self.announcer(&key, &view, address)),
+                Ok(addresses) => {
+                    let node = addresses.first().and_then(|address| self.announcer(&key, &view, *address));
+                    (addresses, node)
+                }
                 Err(refusal) => {
                     let service = typed::view::<Service>(&stored)?;
                     self.recorder.warning(&reference(service.as_ref()), "AllocationFailed", refusal.to_string());
-                    (None, None)
+                    (Vec::new(), None)
                 }
             }
         } else {
             self.given.lock().remove(&key);
-            (None, None)
+            (Vec::new(), None)
         };
-        let done = self.write(&stored, &view, address, node).await;
+        let done = self.write(&stored, &view, &addresses, node).await;
         match done {
             Err(error) if error.is(Reason::NotFound) => Ok(Action::Done),
             done => done.map(|()| Action::Done),
@@ -142,18 +149,18 @@ impl Reconciler for LoadBalancers {
 }
 
 impl LoadBalancers {
-    fn allocate(&self, key: &ObjectRef, service: &View) -> Result<Ipv4Addr, Refusal> {
+    fn allocate(&self, key: &ObjectRef, service: &View) -> Result<Vec<IpAddr>, Refusal> {
         let mut given = self.given.lock();
         given.remove(key);
         let others = self.services.keys().into_iter().filter(|other| other != key);
-        let known = others.filter_map(|other| self.services.get(&other)?.address);
-        let taken = known.chain(given.values().copied()).collect();
-        let address = self.pool.allocate(service.address, service.wished, &taken)?;
-        given.insert(key.clone(), address);
-        Ok(address)
+        let known = others.filter_map(|other| self.services.get(&other)).flat_map(|other| other.addresses.clone());
+        let taken = known.chain(given.values().flatten().copied()).collect();
+        let addresses = self.pool.allocate(&service.families, &service.addresses, service.wished, &taken)?;
+        given.insert(key.clone(), addresses.clone());
+        Ok(addresses)
     }
 
-    fn announcer(&self, key: &ObjectRef, service: &View, address: Ipv4Addr) -> Option<String> {
+    fn announcer(&self, key: &ObjectRef, service: &View, address: IpAddr) -> Option<String> {
         let with_endpoints = service.is_local.then(|| self.with_endpoints(key));
         let nodes = self.nodes.list();
         let answering = nodes.iter().filter(|node| answers(node)).map(|node| node.head().name.as_str());
@@ -175,7 +182,7 @@ impl LoadBalancers {
         slices.flat_map(nodes).collect()
     }
 
-    async fn write(&self, stored: &Arc<Object>, is: &View, address: Option<Ipv4Addr>, node: Option<String>) -> Result<(), Error> {
+    async fn write(&self, stored: &Arc<Object>, is: &View, addresses: &[IpAddr], node: Option<String>) -> Result<(), Error> {
         let client = self.client.as_ref();
         let mut stored = stored.clone();
         if is.announced_by != node {
@@ -189,14 +196,15 @@ impl LoadBalancers {
             };
             stored = typed::update::<Service>(client, &stored, set).await?;
         }
-        if is.address != address {
-            let ingress = address.map(|address| json!([{"ip": address, "ipMode": "VIP"}]));
-            let balancer = ingress.map_or_else(|| json!({}), |ingress| json!({"ingress": ingress}));
+        if is.addresses != addresses {
+            let ingress: Vec<_> = addresses.iter().map(|address| json!({"ip": address, "ipMode": "VIP"})).collect();
+            let balancer = if ingress.is_empty() { json!({}) } else { json!({"ingress": ingress}) };
             let set = |document: &mut Value| document["status"]["loadBalancer"] = balancer;
             typed::update_at::<Service>(client, &stored, "status", set).await?;
-            if let Some(address) = address {
+            if !addresses.is_empty() {
                 let service = typed::view::<Service>(&stored)?;
-                self.recorder.normal(&reference(service.as_ref()), "IPAllocated", format!("Assigned IP {address}"));
+                let given = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                self.recorder.normal(&reference(service.as_ref()), "IPAllocated", format!("Assigned IP {given}"));
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Each node's block of pods' addresses (`spec.podCIDR`), and what nodes learn of each other's (docs/decisions/0043).
+//! Each node's blocks of pods' addresses (`spec.podCIDRs`), and what nodes learn of each other's (docs/decisions/0043).
 //!
 //! A node may not read other nodes, and Nodes change every few seconds: what its network needs of them is in one
 //! EndpointSlice for each node, which changes when that does.
@@ -6,6 +6,7 @@
 mod allocate;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -24,8 +25,11 @@ use allocate::allocate;
 const ACCOUNT: &str = "pod-network-controller";
 const MANAGER: &str = "pod-network.mizzen.dev";
 const NAMESPACE: &str = "kube-system";
-/// Annotation of a Node: the block that it would have. Of its EndpointSlice: the one that it has.
+/// Annotation of a Node: the blocks that it would have, one for each family, with a comma between. Of its EndpointSlice: those
+/// that it has.
 const POD_CIDR: &str = "mizzen.dev/pod-cidr";
+/// Annotation of a node's EndpointSlice: its addresses of other families than the slice's.
+const OTHER_ADDRESSES: &str = "mizzen.dev/other-addresses";
 
 pub(crate) fn start(context: &Context) {
     let client = context.client(ACCOUNT);
@@ -42,16 +46,20 @@ pub(crate) fn start(context: &Context) {
         }
     });
     let recorder = Recorder::start(client.clone(), context.clock.clone(), ACCOUNT, "");
-    let reconciler = PodNetwork { client, recorder, nodes, slices, given: Mutex::default() };
+    let second = context.second_pod_range;
+    let reconciler = PodNetwork { client, recorder, nodes, slices, second, given: Mutex::default() };
     context.run(Controller::new("pod-network", queue, Arc::new(reconciler)));
 }
 
 /// What of a node counts.
 #[derive(Debug, PartialEq, Eq)]
 struct View {
-    wished: Option<ServiceRange>,
-    block: Option<String>,
+    wished: Vec<ServiceRange>,
+    blocks: Vec<String>,
+    /// The first of IPv4.
     address: Option<String>,
+    /// The first of IPv6.
+    second: Option<String>,
     uid: String,
 }
 
@@ -60,11 +68,24 @@ impl View {
         let node = typed::view::<Node>(node).ok()?;
         let wished = node.metadata.annotations.as_ref().and_then(|annotations| annotations.get(POD_CIDR));
         let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
-        let mut inside = addresses.filter(|address| address.type_ == "InternalIP").map(|address| address.address.clone());
+        let inside = || addresses.clone().filter(|address| address.type_ == "InternalIP");
+        let first = |is_ipv4| {
+            let mut own = inside().filter(|address| address.address.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv4() == is_ipv4));
+            own.next().map(|address| address.address.clone())
+        };
+        let spec = node.spec.as_ref();
+        let all = spec.into_iter().flat_map(|spec| spec.pod_cidrs.iter().flatten());
+        let blocks: Vec<String> = all.chain(spec.and_then(|spec| spec.pod_cidr.as_ref())).cloned().collect();
         Some(Self {
-            wished: wished.and_then(|wished| wished.parse().ok()),
-            block: node.spec.as_ref().and_then(|spec| spec.pod_cidr.clone()).filter(|block| !block.is_empty()),
-            address: inside.find(|address| address.parse::<std::net::Ipv4Addr>().is_ok()),
+            wished: wished.iter().flat_map(|wished| wished.split(',')).filter_map(|range| range.trim().parse().ok()).collect(),
+            blocks: blocks.into_iter().filter(|block| !block.is_empty()).fold(Vec::new(), |mut all, block| {
+                if !all.contains(&block) {
+                    all.push(block);
+                }
+                all
+            }),
+            address: first(true),
+            second: first(false),
             uid: node.metadata.uid.clone().unwrap_or_default(),
         })
     }
@@ -75,8 +96,10 @@ struct PodNetwork {
     recorder: Recorder,
     nodes: Arc<WatchCache>,
     slices: Arc<WatchCache>,
+    /// Where blocks of the second family come from; `None` where pods have one only.
+    second: Option<ServiceRange>,
     /// What was given by this process: the cache may not know yet.
-    given: Mutex<BTreeMap<String, ServiceRange>>,
+    given: Mutex<BTreeMap<String, Vec<ServiceRange>>>,
 }
 
 #[async_trait]
@@ -90,9 +113,9 @@ impl Reconciler for PodNetwork {
             return Ok(Action::Done);
         };
         let Some(view) = View::of(&object) else { return Ok(Action::Done) };
-        let done = match (&view.block, view.wished, &view.address) {
-            (None, Some(wished), _) => self.give(&object, wished).await,
-            (Some(block), _, Some(address)) => self.publish(&key.name, &view.uid, block, address).await,
+        let done = match (&view.blocks[..], &view.wished[..], &view.address) {
+            ([], [_, ..], _) => self.give(&object, &view.wished).await,
+            ([_, ..], _, Some(address)) => self.publish(&key.name, &view, address).await,
             _ => Ok(()),
         };
         match done {
@@ -103,35 +126,36 @@ impl Reconciler for PodNetwork {
 }
 
 impl PodNetwork {
-    async fn give(&self, node: &Object, wished: ServiceRange) -> Result<(), Error> {
+    async fn give(&self, node: &Object, wished: &[ServiceRange]) -> Result<(), Error> {
         let name = &node.head().name;
-        let block = {
+        let blocks = {
             let mut given = self.given.lock();
             let others = self.nodes.list();
-            let known = others.iter().filter_map(|node| View::of(node)?.block?.parse().ok());
+            let known = others.iter().filter_map(|node| View::of(node)).flat_map(|view| view.blocks);
             let own = given.remove(name);
-            let taken: Vec<_> = known.chain(given.values().copied()).collect();
-            let block = allocate(own.or(Some(wished)), &taken);
-            given.extend(block.map(|block| (name.clone(), block)));
-            block
+            let known = known.filter_map(|block| block.parse().ok());
+            let taken: Vec<_> = known.chain(given.values().flatten().copied()).collect();
+            let blocks = allocate(own.as_deref().unwrap_or(wished), self.second, &taken);
+            given.extend(blocks.clone().map(|blocks| (name.clone(), blocks)));
+            blocks
         };
-        let Some(block) = block else {
+        let Some(blocks) = blocks else {
             let node = typed::view::<Node>(node)?;
             let about = ObjectReference { uid: Some(name.clone()), ..reference(node.as_ref()) };
             self.recorder.normal(&about, "CIDRNotAvailable", format!("Node {name} status is now: CIDRNotAvailable"));
             return Ok(());
         };
-        let block = json!(block.to_string());
+        let blocks: Vec<String> = blocks.iter().map(ToString::to_string).collect();
         let set = |document: &mut Value| {
-            document["spec"]["podCIDR"] = block.clone();
-            document["spec"]["podCIDRs"] = json!([block]);
+            document["spec"]["podCIDR"] = json!(blocks[0]);
+            document["spec"]["podCIDRs"] = json!(blocks);
         };
         typed::update::<Node>(self.client.as_ref(), node, set).await.map(drop)
     }
 
-    async fn publish(&self, node: &str, uid: &str, block: &str, address: &str) -> Result<(), Error> {
+    async fn publish(&self, node: &str, view: &View, address: &str) -> Result<(), Error> {
         let name = format!("node-{node}");
-        let wanted = slice(&name, node, uid, block, address);
+        let wanted = slice(&name, node, view, address);
         let Some(stored) = self.slices.get(&ObjectRef::new(NAMESPACE, &name)) else {
             let request = ApiRequest::create(&typed::gvr::<EndpointSlice>(), NAMESPACE, wanted);
             return match self.client.write(request).await {
@@ -141,12 +165,17 @@ impl PodNetwork {
             };
         };
         let present = stored.value().map_err(|source| Error::Decode { operation: format!("decode {name}"), source })?;
-        let parts = ["/metadata/annotations/mizzen.dev~1pod-cidr", "/metadata/ownerReferences/0/uid", "/endpoints/0/addresses"];
+        let parts = [
+            "/metadata/annotations/mizzen.dev~1pod-cidr",
+            "/metadata/annotations/mizzen.dev~1other-addresses",
+            "/metadata/ownerReferences/0/uid",
+            "/endpoints/0/addresses",
+        ];
         if parts.iter().all(|part| present.pointer(part) == wanted.pointer(part)) {
             return Ok(());
         }
         let set = |document: &mut Value| {
-            document["metadata"]["annotations"][POD_CIDR] = json!(block);
+            document["metadata"]["annotations"] = wanted["metadata"]["annotations"].clone();
             document["metadata"]["ownerReferences"] = wanted["metadata"]["ownerReferences"].clone();
             document["endpoints"] = wanted["endpoints"].clone();
         };
@@ -159,15 +188,19 @@ fn node_of(slice: &Object) -> Option<ObjectRef> {
     slice.head().name.strip_prefix("node-").map(ObjectRef::cluster)
 }
 
-fn slice(name: &str, node: &str, uid: &str, block: &str, address: &str) -> Value {
+fn slice(name: &str, node: &str, view: &View, address: &str) -> Value {
+    let mut annotations = json!({POD_CIDR: view.blocks.join(",")});
+    if let Some(second) = &view.second {
+        annotations[OTHER_ADDRESSES] = json!(second);
+    }
     json!({
         "metadata": {
             "name": name,
             "namespace": NAMESPACE,
             // Of no service: not for proxies.
             "labels": {SLICE_MANAGED_BY: MANAGER, "service.kubernetes.io/service-proxy-name": MANAGER},
-            "annotations": {POD_CIDR: block},
-            "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid}],
+            "annotations": annotations,
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": node, "uid": view.uid}],
         },
         "addressType": "IPv4",
         "endpoints": [{"addresses": [address], "nodeName": node, "conditions": {"ready": true}}],

@@ -25,7 +25,7 @@ pub(super) fn start(context: &Context, addresses: Arc<WatchCache>) {
     let woken = queue.clone();
     context.caches.services.on_change(move |change| {
         for service in change.old.into_iter().chain(change.new) {
-            service.address().into_iter().for_each(|address| woken.add(ObjectRef::cluster(address)));
+            service.addresses().into_iter().for_each(|address| woken.add(ObjectRef::cluster(address)));
         }
     });
     let reconciler = Repair { client: context.client(NAME), services: context.caches.services.clone(), addresses };
@@ -78,8 +78,9 @@ impl Repair {
         if typed::get_object::<IPAddress>(self.client.as_ref(), "", name).await?.is_some() || !self.has(service, name).await? {
             return Ok(());
         }
+        let family = if name.contains(':') { "IPv6" } else { "IPv4" };
         let object = json!({
-            "metadata": {"name": name, "labels": {"ipaddress.kubernetes.io/ip-family": "IPv4", MANAGED_BY: MANAGER}},
+            "metadata": {"name": name, "labels": {"ipaddress.kubernetes.io/ip-family": family, MANAGED_BY: MANAGER}},
             "spec": {"parentRef": {"group": "", "resource": "services", "namespace": service.namespace, "name": service.name}},
         });
         let request = ApiRequest::create(&typed::gvr::<IPAddress>(), "", object);
@@ -91,6 +92,9 @@ impl Repair {
     async fn has(&self, service: &ObjectRef, address: &str) -> Result<bool, Error> {
         let stored = typed::get_object::<Service>(self.client.as_ref(), &service.namespace, &service.name).await?;
         let document = stored.and_then(|stored| stored.value().ok());
-        Ok(document.is_some_and(|document| document.pointer("/spec/clusterIP").and_then(Value::as_str) == Some(address)))
+        Ok(document.is_some_and(|document| {
+            let all = document.pointer("/spec/clusterIPs").and_then(Value::as_array).into_iter().flatten();
+            all.chain(document.pointer("/spec/clusterIP")).any(|own| own == address)
+        }))
     }
 }

@@ -140,6 +140,7 @@ impl World {
                 name: "front-proxy-client".to_owned(),
             }),
             services: mizzen_api::ServiceAddresses::default(),
+            second_pod_range: None,
             balancer_addresses: AddressPool::parse(&["192.0.2.240-192.0.2.241".to_owned()]).expect("a range"),
             api_server: Some(([192, 0, 2, 1], 6443).into()),
             certification: Certification {

@@ -1,7 +1,7 @@
 //! The node's part in load balancers: it answers on its link for the addresses of services that the control plane has given it.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,10 +28,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     services.synced().await;
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut told, mut repeat): (Announced, Vec<(Ipv4Addr, u8)>) = Default::default();
+    let (mut told, mut repeat): (Announced, Vec<(IpAddr, u8)>) = Default::default();
     loop {
         let all = services.list();
-        let wanted: BTreeSet<Ipv4Addr> = all.iter().flat_map(|service| service.announced_by(&shared.node_name)).collect();
+        let wanted: BTreeSet<IpAddr> = all.iter().flat_map(|service| service.announced_by(&shared.node_name)).collect();
         let outcome = shared.network.announce(&wanted).await;
         let is_done = outcome.is_ok();
         match outcome {

@@ -1,11 +1,12 @@
 //! The node's ways to the pods of other nodes: kept as the control plane tells of them (docs/decisions/0043).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use mizzen_api::Object;
-use mizzen_network::{Kept, Peer};
+use mizzen_network::{Family, Kept, Peer, Subnet};
 use mizzen_reconcile::typed::{gvr, view};
 use mizzen_reconcile::{Backoff, WatchCache, WatchSpec};
 use tokio::sync::Notify;
@@ -14,8 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::shared::Shared;
 
-/// Annotation of a Node: the block of addresses that its pods have. Of a slice: that of the node which it is about.
+/// Annotation of a Node: the blocks of addresses that its pods have, with a comma between. Of a slice: those of the node which it
+/// is about.
 pub(crate) const POD_CIDR: &str = "mizzen.dev/pod-cidr";
+/// Annotation of a slice: the node's addresses of other families than the slice's.
+const OTHER_ADDRESSES: &str = "mizzen.dev/other-addresses";
 const NAMESPACE: &str = "kube-system";
 const BLOCKS: &str = "endpointslice.kubernetes.io/managed-by=pod-network.mizzen.dev";
 /// How often to look whether somebody has taken ways away.
@@ -25,7 +29,7 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_s
 /// Runs until `cancel`. The ways stay.
 pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
     let spec = WatchSpec::all(gvr::<EndpointSlice>()).namespace(NAMESPACE).labels(BLOCKS);
-    let blocks = WatchCache::projected(spec, peer).start(shared.client.clone(), cancel);
+    let blocks = WatchCache::projected(spec, peers).start(shared.client.clone(), cancel);
     let wake = Arc::new(Notify::new());
     let woken = wake.clone();
     blocks.on_change(move |change| {
@@ -36,11 +40,10 @@ pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
     blocks.synced().await;
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut told, mut mismatch, mut failures) = (Kept::default(), None, 0);
+    let (mut told, mut mismatch, mut failures) = (Kept::default(), Vec::new(), 0);
     loop {
-        let own = blocks.list().into_iter().find(|peer| peer.node == shared.node_name);
-        let mut peers: Vec<Peer> = blocks.list().iter().map(|peer| (**peer).clone()).collect();
-        peers.retain(|peer| peer.node != shared.node_name);
+        let all: Vec<Peer> = blocks.list().iter().flat_map(|peers| (**peers).clone()).collect();
+        let (own, mut peers): (Vec<_>, Vec<_>) = all.into_iter().partition(|peer| peer.node == shared.node_name);
         peers.sort();
         match shared.network.keep_peers(&peers).await {
             Ok(kept) => {
@@ -55,9 +58,10 @@ pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
                 ticks.reset_at(Instant::now() + retry);
             }
         }
-        if let Some(own) = own.filter(|own| own.block != shared.network.pod_cidr() && mismatch != Some(own.block)) {
-            tell_mismatch(&shared, &own);
-            mismatch = Some(own.block);
+        let given: Vec<Subnet> = own.iter().map(|own| own.block).collect();
+        if !given.is_empty() && mismatch != given && !shared.network.pod_cidrs().eq(given.iter().copied()) {
+            tell_mismatch(&shared, &given);
+            mismatch = given;
         }
         // A node that is alone has nothing that could be taken away.
         let has_ways = !peers.is_empty() || failures > 0;
@@ -68,14 +72,25 @@ pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
     }
 }
 
-fn peer(slice: &Arc<Object>) -> Option<Peer> {
+/// A node's blocks, each with its address of the same family, or its first.
+fn peers(slice: &Arc<Object>) -> Option<Vec<Peer>> {
     let slice = view::<EndpointSlice>(slice).ok()?;
     let endpoint = slice.endpoints.as_ref()?.first()?;
-    Some(Peer {
-        node: endpoint.node_name.clone()?,
-        address: endpoint.addresses.first()?.parse().ok()?,
-        block: slice.metadata.annotations.as_ref()?.get(POD_CIDR)?.parse().ok()?,
-    })
+    let annotations = slice.metadata.annotations.as_ref()?;
+    let listed = |key: &str| annotations.get(key).into_iter().flat_map(|all| all.split(','));
+    let others = listed(OTHER_ADDRESSES).map(str::to_owned);
+    let addresses: Vec<IpAddr> = endpoint.addresses.iter().cloned().chain(others).filter_map(|ip| ip.parse().ok()).collect();
+    let first = *addresses.first()?;
+    let peer = |block: Subnet| {
+        let own = addresses.iter().copied().find(|address| Family::of(*address) == block.family());
+        Some(Peer { node: endpoint.node_name.clone()?, address: own.unwrap_or(first), block })
+    };
+    listed(POD_CIDR).filter_map(|block| block.parse().ok()).map(peer).collect()
+}
+
+/// Ranges, as annotations list them.
+pub(crate) fn joined(ranges: impl Iterator<Item = Subnet>) -> String {
+    ranges.map(|range| range.to_string()).collect::<Vec<_>>().join(",")
 }
 
 /// What is new in `kept`.
@@ -94,8 +109,8 @@ fn tell(shared: &Shared, told: &Kept, kept: &Kept) {
 }
 
 /// The machine has come to use the addresses otherwise, or the Node was deleted and another one was quicker.
-fn tell_mismatch(shared: &Shared, own: &Peer) {
-    let (has, name, given) = (shared.network.pod_cidr(), &own.node, own.block);
+fn tell_mismatch(shared: &Shared, given: &[Subnet]) {
+    let (has, name, given) = (joined(shared.network.pod_cidrs()), &shared.node_name, joined(given.iter().copied()));
     let text = format!(
         "The node's pods have addresses of {has}, but its podCIDR is {given}, so that other nodes do not reach them: delete Node \
          {name}, which comes back with {has} if no other node has it, or else run mizzen down there and start it again"

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use mizzen_client::Client;
-use mizzen_network::Network;
+use mizzen_network::{Network, Subnet};
+use mizzen_policy::apply::Apply;
 use mizzen_policy::frame::Side;
 use mizzen_policy::nft::Nft;
 use mizzen_policy::{Policies, PoliciesConfig};
@@ -25,15 +26,14 @@ pub(crate) fn start(
         telling.warning(&super::about(&name), "NetworkPolicyRulesRestored", told);
     };
     let ledger = network.clone();
+    let table_of = |side, family| (side, family, Arc::new(Nft::of(network, side, family)) as Arc<dyn Apply>);
+    let tables = |family| [Side::Machine, Side::Wasm].map(|side| table_of(side, family));
     let config = PoliciesConfig {
         client: client.clone(),
         node: node.to_owned(),
-        ledger: Arc::new(move |uid| ledger.pod_address(uid)),
-        names: Some(network.pod_cidr().gateway()),
-        tables: vec![
-            (Side::Machine, Arc::new(Nft::of(network, Side::Machine))),
-            (Side::Wasm, Arc::new(Nft::of(network, Side::Wasm))),
-        ],
+        ledger: Arc::new(move |uid| ledger.pod_addresses(uid)),
+        names: network.pod_cidrs().map(Subnet::gateway).collect(),
+        tables: network.pod_cidrs().map(Subnet::family).flat_map(tables).collect(),
         on_repair: Arc::new(on_repair),
     };
     Policies::start(config, cancel)

@@ -13,7 +13,7 @@ use mizzen_reconcile::typed::{self, gvr};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::peers::POD_CIDR;
+use super::peers::{POD_CIDR, joined};
 use super::pressure;
 use super::status::{Facts, status};
 use crate::shared::Shared;
@@ -101,8 +101,8 @@ async fn tell(shared: &Shared, facts: &Facts) -> Result<(), mizzen_reconcile::Er
     let client = shared.client.as_ref();
     let name = &shared.node_name;
     let labels = labels(name);
-    let block = shared.network.pod_cidr();
-    let annotations = json!({(DNS_ADDRESS): block.gateway(), (POD_CIDR): block});
+    let network = &shared.network;
+    let annotations = json!({(DNS_ADDRESS): network.pod_cidr().gateway(), (POD_CIDR): joined(network.pod_cidrs())});
     let node = match typed::get::<Node>(client, "", name).await? {
         Some(node) => node,
         None => {
@@ -129,6 +129,10 @@ async fn tell(shared: &Shared, facts: &Facts) -> Result<(), mizzen_reconcile::Er
         for (name, _) in before {
             given.entry(name.clone()).or_insert(Value::Null);
         }
+    }
+    if let Some(addresses) = status["addresses"].as_array_mut() {
+        // Their merge key is the type, of which there are two with two families.
+        addresses.push(json!({"$patch": "replace"}));
     }
     match typed::patch::<Node>(client, "", name, "status", PatchKind::Strategic, json!({"status": status})).await {
         Err(error) if error.is(Reason::NotFound) => Err(error),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::join_all;
 use mizzen_services::compile::Node;
 use mizzen_services::frame::Scope;
 use mizzen_services::nft::Nft;
@@ -13,28 +14,32 @@ use crate::shared::Shared;
 
 /// Runs until `cancel`. The rules stay.
 pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
-    let scope = Scope::of(&shared.network);
-    let (bridge, network) = (scope.bridge.clone(), shared.network.clone());
+    let health = Arc::new(HealthPorts::default());
+    let proxies = Scope::all(&shared.network).map(|scope| proxy(&shared, scope, health.clone()).run());
+    tokio::join!(join_all(proxies), routes::run(shared.client.clone(), shared.network.clone(), cancel));
+}
+
+/// What leads the packets of one family.
+fn proxy(shared: &Arc<Shared>, scope: Scope, health: Arc<HealthPorts>) -> Proxy {
+    let (bridge, pods, network) = (scope.bridge.clone(), scope.pods, shared.network.clone());
     let node = move |caches: &ServiceCaches| Node {
         place: caches.place(),
         bridge: bridge.clone(),
-        pods: network.pod_cidr(),
+        pods,
         wasm: network.wasm_addresses(),
     };
-    let (telling, table) = (shared.clone(), scope.table.clone());
+    let (telling, table) = (shared.clone(), scope.place());
     let on_repair = move |what: String| {
         let told = format!("{what} (nftables table {table}): they were put back");
         tracing::warn!("{told}");
         telling.recorder.warning(&super::about(&telling.node_name), "ServiceRulesRestored", told);
     };
-    let health = HealthPorts::default();
-    let proxy = Proxy::new(ProxyConfig {
+    Proxy::new(ProxyConfig {
         caches: shared.services.clone(),
         apply: Arc::new(Nft::new(scope)),
         node: Box::new(node),
         on_health: Box::new(move |service, wanted| health.set(service, wanted)),
-        forget: Arc::new(conntrack::forget_udp),
+        forget: Arc::new(move |stale| conntrack::forget_udp(pods.family(), stale)),
         on_repair: Box::new(on_repair),
-    });
-    tokio::join!(proxy.run(), routes::run(shared.client.clone(), shared.network.clone(), cancel));
+    })
 }

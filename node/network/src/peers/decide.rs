@@ -1,15 +1,16 @@
 //! Which way leads to which node, and what that changes in the kernel. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Peer, PeerBackend, TUNNEL_OVERHEAD};
-use crate::Ipv4Subnet;
 use crate::links::mac;
+use crate::{Family, Subnet};
 
 /// What is asked for.
 pub(crate) struct Wishes<'a> {
-    pub(crate) own: Ipv4Subnet,
+    /// The node's own blocks.
+    pub(crate) own: &'a [Subnet],
     pub(crate) backend: PeerBackend,
     pub(crate) peers: &'a [Peer],
 }
@@ -17,8 +18,8 @@ pub(crate) struct Wishes<'a> {
 /// A route of the machine's main table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Route {
-    pub(crate) to: Ipv4Subnet,
-    pub(crate) gateway: Option<Ipv4Addr>,
+    pub(crate) to: Subnet,
+    pub(crate) gateway: Option<IpAddr>,
     /// 0 for a route by several links.
     pub(crate) link: u32,
 }
@@ -40,7 +41,7 @@ pub(crate) struct TunnelLink {
     pub(crate) mtu: u32,
     pub(crate) is_up: bool,
     /// The hardware address of each gateway beyond it.
-    pub(crate) neighbours: BTreeMap<Ipv4Addr, [u8; 6]>,
+    pub(crate) neighbours: BTreeMap<IpAddr, [u8; 6]>,
     /// The machine that each hardware address is at.
     pub(crate) remotes: BTreeMap<[u8; 6], Ipv4Addr>,
 }
@@ -48,7 +49,7 @@ pub(crate) struct TunnelLink {
 /// What is there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    pub(crate) addresses: BTreeSet<Ipv4Addr>,
+    pub(crate) addresses: BTreeSet<IpAddr>,
     pub(crate) links: BTreeMap<u32, Link>,
     /// Of others.
     pub(crate) routes: Vec<Route>,
@@ -63,20 +64,21 @@ enum Way {
     /// It is on this machine, and so are its pods.
     Here,
     Plain {
-        gateway: Ipv4Addr,
+        gateway: IpAddr,
         link: u32,
     },
-    /// To the machine with this address, by a link of this MTU.
+    /// To the machine with this address, whose end of the tunnel has this hardware address, by a link of this MTU.
     Tunnel {
         remote: Ipv4Addr,
+        mac: [u8; 6],
         mtu: u32,
     },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ways {
-    ways: BTreeMap<Ipv4Subnet, Way>,
-    nodes: BTreeSet<Ipv4Addr>,
+    ways: BTreeMap<Subnet, Way>,
+    nodes: BTreeSet<IpAddr>,
     left_out: Vec<(String, &'static str)>,
 }
 
@@ -96,13 +98,13 @@ impl Ways {
     }
 
     /// The other nodes' pods, which see this node's as they are.
-    pub(crate) fn blocks(&self) -> BTreeSet<Ipv4Subnet> {
+    pub(crate) fn blocks(&self) -> BTreeSet<Subnet> {
         self.ways.keys().copied().collect()
     }
 
     /// The nodes that see this node's pods as they are. Those behind the tunnel do not: their answers would come by it, to
     /// what went there without.
-    pub(crate) fn nodes(&self) -> &BTreeSet<Ipv4Addr> {
+    pub(crate) fn nodes(&self) -> &BTreeSet<IpAddr> {
         &self.nodes
     }
 
@@ -114,8 +116,9 @@ impl Ways {
 pub(crate) fn ways(wishes: &Wishes<'_>, seen: &Seen) -> Ways {
     let mut found = Ways::default();
     for peer in wishes.peers {
-        let is_taken = peer.block.overlaps(wishes.own) || found.ways.keys().any(|block| block.overlaps(peer.block));
-        let way = if is_taken { Err(OVERLAPS) } else { way(peer, wishes.backend, seen) };
+        let is_own = wishes.own.iter().any(|own| own.overlaps(peer.block));
+        let is_taken = is_own || found.ways.keys().any(|block| block.overlaps(peer.block));
+        let way = if is_taken { Err(OVERLAPS) } else { way(peer, wishes, seen) };
         match way {
             Err(why) => found.left_out.push((peer.node.clone(), why)),
             Ok(way) => {
@@ -129,32 +132,46 @@ pub(crate) fn ways(wishes: &Wishes<'_>, seen: &Seen) -> Ways {
     found
 }
 
-fn way(peer: &Peer, backend: PeerBackend, seen: &Seen) -> Result<Way, &'static str> {
+fn way(peer: &Peer, wishes: &Wishes<'_>, seen: &Seen) -> Result<Way, &'static str> {
     if seen.addresses.contains(&peer.address) || seen.addresses.contains(&peer.block.gateway()) {
         return Ok(Way::Here);
     }
     if peer.block.contains(peer.address) {
         return Err(INWARD);
     }
-    let covering = seen.routes.iter().filter(|route| route.to.contains(peer.address));
-    let route = covering.max_by_key(|route| route.to.prefix()).ok_or(UNREACHABLE)?;
-    let link = seen.links.get(&route.link).copied().unwrap_or_default();
-    let is_on_link = route.gateway.is_none() && link.is_broadcast;
-    let tunnel = Way::Tunnel { remote: peer.address, mtu: if link.mtu == 0 { 1500 } else { link.mtu } };
-    match backend {
-        PeerBackend::Vxlan => Ok(tunnel),
-        _ if is_on_link => Ok(Way::Plain { gateway: peer.address, link: route.link }),
-        PeerBackend::Auto => Ok(tunnel),
-        PeerBackend::Routes => Err(APART),
+    let is_plain = wishes.backend != PeerBackend::Vxlan && Family::of(peer.address) == peer.block.family();
+    let towards = route_towards(peer.address, seen);
+    if let Some((route, link)) = towards
+        && is_plain
+        && route.gateway.is_none()
+        && link.is_broadcast
+    {
+        return Ok(Way::Plain { gateway: peer.address, link: route.link });
     }
+    if wishes.backend == PeerBackend::Routes {
+        return Err(if towards.is_some() { APART } else { UNREACHABLE });
+    }
+    // One tunnel carries both families, between the nodes' IPv4 addresses.
+    let own_of_node = wishes.peers.iter().filter(|other| other.node == peer.node && other.block.family() == Family::V4);
+    let mut ends =
+        own_of_node.filter_map(|other| if let IpAddr::V4(remote) = other.address { Some((remote, other.block)) } else { None });
+    let (remote, block) = ends.next().ok_or(UNREACHABLE)?;
+    let (_, link) = route_towards(remote.into(), seen).ok_or(UNREACHABLE)?;
+    Ok(Way::Tunnel { remote, mac: mac(block.network()), mtu: if link.mtu == 0 { 1500 } else { link.mtu } })
+}
+
+fn route_towards(address: IpAddr, seen: &Seen) -> Option<(Route, Link)> {
+    let covering = seen.routes.iter().filter(|route| route.to.contains(address));
+    let route = covering.max_by_key(|route| route.to.prefix())?;
+    Some((*route, seen.links.get(&route.link).copied().unwrap_or_default()))
 }
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     RemoveTunnel,
-    SetNeighbour { link: u32, gateway: Ipv4Addr, mac: [u8; 6] },
-    RemoveNeighbour { link: u32, gateway: Ipv4Addr },
+    SetNeighbour { link: u32, gateway: IpAddr, mac: [u8; 6] },
+    RemoveNeighbour { link: u32, gateway: IpAddr },
     SetRemote { link: u32, mac: [u8; 6], remote: Ipv4Addr },
     RemoveRemote { link: u32, mac: [u8; 6], remote: Ipv4Addr },
     SetRoute(Route),
@@ -170,11 +187,11 @@ pub(crate) fn changes(ways: &Ways, seen: &Seen) -> Vec<Change> {
         match *way {
             Way::Here => {}
             Way::Plain { gateway, link } => drop(routes.insert(Route { to: *block, gateway: Some(gateway), link })),
-            Way::Tunnel { remote, .. } => {
+            Way::Tunnel { remote, mac, .. } => {
                 // Each node's end has the block's first address, which no pod has.
                 let gateway = block.network();
-                neighbours.insert(gateway, mac(gateway));
-                remotes.insert(mac(gateway), remote);
+                neighbours.insert(gateway, mac);
+                remotes.insert(mac, remote);
                 routes.insert(Route { to: *block, gateway: Some(gateway), link: tunnel });
             }
         }
@@ -216,11 +233,15 @@ mod tests {
     const WIREGUARD: u32 = 3;
     const TUNNEL: u32 = 9;
 
-    fn of(text: &str) -> Ipv4Subnet {
+    fn of(text: &str) -> Subnet {
         text.parse().unwrap()
     }
 
-    fn ip(text: &str) -> Ipv4Addr {
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn v4(text: &str) -> Ipv4Addr {
         text.parse().unwrap()
     }
 
@@ -247,7 +268,7 @@ mod tests {
     }
 
     fn decide(backend: PeerBackend, peers: &[Peer], seen: &Seen) -> Ways {
-        ways(&Wishes { own: of("10.64.1.0/24"), backend, peers }, seen)
+        ways(&Wishes { own: &[of("10.64.1.0/24"), of("fd00:0:0:1::/64")], backend, peers }, seen)
     }
 
     fn plain(block: &str, gateway: &str) -> Route {
@@ -262,7 +283,7 @@ mod tests {
         assert_eq!(ways.nodes(), &BTreeSet::from([ip("192.0.2.2")]), "what goes to a node outside of the tunnel");
         assert!(ways.is_tunnelled() && ways.tunnel_mtu() == 1450);
         let seen = Seen { tunnel: Some(TunnelLink { index: TUNNEL, ..TunnelLink::default() }), ..seen() };
-        let (gateway, remote) = (ip("10.64.3.0"), ip("203.0.113.3"));
+        let (gateway, remote) = (ip("10.64.3.0"), v4("203.0.113.3"));
         let mac = mac(gateway);
         assert_eq!(
             changes(&ways, &seen),
@@ -304,6 +325,25 @@ mod tests {
     }
 
     #[test]
+    fn a_second_block_goes_by_the_nodes_second_address_and_by_the_tunnel_where_it_has_none() {
+        let on_link = Route { to: of("fd00:0:0:fffe::/64"), gateway: None, link: ETHERNET };
+        let seen = Seen { routes: [seen().routes, vec![on_link]].concat(), ..seen() };
+        let peers = [
+            peer("b", "192.0.2.2", "10.64.2.0/24"),
+            peer("b", "fd00:0:0:fffe::2", "fd00:0:0:2::/64"),
+            peer("c", "192.0.2.3", "10.64.3.0/24"),
+            peer("c", "192.0.2.3", "fd00:0:0:3::/64"),
+        ];
+        let ways = decide(PeerBackend::Auto, &peers, &seen);
+        let found: Vec<_> = ways.ways.values().copied().collect();
+        let plain = |gateway: &str| Way::Plain { gateway: ip(gateway), link: ETHERNET };
+        let tunnel = Way::Tunnel { remote: v4("192.0.2.3"), mac: mac(ip("10.64.3.0")), mtu: 1500 };
+        assert_eq!(found, [plain("192.0.2.2"), plain("192.0.2.3"), plain("fd00:0:0:fffe::2"), tunnel]);
+        assert_eq!(ways.nodes(), &["192.0.2.2", "192.0.2.3", "fd00:0:0:fffe::2"].map(ip).into());
+        assert_eq!(decide(PeerBackend::Routes, &peers, &seen).left_out(), [("c".to_owned(), APART)]);
+    }
+
+    #[test]
     fn blocks_that_overlap_are_the_firsts() {
         let peers = [
             peer("b", "192.0.2.2", "10.64.2.0/24"),
@@ -332,7 +372,7 @@ mod tests {
         let tunnel = TunnelLink {
             index: TUNNEL,
             neighbours: BTreeMap::from([(gateway, mac(gateway)), (ip("10.64.7.0"), mac(ip("10.64.7.0")))]),
-            remotes: BTreeMap::from([(mac(gateway), ip("192.0.2.9")), (mac(ip("10.64.7.0")), ip("192.0.2.7"))]),
+            remotes: BTreeMap::from([(mac(gateway), v4("192.0.2.9")), (mac(ip("10.64.7.0")), v4("192.0.2.7"))]),
             ..TunnelLink::default()
         };
         let route = Route { to: of("10.64.2.0/24"), gateway: Some(gateway), link: TUNNEL };
@@ -341,8 +381,8 @@ mod tests {
             changes(&far, &old),
             [
                 Change::RemoveNeighbour { link: TUNNEL, gateway: ip("10.64.7.0") },
-                Change::RemoveRemote { link: TUNNEL, mac: mac(ip("10.64.7.0")), remote: ip("192.0.2.7") },
-                Change::SetRemote { link: TUNNEL, mac: mac(gateway), remote: ip("192.0.2.2") },
+                Change::RemoveRemote { link: TUNNEL, mac: mac(ip("10.64.7.0")), remote: v4("192.0.2.7") },
+                Change::SetRemote { link: TUNNEL, mac: mac(gateway), remote: v4("192.0.2.2") },
             ]
         );
     }

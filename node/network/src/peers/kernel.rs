@@ -1,40 +1,41 @@
 //! What the kernel has of the ways to other nodes, and changing it, over netlink.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures::TryStreamExt as _;
+use rtnetlink::LinkVxlan;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::{InfoData, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType};
-use rtnetlink::{LinkVxlan, RouteMessageBuilder};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType};
 
 use super::decide::{Change, Link, Route, Seen, TunnelLink};
-use crate::links::{Links, failed, mac, name, unless};
-use crate::{Ipv4Subnet, NetworkConfig, NetworkError};
+use crate::links::{Links, address_of, failed, mac, name, route_address, route_to, unless};
+use crate::{Family, NetworkConfig, NetworkError, Subnet};
 
 /// By which routes of Mizzen are known (`ip route list proto 109`): of those that nobody has registered.
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(109);
 /// Of VXLAN, as it is registered.
 const PORT: u16 = 4789;
-const ROUTES: &str = "routes";
 
 /// The tunnel's link, as it should be.
 pub(super) struct Tunnel {
     name: String,
     vni: u32,
     /// The node's own end has its block's first address, as the others expect.
-    end: Ipv4Addr,
+    end: IpAddr,
     local: Option<Ipv4Addr>,
     mtu: u32,
 }
 
 impl Tunnel {
-    pub(super) fn of(config: &NetworkConfig, own: Ipv4Subnet, local: Option<Ipv4Addr>, mtu: u32) -> Self {
+    /// `own` is the node's primary block.
+    pub(super) fn of(config: &NetworkConfig, own: Subnet, mtu: u32) -> Self {
+        let local = config.node_address.and_then(|address| if let IpAddr::V4(address) = address { Some(address) } else { None });
         Self { name: config.tunnel(), vni: config.peers.vni, end: own.network(), local, mtu }
     }
 
@@ -56,12 +57,12 @@ pub(super) async fn make_tunnel(links: &Links, tunnel: &Tunnel) -> Result<(), Ne
     links.handle.link().add(message.build()).execute().await.map_err(failed("create the tunnel", link))?;
     let index = links.index_of(link).await?;
     // What leaves by it for another address comes from here, so that answers come back by it.
-    links.add_address(index, link, tunnel.end, 32).await?;
+    links.add_address(index, link, tunnel.end, Family::of(tunnel.end).bits()).await?;
     links.up(index, link).await
 }
 
 /// Reads what there is.
-pub(super) async fn look(links: &Links, config: &NetworkConfig, own: Ipv4Subnet) -> Result<Seen, NetworkError> {
+pub(super) async fn look(links: &Links, config: &NetworkConfig, own: &[Subnet]) -> Result<Seen, NetworkError> {
     let handle = &links.handle;
     let mut seen = Seen::default();
     let all: Vec<LinkMessage> = handle.link().get().execute().try_collect().await.map_err(failed("list", "links"))?;
@@ -78,15 +79,14 @@ pub(super) async fn look(links: &Links, config: &NetworkConfig, own: Ipv4Subnet)
     }
     let addresses: Vec<_> = handle.address().get().execute().try_collect().await.map_err(failed("list", "addresses"))?;
     for attribute in addresses.iter().flat_map(|message| &message.attributes) {
-        if let AddressAttribute::Address(IpAddr::V4(ip)) = attribute {
+        if let AddressAttribute::Address(ip) = attribute {
             seen.addresses.insert(*ip);
         }
     }
-    let query = RouteMessageBuilder::<Ipv4Addr>::new().build();
-    let routes: Vec<_> = handle.route().get(query).execute().try_collect().await.map_err(failed("list", ROUTES))?;
+    let routes = links.routes().await?;
     for message in routes.iter().filter(|message| is_of_main_table(message)) {
         let (route, source) = route(message);
-        if message.header.protocol == PROTOCOL && source == Some(own.gateway()) {
+        if message.header.protocol == PROTOCOL && source.is_some_and(|source| own.iter().any(|own| own.gateway() == source)) {
             seen.own_routes.insert(route);
         } else if message.header.protocol != PROTOCOL {
             seen.routes.push(route);
@@ -94,13 +94,15 @@ pub(super) async fn look(links: &Links, config: &NetworkConfig, own: Ipv4Subnet)
     }
     if let Some(link) = &mut seen.tunnel {
         let index = link.index;
-        for message in neighbours(links, AddressFamily::Inet, index, &tunnel).await? {
-            if let (Some(mac), Some(gateway)) = ends(&message) {
-                link.neighbours.insert(gateway, mac);
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            for message in neighbours(links, family, index, &tunnel).await? {
+                if let (Some(mac), Some(gateway)) = ends(&message) {
+                    link.neighbours.insert(gateway, mac);
+                }
             }
         }
         for message in neighbours(links, AddressFamily::Bridge, index, &tunnel).await? {
-            if let (Some(mac), Some(remote)) = ends(&message) {
+            if let (Some(mac), Some(IpAddr::V4(remote))) = ends(&message) {
                 link.remotes.insert(mac, remote);
             }
         }
@@ -131,18 +133,22 @@ fn is_of_main_table(message: &RouteMessage) -> bool {
 }
 
 /// The route and the address that it has packets come from.
-fn route(message: &RouteMessage) -> (Route, Option<Ipv4Addr>) {
-    let (mut to, mut gateway, mut link, mut source) = (Ipv4Addr::UNSPECIFIED, None, 0, None);
+fn route(message: &RouteMessage) -> (Route, Option<IpAddr>) {
+    let everywhere: IpAddr = match message.header.address_family {
+        AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => Ipv4Addr::UNSPECIFIED.into(),
+    };
+    let (mut to, mut gateway, mut link, mut source) = (everywhere, None, 0, None);
     for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(ip)) => to = *ip,
-            RouteAttribute::Gateway(RouteAddress::Inet(ip)) => gateway = Some(*ip),
-            RouteAttribute::PrefSource(RouteAddress::Inet(ip)) => source = Some(*ip),
+            RouteAttribute::Destination(ip) => to = address_of(ip).unwrap_or(to),
+            RouteAttribute::Gateway(ip) => gateway = address_of(ip),
+            RouteAttribute::PrefSource(ip) => source = address_of(ip),
             RouteAttribute::Oif(index) => link = *index,
             _ => {}
         }
     }
-    (Route { to: Ipv4Subnet::containing(to, message.header.destination_prefix_length), gateway, link }, source)
+    (Route { to: Subnet::containing(to, message.header.destination_prefix_length), gateway, link }, source)
 }
 
 /// The permanent ones of a link.
@@ -153,15 +159,16 @@ async fn neighbours(links: &Links, family: AddressFamily, index: u32, link: &str
     Ok(all.into_iter().filter(is_ours).collect())
 }
 
-fn ends(message: &NeighbourMessage) -> (Option<[u8; 6]>, Option<Ipv4Addr>) {
+fn ends(message: &NeighbourMessage) -> (Option<[u8; 6]>, Option<IpAddr>) {
     let (mut mac, mut address) = (None, None);
     for attribute in &message.attributes {
         match attribute {
             NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.first_chunk().copied(),
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => address = Some(*ip),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => address = Some(IpAddr::V4(*ip)),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => address = Some(IpAddr::V6(*ip)),
             // Of an entry of the forwarding table, whose family is that of bridges.
             NeighbourAttribute::Destination(NeighbourAddress::Other(bytes)) => {
-                address = bytes.first_chunk::<4>().map(|bytes| Ipv4Addr::from(*bytes));
+                address = bytes.first_chunk::<4>().map(|bytes| IpAddr::from(*bytes));
             }
             _ => {}
         }
@@ -169,19 +176,20 @@ fn ends(message: &NeighbourMessage) -> (Option<[u8; 6]>, Option<Ipv4Addr>) {
     (mac, address)
 }
 
-pub(super) async fn act(links: &Links, config: &NetworkConfig, own: Ipv4Subnet, change: &Change) -> Result<(), NetworkError> {
+pub(super) async fn act(links: &Links, config: &NetworkConfig, own: &[Subnet], change: &Change) -> Result<(), NetworkError> {
     let (handle, tunnel) = (&links.handle, config.tunnel());
     match *change {
         Change::RemoveTunnel => links.delete(&tunnel).await,
         Change::SetNeighbour { link, gateway, mac } => {
-            let add = handle.neighbours().add(link, IpAddr::V4(gateway)).link_layer_address(&mac).replace();
+            let add = handle.neighbours().add(link, gateway).link_layer_address(&mac).replace();
             add.execute().await.map_err(failed("add a neighbour to", &tunnel))
         }
         Change::RemoveNeighbour { link, gateway } => {
             let mut message = NeighbourMessage::default();
-            message.header.family = AddressFamily::Inet;
+            let (family, destination) = neighbour(gateway);
+            message.header.family = family;
             message.header.ifindex = link;
-            message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(gateway)));
+            message.attributes.push(NeighbourAttribute::Destination(destination));
             let deleted = handle.neighbours().del(message).execute().await;
             deleted.or_else(unless(libc::ENOENT)).map_err(failed("remove a neighbour from", &tunnel))
         }
@@ -214,19 +222,30 @@ pub(super) async fn act(links: &Links, config: &NetworkConfig, own: Ipv4Subnet, 
 
 /// What the machine's own programs send comes from the bridge's address, which is of this node's block: answers come back as
 /// those of pods do.
-fn message(route: Route, own: Ipv4Subnet) -> RouteMessage {
-    let message = RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(route.to.network(), route.to.prefix())
-        .output_interface(route.link)
-        .pref_source(own.gateway())
-        .protocol(PROTOCOL);
-    // On the link whatever addresses it has: the far ends of the tunnel are in nobody's range.
-    route.gateway.map_or(message.clone(), |gateway| message.gateway(gateway).onlink()).build()
+fn message(route: Route, own: &[Subnet]) -> RouteMessage {
+    let mut message = route_to(route.to, route.link);
+    message.header.protocol = PROTOCOL;
+    let source = own.iter().find(|own| own.family() == route.to.family());
+    message.attributes.extend(source.map(|own| RouteAttribute::PrefSource(route_address(own.gateway()))));
+    if let Some(gateway) = route.gateway {
+        message.attributes.push(RouteAttribute::Gateway(route_address(gateway)));
+        // On the link whatever addresses it has: the far ends of the tunnel are in nobody's range.
+        message.header.flags.insert(RouteFlags::Onlink);
+    }
+    message
+}
+
+/// A neighbour's address, as netlink has it.
+pub(crate) fn neighbour(address: IpAddr) -> (AddressFamily, NeighbourAddress) {
+    match address {
+        IpAddr::V4(address) => (AddressFamily::Inet, NeighbourAddress::Inet(address)),
+        IpAddr::V6(address) => (AddressFamily::Inet6, NeighbourAddress::Inet6(address)),
+    }
 }
 
 /// The MTU of the link that has an address, if some has.
-pub(crate) async fn mtu_at(links: &Links, address: Ipv4Addr) -> Result<Option<u32>, NetworkError> {
-    let find = links.handle.address().get().set_address_filter(IpAddr::V4(address)).execute();
+pub(crate) async fn mtu_at(links: &Links, address: IpAddr) -> Result<Option<u32>, NetworkError> {
+    let find = links.handle.address().get().set_address_filter(address).execute();
     let found: Vec<_> = find.try_collect().await.map_err(failed("list", "addresses"))?;
     let indices: BTreeSet<u32> = found.iter().map(|message| message.header.index).collect();
     let all: Vec<LinkMessage> = links.handle.link().get().execute().try_collect().await.map_err(failed("list", "links"))?;

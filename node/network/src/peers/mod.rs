@@ -7,15 +7,15 @@ mod decide;
 mod kernel;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
 use crate::network::Network;
-use crate::{Ipv4Subnet, NetworkConfig, NetworkError, firewall, nft, state};
+use crate::{NetworkConfig, NetworkError, Subnet, firewall, nft, state};
 use decide::{Ways, Wishes};
-pub(crate) use kernel::mtu_at;
+pub(crate) use kernel::{mtu_at, neighbour};
 
 /// Of VXLAN: outer IPv4, UDP and VXLAN headers, and the inner Ethernet one.
 pub(crate) const TUNNEL_OVERHEAD: u32 = 50;
@@ -33,14 +33,14 @@ pub enum PeerBackend {
     Vxlan,
 }
 
-/// Another node of the cluster.
+/// A block of another node of the cluster, which has one for each family of its pods' addresses: the primary one first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Peer {
     pub node: String,
-    /// By which other machines reach it.
-    pub address: Ipv4Addr,
+    /// By which other machines reach it: of the block's family, if it has one.
+    pub address: IpAddr,
     /// Where its pods have their addresses.
-    pub block: Ipv4Subnet,
+    pub block: Subnet,
 }
 
 /// What [`Network::keep_peers`] found.
@@ -58,7 +58,7 @@ pub(crate) struct Told {
     peers: Vec<Peer>,
     ways: Option<Ways>,
     /// The ranges that the machine's firewall lets pass, and what the cluster's table does not masquerade.
-    allowed: Option<(BTreeSet<Ipv4Subnet>, BTreeSet<Ipv4Addr>)>,
+    allowed: Option<(BTreeSet<Subnet>, BTreeSet<IpAddr>)>,
 }
 
 /// Of the last run: the ways are there again while the server is away.
@@ -75,29 +75,31 @@ impl Network {
     /// When the kernel or nftables refuse. Call again.
     pub async fn keep_peers(&self, peers: &[Peer]) -> Result<Kept, NetworkError> {
         let mut told = self.peers.lock().await;
-        let wishes = Wishes { own: self.subnet, backend: self.config.peers.backend, peers };
-        let mut seen = kernel::look(&self.links, &self.config, self.subnet).await?;
+        let own: Vec<_> = self.pod_cidrs().collect();
+        let wishes = Wishes { own: &own, backend: self.config.peers.backend, peers };
+        let mut seen = kernel::look(&self.links, &self.config, &own).await?;
         let mut ways = decide::ways(&wishes, &seen);
         let is_tunnelled = ways.is_tunnelled() || wishes.backend == PeerBackend::Vxlan;
         self.tunnelled.store(is_tunnelled, Ordering::Relaxed);
         if ways.is_tunnelled() {
-            let tunnel = kernel::Tunnel::of(&self.config, self.subnet, self.node_v4(), ways.tunnel_mtu());
+            let tunnel = kernel::Tunnel::of(&self.config, self.subnet, ways.tunnel_mtu());
             if !seen.tunnel.as_ref().is_some_and(|is| tunnel.fits(is)) {
                 kernel::make_tunnel(&self.links, &tunnel).await?;
-                seen = kernel::look(&self.links, &self.config, self.subnet).await?;
+                seen = kernel::look(&self.links, &self.config, &own).await?;
                 ways = decide::ways(&wishes, &seen);
             }
         }
         let changes = decide::changes(&ways, &seen);
         let restored = if told.ways.as_ref() == Some(&ways) { changes.len() } else { 0 };
         for change in &changes {
-            kernel::act(&self.links, &self.config, self.subnet, change).await?;
+            kernel::act(&self.links, &self.config, &own, change).await?;
         }
         let plain = (ways.blocks(), ways.nodes().clone());
         if told.allowed.as_ref() != Some(&plain) {
             let table = self.config.table();
-            nft::apply(&table, &nft::peers(&table, &plain.0, &plain.1)).await?;
-            firewall::allow(&self.config, self.subnet, &plain.0).await?;
+            let text: String = own.iter().map(|range| nft::peers(range.family(), &table, &plain.0, &plain.1)).collect();
+            nft::apply(&table, &text).await?;
+            firewall::allow(&self.config, self.pod_cidrs(), &plain.0).await?;
             told.allowed = Some(plain);
         }
         if told.peers != peers {

@@ -32,6 +32,7 @@ impl Cluster {
             cluster: self.id.clone(),
             run_dir: self.dir.path().to_owned(),
             pod_cidr: None,
+            second_pod_cidr: None,
             node_address: None,
             services: mizzen_network::ServiceRange::Unknown,
             peers: mizzen_network::PeersConfig::default(),

@@ -193,8 +193,11 @@ pub(super) fn validate_update(object: &Value, old: &Value) -> Vec<Cause> {
     let external = |object: &Value| text(object, "/spec/type") == "ExternalName";
     let (new, before) = (text(object, "/spec/clusterIP"), text(old, "/spec/clusterIP"));
     let mut causes = Vec::new();
-    if !external(object) && !external(old) && !before.is_empty() && new != before {
-        causes.push(invalid("spec.clusterIPs[0]", &new.into(), "may not change once set"));
+    if !external(object) && !external(old) {
+        if !before.is_empty() && new != before {
+            causes.push(invalid("spec.clusterIPs[0]", &new.into(), "may not change once set"));
+        }
+        check_second(object, old, &mut causes);
     }
     let class = |object: &Value| text(object, "/spec/loadBalancerClass").to_owned();
     let balanced = |object: &Value| text(object, "/spec/type") == "LoadBalancer";
@@ -202,6 +205,31 @@ pub(super) fn validate_update(object: &Value, old: &Value) -> Vec<Cause> {
         causes.push(invalid("spec.loadBalancerClass", &class(object).into(), "may not change once set"));
     }
     causes
+}
+
+/// What is of the second family comes and goes, but does not change (`core/validation.ValidateServiceClusterIPsRelatedFields`).
+fn check_second(object: &Value, old: &Value, causes: &mut Vec<Cause>) {
+    let policy = text(object, "/spec/ipFamilyPolicy");
+    for (field, what) in [("clusterIPs", "clusterIP"), ("ipFamilies", "ipFamily")] {
+        let (new, before) = (list(object, &format!("/spec/{field}")), list(old, &format!("/spec/{field}")));
+        let spec = Path::root("spec");
+        let path = spec.field(field);
+        let at = |index| path.index(index);
+        if field == "ipFamilies"
+            && let (Some(new), Some(before)) = (new.first(), before.first())
+            && new != before
+        {
+            causes.push(invalid(at(0), new, "may not change once set"));
+        }
+        match (new.get(1), before.get(1)) {
+            (Some(new), Some(before)) if new != before => causes.push(invalid(at(1), new, "may not change once set")),
+            (None, Some(_)) if policy != "SingleStack" => {
+                let why = format!("must be set to 'SingleStack' when releasing the secondary {what}");
+                causes.push(invalid("spec.ipFamilyPolicy", &policy.into(), why));
+            }
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use mizzen_api::PortRange;
 use mizzen_api::service_addresses::{allocates_node_ports, has_address, has_health_check, has_node_ports};
@@ -12,7 +12,7 @@ use mizzen_store::Store;
 use serde_json::{Value, json};
 
 use super::claim::{self, Claim, Holder};
-use super::families;
+use super::families::{self, Family};
 use super::metadata;
 use super::ranges::Ranges;
 
@@ -38,7 +38,7 @@ pub(super) struct Allocation<'a> {
 }
 
 /// 422: no range has the address.
-pub(super) fn no_range(address: Ipv4Addr) -> Vec<Cause> {
+pub(super) fn no_range(address: IpAddr) -> Vec<Cause> {
     let why = format!("failed to allocate IP {address}: the provided network does not match the current range");
     vec![invalid("spec.clusterIPs", &json!([address]), why)]
 }
@@ -80,8 +80,8 @@ impl<'a> Allocation<'a> {
             return Ok(());
         }
         if has_address(service) {
-            families::settle(service, old).map_err(Refused::Field)?;
-            self.address(service)?;
+            families::settle(service, old, &self.ranges.families()).map_err(Refused::Field)?;
+            self.addresses(service)?;
         }
         if has_node_ports(service) {
             self.node_ports(service)?;
@@ -96,29 +96,32 @@ impl<'a> Allocation<'a> {
         self.before.contains(&claim) || claim.holder(self.store, &self.service) != Holder::Other
     }
 
-    fn address(&self, service: &mut Value) -> Result<(), Refused> {
-        let address = match text(service, "/spec/clusterIP") {
-            "" => match service
-                .pointer("/spec/clusterIPs")
-                .filter(|asked| asked.as_array().is_some_and(|asked| !asked.is_empty()))
-            {
-                Some(asked) => return Err(refuse("spec.clusterIPs", asked, "must be empty when `clusterIP` is not specified")),
-                None => self.pick_address()?.to_string(),
-            },
-            asked => {
-                // What is no address at all is told by the kind's own checks.
-                if let Ok(address) = asked.parse() {
-                    self.check_address(address)?;
-                }
-                return Ok(());
+    /// One of each family that the service has, the primary one first.
+    fn addresses(&self, service: &mut Value) -> Result<(), Refused> {
+        let asked = service.pointer("/spec/clusterIPs").and_then(Value::as_array).cloned().unwrap_or_default();
+        let primary = text(service, "/spec/clusterIP").to_owned();
+        match primary.as_str() {
+            "" if !asked.is_empty() => {
+                return Err(refuse("spec.clusterIPs", &json!(asked), "must be empty when `clusterIP` is not specified"));
             }
-        };
-        service["spec"]["clusterIP"] = json!(address);
-        service["spec"]["clusterIPs"] = json!([address]);
+            "None" => return Ok(()),
+            _ => {}
+        }
+        let asked = if asked.is_empty() && !primary.is_empty() { vec![json!(primary)] } else { asked };
+        // What is no address at all is told by the kind's own checks.
+        for address in asked.iter().filter_map(|ip| ip.as_str()?.parse().ok()) {
+            self.check_address(address)?;
+        }
+        let mut given = asked.clone();
+        for family in families::families(service).into_iter().skip(asked.len()) {
+            given.push(json!(self.pick_address(family)?));
+        }
+        service["spec"]["clusterIP"] = given.first().cloned().unwrap_or_default();
+        service["spec"]["clusterIPs"] = json!(given);
         Ok(())
     }
 
-    fn check_address(&self, asked: Ipv4Addr) -> Result<(), Refused> {
+    fn check_address(&self, asked: IpAddr) -> Result<(), Refused> {
         if self.before.contains(&Claim::Address(asked)) {
             return Ok(());
         }
@@ -132,10 +135,10 @@ impl<'a> Allocation<'a> {
         Err(refuse("spec.clusterIPs", &json!([asked]), why))
     }
 
-    fn pick_address(&self) -> Result<Ipv4Addr, Refused> {
+    fn pick_address(&self, family: Family) -> Result<IpAddr, Refused> {
         // The first is for the service `kubernetes`, which asks for it by name.
-        let first = self.ranges.own.first();
-        let mut candidates = self.ranges.candidates(self.seed).filter(|address| *address != first);
+        let first = self.ranges.own.range.first();
+        let mut candidates = self.ranges.candidates(family, self.seed).filter(|address| *address != first);
         let free = candidates.find(|address| self.store.get(&Claim::Address(*address).key()).is_none());
         free.ok_or(Refused::Exhausted("failed to allocate a serviceIP: range is full"))
     }

@@ -1,18 +1,19 @@
 //! Something of which there is one for all services.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use mizzen_api::Status;
 use mizzen_api::object::Encoded;
 use mizzen_store::Store;
 use serde_json::{Value, json};
 
+use super::families::Family;
 use super::metadata;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Claim {
-    Address(Ipv4Addr),
+    Address(IpAddr),
     Port(u16),
 }
 
@@ -51,7 +52,7 @@ impl Claim {
             Self::Address(address) => (
                 ("networking.k8s.io/v1", "IPAddress"),
                 address.to_string(),
-                json!({"ipaddress.kubernetes.io/ip-family": "IPv4", "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}),
+                json!({"ipaddress.kubernetes.io/ip-family": Family::of(address).name(), "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}),
             ),
             Self::Port(port) => (("mizzen.internal/v1", "NodePort"), port.to_string(), json!({})),
         };
@@ -70,10 +71,10 @@ fn parent(service: &Value) -> Value {
 
 /// What a service has.
 pub(super) fn held(service: &Value) -> BTreeSet<Claim> {
-    let address = service.pointer("/spec/clusterIP").and_then(Value::as_str);
-    let address = address.and_then(|address| address.parse().ok()).map(Claim::Address);
+    let all = service.pointer("/spec/clusterIPs").and_then(Value::as_array).into_iter().flatten();
+    let addresses = all.chain(service.pointer("/spec/clusterIP")).filter_map(|address| address.as_str()?.parse().ok());
     let ports = service.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten();
     let numbers = ports.map(|port| port.get("nodePort")).chain([service.pointer("/spec/healthCheckNodePort")]).flatten();
     let ports = numbers.filter_map(|number| u16::try_from(number.as_u64()?).ok()).filter(|number| *number != 0);
-    address.into_iter().chain(ports.map(Claim::Port)).collect()
+    addresses.map(Claim::Address).chain(ports.map(Claim::Port)).collect()
 }

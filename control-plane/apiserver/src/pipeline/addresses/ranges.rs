@@ -1,16 +1,17 @@
 //! The ranges that addresses may come from: those of the `ServiceCIDR` objects that are not on their way out.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use mizzen_api::{ServiceRange, Status};
+use mizzen_api::{ServiceAddresses, ServiceRange, Status};
 use mizzen_store::{Compare, RangeOptions};
 
 use super::Pipeline;
+use super::families::Family;
 use crate::errors;
 
 pub(super) struct Ranges {
     /// The cluster's own, whose first address is for the service `kubernetes`.
-    pub(super) own: ServiceRange,
+    pub(super) own: ServiceAddresses,
     objects: Vec<Source>,
 }
 
@@ -30,28 +31,39 @@ impl Ranges {
             for (key, object) in stored.items.iter().filter(|(_, object)| !object.head().is_terminating()) {
                 let document = object.value().unwrap_or_default();
                 let cidrs = document.pointer("/spec/cidrs").and_then(serde_json::Value::as_array).into_iter().flatten();
-                // Those of another family, or too small for a service, are for nobody.
+                // Those that are too small for a service are for nobody.
                 let parsed = cidrs.filter_map(|cidr| cidr.as_str()?.parse().ok());
                 objects.extend(parsed.map(|range| Source { range, key: key.to_string(), revision: object.revision() }));
             }
         }
-        Ok(Self { own: pipeline.services.range, objects })
+        Ok(Self { own: pipeline.services, objects })
     }
 
-    /// Every address of every range; a cluster that has no range object yet has its own range.
-    pub(super) fn candidates(&self, seed: u64) -> impl Iterator<Item = Ipv4Addr> {
-        let own = self.objects.is_empty().then_some(self.own);
-        self.objects.iter().map(|source| source.range).chain(own).flat_map(move |range| range.candidates(seed))
+    /// What the cluster has, the primary family first.
+    pub(super) fn families(&self) -> Vec<Family> {
+        self.own.ranges().map(Family::of_range).collect()
     }
 
-    pub(super) fn contain(&self, address: Ipv4Addr) -> bool {
+    /// All of a family; a cluster that has no range object yet has its own ranges.
+    fn ranges(&self, family: Family) -> impl Iterator<Item = ServiceRange> {
+        let own = self.objects.is_empty().then(|| self.own.ranges()).into_iter().flatten();
+        let all = self.objects.iter().map(|source| source.range).chain(own);
+        all.filter(move |range| Family::of_range(*range) == family)
+    }
+
+    /// Every address of every range of a family.
+    pub(super) fn candidates(&self, family: Family, seed: u64) -> impl Iterator<Item = IpAddr> {
+        self.ranges(family).flat_map(move |range| range.candidates(seed))
+    }
+
+    pub(super) fn contain(&self, address: IpAddr) -> bool {
         self.compare(address).is_some()
     }
 
     /// What has to be so still when the address is claimed; `None` when it is in no range.
-    pub(super) fn compare(&self, address: Ipv4Addr) -> Option<Vec<Compare>> {
+    pub(super) fn compare(&self, address: IpAddr) -> Option<Vec<Compare>> {
         if self.objects.is_empty() {
-            return self.own.contains(address).then(Vec::new);
+            return self.own.ranges().any(|range| range.contains(address)).then(Vec::new);
         }
         let source = self.objects.iter().find(|source| source.range.contains(address))?;
         Some(vec![Compare { key: source.key.clone(), revision: source.revision }])

@@ -1,0 +1,216 @@
+//! Pods and services with an address of each family.
+
+use std::net::IpAddr;
+use std::process::Command;
+
+use mizzen_tests::command::{Ran, run};
+use mizzen_tests::names::{ask, served_at};
+use mizzen_tests::{Cluster, Kubectl, Registry, eventually, images, leftovers};
+use serde_json::{Value, json};
+
+const DUAL: &str = "podNetwork: {ipv6: auto}\n";
+
+/// Pods that answer HTTP with their names, the one that is named on a node of its own, if it says which.
+fn named(name: &str, image: &str, node: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{app: web}}}}
+spec:
+  nodeName: {node}
+  hostname: {name}
+  subdomain: peers
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: '{image}'
+    command: [/bin/sh, -c, 'hostname > /tmp/index.html; exec httpd -f -p 8080 -h /tmp']
+    ports: [{{name: web, containerPort: 8080}}]
+    env: [{{name: IPS, valueFrom: {{fieldRef: {{fieldPath: status.podIPs}}}}}}]
+    readinessProbe: {{httpGet: {{path: /, port: web}}, periodSeconds: 1}}
+---
+"
+    )
+}
+
+fn service(name: &str, spec: &str) -> String {
+    let ports = "ports: [{name: web, port: 80, targetPort: web}]";
+    format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{selector: {{app: web}}, {spec}, {ports}}}\n---\n")
+}
+
+fn curl(address: IpAddr, port: u16) -> Ran {
+    let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+    run(Command::new("curl").args(["-sS", "--max-time", "10", &format!("http://{host}:{port}/")]))
+}
+
+/// What a container's netcat is answered; nothing where nobody answers.
+fn asked_in(cluster: &Cluster, pod: &str, address: IpAddr, port: u16) -> String {
+    let ask = format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {address} {port}");
+    let said = cluster.kubectl(&["exec", pod, "--", "sh", "-c", &ask]).stdout;
+    said.rsplit("\r\n").next().unwrap_or_default().trim().to_owned()
+}
+
+fn addresses(all: &Value) -> Vec<IpAddr> {
+    let text = |ip: &Value| ip.as_str().or_else(|| ip["ip"].as_str()).map(str::to_owned);
+    all.as_array().into_iter().flatten().filter_map(|ip| text(ip)?.parse().ok()).collect()
+}
+
+fn pod_addresses(cluster: &Cluster, pod: &str) -> [IpAddr; 2] {
+    let pod = cluster.get(&["pod", pod]).unwrap();
+    addresses(&pod["status"]["podIPs"]).try_into().unwrap()
+}
+
+fn spec(cluster: &Cluster, service: &str) -> Value {
+    cluster.get(&["service", service]).unwrap()["spec"].clone()
+}
+
+#[test]
+fn pods_and_services_are_reached_by_both_families_and_named_by_both() {
+    let registry = Registry::start();
+    let image = images::busybox(&registry, "web:v1");
+    let component = images::wasm(&registry, "tryout_http", "tryout:v1");
+    let mut cluster = Cluster::up_configured(DUAL);
+    let wasm = "apiVersion: v1
+kind: Pod
+metadata: {name: fetcher, labels: {app: fetcher}}
+spec: {containers: [{name: main, image: IMAGE, ports: [{containerPort: 8090}]}]}
+---
+"
+    .replace("IMAGE", &component);
+    let both = "ipFamilyPolicy: PreferDualStack, type: NodePort";
+    let services = service("both", both)
+        + &service("turned", "ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv6, IPv4]")
+        + &service("single", "type: ClusterIP")
+        + &service("peers", "clusterIP: None, ipFamilyPolicy: RequireDualStack");
+    cluster.kubectl_apply(&(named("a", &image, "test-node") + &named("b", &image, "test-node") + &wasm + &services));
+    cluster.kubectl_wait("condition=Ready", &["pod", "--all"]);
+
+    let node = cluster.get(&["node", "test-node"]).unwrap();
+    assert_eq!(node["spec"]["podCIDRs"].as_array().map(Vec::len), Some(2), "{}", node["spec"]);
+    let inside = node["status"]["addresses"].as_array().unwrap().iter().filter(|address| address["type"] == "InternalIP");
+    assert_eq!(inside.count(), 2, "{}", node["status"]["addresses"]);
+    let (a, b) = (pod_addresses(&cluster, "a"), pod_addresses(&cluster, "b"));
+    assert!(a[0].is_ipv4() && a[1].is_ipv6());
+    let told = cluster.kubectl(&["exec", "a", "--", "printenv", "IPS"]).ok();
+    assert_eq!(told.trim(), format!("{},{}", a[0], a[1]));
+    for address in b {
+        assert_eq!(asked_in(&cluster, "a", address, 8080), "b");
+        assert_eq!(curl(address, 8080).ok().trim(), "b");
+    }
+
+    assert_eq!(spec(&cluster, "single")["ipFamilies"], json!(["IPv4"]));
+    let (both, turned) = (spec(&cluster, "both"), spec(&cluster, "turned"));
+    assert_eq!((&both["ipFamilies"], &turned["ipFamilies"]), (&json!(["IPv4", "IPv6"]), &json!(["IPv6", "IPv4"])));
+    let (both_ips, turned_ips) = (addresses(&both["clusterIPs"]), addresses(&turned["clusterIPs"]));
+    assert!(both_ips[0].is_ipv4() && both_ips[1].is_ipv6() && turned_ips[0].is_ipv6() && turned_ips[1].is_ipv4());
+    let is_answer = |said: &str| ["a", "b"].contains(&said.trim());
+    for address in both_ips.iter().chain(&turned_ips) {
+        eventually("the service leads to its pods", || is_answer(&curl(*address, 80).stdout).then_some(()));
+        eventually("from a pod, too, also to itself", || is_answer(&asked_in(&cluster, "a", *address, 80)).then_some(()));
+    }
+    let slices = cluster.get(&["endpointslices", "-l", "kubernetes.io/service-name=both"]).unwrap();
+    let mut types: Vec<_> = slices["items"].as_array().unwrap().iter().map(|slice| slice["addressType"].clone()).collect();
+    types.sort_by_key(Value::to_string);
+    assert_eq!(types, [json!("IPv4"), json!("IPv6")]);
+    let port = u16::try_from(both["ports"][0]["nodePort"].as_u64().unwrap()).unwrap();
+    let own = addresses(&json!(
+        node["status"]["addresses"].as_array().unwrap().iter().map(|a| a["address"].clone()).collect::<Vec<_>>()
+    ));
+    for address in own {
+        eventually("by the node's port", || is_answer(&curl(address, port).stdout).then_some(()));
+    }
+
+    // Wasm pods: reached by both, and reaching both.
+    let fetcher = pod_addresses(&cluster, "fetcher");
+    for address in fetcher {
+        assert_eq!(curl(address, 8090).ok(), "/\n");
+        assert_eq!(asked_in(&cluster, "a", address, 8090), "/");
+    }
+    let fetch = format!("http://{}:8090/fetch?http://[{}]/", fetcher[0], both_ips[1]);
+    let fetched = run(Command::new("curl").args(["-sS", "--max-time", "10", &fetch])).ok();
+    assert!(is_answer(&fetched), "{fetched}");
+
+    // Names.
+    let server = served_at(&cluster);
+    let ask = |name: &str, kind: &str| ask(server, name, kind).unwrap_or_default();
+    let mut expected = vec![a[1].to_string(), b[1].to_string()];
+    expected.sort();
+    eventually("a headless service has both pods by IPv6", || {
+        let mut found = ask("peers.default.svc.cluster.local.", "AAAA");
+        found.sort();
+        (found == expected).then_some(())
+    });
+    assert_eq!(ask("both.default.svc.cluster.local.", "AAAA"), [both_ips[1].to_string()]);
+    assert_eq!(ask("both.default.svc.cluster.local.", "A"), [both_ips[0].to_string()]);
+    assert_eq!(ask("single.default.svc.cluster.local.", "AAAA"), [""; 0]);
+    assert_eq!(ask("a.peers.default.svc.cluster.local.", "AAAA"), [a[1].to_string()]);
+    let IpAddr::V6(six) = both_ips[1] else { panic!("{both_ips:?}") };
+    let nibbles: String = six.octets().iter().rev().map(|byte| format!("{:x}.{:x}.", byte & 15, byte >> 4)).collect();
+    assert_eq!(ask(&format!("{nibbles}ip6.arpa."), "PTR"), ["both.default.svc.cluster.local."]);
+
+    // What is asked for later, or no more.
+    let patch = |service: &str, spec: &str| cluster.kubectl(&["patch", "service", service, "--type=merge", "-p", spec]);
+    patch("single", r#"{"spec": {"ipFamilyPolicy": "PreferDualStack"}}"#).ok();
+    let upgraded = addresses(&spec(&cluster, "single")["clusterIPs"]);
+    assert!(upgraded.len() == 2 && upgraded[1].is_ipv6(), "{upgraded:?}");
+    eventually("the new address leads there", || is_answer(&curl(upgraded[1], 80).stdout).then_some(()));
+    patch("single", r#"{"spec": {"ipFamilyPolicy": "SingleStack"}}"#).ok();
+    assert_eq!(spec(&cluster, "single")["ipFamilies"], json!(["IPv4"]));
+    assert!(cluster.get(&["ipaddress", &upgraded[1].to_string()]).is_none(), "it is given back");
+    let refused = patch("both", r#"{"spec": {"ipFamilies": ["IPv6", "IPv4"], "clusterIPs": null}}"#);
+    assert!(refused.stderr.contains("may not change once set"), "{}", refused.stderr);
+
+    // The walls are of both families.
+    let policy = "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: wall}
+spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {matchLabels: {app: fetcher}}}]}]}
+";
+    cluster.kubectl_apply(policy);
+    eventually("strangers are kept out", || b.iter().all(|b| asked_in(&cluster, "a", *b, 8080).is_empty()).then_some(()));
+    let fetch = |address: &str| {
+        let url = format!("http://{}:8090/fetch?http://{address}:8080/", fetcher[0]);
+        run(Command::new("curl").args(["-sS", "--max-time", "10", &url])).stdout
+    };
+    assert_eq!((fetch(&b[0].to_string()).trim(), fetch(&format!("[{}]", b[1])).trim()), ("b", "b"), "friends are not");
+    cluster.kubectl(&["delete", "networkpolicy", "wall"]).ok();
+
+    cluster.kill();
+    cluster.start();
+    assert_eq!(pod_addresses(&cluster, "a"), a, "a restart changes nothing");
+    for address in both_ips {
+        eventually("the service leads on", || is_answer(&curl(address, 80).stdout).then_some(()));
+    }
+    let (id, data) = (cluster.id(), cluster.data());
+    cluster.down().ok();
+    assert_eq!(leftovers::of(&id, &data), [""; 0]);
+}
+
+#[test]
+fn pods_of_several_nodes_reach_each_other_by_ipv6_by_routes_and_by_the_tunnel() {
+    let registry = Registry::start();
+    let image = images::busybox(&registry, "web:v1");
+    for backend in ["auto", "vxlan"] {
+        let config = format!("podNetwork: {{ipv6: 'fd00:ba5e::/48', backend: {backend}}}\n");
+        let mut cluster = Cluster::up_configured_with_arguments(&config, &["--nodes", "2"]);
+        let data = cluster.data().join("nodes/2/data");
+        run(mizzen_tests::executables::mizzen().args(["image", "pull", &image, "--data-dir"]).arg(data)).ok();
+        let pods = named("t1", &image, "test-node") + &named("t2", &image, "test-node-2");
+        cluster.kubectl_apply(&(pods + &service("both", "ipFamilyPolicy: RequireDualStack")));
+        cluster.kubectl_wait("condition=Ready", &["pod", "--all"]);
+        let (t1, t2) = (pod_addresses(&cluster, "t1"), pod_addresses(&cluster, "t2"));
+        for (pod, others, name) in [("t1", t2, "t2"), ("t2", t1, "t1")] {
+            for other in others {
+                eventually("pods of nodes reach each other", || (asked_in(&cluster, pod, other, 8080) == name).then_some(()));
+            }
+        }
+        assert_eq!(curl(t2[1], 8080).ok().trim(), "t2", "the first node's programs reach them, too");
+        let six = addresses(&spec(&cluster, "both")["clusterIPs"])[1];
+        for name in ["t1", "t2"] {
+            eventually("each is found by the service", || (asked_in(&cluster, "t2", six, 80) == name).then_some(()));
+        }
+        let (id, data) = (cluster.id(), cluster.data());
+        cluster.down().ok();
+        assert_eq!(leftovers::of(&id, &data), [""; 0]);
+    }
+}
