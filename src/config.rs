@@ -2,6 +2,7 @@
 
 pub mod agent;
 mod audit;
+mod cni;
 mod dns;
 mod eviction;
 mod ingress;
@@ -21,7 +22,7 @@ use mizzen_agent::{EvictionHard, LogLimits, Registration, Thresholds};
 use mizzen_api::ServiceAddresses;
 use mizzen_api::quantity::Quantity;
 use mizzen_controllers::{AddressPool, PoolError};
-use mizzen_network::PeersConfig;
+use mizzen_network::{PeersConfig, PluginDirs};
 use mizzen_plugin_loader::Trust;
 use serde::Deserialize;
 
@@ -113,6 +114,7 @@ pub struct File {
     pub dns: dns::Fields,
     pub ingress: ingress::Fields,
     pub pod_network: pod_network::Fields,
+    pub cni: cni::Fields,
     /// What the node's Node has when it is made.
     pub node_labels: BTreeMap<String, String>,
     pub register_with_taints: Vec<Taint>,
@@ -174,6 +176,8 @@ pub struct Config {
     pub ingress: Ingress,
     /// How pods of other nodes are reached.
     pub peers: PeersConfig,
+    /// Where networks of plugins are described.
+    pub cni: PluginDirs,
     pub scheduler: Scheduler,
     /// After so long, admission policies are asked again about what is stored.
     pub policy_audit_interval: Duration,
@@ -223,7 +227,7 @@ impl Config {
         }
         let registration = flags.registration.resolve(&file)?;
         let (audit, peers) = (audit::resolve(&file)?, pod_network::resolve(&file)?);
-        let ingress = Ingress::resolve(&file, true)?;
+        let (ingress, cni) = (Ingress::resolve(&file, true)?, cni::resolve(&file)?);
         let data_dir = data_dir(flags.data_dir.or(file.data_dir))?;
         let node_name = flags.node_name.or(file.node_name).or_else(host_name).unwrap_or_else(|| "localhost".to_owned());
         let node_name = node_name.to_ascii_lowercase();
@@ -243,6 +247,7 @@ impl Config {
             dns,
             ingress,
             peers,
+            cni,
             scheduler: file.scheduler.checked()?,
             policy_audit_interval: policy_audit_interval(file.policy_audit_interval.as_deref())?,
             trust: file.plugins.trust()?,

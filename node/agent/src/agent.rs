@@ -17,7 +17,7 @@ use crate::config::AgentConfig;
 use crate::error::AgentError;
 use crate::logs::watch::Watches;
 use crate::node::room::Room;
-use crate::node::{announce, capacity, image_gc, lease, peers, policies, register, services};
+use crate::node::{announce, capacity, image_gc, lease, peers, plugins, policies, register, rules, services};
 use crate::node_api;
 use crate::pod::manager::{self, Pods};
 use crate::pod::sources::Sources;
@@ -121,6 +121,8 @@ impl Agent {
                 () = services::run(shared.clone(), cancel.clone()) => {}
                 () = announce::run(shared.clone()) => {}
                 () = peers::run(shared.clone(), cancel.clone()) => {}
+                () = plugins::run(shared.clone()) => {}
+                () = rules::run(shared.clone()) => {}
                 () = shared.policies.run() => {}
                 () = manager::run(shared.clone(), pods.clone(), cancel.clone()) => {}
                 () = api => {}

@@ -18,6 +18,16 @@ pub struct NetworkConfig {
     pub node_address: Option<IpAddr>,
     pub services: ServiceRange,
     pub peers: PeersConfig,
+    pub cni: PluginDirs,
+}
+
+/// Where CNI plugins and their configuration are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginDirs {
+    /// `None` never uses any.
+    pub conf: Option<PathBuf>,
+    /// Searched in this order.
+    pub bin: Vec<PathBuf>,
 }
 
 /// How the pods of the cluster's other nodes are reached.
@@ -108,6 +118,15 @@ impl NetworkConfig {
 
     pub(crate) fn machines_file(&self) -> PathBuf {
         self.run_dir.join("machines.json")
+    }
+
+    /// What is remembered of attachments by plugins.
+    pub(crate) fn cni_dir(&self) -> PathBuf {
+        self.run_dir.join("cni")
+    }
+
+    pub(crate) fn cni_file(&self) -> PathBuf {
+        self.cni_dir().join("dirs.json")
     }
 
     pub(crate) fn peers_file(&self) -> PathBuf {

@@ -5,12 +5,14 @@
 
 mod addresses;
 mod announce;
+mod bandwidth;
 mod config;
 mod dial;
 pub mod elements;
 mod error;
 mod firewall;
 mod hostports;
+mod keep;
 mod links;
 mod machine;
 mod machines;
@@ -20,6 +22,7 @@ mod network;
 pub mod nft;
 mod open;
 mod peers;
+mod plugins;
 mod pod;
 mod services;
 mod state;
@@ -28,10 +31,10 @@ mod teardown;
 mod wasm;
 
 pub use announce::Announced;
-pub use config::{NetworkConfig, PeersConfig, ServiceRange};
+pub use config::{NetworkConfig, PeersConfig, PluginDirs, ServiceRange};
 pub use error::NetworkError;
 pub use machines::{Machine, Machines};
 pub use network::Network;
 pub use peers::{Kept, Peer, PeerBackend};
-pub use pod::{HostPort, PodNetwork, PodRequest, Protocol};
+pub use pod::{Bandwidth, HostPort, PodNetwork, PodRequest, Protocol};
 pub use subnet::Ipv4Subnet;

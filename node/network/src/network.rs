@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,10 +16,12 @@ use crate::namespace::{self, Made, Wanted};
 use crate::nft::Backend;
 use crate::open::{self, bring_up};
 use crate::peers::{TUNNEL_OVERHEAD, Told, mtu_at};
-use crate::state::{self, PodState};
+use crate::plugins::{Plugins, Way};
+use crate::state::{self, Attached, PodState};
 use crate::wasm::WasmSpace;
 use crate::{
-    HostPort, Ipv4Subnet, NetworkConfig, NetworkError, PeerBackend, PodNetwork, PodRequest, firewall, machine, nft, teardown,
+    Bandwidth, HostPort, Ipv4Subnet, NetworkConfig, NetworkError, PeerBackend, PodNetwork, PodRequest, bandwidth, firewall,
+    machine, nft, teardown,
 };
 
 /// A pod's interface, as everywhere.
@@ -41,7 +43,12 @@ pub struct Network {
     ledger: Mutex<Ledger>,
     turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
     wasm: WasmSpace,
+    pub(crate) plugins: Plugins,
     bridge_up: AtomicBool,
+    /// Held by whoever changes the table's elements.
+    pub(crate) changing_rules: AsyncMutex<()>,
+    /// The ranges of services that there were ways to.
+    pub(crate) service_routes: AsyncMutex<BTreeSet<Ipv4Subnet>>,
 }
 
 /// Who has what.
@@ -68,8 +75,6 @@ impl Network {
         let links = Links::connect()?;
         let base = bring_up(&config, &links).await?;
         let ledger = take_up(&config, base.subnet)?;
-        let ports: Vec<_> = ledger.pods.values().filter_map(|e| Some((e.led.clone(), Backend::of(&e.state)?))).collect();
-        nft::apply(&config.table(), &nft::table(&config, base.subnet, &ports)?).await?;
         firewall::allow(&config, base.subnet, &BTreeSet::new()).await?;
         let link_mtu = link_mtu(&config, &links).await?;
         let network = Self {
@@ -83,9 +88,14 @@ impl Network {
             ledger: Mutex::new(ledger),
             turns: Mutex::default(),
             wasm: WasmSpace::default(),
+            plugins: Plugins::open(&config)?,
             bridge_up: AtomicBool::new(false),
+            changing_rules: AsyncMutex::default(),
+            service_routes: AsyncMutex::default(),
             config,
         };
+        nft::apply(&network.config.table(), &network.rules()?).await?;
+        network.look_at_plugins().await;
         let peers = Self::noted_peers(&network.config)?;
         if !peers.is_empty()
             && let Err(error) = network.keep_peers(&peers).await
@@ -119,6 +129,12 @@ impl Network {
     /// [`NetworkError::AddressesExhausted`], [`NetworkError::HostPortConflict`]. Call again.
     pub async fn keep_address(&self, request: &PodRequest) -> Result<PodNetwork, NetworkError> {
         let _turn = self.turn(&request.uid).await;
+        match self.way(request)? {
+            Way::Own => {}
+            Way::Attached(attached) => return Ok(attached.network(&self.config, request)),
+            // Plugins give addresses to namespaces, and there is none yet.
+            Way::Attach(_) => return Ok(PodNetwork::default()),
+        }
         let wasm = self.noted(&request.uid).is_some_and(|noted| noted.wasm);
         let address = self.reserve(request, wasm)?;
         let addresses = vec![address.map_or_else(|| self.node_address(), IpAddr::V4)];
@@ -131,6 +147,17 @@ impl Network {
     /// [`NetworkError::AddressesExhausted`], [`NetworkError::HostPortConflict`], or what the kernel refused. Call again.
     pub async fn ensure_pod(&self, request: &PodRequest) -> Result<PodNetwork, NetworkError> {
         let _turn = self.turn(&request.uid).await;
+        let attached = match self.way(request)? {
+            Way::Own => None,
+            Way::Attached(attached) => Some(attached),
+            Way::Attach(attach) => Some(self.attach(request, attach).await?),
+        };
+        if let Some(attached) = attached {
+            if !attached.maps_ports {
+                self.lead_ports(request, attached.v4()).await?;
+            }
+            return Ok(attached.network(&self.config, request));
+        }
         let address = self.reserve(request, false)?;
         let dir = self.config.pin_dir(&request.uid);
         let (net, ipc, uts) = (dir.join("net"), dir.join("ipc"), dir.join("uts"));
@@ -146,6 +173,7 @@ impl Network {
             let made = namespace::make(&dir, wanted.clone()).await?;
             if let Some(address) = address {
                 self.wire(&made, address).await?;
+                self.limit(&made, address, request.bandwidth).await?;
             }
             // The network's pin comes last: a pod that has it has everything.
             for (file, path) in [(&made.ipc, &ipc), (&made.uts, &uts), (&made.net, &net)] {
@@ -188,10 +216,20 @@ impl Network {
         state::check_uid(uid)?;
         let _turn = self.turn(uid).await;
         let entry = self.ledger.lock().pods.get(uid).cloned();
+        let is_own = entry.as_ref().is_none_or(|e| e.state.request.host_network || e.state.is_own());
+        if !is_own {
+            self.detach(uid).await?;
+        }
+        // Until nothing knows of the pod any more: the table may be made anew meanwhile.
+        let has_rules = !is_own || entry.as_ref().is_some_and(|e| !e.led.is_empty());
+        let _rules = if has_rules { Some(self.changing_rules.lock().await) } else { None };
         if let Some(Entry { state: PodState { address: Some(address), wasm, .. }, led }) = &entry {
             if !led.is_empty() {
                 let backend = Backend { address: *address, wasm: *wasm };
                 nft::apply(&self.config.table(), &nft::delete(&self.config.table(), led, backend)?).await?;
+            }
+            if !is_own {
+                nft::apply(&self.config.table(), &nft::detached(&self.config.table(), *address)).await?;
             }
             if *wasm {
                 self.wasm.remove(&self.config, *address).await?;
@@ -227,6 +265,16 @@ impl Network {
         self.ledger.lock().pods.keys().cloned().collect()
     }
 
+    /// The host ports that the table leads to pods now.
+    pub(crate) fn led_ports(&self) -> Vec<(Vec<HostPort>, Backend)> {
+        let ledger = self.ledger.lock();
+        ledger.pods.values().filter_map(|e| Some((e.led.clone(), Backend::of(&e.state)?))).collect()
+    }
+
+    pub(crate) fn states(&self) -> Vec<PodState> {
+        self.ledger.lock().pods.values().map(|entry| entry.state.clone()).collect()
+    }
+
     /// What a pod's network is.
     pub(crate) fn noted(&self, uid: &str) -> Option<PodState> {
         self.ledger.lock().pods.get(uid).map(|entry| entry.state.clone())
@@ -256,14 +304,6 @@ impl Network {
     /// Where services have their addresses, as it was decided when this was opened.
     pub fn service_cidr(&self) -> Option<Ipv4Subnet> {
         self.service_cidr
-    }
-
-    /// Leads the machine's own programs to services with addresses in `range`; repeatable.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub async fn route_services(&self, range: Ipv4Subnet) -> Result<(), NetworkError> {
-        self.links.add_service_route(self.bridge, &self.config.bridge(), range, self.subnet.gateway()).await
     }
 
     /// A pod's own address, and whether it is in the namespace that Wasm pods share; `None` for one that has none here.
@@ -302,7 +342,7 @@ impl Network {
         &self.config
     }
 
-    async fn turn(&self, uid: &str) -> OwnedMutexGuard<()> {
+    pub(crate) async fn turn(&self, uid: &str) -> OwnedMutexGuard<()> {
         let turn = self.turns.lock().entry(uid.to_owned()).or_default().clone();
         turn.lock_owned().await
     }
@@ -316,6 +356,7 @@ impl Network {
         if let Some(Entry { state, .. }) = before
             && state.request == *request
             && state.wasm == wasm
+            && (state.address.is_some() || request.host_network)
         {
             return Ok(state.address);
         }
@@ -336,7 +377,7 @@ impl Network {
             give_back(ledger);
             return Err(error);
         }
-        let state = PodState { request: request.clone(), address, wasm };
+        let state = PodState { request: request.clone(), address, wasm, attached: None };
         if let Err(error) = state::save(&self.config.pod_file(uid), &state) {
             ledger.ports.release(uid);
             give_back(ledger);
@@ -344,6 +385,31 @@ impl Network {
         }
         ledger.pods.insert(uid.clone(), Entry { state, led });
         Ok(address)
+    }
+
+    /// Notes a pod that plugins are to give its address, on disk before they are asked.
+    pub(crate) fn note_attaching(&self, request: &PodRequest) -> Result<(), NetworkError> {
+        let uid = &request.uid;
+        state::check_uid(uid)?;
+        let ledger = &mut *self.ledger.lock();
+        ledger.ports.claim(uid, &request.host_ports)?;
+        // One was kept for it while nobody knew what it is.
+        let before = ledger.pods.get(uid).filter(|entry| entry.state.attached.is_none());
+        if let Some(address) = before.and_then(|entry| entry.state.address) {
+            ledger.addresses.release(address, uid);
+        }
+        let state = PodState { request: request.clone(), address: None, wasm: false, attached: None };
+        state::save(&self.config.pod_file(uid), &state)?;
+        ledger.pods.insert(uid.clone(), Entry { state, led: Vec::new() });
+        Ok(())
+    }
+
+    pub(crate) fn note_attached(&self, request: &PodRequest, attached: Attached) -> Result<(), NetworkError> {
+        let address = attached.v4();
+        let state = PodState { request: request.clone(), address, wasm: false, attached: Some(attached) };
+        state::save(&self.config.pod_file(&request.uid), &state)?;
+        self.ledger.lock().pods.insert(request.uid.clone(), Entry { state, led: Vec::new() });
+        Ok(())
     }
 
     /// Connects a new namespace to the bridge.
@@ -369,6 +435,14 @@ impl Network {
         self.carrier(&veth).await
     }
 
+    /// Bounds what a new pod sends and receives.
+    async fn limit(&self, made: &Made, address: Ipv4Addr, bandwidth: Bandwidth) -> Result<(), NetworkError> {
+        bandwidth::limit(None, &self.config.veth(address), bandwidth.ingress).await?;
+        let Some(namespace) = &made.net else { return Ok(()) };
+        let path = format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
+        bandwidth::limit(Some(path.as_ref()), INTERFACE, bandwidth.egress).await
+    }
+
     /// Waits for a port of the bridge and, the first time, for the bridge, which has no carrier without ports.
     pub(crate) async fn carrier(&self, port: &str) -> Result<(), NetworkError> {
         self.links.carrier(port).await?;
@@ -390,6 +464,7 @@ impl Network {
         let gone: Vec<_> = led.into_iter().filter(|p| !request.host_ports.contains(p)).collect();
         let backend = Backend { address, wasm: self.noted(&request.uid).is_some_and(|noted| noted.wasm) };
         let rules = nft::delete(&table, &gone, backend)? + &nft::add(&table, &request.host_ports, backend)?;
+        let _rules = self.changing_rules.lock().await;
         nft::apply(&table, &rules).await?;
         if let Some(entry) = self.ledger.lock().pods.get_mut(&request.uid) {
             entry.led = request.host_ports.clone();
@@ -413,14 +488,14 @@ fn take_up(config: &NetworkConfig, subnet: Ipv4Subnet) -> Result<Ledger, Network
     for state in state::load_pods(config)? {
         let uid = state.request.uid.clone();
         let ports: &[HostPort] = if state.request.host_network { &[] } else { &state.request.host_ports };
-        let address_kept = state.address.is_none_or(|a| ledger.addresses.claim(a, &uid));
+        let address_kept = state.attached.is_some() || state.address.is_none_or(|a| ledger.addresses.claim(a, &uid));
         if state::check_uid(&uid).is_err() || !address_kept || ledger.ports.claim(&uid, ports).is_err() {
             tracing::warn!(uid, address = ?state.address, "a pod of an earlier run cannot keep its network");
             namespace::unpin(&config.pin_dir(&uid).join("net"))?;
             state::remove(&config.pod_file(&uid))?;
             continue;
         }
-        let led = ports.to_vec();
+        let led = if state.attached.as_ref().is_some_and(|attached| attached.maps_ports) { Vec::new() } else { ports.to_vec() };
         ledger.pods.insert(uid, Entry { state, led });
     }
     Ok(ledger)

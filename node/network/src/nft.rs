@@ -40,7 +40,7 @@ impl Backend {
     }
 }
 
-fn protocol(protocol: Protocol) -> &'static str {
+pub(crate) fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
@@ -63,14 +63,18 @@ pub(crate) fn table(
     config: &NetworkConfig,
     subnet: Ipv4Subnet,
     ports: &[(Vec<HostPort>, Backend)],
+    others: &[Ipv4Addr],
 ) -> Result<String, NetworkError> {
     let (table, bridge, tunnel) = (config.table(), config.bridge(), config.tunnel());
+    let gateway = subnet.gateway();
     let [a, b, c, d, e, f] = config.wasm_mac();
     let wasm_mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
     // The guard: with route_localnet on the bridge, a pod could otherwise reach what listens on the machine's loopback, or
     // pose as a local client.
     // The masquerades: a client on loopback has no address that a pod could answer, and a pod that calls its own host
-    // port must not see itself as the client. Other nodes and their pods see this node's pods by the addresses they have.
+    // port must not see itself as the client. Other nodes and their pods see this node's pods by the addresses they have, and so
+    // do those of this node that are on networks of plugins.
+    // Names of the cluster are served at the bridge's address, whoever has that port of the machine.
     // The forward chain: pods that came before the tunnel have the MTU of the link.
     let mut text = format!(
         r#"table ip {table}
@@ -82,6 +86,7 @@ table ip {table} {{
   set wasm {{ type ipv4_addr; }}
   set blocks {{ type ipv4_addr; flags interval; }}
   set nodes {{ type ipv4_addr; }}
+  set attached {{ type ipv4_addr; }}
   chain guard {{
     type filter hook prerouting priority -300; policy accept;
     iifname "{bridge}" ip daddr 127.0.0.0/8 drop
@@ -97,6 +102,7 @@ table ip {table} {{
     fib daddr type local jump hostports
   }}
   chain hostports {{
+    ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 return
     meta l4proto {{ tcp, udp, sctp }} dnat ip to ip daddr . meta l4proto . th dport map @one_address
     meta l4proto {{ tcp, udp, sctp }} dnat ip to meta l4proto . th dport map @any_address
   }}
@@ -105,7 +111,7 @@ table ip {table} {{
     oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
     ct status dnat ip saddr . ip daddr @hairpin masquerade
     ct status dnat meta mark & {WASM_MARK:#x} == {WASM_MARK:#x} ip daddr @wasm masquerade
-    ip saddr {subnet} ip daddr != {subnet} ip daddr != @blocks ip daddr != @nodes oifname != "{bridge}" masquerade
+    ip saddr {subnet} ip daddr != {subnet} ip daddr != @blocks ip daddr != @nodes ip daddr != @attached oifname != "{bridge}" masquerade
   }}
   chain forward {{
     type filter hook forward priority -150; policy accept;
@@ -117,6 +123,7 @@ table ip {table} {{
     for (ports, backend) in ports {
         text.push_str(&add(&table, ports, *backend)?);
     }
+    text.push_str(&attached(&table, others));
     Ok(text)
 }
 
@@ -131,6 +138,17 @@ pub(crate) fn peers(table: &str, blocks: &BTreeSet<Ipv4Subnet>, nodes: &BTreeSet
     fill("blocks", blocks.iter().map(ToString::to_string).collect());
     fill("nodes", nodes.iter().map(ToString::to_string).collect());
     text
+}
+
+/// Pods of this node that are on networks of plugins: others of this node are seen by them as they are.
+pub(crate) fn attached(table: &str, addresses: &[Ipv4Addr]) -> String {
+    let each = addresses.iter().map(|address| format!("add element ip {table} attached {{ {address} }}\n"));
+    each.collect()
+}
+
+pub(crate) fn detached(table: &str, address: Ipv4Addr) -> String {
+    // Adding first makes deleting what is not there no error.
+    format!("{}delete element ip {table} attached {{ {address} }}\n", attached(table, &[address]))
 }
 
 /// Leads the ports to the pod, replacing what they led to.

@@ -1,7 +1,7 @@
 //! What the node remembers of its network: one file for the range, one per pod.
 
 use std::io::ErrorKind;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -17,10 +17,28 @@ pub(crate) struct ClusterState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PodState {
     pub(crate) request: PodRequest,
-    /// `None` on the machine's network.
+    /// `None` on the machine's network, and while plugins have yet to give one.
     pub(crate) address: Option<Ipv4Addr>,
     /// In the namespace that the Wasm pods share.
     pub(crate) wasm: bool,
+    /// What plugins gave it, `address` among them; `None` on the node's own network.
+    #[serde(default)]
+    pub(crate) attached: Option<Attached>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attached {
+    /// An IPv4 address first.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// A plugin leads the pod's host ports.
+    pub(crate) maps_ports: bool,
+}
+
+impl PodState {
+    /// Whether its address is of the node's own network.
+    pub(crate) fn is_own(&self) -> bool {
+        self.attached.is_none() && self.address.is_some()
+    }
 }
 
 pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> NetworkError {

@@ -36,5 +36,10 @@ pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
         forget: Arc::new(conntrack::forget_udp),
         on_repair: Box::new(on_repair),
     });
-    tokio::join!(proxy.run(), routes::run(shared.client.clone(), shared.network.clone(), cancel));
+    let on_routes = |count: usize| {
+        let told = format!("{count} routes to services had been removed by somebody else: they were put back");
+        tracing::warn!("{told}");
+        shared.recorder.warning(&super::about(&shared.node_name), "ServiceRoutesRestored", told);
+    };
+    tokio::join!(proxy.run(), routes::run(shared.client.clone(), shared.network.clone(), on_routes, cancel));
 }

@@ -58,7 +58,7 @@ pub(crate) struct Told {
     peers: Vec<Peer>,
     ways: Option<Ways>,
     /// The ranges that the machine's firewall lets pass, and what the cluster's table does not masquerade.
-    allowed: Option<(BTreeSet<Ipv4Subnet>, BTreeSet<Ipv4Addr>)>,
+    pub(crate) allowed: Option<(BTreeSet<Ipv4Subnet>, BTreeSet<Ipv4Addr>)>,
 }
 
 /// Of the last run: the ways are there again while the server is away.
