@@ -306,6 +306,16 @@ impl Network {
         self.service_cidr
     }
 
+    /// Whether a pod of this node has the address; those in the machine's network have the node's.
+    pub fn has_pod_at(&self, address: IpAddr) -> bool {
+        let ledger = self.ledger.lock();
+        ledger.pods.values().any(|entry| match &entry.state {
+            state if state.request.host_network => address == self.node_address(),
+            PodState { attached: Some(attached), .. } => attached.addresses.contains(&address),
+            state => state.address.map(IpAddr::V4) == Some(address),
+        })
+    }
+
     /// A pod's own address, and whether it is in the namespace that Wasm pods share; `None` for one that has none here.
     pub fn pod_address(&self, uid: &str) -> Option<(Ipv4Addr, bool)> {
         let ledger = self.ledger.lock();
