@@ -2,6 +2,7 @@
 
 pub mod agent;
 mod audit;
+mod cni;
 mod dns;
 mod eviction;
 mod ingress;
@@ -21,7 +22,7 @@ use mizzen_agent::{EvictionHard, LogLimits, Registration, Thresholds};
 use mizzen_api::quantity::Quantity;
 use mizzen_api::{ServiceAddresses, ServiceRange};
 use mizzen_controllers::{AddressPool, PoolError};
-use mizzen_network::PeersConfig;
+use mizzen_network::{PeersConfig, PluginDirs};
 use mizzen_plugin_loader::Trust;
 use serde::Deserialize;
 
@@ -115,6 +116,7 @@ pub struct File {
     pub dns: dns::Fields,
     pub ingress: ingress::Fields,
     pub pod_network: pod_network::Fields,
+    pub cni: cni::Fields,
     /// What the node's Node has when it is made.
     pub node_labels: BTreeMap<String, String>,
     pub register_with_taints: Vec<Taint>,
@@ -180,6 +182,8 @@ pub struct Config {
     ipv6: Option<Ipv6>,
     /// The same, once it is known which cluster it is ([`Config::settle_families`]).
     pub second: Option<SecondFamily>,
+    /// Where networks of plugins are described.
+    pub cni: PluginDirs,
     pub scheduler: Scheduler,
     /// After so long, admission policies are asked again about what is stored.
     pub policy_audit_interval: Duration,
@@ -234,7 +238,7 @@ impl Config {
             let why = "services have IPv6 addresses only where pods have: podNetwork.ipv6 is missing".to_owned();
             return Err(ConfigError::Invalid { field: "serviceCIDR", why });
         }
-        let ingress = Ingress::resolve(&file, true)?;
+        let (ingress, cni) = (Ingress::resolve(&file, true)?, cni::resolve(&file)?);
         let data_dir = data_dir(flags.data_dir.or(file.data_dir))?;
         let node_name = flags.node_name.or(file.node_name).or_else(host_name).unwrap_or_else(|| "localhost".to_owned());
         let node_name = node_name.to_ascii_lowercase();
@@ -256,6 +260,7 @@ impl Config {
             peers,
             ipv6,
             second: None,
+            cni,
             scheduler: file.scheduler.checked()?,
             policy_audit_interval: policy_audit_interval(file.policy_audit_interval.as_deref())?,
             trust: file.plugins.trust()?,

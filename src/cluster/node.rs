@@ -10,7 +10,7 @@ use mizzen_apiserver::auth::certificates::{NODE_GROUP, NODE_USER};
 use mizzen_apiserver::auth::{Identity, authenticator};
 use mizzen_client::Client;
 use mizzen_images::ImageStore;
-use mizzen_network::{Machines, Network, NetworkConfig, PeersConfig, ServiceRange};
+use mizzen_network::{Machines, Network, NetworkConfig, PeersConfig, PluginDirs, ServiceRange};
 use mizzen_reconcile::Clock;
 use mizzen_runtime::oci::{OciConfig, OciRuntime};
 use mizzen_runtime::wasm::{WasmConfig, WasmRuntime};
@@ -40,11 +40,11 @@ const LOOK_AT_WASM_LOGS: Duration = Duration::from_secs(10);
 pub async fn open_joined_network(
     data: &DataDir,
     address: Option<IpAddr>,
-    peers: PeersConfig,
+    (peers, cni): (PeersConfig, PluginDirs),
     client: &dyn Client,
     (node_name, registration): (&str, &Registration),
 ) -> anyhow::Result<Arc<Network>> {
-    let config = NetworkConfig { node_address: address, peers, ..network_config(data) };
+    let config = NetworkConfig { node_address: address, peers, cni, ..network_config(data) };
     // Its own, as long as it lives: they are the same while the server is away.
     let mut own = Network::remembered_cidrs(&config)?;
     if own.is_empty() {
@@ -72,7 +72,8 @@ pub async fn open_own_network(data: &DataDir, config: &mut Config, address: Opti
     // Other machines that reach the server reach the node as well, and not by its bridge's address.
     let address = address.or_else(|| machine::reached_at(config.api_address.ip()));
     let second_pod_cidr = config.second.map(|second| second.first_node());
-    let network = NetworkConfig { node_address: address, second_pod_cidr, services, peers: config.peers, ..network_config(data) };
+    let (peers, cni) = (config.peers, config.cni.clone());
+    let network = NetworkConfig { node_address: address, second_pod_cidr, services, peers, cni, ..network_config(data) };
     let network = Arc::new(Network::open(network).await.context("set up the pod network")?);
     if let Some(range) = network.service_cidr().map(|range| range.to_string()) {
         config.services.range = range.parse().with_context(|| format!("the range of services {range}"))?;
@@ -93,6 +94,7 @@ pub fn network_config(data: &DataDir) -> NetworkConfig {
         node_address: None,
         services: ServiceRange::Unknown,
         peers: PeersConfig::default(),
+        cni: PluginDirs::default(),
     }
 }
 

@@ -117,7 +117,7 @@ async fn serve(
     let live = Live::new(credentials)?;
     let client = Arc::new(Remembering::new(live.client(), memory));
     let own = (live.node_name(), &config.registration);
-    let network = open_joined_network(data, address, config.peers, client.as_ref(), own).await?;
+    let network = open_joined_network(data, address, (config.peers, config.cni), client.as_ref(), own).await?;
     let member = Membership::over_https(&live, client, clock.clone())?;
     let name = member.node_name.clone();
     joined.set(true);

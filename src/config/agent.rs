@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use mizzen_agent::Registration;
-use mizzen_network::PeersConfig;
+use mizzen_network::{PeersConfig, PluginDirs};
 
 use super::{ConfigError, Dns, File, Ingress, NodeLimits, check_node_name, read, registration};
 use crate::cluster::joining::token::JoinToken;
@@ -62,6 +62,8 @@ pub struct Config {
     pub ingress: Ingress,
     /// How pods of other nodes are reached.
     pub peers: PeersConfig,
+    /// Where networks of plugins are described.
+    pub cni: PluginDirs,
     pub registration: Registration,
 }
 
@@ -108,6 +110,7 @@ impl Config {
         }
         let node = NodeLimits::resolve(&file)?;
         let (dns, peers) = (Dns::resolve(&file)?, super::pod_network::resolve(&file)?);
+        let cni = super::cni::resolve(&file)?;
         // Port 80 of a machine is nobody's to take unasked, and its node may not read the secrets yet.
         let ingress = Ingress::resolve(&file, false)?;
         let registration = flags.registration.resolve(&file)?;
@@ -127,6 +130,7 @@ impl Config {
             dns,
             ingress,
             peers,
+            cni,
             registration,
             data_dir: super::data_dir(flags.data_dir.or(file.data_dir))?,
             access: access(flags.kubeconfig.or(file.kubeconfig), flags.server.or(file.server), token.transpose()?)?,

@@ -35,6 +35,12 @@ fn down_after_a_crash_leaves_nothing_of_the_cluster_on_the_machine() {
     cluster.kill();
     cluster.down().ok();
     assert_eq!(leftovers::of(&id, &cluster.data()), Vec::<String>::new());
+
+    cluster.start();
+    cluster.until(&["pod", "web"], "counts on", |pod| {
+        let status = &pod["status"]["containerStatuses"][0];
+        (status["ready"] == true && status["restartCount"] == 1).then_some(())
+    });
 }
 
 #[test]

@@ -98,6 +98,16 @@ fn a_machine_that_nobody_reaches_joins_by_a_token_and_gives_logs_exec_and_ports(
     assert_eq!(echoed, "there and back");
     let proxied = cluster.kubectl(&["get", "--raw", "/api/v1/nodes/far-1/proxy/pods"]).ok();
     assert!(proxied.contains("\"name\":\"web\""), "{proxied}");
+    cluster.kubectl(&["label", "pod", "web", "app=web"]).ok();
+    cluster.kubectl(&["expose", "pod", "web", "--port=80", "--target-port=8080"]).ok();
+    for path in ["pods/web:8080", "services/web:80"] {
+        eventually(&format!("a proxy to {path} goes through the tunnel"), || {
+            let said = cluster.kubectl(&["get", "--raw", &format!("/api/v1/namespaces/default/{path}/proxy/")]);
+            (said.stdout == "hello from web:v1\n").then_some(())
+        });
+    }
+    let said = cluster.kubectl(&["get", "--raw", "/api/v1/namespaces/default/pods/web:9/proxy/"]).stderr;
+    assert!(said.contains("Connection refused"), "{said}");
     let mut forward = cluster.kubectl_command(&["port-forward", "pod/web", ":8080"]);
     let mut forward = forward.stdout(Stdio::piped()).spawn().unwrap();
     // It goes on to tell of connections, and would end if nobody could hear it.

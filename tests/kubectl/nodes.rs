@@ -105,7 +105,7 @@ fn event(cluster: &Cluster, node: &str, reason: &str) {
 pub(crate) struct Nodes {
     pub(crate) agents: Vec<Agent>,
     pub(crate) cluster: Cluster,
-    _doors: Vec<Door>,
+    pub(crate) _doors: Vec<Door>,
 }
 
 pub(crate) fn nodes(lan: &Lan, names: &[&str], registry: &Registry, config: &str) -> Nodes {

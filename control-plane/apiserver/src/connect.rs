@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::Response;
+use hyper::upgrade::Upgraded;
 use mizzen_api::{Object, Status};
 
 use crate::auth::Identity;
@@ -28,6 +29,15 @@ pub trait Connect: Send + Sync + 'static {
     /// Answers a request to a node's own API: what is below `nodes/proxy`. The request is authorized and the node exists
     /// when it is called.
     async fn node(&self, node: &str, path: &str, request: axum::http::Request<Body>) -> Response;
+
+    /// A connection to a port of a pod (`IP:PORT`) by the tunnel of its node; `None` where the node has none, and the pod has to be
+    /// reached by its address.
+    ///
+    /// # Errors
+    /// Why the node does not reach the pod.
+    async fn reach(&self, _node: &str, _pod: &str) -> Option<Result<Upgraded, String>> {
+        None
+    }
 
     /// Takes up the tunnel of a node, which is who asks, by which the node is asked from then on.
     ///

@@ -11,6 +11,7 @@ use http::{Request, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use mizzen_api::{GroupResource, Object, Status};
 use mizzen_store::Store;
@@ -312,6 +313,10 @@ impl Connect for NodeProxy {
             tracing::warn!(%error, "node not reached");
             failure(error.status())
         })
+    }
+
+    async fn reach(&self, node: &str, pod: &str) -> Option<Result<Upgraded, String>> {
+        self.tunnels.reach(node, pod).await
     }
 
     fn tunnel(&self, node: &str, request: Request<Body>) -> Result<Response, Status> {

@@ -13,7 +13,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use mizzen_api::Status;
-use mizzen_api::tunnel::PROTOCOL;
+use mizzen_api::tunnel::{PROTOCOL, REFUSAL};
 use parking_lot::Mutex;
 
 /// A node that does not answer a ping within as long again is gone, though no packet says so.
@@ -78,9 +78,18 @@ impl Tunnels {
 
     /// A connection to the node's own API; `None` when the node has no tunnel, or it does not carry any more.
     pub(crate) async fn connect(&self, node: &str) -> Option<Upgraded> {
+        self.reach(node, &format!("{node}:443")).await?.ok()
+    }
+
+    /// A connection to a port of a pod on the node, which dials it (`IP:PORT`), or to the node's own API (`NODE:PORT`). `None`
+    /// when the node has no tunnel, or it does not carry any more.
+    ///
+    /// # Errors
+    /// Why the node does not reach it.
+    pub(crate) async fn reach(&self, node: &str, to: &str) -> Option<Result<Upgraded, String>> {
         let sender = self.up.lock().get(node)?.sender.clone();
-        match tokio::time::timeout(OPEN, open(sender, node)).await {
-            Ok(Ok(connection)) => Some(connection),
+        match tokio::time::timeout(OPEN, open(sender, to)).await {
+            Ok(Ok(answered)) => Some(answered),
             Ok(Err(error)) => {
                 tracing::debug!(node, %error, "nothing goes through the tunnel");
                 None
@@ -93,13 +102,16 @@ impl Tunnels {
     }
 }
 
-async fn open(mut sender: SendRequest<Body>, node: &str) -> Result<Upgraded, Box<dyn std::error::Error + Send + Sync>> {
+/// What the node answers, unless the tunnel does not carry.
+async fn open(
+    mut sender: SendRequest<Body>,
+    to: &str,
+) -> Result<Result<Upgraded, String>, Box<dyn std::error::Error + Send + Sync>> {
     sender.ready().await?;
-    // HTTP/2 wants an authority; the node has but one place to lead to.
-    let request = Request::connect(format!("{node}:443")).body(Body::empty())?;
-    let response = sender.send_request(request).await?;
+    let response = sender.send_request(Request::connect(to).body(Body::empty())?).await?;
     if response.status() != StatusCode::OK {
-        return Err(format!("the node answers {}", response.status()).into());
+        let why = response.headers().get(REFUSAL).and_then(|why| why.to_str().ok()).map(str::to_owned);
+        return Ok(Err(why.unwrap_or_else(|| format!("the node answers {}", response.status()))));
     }
-    Ok(hyper::upgrade::on(response).await?)
+    Ok(Ok(hyper::upgrade::on(response).await?))
 }

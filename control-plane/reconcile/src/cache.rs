@@ -1,52 +1,16 @@
-//! A mirror of one resource, kept by list and watch.
+//! A mirror of one resource.
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::StreamExt;
-use mizzen_api::{GroupVersionResource, Object, ObjectRef, Reason, Status};
-use mizzen_client::{Client, ListOptions, WatchEvent, WatchOptions};
+use mizzen_api::{GroupVersionResource, Object, ObjectRef};
+use mizzen_client::Client;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::feed::{Fed, Feed};
 use crate::store::{Index, Store};
-use crate::{Backoff, Queue};
-
-/// What to mirror.
-#[derive(Clone, Debug)]
-pub struct WatchSpec {
-    pub resource: GroupVersionResource,
-    /// Empty: all namespaces.
-    pub namespace: String,
-    pub label_selector: String,
-    pub field_selector: String,
-}
-
-impl WatchSpec {
-    pub fn all(resource: GroupVersionResource) -> Self {
-        Self { resource, namespace: String::new(), label_selector: String::new(), field_selector: String::new() }
-    }
-
-    #[must_use]
-    pub fn namespace(mut self, namespace: &str) -> Self {
-        namespace.clone_into(&mut self.namespace);
-        self
-    }
-
-    #[must_use]
-    pub fn labels(mut self, selector: &str) -> Self {
-        selector.clone_into(&mut self.label_selector);
-        self
-    }
-
-    #[must_use]
-    pub fn fields(mut self, selector: &str) -> Self {
-        selector.clone_into(&mut self.field_selector);
-        self
-    }
-}
+use crate::{Queue, WatchSpec};
 
 /// One change as the cache saw it: `old` is what it held before, `new` what it holds now. Meant for finding out which
 /// keys a change concerns (also the former owner's); by the time anyone acts, the cache may be further on.
@@ -58,13 +22,6 @@ pub struct Change<'a, T> {
 
 type Listener<T> = Box<dyn Fn(&Change<'_, T>) + Send + Sync>;
 type Project<T> = Box<dyn Fn(&Arc<Object>) -> Option<Arc<T>> + Send + Sync>;
-
-/// The server is asked to end a watch after so long; the client takes it up where it ended.
-const WATCH_SECONDS: u64 = 300;
-/// A watch that says nothing for longer than it may last is dead: its connection broke without a sign.
-const DEAD: Duration = Duration::from_secs(WATCH_SECONDS + 30);
-
-const RETRY: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(10));
 
 /// A mirror of one resource, eventually the same as the server's state. `T` is [`Object`] or a caller's projection.
 pub struct WatchCache<T = Object> {
@@ -93,6 +50,18 @@ impl<T: Send + Sync + 'static> Builder<T> {
 
     /// Starts to list and watch on a task of its own until `cancel`.
     pub fn start(self, client: Arc<dyn Client>, cancel: CancellationToken) -> Arc<WatchCache<T>> {
+        let mut feed = Feed::new(self.spec.clone());
+        let cache = self.fed_by(&mut feed);
+        feed.start(client, cancel);
+        cache
+    }
+
+    /// Has its objects from a watch that it shares with others.
+    ///
+    /// # Panics
+    /// In debug builds, when the watch is for something else.
+    pub fn fed_by(self, feed: &mut Feed) -> Arc<WatchCache<T>> {
+        debug_assert_eq!(&self.spec, feed.spec(), "another watch");
         let cache = Arc::new(WatchCache {
             spec: self.spec,
             project: self.project,
@@ -100,14 +69,26 @@ impl<T: Send + Sync + 'static> Builder<T> {
             listeners: Mutex::new(Vec::new()),
             synced: watch::Sender::new(false),
         });
-        let running = cache.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                () = running.run(client.as_ref()) => {}
-            }
-        });
+        feed.add(cache.clone());
         cache
+    }
+}
+
+impl<T: Send + Sync + 'static> Fed for WatchCache<T> {
+    fn put(&self, object: &Arc<Object>) {
+        self.set(&object.head().object_ref(), (self.project)(object));
+    }
+
+    fn remove(&self, key: &ObjectRef) {
+        self.set(key, None);
+    }
+
+    fn known(&self) -> Vec<ObjectRef> {
+        self.keys()
+    }
+
+    fn is_complete(&self) {
+        self.synced.send_replace(true);
     }
 }
 
@@ -209,95 +190,6 @@ impl<T: Send + Sync + 'static> WatchCache<T> {
             let _ = sender.send(change.key.clone());
         });
         receiver
-    }
-
-    async fn run(&self, client: &dyn Client) {
-        let mut failures = 0;
-        loop {
-            match self.list_and_watch(client, &mut failures).await {
-                Err(status) if status.is(Reason::Expired) || status.is(Reason::Gone) => {
-                    tracing::debug!(resource = %self.spec.resource, "watch expired, listing again");
-                }
-                Err(status) => {
-                    tracing::debug!(resource = %self.spec.resource, %status, failures, "list and watch failed");
-                    tokio::time::sleep(RETRY.delay(failures)).await;
-                    failures = failures.saturating_add(1);
-                }
-                Ok(never) => match never {},
-            }
-        }
-    }
-
-    async fn list_and_watch(&self, client: &dyn Client, failures: &mut u32) -> Result<std::convert::Infallible, Status> {
-        let mut revision = self.relist(client).await?;
-        self.synced.send_replace(true);
-        let mut empty_ends = 0;
-        loop {
-            let options = WatchOptions {
-                label_selector: self.spec.label_selector.clone(),
-                field_selector: self.spec.field_selector.clone(),
-                resource_version: revision.to_string(),
-                allow_bookmarks: true,
-                timeout_seconds: Some(WATCH_SECONDS),
-                ..WatchOptions::default()
-            };
-            let mut stream = client.watch(&self.spec.resource, &self.spec.namespace, &options).await?;
-            let mut events = 0_usize;
-            while let Ok(Some(event)) = tokio::time::timeout(DEAD, stream.next()).await {
-                *failures = 0;
-                events += 1;
-                revision = revision.max(self.apply(event?));
-            }
-            // A server that ends every watch at once must not be asked in a tight loop.
-            empty_ends = if events == 0 { empty_ends + 1 } else { 0 };
-            if empty_ends > 0 {
-                tokio::time::sleep(RETRY.delay(empty_ends - 1)).await;
-            }
-        }
-    }
-
-    /// Lists everything, tells the differences and answers the revision to watch from.
-    async fn relist(&self, client: &dyn Client) -> Result<u64, Status> {
-        let mut options = ListOptions {
-            label_selector: self.spec.label_selector.clone(),
-            field_selector: self.spec.field_selector.clone(),
-            ..ListOptions::default()
-        };
-        let mut gone: HashSet<ObjectRef> = self.keys().into_iter().collect();
-        loop {
-            let page = client.list(&self.spec.resource, &self.spec.namespace, &options).await?;
-            for object in &page.items {
-                gone.remove(&object.head().object_ref());
-                self.put(object);
-            }
-            match page.continue_token.filter(|token| !token.is_empty()) {
-                Some(token) => options.continue_token = token,
-                None => {
-                    for key in gone {
-                        self.set(&key, None);
-                    }
-                    return Ok(page.revision);
-                }
-            }
-        }
-    }
-
-    fn apply(&self, event: WatchEvent) -> u64 {
-        match event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                self.put(&object);
-                object.revision()
-            }
-            WatchEvent::Deleted(object) => {
-                self.set(&object.head().object_ref(), None);
-                object.revision()
-            }
-            WatchEvent::Bookmark { revision, .. } => revision,
-        }
-    }
-
-    fn put(&self, object: &Arc<Object>) {
-        self.set(&object.head().object_ref(), (self.project)(object));
     }
 
     fn set(&self, key: &ObjectRef, new: Option<Arc<T>>) {

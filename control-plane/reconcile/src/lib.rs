@@ -8,15 +8,17 @@ pub mod cache;
 pub mod clock;
 pub mod controller;
 pub mod error;
+pub mod feed;
 pub mod queue;
 pub mod recorder;
 mod store;
 pub mod typed;
 
 pub use backoff::Backoff;
-pub use cache::{Change, WatchCache, WatchSpec};
+pub use cache::{Change, WatchCache};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use controller::{Action, Controller, Reconciler};
 pub use error::Error;
+pub use feed::{Feed, WatchSpec};
 pub use queue::Queue;
 pub use recorder::{EventType, Recorder, reference};

@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use mizzen_network::Subnet;
-use mizzen_reconcile::Recorder;
+use mizzen_reconcile::typed::gvr;
+use mizzen_reconcile::{Feed, Recorder, WatchSpec};
 use mizzen_services::ServiceCaches;
 use mizzen_volumes::VolumeManager;
 use tokio::sync::watch;
@@ -15,7 +18,7 @@ use crate::config::AgentConfig;
 use crate::error::AgentError;
 use crate::logs::watch::Watches;
 use crate::node::room::Room;
-use crate::node::{announce, capacity, image_gc, lease, peers, policies, register, services};
+use crate::node::{announce, capacity, image_gc, lease, peers, plugins, policies, register, rules, services};
 use crate::node_api;
 use crate::pod::manager::{self, Pods};
 use crate::pod::sources::Sources;
@@ -61,12 +64,20 @@ impl Agent {
             servers: if config.cluster_dns.is_empty() { own_names[..1].to_vec() } else { config.cluster_dns },
             resolv_conf: config.dns.resolv_conf.clone(),
         };
-        let (dns, dns_client) = (config.dns, config.client.clone());
+        let dns = config.dns;
+        // Who leads to services and who names them read the same.
+        let (mut services, mut slices) =
+            (Feed::new(WatchSpec::all(gvr::<Service>())), Feed::new(WatchSpec::all(gvr::<EndpointSlice>())));
+        let names_source = mizzen_dns::Source::fed_by(&mut services, &mut slices);
+        let service_caches = ServiceCaches::start((&mut services, &mut slices), &config.client, &config.node_name, &cancel);
+        for feed in [services, slices] {
+            feed.start(config.client.clone(), cancel.clone());
+        }
         let recorder = Recorder::start(config.client.clone(), config.clock.clone(), "kubelet", &config.node_name);
         let policies = policies::start(&config.client, &config.network, &config.node_name, &recorder, &cancel);
         let shared = Arc::new(Shared {
             sources: Sources::new(config.client.clone()),
-            services: ServiceCaches::start(&config.client, &config.node_name, &cancel),
+            services: service_caches,
             policies,
             volumes,
             capacity: capacity::read(&data_dir),
@@ -95,13 +106,13 @@ impl Agent {
         let main = tokio::spawn(async move {
             let served = cancel.clone();
             let dns = async move {
-                if let Err(error) = mizzen_dns::serve(&dns, &own_names, dns_client, served).await {
+                if let Err(error) = mizzen_dns::serve(&dns, &own_names, names_source, served).await {
                     tracing::error!(%error, "names are not served");
                     std::future::pending().await
                 }
             };
             let router = node_api::router(shared.clone(), pods.clone());
-            let tunnel = tunnel::run(config.tunnel, shared.node_name.clone(), router.clone(), cancel.clone());
+            let tunnel = tunnel::run(config.tunnel, shared.clone(), router.clone(), cancel.clone());
             let api = node_api::serve(config.listener, config.tls, router, cancel.clone());
             tokio::select! {
                 () = cancel.cancelled() => {}
@@ -111,6 +122,8 @@ impl Agent {
                 () = services::run(shared.clone(), cancel.clone()) => {}
                 () = announce::run(shared.clone()) => {}
                 () = peers::run(shared.clone(), cancel.clone()) => {}
+                () = plugins::run(shared.clone()) => {}
+                () = rules::run(shared.clone()) => {}
                 () = shared.policies.run() => {}
                 () = manager::run(shared.clone(), pods.clone(), cancel.clone()) => {}
                 () = api => {}

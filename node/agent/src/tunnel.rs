@@ -2,19 +2,21 @@
 //! nobody (docs/decisions/0042-tunnels-of-nodes.md).
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Method, Request, Response, StatusCode, Uri, header};
+use axum::http::{HeaderName, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use mizzen_api::tunnel::{PROTOCOL, path};
+use mizzen_api::tunnel::{PROTOCOL, REFUSAL, path};
+use mizzen_network::Network;
 use mizzen_reconcile::Backoff;
 use rustls_pki_types::{InvalidDnsNameError, ServerName};
 use tokio::net::TcpStream;
@@ -23,10 +25,13 @@ use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 use crate::node_api;
+use crate::shared::Shared;
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
 /// From the first packet to a tunnel that is up.
 const DIAL: Duration = Duration::from_secs(15);
+/// The server waits a little longer.
+const DIAL_POD: Duration = Duration::from_secs(4);
 /// A server that does not answer a ping within as long again is gone, though no packet says so. It also keeps what is between
 /// from forgetting the connection.
 const PING: Duration = Duration::from_secs(10);
@@ -70,7 +75,8 @@ enum DialError {
 }
 
 /// Holds the tunnel open until cancelled; without one, there is nothing to do.
-pub(crate) async fn run(tunnel: Option<Tunnel>, node: String, router: Router, cancel: CancellationToken) {
+pub(crate) async fn run(tunnel: Option<Tunnel>, shared: Arc<Shared>, router: Router, cancel: CancellationToken) {
+    let node = shared.node_name.clone();
     let Some(mut tunnel) = tunnel else { return std::future::pending().await };
     let (mut failures, mut said) = (0, None);
     loop {
@@ -79,7 +85,7 @@ pub(crate) async fn run(tunnel: Option<Tunnel>, node: String, router: Router, ca
         match dialled.unwrap_or_else(|_| Err(DialError::Timeout { server: tunnel.server.clone() })) {
             Ok(connection) => {
                 (failures, said) = (0, None);
-                if let Held::Renewed = hold(connection, &mut tunnel.tls, &router, &cancel).await {
+                if let Held::Renewed = hold(connection, &mut tunnel.tls, (&router, &shared.network), &cancel).await {
                     continue;
                 }
             }
@@ -126,6 +132,16 @@ async fn dial(server: &str, tls: Arc<rustls::ClientConfig>, node: &str) -> Resul
     hyper::upgrade::on(response).await.map_err(failed)
 }
 
+/// Connects to a port of one of the node's own pods.
+async fn dial_pod(network: &Network, pod: SocketAddr) -> Result<TcpStream, String> {
+    if !network.has_pod_at(pod.ip()) {
+        return Err(format!("dial tcp {pod}: no pod of this node has the address"));
+    }
+    let failed = |why: String| format!("dial tcp {pod}: {why}");
+    let dialled = tokio::time::timeout(DIAL_POD, TcpStream::connect(pod)).await;
+    dialled.map_err(|_| failed("i/o timeout".to_owned()))?.map_err(|error| failed(format!("connect: {error}")))
+}
+
 /// How a tunnel ended.
 enum Held {
     Broken,
@@ -136,11 +152,11 @@ enum Held {
 async fn hold(
     connection: Upgraded,
     tls: &mut watch::Receiver<Arc<rustls::ClientConfig>>,
-    router: &Router,
+    (router, network): (&Router, &Arc<Network>),
     cancel: &CancellationToken,
 ) -> Held {
-    let (router, token) = (router.clone(), cancel.clone());
-    let service = service_fn(move |request| answer(request, router.clone(), token.clone()));
+    let (router, network, token) = (router.clone(), network.clone(), cancel.clone());
+    let service = service_fn(move |request| answer(request, router.clone(), network.clone(), token.clone()));
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING).max_concurrent_streams(STREAMS);
     let mut serving = Box::pin(builder.serve_connection(connection, service));
@@ -164,17 +180,41 @@ async fn hold(
     }
 }
 
-/// A `CONNECT` is a connection to the node's API. Nobody but the server is at the other end, so that none is asked for.
-async fn answer(mut request: Request<Incoming>, router: Router, cancel: CancellationToken) -> Result<Response<Body>, Infallible> {
+/// A `CONNECT` is a connection to the node's API, or to a pod. Nobody but the server is at the other end, so that no name is
+/// asked for.
+async fn answer(
+    mut request: Request<Incoming>,
+    router: Router,
+    network: Arc<Network>,
+    cancel: CancellationToken,
+) -> Result<Response<Body>, Infallible> {
     let mut response = Response::new(Body::empty());
     if request.method() != Method::CONNECT {
         *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
         return Ok(response);
     }
+    let pod = request.uri().authority().and_then(|to| to.as_str().parse::<SocketAddr>().ok());
+    let pod = match pod {
+        Some(pod) => match dial_pod(&network, pod).await {
+            Ok(stream) => Some(stream),
+            Err(why) => {
+                *response.status_mut() = StatusCode::BAD_GATEWAY;
+                response.headers_mut().extend(why.parse().ok().map(|why| (HeaderName::from_static(REFUSAL), why)));
+                return Ok(response);
+            }
+        },
+        None => None,
+    };
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(cancel.run_until_cancelled_owned(async move {
         match upgrade.await {
-            Ok(connection) => node_api::converse(connection, router).await,
+            Ok(connection) => match pod {
+                None => node_api::converse(connection, router).await,
+                Some(mut stream) => {
+                    let copied = tokio::io::copy_bidirectional(&mut TokioIo::new(connection), &mut stream).await;
+                    tracing::debug!(?copied, "a connection to a pod through the tunnel ended");
+                }
+            },
             Err(error) => tracing::debug!(%error, "a connection through the tunnel was not opened"),
         }
     }));

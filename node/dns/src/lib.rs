@@ -24,6 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 pub use server::serve;
+pub use source::Source;
 
 /// How names are served.
 #[derive(Clone, Debug)]

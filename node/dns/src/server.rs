@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mizzen_client::Client;
 use mizzen_reconcile::Backoff;
 use parking_lot::RwLock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,7 +18,7 @@ use crate::forward::Forwarder;
 use crate::message::Transport;
 use crate::places::{Place, Places};
 use crate::responder::{Responder, Step};
-use crate::source;
+use crate::source::{self, Source};
 use crate::zone::Zone;
 use crate::{DnsError, PORT, Settings};
 
@@ -42,12 +41,7 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_s
 ///
 /// # Errors
 /// When the settings name what is no domain.
-pub async fn serve(
-    settings: &Settings,
-    addresses: &[IpAddr],
-    client: Arc<dyn Client>,
-    cancel: CancellationToken,
-) -> Result<(), DnsError> {
+pub async fn serve(settings: &Settings, addresses: &[IpAddr], names: Source, cancel: CancellationToken) -> Result<(), DnsError> {
     let zone = Arc::new(RwLock::new(Zone::new(&settings.cluster_domain, addresses.to_vec())?));
     let forwarder = Arc::new(Forwarder::new(settings, addresses)?);
     let (synced, is_synced) = watch::channel(false);
@@ -56,7 +50,7 @@ pub async fn serve(
     for address in addresses {
         tasks.spawn(listen(SocketAddr::new(*address, PORT), responder.clone()));
     }
-    source::follow(client, zone, synced, cancel).await;
+    source::follow(names, zone, synced, cancel).await;
     Ok(())
 }
 

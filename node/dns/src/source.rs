@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use mizzen_client::Client;
 use mizzen_reconcile::typed::gvr;
-use mizzen_reconcile::{WatchCache, WatchSpec};
+use mizzen_reconcile::{Feed, WatchCache, WatchSpec};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -14,15 +13,29 @@ use tokio_util::sync::CancellationToken;
 use crate::views::{ServiceView, SliceView};
 use crate::zone::Zone;
 
+/// What names are made of.
+pub struct Source {
+    services: Arc<WatchCache<ServiceView>>,
+    slices: Arc<WatchCache<SliceView>>,
+}
+
+impl Source {
+    /// By watches of all services and slices that others may share.
+    pub fn fed_by(services: &mut Feed, slices: &mut Feed) -> Self {
+        Self {
+            services: WatchCache::projected(WatchSpec::all(gvr::<Service>()), ServiceView::of).fed_by(services),
+            slices: WatchCache::projected(WatchSpec::all(gvr::<EndpointSlice>()), SliceView::of).fed_by(slices),
+        }
+    }
+}
+
 /// Follows services and slices until `cancel`; `synced` turns true when all that were there are in the zone.
 pub(crate) async fn follow(
-    client: Arc<dyn Client>,
+    Source { services, slices }: Source,
     zone: Arc<RwLock<Zone>>,
     synced: watch::Sender<bool>,
     cancel: CancellationToken,
 ) {
-    let services = WatchCache::projected(WatchSpec::all(gvr::<Service>()), ServiceView::of).start(client.clone(), cancel.clone());
-    let slices = WatchCache::projected(WatchSpec::all(gvr::<EndpointSlice>()), SliceView::of).start(client, cancel.clone());
     let told = zone.clone();
     services.on_change(move |change| {
         told.write().set_service(&change.key.namespace, &change.key.name, change.new.cloned());

@@ -21,6 +21,16 @@ pub struct NetworkConfig {
     pub node_address: Option<IpAddr>,
     pub services: ServiceRange,
     pub peers: PeersConfig,
+    pub cni: PluginDirs,
+}
+
+/// Where CNI plugins and their configuration are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginDirs {
+    /// `None` never uses any.
+    pub conf: Option<PathBuf>,
+    /// Searched in this order.
+    pub bin: Vec<PathBuf>,
 }
 
 /// How the pods of the cluster's other nodes are reached.
@@ -40,7 +50,7 @@ impl Default for PeersConfig {
 /// Where services have their addresses, which the node's own programs reach by a route to the bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceRange {
-    /// The node is told later ([`crate::Network::route_services`]).
+    /// The node is told later ([`crate::Network::keep_service_routes`]).
     Unknown,
     Fixed(Subnet),
     /// One that nobody else on this machine uses: 10.96.0.0/16, if it may be.
@@ -111,6 +121,15 @@ impl NetworkConfig {
 
     pub(crate) fn machines_file(&self) -> PathBuf {
         self.run_dir.join("machines.json")
+    }
+
+    /// What is remembered of attachments by plugins.
+    pub(crate) fn cni_dir(&self) -> PathBuf {
+        self.run_dir.join("cni")
+    }
+
+    pub(crate) fn cni_file(&self) -> PathBuf {
+        self.cni_dir().join("dirs.json")
     }
 
     pub(crate) fn peers_file(&self) -> PathBuf {

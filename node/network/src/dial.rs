@@ -26,6 +26,7 @@ impl Network {
                 let sockets = namespace::sockets(&pin).await?;
                 (pin.display().to_string(), sockets)
             }
+            None if !state.request.host_network => return Err(NetworkError::NoNetwork { uid: uid.to_owned() }),
             None => {
                 let v4 = TcpSocket::new_v4().map_err(|error| failed("host".into(), error.to_string()))?;
                 ("host".into(), (v4, TcpSocket::new_v6().ok()))

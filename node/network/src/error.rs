@@ -59,6 +59,31 @@ pub enum NetworkError {
     /// In the words of container engines.
     #[error("failed to connect to localhost:{port} inside namespace {namespace:?}, {why}")]
     Dial { port: u16, namespace: String, why: String },
+    /// In the kubelet's words.
+    #[error(
+        "network is not ready: container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady \
+         message:Network plugin returns error: {problem}"
+    )]
+    PluginsNotReady { problem: String },
+    #[error("failed to set up network for sandbox {uid:?}: {source}")]
+    Attach {
+        uid: String,
+        #[source]
+        source: mizzen_cni::CniError,
+    },
+    #[error("failed to destroy network for sandbox {uid:?}: {source}")]
+    Detach {
+        uid: String,
+        #[source]
+        source: mizzen_cni::CniError,
+    },
+    #[error("take away what no pod has any more: {source}")]
+    Collect {
+        #[source]
+        source: mizzen_cni::CniError,
+    },
+    #[error("limit the bandwidth of {interface}: {why}")]
+    Bandwidth { interface: String, why: String },
     #[error("the network's worker thread ended before it answered")]
     Worker,
 }

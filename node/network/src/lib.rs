@@ -5,6 +5,7 @@
 
 mod addresses;
 mod announce;
+mod bandwidth;
 mod config;
 mod dial;
 pub mod elements;
@@ -12,6 +13,7 @@ mod error;
 mod family;
 mod firewall;
 mod hostports;
+mod keep;
 mod links;
 mod machine;
 mod machines;
@@ -21,6 +23,7 @@ mod network;
 pub mod nft;
 mod open;
 mod peers;
+mod plugins;
 mod pod;
 mod services;
 mod state;
@@ -29,11 +32,11 @@ mod teardown;
 mod wasm;
 
 pub use announce::Announced;
-pub use config::{NetworkConfig, PeersConfig, ServiceRange};
+pub use config::{NetworkConfig, PeersConfig, PluginDirs, ServiceRange};
 pub use error::NetworkError;
 pub use family::Family;
 pub use machines::{Machine, Machines};
 pub use network::Network;
 pub use peers::{Kept, Peer, PeerBackend};
-pub use pod::{HostPort, PodNetwork, PodRequest, Protocol};
+pub use pod::{Bandwidth, HostPort, PodNetwork, PodRequest, Protocol};
 pub use subnet::Subnet;

@@ -194,6 +194,7 @@ mod tests {
             node_address: None,
             services: crate::ServiceRange::Unknown,
             peers: crate::PeersConfig::default(),
+            cni: crate::PluginDirs::default(),
         };
         let of = |text: &str| text.parse::<Subnet>().unwrap();
         assert_eq!(decide(&config, None, &[]).unwrap(), of("198.18.3.0/24"));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,10 +16,12 @@ use crate::namespace::{self, Made, Wanted};
 use crate::nft::Backend;
 use crate::open::{self, bring_up};
 use crate::peers::{TUNNEL_OVERHEAD, Told, mtu_at};
-use crate::state::{self, PodState};
+use crate::plugins::{Plugins, Way};
+use crate::state::{self, Attached, PodState};
 use crate::wasm::WasmSpace;
 use crate::{
-    Family, HostPort, NetworkConfig, NetworkError, PeerBackend, PodNetwork, PodRequest, Subnet, firewall, machine, nft, teardown,
+    Bandwidth, Family, HostPort, NetworkConfig, NetworkError, PeerBackend, PodNetwork, PodRequest, Subnet, bandwidth, firewall,
+    machine, nft, teardown,
 };
 
 /// A pod's interface, as everywhere.
@@ -45,7 +47,12 @@ pub struct Network {
     ledger: Mutex<Ledger>,
     turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
     wasm: WasmSpace,
+    pub(crate) plugins: Plugins,
     bridge_up: AtomicBool,
+    /// Held by whoever changes the table's elements.
+    pub(crate) changing_rules: AsyncMutex<()>,
+    /// The ranges of services that there were ways to.
+    pub(crate) service_routes: AsyncMutex<BTreeSet<Subnet>>,
 }
 
 /// Who has what.
@@ -72,12 +79,7 @@ impl Network {
         let links = Links::connect()?;
         let base = bring_up(&config, &links).await?;
         let ledger = take_up(&config, base.subnet, base.second)?;
-        let led = ledger.pods.values().flat_map(|entry| Backend::all(&entry.state).map(|backend| (entry.led.clone(), backend)));
-        let ports: Vec<_> = led.collect();
-        let ranges = || std::iter::once(base.subnet).chain(base.second);
-        let tables: String = ranges().map(|range| nft::table(&config, range, &ports)).collect();
-        nft::apply(&config.table(), &tables).await?;
-        firewall::allow(&config, ranges(), &BTreeSet::new()).await?;
+        firewall::allow(&config, std::iter::once(base.subnet).chain(base.second), &BTreeSet::new()).await?;
         let second_address = match (base.second, config.node_address) {
             (None, _) => None,
             (Some(range), None) => Some(range.gateway()),
@@ -97,9 +99,14 @@ impl Network {
             ledger: Mutex::new(ledger),
             turns: Mutex::default(),
             wasm: WasmSpace::default(),
+            plugins: Plugins::open(&config)?,
             bridge_up: AtomicBool::new(false),
+            changing_rules: AsyncMutex::default(),
+            service_routes: AsyncMutex::default(),
             config,
         };
+        nft::apply(&network.config.table(), &network.rules()).await?;
+        network.look_at_plugins().await;
         let peers = Self::noted_peers(&network.config)?;
         if !peers.is_empty()
             && let Err(error) = network.keep_peers(&peers).await
@@ -133,6 +140,12 @@ impl Network {
     /// [`NetworkError::AddressesExhausted`], [`NetworkError::HostPortConflict`]. Call again.
     pub async fn keep_address(&self, request: &PodRequest) -> Result<PodNetwork, NetworkError> {
         let _turn = self.turn(&request.uid).await;
+        match self.way(request)? {
+            Way::Own => {}
+            Way::Attached(attached) => return Ok(attached.network(&self.config, request)),
+            // Plugins give addresses to namespaces, and there is none yet.
+            Way::Attach(_) => return Ok(PodNetwork::default()),
+        }
         let wasm = self.noted(&request.uid).is_some_and(|noted| noted.wasm);
         let addresses = self.reserve(request, wasm)?;
         Ok(PodNetwork { addresses: self.or_own(addresses), ..PodNetwork::default() })
@@ -144,6 +157,17 @@ impl Network {
     /// [`NetworkError::AddressesExhausted`], [`NetworkError::HostPortConflict`], or what the kernel refused. Call again.
     pub async fn ensure_pod(&self, request: &PodRequest) -> Result<PodNetwork, NetworkError> {
         let _turn = self.turn(&request.uid).await;
+        let attached = match self.way(request)? {
+            Way::Own => None,
+            Way::Attached(attached) => Some(attached),
+            Way::Attach(attach) => Some(self.attach(request, attach).await?),
+        };
+        if let Some(attached) = attached {
+            if !attached.maps_ports {
+                self.lead_ports(request).await?;
+            }
+            return Ok(attached.network(&self.config, request));
+        }
         let addresses = self.reserve(request, false)?;
         let dir = self.config.pin_dir(&request.uid);
         let (net, ipc, uts) = (dir.join("net"), dir.join("ipc"), dir.join("uts"));
@@ -159,6 +183,7 @@ impl Network {
             let made = namespace::make(&dir, wanted.clone()).await?;
             if wanted.net {
                 self.wire(&made, &addresses).await?;
+                self.limit(&made, &addresses, request.bandwidth).await?;
             }
             // The network's pin comes last: a pod that has it has everything.
             for (file, path) in [(&made.ipc, &ipc), (&made.uts, &uts), (&made.net, &net)] {
@@ -200,9 +225,19 @@ impl Network {
         state::check_uid(uid)?;
         let _turn = self.turn(uid).await;
         let entry = self.ledger.lock().pods.get(uid).cloned();
+        let is_own = entry.as_ref().is_none_or(|e| e.state.request.host_network || e.state.is_own());
+        if !is_own {
+            self.detach(uid).await?;
+        }
+        // Until nothing knows of the pod any more: the table may be made anew meanwhile.
+        let has_rules = !is_own || entry.as_ref().is_some_and(|e| !e.led.is_empty());
+        let _rules = if has_rules { Some(self.changing_rules.lock().await) } else { None };
         if let Some(Entry { state, led }) = &entry {
             let table = self.config.table();
-            let rules: String = Backend::all(state).map(|backend| nft::delete(&table, led, backend)).collect();
+            let mut rules: String = Backend::all(state).map(|backend| nft::delete(&table, led, backend)).collect();
+            if !is_own {
+                rules.extend(state.addresses().map(|address| nft::detached(&table, address)));
+            }
             if !rules.is_empty() {
                 nft::apply(&table, &rules).await?;
             }
@@ -238,6 +273,17 @@ impl Network {
     /// The uids of all pods that have something here.
     pub fn pods(&self) -> Vec<String> {
         self.ledger.lock().pods.keys().cloned().collect()
+    }
+
+    /// The host ports that the table leads to pods now.
+    pub(crate) fn led_ports(&self) -> Vec<(Vec<HostPort>, Backend)> {
+        let ledger = self.ledger.lock();
+        let led = ledger.pods.values().flat_map(|e| Backend::all(&e.state).map(|backend| (e.led.clone(), backend)));
+        led.collect()
+    }
+
+    pub(crate) fn states(&self) -> Vec<PodState> {
+        self.ledger.lock().pods.values().map(|entry| entry.state.clone()).collect()
     }
 
     /// What a pod's network is.
@@ -287,14 +333,14 @@ impl Network {
         self.service_cidr
     }
 
-    /// Leads the machine's own programs to services with addresses in `range`; repeatable. Of a family that pods have none of,
-    /// nothing leads anywhere.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub async fn route_services(&self, range: Subnet) -> Result<(), NetworkError> {
-        let Some(gateway) = self.gateway(range.family()) else { return Ok(()) };
-        self.links.add_service_route(self.bridge, &self.config.bridge(), range, gateway).await
+    /// Whether a pod of this node has the address; those in the machine's network have the node's.
+    pub fn has_pod_at(&self, address: IpAddr) -> bool {
+        let ledger = self.ledger.lock();
+        ledger.pods.values().any(|entry| match &entry.state {
+            state if state.request.host_network => self.node_addresses().contains(&address),
+            PodState { attached: Some(attached), .. } => attached.addresses.contains(&address),
+            state => state.addresses().any(|own| own == address),
+        })
     }
 
     /// A pod's own addresses, and whether it is in the namespace that Wasm pods share; `None` for one that has none here.
@@ -334,7 +380,7 @@ impl Network {
         &self.config
     }
 
-    async fn turn(&self, uid: &str) -> OwnedMutexGuard<()> {
+    pub(crate) async fn turn(&self, uid: &str) -> OwnedMutexGuard<()> {
         let turn = self.turns.lock().entry(uid.to_owned()).or_default().clone();
         turn.lock_owned().await
     }
@@ -348,6 +394,7 @@ impl Network {
         if let Some(Entry { state, .. }) = before
             && state.request == *request
             && state.wasm == wasm
+            && (state.address.is_some() || request.host_network)
         {
             return Ok(state.addresses().collect());
         }
@@ -366,7 +413,7 @@ impl Network {
         // It follows from the first; a pod from before there was a second range has one address only.
         let new = address.zip(self.second).filter(|_| had.is_none()).map(|(first, range)| range.nth(self.subnet.offset(first)));
         let second = new.or(had_second).filter(|_| address.is_some());
-        let state = PodState { request: request.clone(), address, second, wasm };
+        let state = PodState { request: request.clone(), address, second, wasm, attached: None };
         let addresses: Vec<_> = state.addresses().collect();
         let ports: &[HostPort] = if request.host_network { &[] } else { &request.host_ports };
         if let Err(error) = check_families(ports, &addresses).and_then(|()| ledger.ports.claim(uid, ports)) {
@@ -380,6 +427,32 @@ impl Network {
         }
         ledger.pods.insert(uid.clone(), Entry { state, led });
         Ok(addresses)
+    }
+
+    /// Notes a pod that plugins are to give its address, on disk before they are asked.
+    pub(crate) fn note_attaching(&self, request: &PodRequest) -> Result<(), NetworkError> {
+        let uid = &request.uid;
+        state::check_uid(uid)?;
+        let ledger = &mut *self.ledger.lock();
+        ledger.ports.claim(uid, &request.host_ports)?;
+        // One was kept for it while nobody knew what it is.
+        let before = ledger.pods.get(uid).filter(|entry| entry.state.attached.is_none());
+        if let Some(address) = before.and_then(|entry| entry.state.address) {
+            ledger.addresses.release(address, uid);
+        }
+        let state = PodState { request: request.clone(), address: None, second: None, wasm: false, attached: None };
+        state::save(&self.config.pod_file(uid), &state)?;
+        ledger.pods.insert(uid.clone(), Entry { state, led: Vec::new() });
+        Ok(())
+    }
+
+    pub(crate) fn note_attached(&self, request: &PodRequest, attached: Attached) -> Result<PodState, NetworkError> {
+        let of = |family| attached.addresses.iter().copied().find(|address| Family::of(*address) == family);
+        let (address, second) = (of(Family::V4), self.second.and_then(|range| of(range.family())));
+        let state = PodState { request: request.clone(), address, second, wasm: false, attached: Some(attached) };
+        state::save(&self.config.pod_file(&request.uid), &state)?;
+        self.ledger.lock().pods.insert(request.uid.clone(), Entry { state: state.clone(), led: Vec::new() });
+        Ok(state)
     }
 
     /// Connects a new namespace to the bridge.
@@ -408,6 +481,15 @@ impl Network {
         self.carrier(&veth).await
     }
 
+    /// Bounds what a new pod sends and receives.
+    async fn limit(&self, made: &Made, addresses: &[IpAddr], bandwidth: Bandwidth) -> Result<(), NetworkError> {
+        let &[address, ..] = addresses else { return Ok(()) };
+        bandwidth::limit(None, &self.config.veth(address), bandwidth.ingress).await?;
+        let Some(namespace) = &made.net else { return Ok(()) };
+        let path = format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
+        bandwidth::limit(Some(path.as_ref()), INTERFACE, bandwidth.egress).await
+    }
+
     /// Waits for a port of the bridge and, the first time, for the bridge, which has no carrier without ports.
     pub(crate) async fn carrier(&self, port: &str) -> Result<(), NetworkError> {
         self.links.carrier(port).await?;
@@ -429,6 +511,7 @@ impl Network {
         let rules: String = Backend::all(&state)
             .map(|backend| nft::delete(&table, &gone, backend) + &nft::add(&table, &request.host_ports, backend))
             .collect();
+        let _rules = self.changing_rules.lock().await;
         nft::apply(&table, &rules).await?;
         if let Some(entry) = self.ledger.lock().pods.get_mut(&request.uid) {
             entry.led = request.host_ports.clone();
@@ -450,14 +533,15 @@ fn take_up(config: &NetworkConfig, subnet: Subnet, second: Option<Subnet>) -> Re
         let uid = state.request.uid.clone();
         let ports: &[HostPort] = if state.request.host_network { &[] } else { &state.request.host_ports };
         let is_inside = state.second.is_none_or(|a| second.is_some_and(|range| range.contains(a)));
-        let address_kept = is_inside && state.address.is_none_or(|a| ledger.addresses.claim(a, &uid));
+        let is_free = |ledger: &mut Ledger| state.address.is_none_or(|a| ledger.addresses.claim(a, &uid));
+        let address_kept = state.attached.is_some() || (is_inside && is_free(&mut ledger));
         if state::check_uid(&uid).is_err() || !address_kept || ledger.ports.claim(&uid, ports).is_err() {
             tracing::warn!(uid, address = ?state.address, "a pod of an earlier run cannot keep its network");
             namespace::unpin(&config.pin_dir(&uid).join("net"))?;
             state::remove(&config.pod_file(&uid))?;
             continue;
         }
-        let led = ports.to_vec();
+        let led = if state.attached.as_ref().is_some_and(|attached| attached.maps_ports) { Vec::new() } else { ports.to_vec() };
         ledger.pods.insert(uid, Entry { state, led });
     }
     Ok(ledger)

@@ -59,7 +59,7 @@ impl Backend {
     }
 }
 
-fn protocol(protocol: Protocol) -> &'static str {
+pub(crate) fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
@@ -68,15 +68,18 @@ fn protocol(protocol: Protocol) -> &'static str {
 }
 
 /// The whole table, replacing what is there in one transaction, so that a restarted agent repairs it.
-pub(crate) fn table(config: &NetworkConfig, subnet: Subnet, ports: &[(Vec<HostPort>, Backend)]) -> String {
+pub(crate) fn table(config: &NetworkConfig, subnet: Subnet, ports: &[(Vec<HostPort>, Backend)], others: &[IpAddr]) -> String {
     let (table, bridge, tunnel) = (config.table(), config.bridge(), config.tunnel());
     let (ip, address, loopback) = (subnet.family().nft(), subnet.family().nft_type(), subnet.family().loopback());
+    let gateway = subnet.gateway();
     let [a, b, c, d, e, f] = config.wasm_mac();
     let wasm_mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
     // The guard: with route_localnet on the bridge, a pod could otherwise reach what listens on the machine's loopback, or
     // pose as a local client.
     // The masquerades: a client on loopback has no address that a pod could answer, and a pod that calls its own host
-    // port must not see itself as the client. Other nodes and their pods see this node's pods by the addresses they have.
+    // port must not see itself as the client. Other nodes and their pods see this node's pods by the addresses they have, and so
+    // do those of this node that are on networks of plugins.
+    // Names of the cluster are served at the bridge's address, whoever has that port of the machine.
     // The forward chain: pods that came before the tunnel have the MTU of the link.
     let mut text = format!(
         r#"table {ip} {table}
@@ -88,6 +91,7 @@ table {ip} {table} {{
   set wasm {{ type {address}; }}
   set blocks {{ type {address}; flags interval; }}
   set nodes {{ type {address}; }}
+  set attached {{ type {address}; }}
   chain guard {{
     type filter hook prerouting priority -300; policy accept;
     iifname "{bridge}" {ip} daddr {loopback} drop
@@ -103,6 +107,7 @@ table {ip} {table} {{
     fib daddr type local jump hostports
   }}
   chain hostports {{
+    {ip} daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 return
     meta l4proto {{ tcp, udp, sctp }} dnat {ip} to {ip} daddr . meta l4proto . th dport map @one_address
     meta l4proto {{ tcp, udp, sctp }} dnat {ip} to meta l4proto . th dport map @any_address
   }}
@@ -111,7 +116,7 @@ table {ip} {table} {{
     oifname "{bridge}" {ip} saddr {loopback} masquerade
     ct status dnat {ip} saddr . {ip} daddr @hairpin masquerade
     ct status dnat meta mark & {WASM_MARK:#x} == {WASM_MARK:#x} {ip} daddr @wasm masquerade
-    {ip} saddr {subnet} {ip} daddr != {subnet} {ip} daddr != @blocks {ip} daddr != @nodes oifname != "{bridge}" masquerade
+    {ip} saddr {subnet} {ip} daddr != {subnet} {ip} daddr != @blocks {ip} daddr != @nodes {ip} daddr != @attached oifname != "{bridge}" masquerade
   }}
   chain forward {{
     type filter hook forward priority -150; policy accept;
@@ -123,6 +128,7 @@ table {ip} {table} {{
     for (ports, backend) in ports.iter().filter(|(_, backend)| backend.family() == subnet.family()) {
         text.push_str(&add(&table, ports, *backend));
     }
+    text.extend(others.iter().filter(|other| Family::of(**other) == subnet.family()).map(|other| attached(&table, *other)));
     text
 }
 
@@ -138,6 +144,17 @@ pub(crate) fn peers(family: Family, table: &str, blocks: &BTreeSet<Subnet>, node
     fill("blocks", blocks.iter().filter(|block| block.family() == family).map(ToString::to_string).collect());
     fill("nodes", nodes.iter().filter(|node| Family::of(**node) == family).map(ToString::to_string).collect());
     text
+}
+
+/// A pod of this node that is on a network of plugins: others of this node are seen by it as they are.
+pub(crate) fn attached(table: &str, address: IpAddr) -> String {
+    format!("add element {} {table} attached {{ {address} }}\n", Family::of(address).nft())
+}
+
+pub(crate) fn detached(table: &str, address: IpAddr) -> String {
+    // Adding first makes deleting what is not there no error.
+    let ip = Family::of(address).nft();
+    format!("{}delete element {ip} {table} attached {{ {address} }}\n", attached(table, address))
 }
 
 /// Leads the ports to the pod, replacing what they led to.

@@ -139,6 +139,7 @@ mod tests {
             node_address: None,
             services: crate::ServiceRange::Unknown,
             peers: crate::PeersConfig::default(),
+            cni: crate::PluginDirs::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PodRequest {
     pub uid: String,
     /// Set in the pod's own uts namespace; not used with `host_network`.
@@ -17,6 +18,22 @@ pub struct PodRequest {
     pub host_ipc: bool,
     /// Ports of the machine that lead to the pod. Ignored with `host_network`, where the pod binds them itself.
     pub host_ports: Vec<HostPort>,
+    pub bandwidth: Bandwidth,
+    /// The API's, which plugins are told.
+    pub namespace: String,
+    pub name: String,
+    /// Addresses with prefix lengths that plugins are asked for.
+    pub ips: Vec<String>,
+    /// A hardware address that plugins are asked for.
+    pub mac: Option<String>,
+}
+
+/// What a pod may send and receive, in bits per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bandwidth {
+    /// To the pod.
+    pub ingress: Option<u64>,
+    pub egress: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -48,6 +48,7 @@ mod tests {
             node_address: None,
             services,
             peers: crate::PeersConfig::default(),
+            cni: crate::PluginDirs::default(),
         };
         decide(&config, occupied)
     }

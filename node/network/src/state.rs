@@ -19,16 +19,32 @@ pub(crate) struct ClusterState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PodState {
     pub(crate) request: PodRequest,
-    /// `None` on the machine's network.
+    /// `None` on the machine's network, and while plugins have yet to give one.
     pub(crate) address: Option<IpAddr>,
     /// Of the other family; `None` as well for one from before there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) second: Option<IpAddr>,
     /// In the namespace that the Wasm pods share.
     pub(crate) wasm: bool,
+    /// What plugins gave it, `address` among them; `None` on the node's own network.
+    #[serde(default)]
+    pub(crate) attached: Option<Attached>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attached {
+    /// An IPv4 address first.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// A plugin leads the pod's host ports.
+    pub(crate) maps_ports: bool,
 }
 
 impl PodState {
+    /// Whether its address is of the node's own network.
+    pub(crate) fn is_own(&self) -> bool {
+        self.attached.is_none() && self.address.is_some()
+    }
+
     /// The primary one first.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
         self.address.into_iter().chain(self.second)

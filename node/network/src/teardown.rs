@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::links::Links;
-use crate::{NetworkConfig, NetworkError, firewall, namespace, nft, state};
+use crate::{NetworkConfig, NetworkError, firewall, namespace, nft, plugins, state};
 
 pub(crate) async fn all(config: &NetworkConfig) -> Result<(), NetworkError> {
     let mut first = Ok(());
@@ -13,6 +13,8 @@ pub(crate) async fn all(config: &NetworkConfig) -> Result<(), NetworkError> {
             first = result;
         }
     };
+    // While the pods' namespaces are there, and the rules.
+    note(plugins::teardown(config).await);
     for table in [config.table(), config.services_table(), config.policies_table()] {
         note(nft::delete_tables(&table).await);
     }

@@ -168,6 +168,7 @@ fn config(folder: &tempfile::TempDir) -> NetworkConfig {
         node_address: None,
         services: ServiceRange::Unknown,
         peers: mizzen_network::PeersConfig::default(),
+        cni: mizzen_network::PluginDirs::default(),
     }
 }
 

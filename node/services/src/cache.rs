@@ -7,7 +7,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use mizzen_api::{Object, ObjectRef};
 use mizzen_client::Client;
 use mizzen_reconcile::typed::{gvr, view};
-use mizzen_reconcile::{WatchCache, WatchSpec};
+use mizzen_reconcile::{Feed, WatchCache, WatchSpec};
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoints::Place;
@@ -16,7 +16,7 @@ use crate::slice::SliceView;
 
 const BY_SERVICE: &str = "service";
 /// Slices with these labels are not for proxies.
-const PROXIED: &str = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name";
+const NOT_PROXIED: [&str; 2] = ["service.kubernetes.io/headless", "service.kubernetes.io/service-proxy-name"];
 const ZONE: &str = "topology.kubernetes.io/zone";
 
 pub struct ServiceCaches {
@@ -27,13 +27,19 @@ pub struct ServiceCaches {
 }
 
 impl ServiceCaches {
-    /// Starts to mirror until `cancel`.
-    pub fn start(client: &Arc<dyn Client>, node: &str, cancel: &CancellationToken) -> Arc<Self> {
+    /// Starts to mirror until `cancel`, services and slices by watches of all of them that others may share.
+    pub fn start(
+        (service_feed, slice_feed): (&mut Feed, &mut Feed),
+        client: &Arc<dyn Client>,
+        node: &str,
+        cancel: &CancellationToken,
+    ) -> Arc<Self> {
         let services = WatchCache::projected(WatchSpec::all(gvr::<Service>()), |object: &Arc<Object>| {
             Some(ServiceView::of(&*view::<Service>(object).ok()?))
         });
-        let slices = WatchCache::projected(WatchSpec::all(gvr::<EndpointSlice>()).labels(PROXIED), |object: &Arc<Object>| {
-            SliceView::of(&*view::<EndpointSlice>(object).ok()?)
+        let slices = WatchCache::projected(WatchSpec::all(gvr::<EndpointSlice>()), |object: &Arc<Object>| {
+            let is_proxied = NOT_PROXIED.iter().all(|label| !object.head().labels.contains_key(*label));
+            SliceView::of(&*view::<EndpointSlice>(object).ok().filter(|_| is_proxied)?)
         });
         let own = WatchSpec::all(gvr::<Node>()).fields(&format!("metadata.name={node}"));
         let places = WatchCache::projected(own, |object: &Arc<Object>| {
@@ -42,10 +48,8 @@ impl ServiceCaches {
             Some(Place { node: node.metadata.name.clone().unwrap_or_default(), zone })
         });
         Arc::new(Self {
-            services: services.start(client.clone(), cancel.clone()),
-            slices: slices
-                .index(BY_SERVICE, |slice: &SliceView| vec![slice.service.to_string()])
-                .start(client.clone(), cancel.clone()),
+            services: services.fed_by(service_feed),
+            slices: slices.index(BY_SERVICE, |slice: &SliceView| vec![slice.service.to_string()]).fed_by(slice_feed),
             places: places.start(client.clone(), cancel.clone()),
             node: node.to_owned(),
         })

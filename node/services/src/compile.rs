@@ -187,7 +187,12 @@ impl PortTable<'_> {
     /// Whose connections to this node's endpoints have to come from the bridge's address: an endpoint's own, which would answer
     /// itself and never by this node, and among Wasm pods all, as they share a namespace.
     fn veil(&mut self) {
-        let is_here = |address: &IpAddr| self.node.pods.contains(*address) && *address != self.node.pods.gateway();
+        let gateway = self.node.pods.gateway();
+        // Pods on networks of plugins have addresses of other ranges.
+        let local: BTreeSet<_> = self.chosen.local.iter().map(|(address, _)| *address).collect();
+        let is_here = |address: &IpAddr| {
+            if self.node.pods.contains(*address) { *address != gateway } else { local.contains(address) }
+        };
         let backends = self.all.iter().chain(self.own).map(|(address, _)| *address);
         for address in backends.filter(is_here) {
             self.elements.insert((Part::Hairpin, format!("{address} . {address}")), String::new());

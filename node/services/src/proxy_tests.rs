@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use mizzen_api::{GroupVersionResource, Registry, Status};
 use mizzen_apiserver::auth::Identity;
 use mizzen_apiserver::auth::bootstrap;
 use mizzen_apiserver::auth::rbac::Rbac;
 use mizzen_apiserver::{ApiServer, Authenticate, Peer, ServerConfig};
 use mizzen_client::{ApiRequest, Client, DeleteOptions, PatchKind};
-use mizzen_reconcile::{Clock as _, SystemClock};
+use mizzen_reconcile::typed::gvr;
+use mizzen_reconcile::{Clock as _, Feed, SystemClock, WatchSpec};
 use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -75,8 +78,14 @@ impl World {
     fn start_proxy(&mut self) {
         let cancel = CancellationToken::new();
         let (repairs, told) = (self.repairs.clone(), self.forgotten.clone());
+        let (mut services, mut slices) =
+            (Feed::new(WatchSpec::all(gvr::<Service>())), Feed::new(WatchSpec::all(gvr::<EndpointSlice>())));
+        let caches = ServiceCaches::start((&mut services, &mut slices), &self.client, "here", &cancel);
+        for feed in [services, slices] {
+            feed.start(self.client.clone(), cancel.clone());
+        }
         let proxy = Proxy::new(ProxyConfig {
-            caches: ServiceCaches::start(&self.client, "here", &cancel),
+            caches,
             apply: self.table.clone(),
             node: Box::new(|caches| Node {
                 place: caches.place(),

@@ -20,6 +20,8 @@ pub(crate) struct Upstream {
     /// `HOST:PORT`.
     pub(crate) authority: String,
     pub(crate) https: bool,
+    /// On which node it is, if that is known.
+    pub(crate) node: String,
 }
 
 /// # Errors
@@ -85,7 +87,8 @@ pub(super) fn of_pod(pod: &Value, id: Id<'_>) -> Result<Upstream, Status> {
         ports.filter_map(|port| port.get("containerPort")?.as_u64()).next().map(|port| port.to_string()).unwrap_or_default()
     };
     let port = if id.port.is_empty() { first() } else { id.port.to_owned() };
-    Ok(Upstream { authority: authority(text(pod, "/status/podIP"), &port, id.https)?, https: id.https })
+    let node = text(pod, "/spec/nodeName").to_owned();
+    Ok(Upstream { authority: authority(text(pod, "/status/podIP"), &port, id.https)?, https: id.https, node })
 }
 
 /// One of a service's endpoints; `pick` chooses one of so many.
@@ -109,19 +112,21 @@ pub(super) fn of_service(
         }
     };
     let subsets = endpoints.map_or(&[][..], |endpoints| list(endpoints, "/subsets"));
-    let usable: Vec<(&str, u64)> = subsets
+    let usable: Vec<(&str, &str, u64)> = subsets
         .iter()
         .flat_map(|subset| {
             let ports = list(subset, "/ports").iter().filter(|port| text(port, "/name") == name);
             let port = ports.filter_map(|port| port.get("port")?.as_u64()).next();
-            list(subset, "/addresses").iter().filter_map(move |address| Some((text(address, "/ip"), port?)))
+            list(subset, "/addresses")
+                .iter()
+                .filter_map(move |address| Some((text(address, "/ip"), text(address, "/nodeName"), port?)))
         })
         .collect();
     if usable.is_empty() {
         return Err(unavailable(format!("no endpoints available for service {:?}", id.name)));
     }
-    let (address, port) = usable[pick(usable.len()) % usable.len()];
-    Ok(Upstream { authority: authority(address, &port.to_string(), id.https)?, https: id.https })
+    let (address, node, port) = usable[pick(usable.len()) % usable.len()];
+    Ok(Upstream { authority: authority(address, &port.to_string(), id.https)?, https: id.https, node: node.to_owned() })
 }
 
 #[cfg(test)]

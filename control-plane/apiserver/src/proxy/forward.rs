@@ -1,5 +1,6 @@
 //! One request that goes on to somebody else's server, and its answer.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,6 +10,7 @@ use futures::StreamExt as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, StatusCode, Uri};
 use hyper::client::conn::http1;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use mizzen_api::{Reason, Status};
 use rustls_pki_types::ServerName;
@@ -43,12 +45,14 @@ pub(super) fn unreachable(why: impl std::fmt::Display) -> Status {
     Status::new(Reason::ServiceUnavailable, format!("error trying to reach service: {why}"))
 }
 
-/// `path` begins with a slash; the query is the request's own.
+/// `path` begins with a slash; the query is the request's own. `tunnelled` leads to the server already; without it, it is
+/// connected to.
 ///
 /// # Errors
 /// `ServiceUnavailable` when the server is not reached or does not answer.
 pub(super) async fn forward(
     upstream: &Upstream,
+    tunnelled: Option<Upgraded>,
     path: &str,
     links: &Links,
     mut request: Request<Body>,
@@ -60,7 +64,11 @@ pub(super) async fn forward(
         true => Some(Tls { config: trust::anybody(None).map_err(unreachable)?, name: None }),
         false => None,
     };
-    let response = exchange(&upstream.authority, tls.as_ref(), outgoing, client_side).await?;
+    let wire = match tunnelled {
+        Some(tunnelled) => secured(&upstream.authority, tunnelled, tls.as_ref()).await?,
+        None => connect(&upstream.authority, tls.as_ref()).await?,
+    };
+    let response = exchange(wire, outgoing, client_side).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(response);
     }
@@ -74,18 +82,16 @@ pub(crate) struct Tls {
     pub(crate) name: Option<ServerName<'static>>,
 }
 
-/// Sends one request over a connection of its own to `authority` (`HOST:PORT`). When the server switches protocols, what
+/// Sends one request over a connection of its own. When the server switches protocols, what
 /// follows goes both ways between it and `client_side`.
 ///
 /// # Errors
-/// `ServiceUnavailable` when the server is not reached or does not answer.
+/// `ServiceUnavailable` when the server does not answer.
 async fn exchange(
-    authority: &str,
-    tls: Option<&Tls>,
+    wire: Box<dyn Wire>,
     outgoing: Request<Body>,
     client_side: Option<hyper::upgrade::OnUpgrade>,
 ) -> Result<Response, Status> {
-    let wire = connect(authority, tls).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await.map_err(unreachable)?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
@@ -105,6 +111,18 @@ pub(super) fn switch<B>(response: &mut http::Response<B>, client_side: Option<hy
         let server_side = hyper::upgrade::on(response);
         tokio::spawn(splice(client_side, server_side));
     }
+}
+
+/// What leads to `HOST:PORT` by a tunnel, with TLS where that is asked for.
+async fn secured(authority: &str, tunnelled: Upgraded, tls: Option<&Tls>) -> Result<Box<dyn Wire>, Status> {
+    let stream = TokioIo::new(tunnelled);
+    let Some(tls) = tls else { return Ok(Box::new(stream)) };
+    let address: SocketAddr = authority.parse().map_err(unreachable)?;
+    let name = tls.name.clone().unwrap_or_else(|| ServerName::from(address.ip()));
+    let connecting = TlsConnector::from(tls.config.clone()).connect(name, stream);
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+    let connected = connected.map_err(|_| unreachable(format!("tls {authority}: i/o timeout")))?;
+    Ok(Box::new(connected.map_err(|error| unreachable(format!("tls {authority}: {error}")))?))
 }
 
 /// A connection to `HOST:PORT`.
@@ -239,7 +257,7 @@ mod tests {
             stream.write_all(answer.as_bytes()).await.expect("answers");
             String::from_utf8(request).expect("is text")
         });
-        (Upstream { authority, https: false }, heard)
+        (Upstream { authority, https: false, node: String::new() }, heard)
     }
 
     fn links() -> Links {
@@ -257,7 +275,7 @@ mod tests {
             .header("x-mine", "2")
             .body(Body::empty())
             .expect("a request");
-        let response = forward(&upstream, "/a", &links(), request).await.expect("is answered");
+        let response = forward(&upstream, None, "/a", &links(), request).await.expect("is answered");
         assert_eq!(
             (response.status().as_u16(), &response.headers()["location"]),
             (302, &HeaderValue::from_static("/proxy/login"))
@@ -280,7 +298,8 @@ mod tests {
         taken.bind(([127, 0, 0, 1], 0).into()).expect("binds");
         let authority = taken.local_addr().expect("an address").to_string();
         let request = Request::get("/").body(Body::empty()).expect("a request");
-        let refused = forward(&Upstream { authority, https: false }, "/", &links(), request).await.expect_err("nobody listens");
+        let upstream = Upstream { authority, https: false, node: String::new() };
+        let refused = forward(&upstream, None, "/", &links(), request).await.expect_err("nobody listens");
         assert_eq!(refused.code, 503);
         assert!(refused.message.starts_with("error trying to reach service: dial tcp 127.0.0.1:"), "{}", refused.message);
     }

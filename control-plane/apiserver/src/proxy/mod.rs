@@ -89,10 +89,15 @@ pub(crate) async fn answer(
             let addresses = node.pointer("/status/addresses").and_then(Value::as_array).into_iter().flatten();
             let internal = addresses.into_iter().find(|address| address["type"] == "InternalIP");
             let ip = internal.and_then(|address| address["address"].as_str()).unwrap_or_default();
-            address::Upstream { authority: address::authority(ip, id.port, id.https)?, https: id.https }
+            address::Upstream { authority: address::authority(ip, id.port, id.https)?, https: id.https, node: String::new() }
         }
     };
-    forward::forward(&upstream, &path, &links, request).await
+    let tunnelled = match nodes.filter(|_| !upstream.node.is_empty()) {
+        Some(nodes) => nodes.reach(&upstream.node, &upstream.authority).await,
+        None => None,
+    };
+    let tunnelled = tunnelled.transpose().map_err(forward::unreachable)?;
+    forward::forward(&upstream, tunnelled, &path, &links, request).await
 }
 
 fn found(store: &dyn Store, resource: &str, namespace: &str, name: &str) -> Result<Value, Status> {

@@ -15,3 +15,4 @@ pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod sysctls;
 pub(crate) mod teardown;
+mod wishes;

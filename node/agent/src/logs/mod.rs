@@ -13,6 +13,18 @@ use std::path::Path;
 /// How much of a log is read for its end: lines may be of any length.
 const TAIL: u64 = 64 * 1024;
 
+/// Of which attempts of a container there are logs, in order.
+pub(crate) async fn attempts(dir: &Path) -> Vec<u32> {
+    let mut attempts = Vec::new();
+    let Ok(mut entries) = tokio::fs::read_dir(dir).await else { return attempts };
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        attempts.extend(name.strip_suffix(".log").and_then(|number| number.parse::<u32>().ok()));
+    }
+    attempts.sort_unstable();
+    attempts
+}
+
 /// The end of a log as plain text: at most so many lines and bytes.
 pub(crate) async fn tail_text(path: &Path, lines: usize, bytes: usize) -> String {
     let path = path.to_owned();

@@ -21,13 +21,7 @@ const CHUNK: usize = 32 * 1024;
 
 /// The log of the latest attempt, or of the one before it; `None` when there is none.
 pub(crate) async fn find(dir: &Path, previous: bool) -> Option<PathBuf> {
-    let mut attempts = Vec::new();
-    let mut entries = tokio::fs::read_dir(dir).await.ok()?;
-    while let Ok(Some(entry)) = entries.next_entry().await {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        attempts.extend(name.strip_suffix(".log").and_then(|number| number.parse::<u32>().ok()));
-    }
-    attempts.sort_unstable();
+    let mut attempts = super::attempts(dir).await;
     let latest = attempts.pop()?;
     let chosen = if previous { attempts.pop()? } else { latest };
     Some(dir.join(format!("{chosen}.log")))

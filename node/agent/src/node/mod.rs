@@ -6,11 +6,13 @@ pub(crate) mod health_ports;
 pub(crate) mod image_gc;
 pub(crate) mod lease;
 pub(crate) mod peers;
+pub(crate) mod plugins;
 pub(crate) mod policies;
 pub(crate) mod ports;
 pub(crate) mod pressure;
 pub(crate) mod register;
 pub(crate) mod room;
+pub(crate) mod rules;
 pub(crate) mod services;
 pub(crate) mod status;
 

@@ -48,7 +48,7 @@ pub(crate) async fn run(shared: Arc<Shared>, port: u16, ready: watch::Sender<boo
             Ok(false) => {}
             Ok(true) => {
                 (told, looks) = (Some(without_times), 0);
-                ready.send_replace(true);
+                ready.send_replace(facts.network_problem.is_none());
             }
             Err(error) => {
                 tell_failure(&error);
@@ -62,12 +62,12 @@ pub(crate) async fn run(shared: Arc<Shared>, port: u16, ready: watch::Sender<boo
     }
 }
 
-/// Tells the status when it is news, or when somebody has told otherwise of this node (it was silent for too long); whether
-/// it did.
+/// Tells the status when it is news, or when somebody has told otherwise of this node (it was silent for too long, or its Node
+/// was deleted); whether it did.
 async fn keep(shared: &Shared, facts: &Facts, is_news: bool) -> Result<bool, mizzen_reconcile::Error> {
     if !is_news {
         let present = typed::get::<Node>(shared.client.as_ref(), "", &shared.node_name).await?;
-        if !present.is_some_and(|present| contradicts(&present, &status(facts, Some(&present)))) {
+        if present.is_some_and(|present| !contradicts(&present, &status(facts, Some(&present)))) {
             return Ok(false);
         }
     }
@@ -180,6 +180,7 @@ fn facts(shared: &Shared, port: u16) -> Facts {
         port,
         capacity: shared.capacity,
         pressure: pressure::read(&shared.data_dir, shared.eviction),
+        network_problem: shared.network.plugins_problem(),
         info: info(),
         images: status_images(&shared.images.list()),
         now: shared.now(),

@@ -16,7 +16,12 @@ use crate::shared::Shared;
 pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
     let health = Arc::new(HealthPorts::default());
     let proxies = Scope::all(&shared.network).map(|scope| proxy(&shared, scope, health.clone()).run());
-    tokio::join!(join_all(proxies), routes::run(shared.client.clone(), shared.network.clone(), cancel));
+    let on_routes = |count: usize| {
+        let told = format!("{count} routes to services had been removed by somebody else: they were put back");
+        tracing::warn!("{told}");
+        shared.recorder.warning(&super::about(&shared.node_name), "ServiceRoutesRestored", told);
+    };
+    tokio::join!(join_all(proxies), routes::run(shared.client.clone(), shared.network.clone(), on_routes, cancel));
 }
 
 /// What leads the packets of one family.

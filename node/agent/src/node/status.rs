@@ -17,6 +17,8 @@ pub(crate) struct Facts {
     pub(crate) port: u16,
     pub(crate) capacity: Capacity,
     pub(crate) pressure: Pressure,
+    /// Why pods cannot be attached to the network of plugins.
+    pub(crate) network_problem: Option<String>,
     pub(crate) info: NodeSystemInfo,
     pub(crate) images: Vec<ContainerImage>,
     pub(crate) now: Timestamp,
@@ -92,8 +94,17 @@ fn conditions(facts: &Facts, before: Option<&Node>) -> Vec<NodeCondition> {
         condition("MemoryPressure", memory, memory_text.0, memory_text.1),
         condition("DiskPressure", disk, disk_text.0, disk_text.1),
         condition("PIDPressure", pids, pid_text.0, pid_text.1),
-        condition("Ready", true, "KubeletReady", "kubelet is posting ready status"),
+        match &facts.network_problem {
+            None => condition("Ready", true, "KubeletReady", "kubelet is posting ready status"),
+            Some(problem) => condition("Ready", false, "KubeletNotReady", &not_ready(problem)),
+        },
     ]
+}
+
+/// In the kubelet's words.
+fn not_ready(problem: &str) -> String {
+    let reason = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady";
+    format!("{reason} message:Network plugin returns error: {problem}")
 }
 
 #[cfg(test)]
@@ -112,6 +123,7 @@ mod tests {
             port: 1,
             capacity: Capacity { cpu_milli: 2000, memory: 1 << 30, pods: 3, storage: 0 },
             pressure: Pressure::default(),
+            network_problem: None,
             info: NodeSystemInfo::default(),
             images: Vec::new(),
             now: Timestamp::UNIX_EPOCH,

@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use mizzen_client::DeleteOptions;
+use mizzen_network::NetworkError;
 use mizzen_reconcile::typed;
 use mizzen_runtime::{ContainerState, ContainerStatus};
 use nix::fcntl::OFlag;
@@ -173,6 +174,7 @@ async fn delete(shared: &Shared, pod: &Pod) -> Result<(), HookError> {
 pub(super) fn tell_prepare_failed(shared: &Shared, pod: &Pod, error: &HookError) {
     let (reason, message) = match error {
         HookError::Volume { .. } => ("FailedMount", error.to_string()),
+        HookError::Network(NetworkError::PluginsNotReady { .. }) => ("NetworkNotReady", error.to_string()),
         _ => ("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {error}")),
     };
     shared.recorder.warning(&about(pod, None), reason, message);

@@ -243,7 +243,7 @@ fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision:
     let name = &container.name;
     let Some(state) = view.container(name) else { return };
     match &state.current {
-        None => start(view, name, state, 0, decision),
+        None => start(view, name, state, state.first, decision),
         Some(current) => match current.exit() {
             None if state.is_coming_up() => {}
             None => match &state.unhealthy {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +16,7 @@ use super::backoff::{self, Backoff};
 use super::labels;
 use super::view::{Attempt, ContainerView, Failure, ImageView, Prepared, Resize, Resized, Resizes};
 use crate::hooks::prepare::Ready;
+use crate::logs;
 use crate::node::room::Refusal;
 
 /// The waiting reason of a container whose manifest names what is not there.
@@ -52,6 +54,8 @@ pub(crate) struct Memory {
 
 #[derive(Default)]
 pub(crate) struct ContainerMemory {
+    /// Of which attempt it is the turn when no runtime knows of any.
+    first: u32,
     pub(crate) image: Option<Arc<Image>>,
     image_failure: Option<Failure>,
     image_failures: u32,
@@ -124,6 +128,13 @@ impl Memory {
                 let (id, amounts) = (status.id.clone(), amounts.clone());
                 container.resizes.tried(Resize { id, amounts, outcome: Resized::Done });
             }
+        }
+    }
+
+    /// Takes up what logs tell of earlier attempts: as many restarts go on being counted.
+    pub(crate) async fn count_attempts(&mut self, logs: &Path) {
+        for (name, container) in &mut self.containers {
+            container.first = logs::attempts(&logs.join(name)).await.pop().map_or(0, |last| last.saturating_add(1));
         }
     }
 
@@ -282,6 +293,7 @@ impl Memory {
             },
             previous,
             older: attempts.into_iter().map(|attempt| attempt.id).collect(),
+            first: memory.first,
             starting: memory.starting,
             start_error: memory.start_failure.clone(),
             backoff: memory.delay,

@@ -49,6 +49,9 @@ pub(crate) enum Prepared {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ContainerView {
+    /// The number of its first attempt here. Those before it are known by nothing but their logs: the containers were taken
+    /// away (`mizzen down`), or lost.
+    pub(crate) first: u32,
     pub(crate) image: ImageView,
     pub(crate) current: Option<Attempt>,
     pub(crate) previous: Option<Attempt>,
@@ -137,7 +140,7 @@ impl ContainerView {
     /// Its first start is behind it, well or not. What is tried again is tried in its own time.
     fn had_its_turn(&self) -> bool {
         let failed = self.start_error.is_some() || matches!(self.image, ImageView::Failed(_));
-        failed || (self.current.is_some() && self.starting != Some(0))
+        failed || (self.current.is_some() && self.starting != Some(self.first))
     }
 
     /// The amounts that the current attempt has; `None` when that is not known: an older agent started it.

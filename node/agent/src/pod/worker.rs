@@ -131,6 +131,9 @@ impl Worker {
         if pod.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
             let record = allocation::read(&shared, &pod).await;
             memory.take_up(&pod, record, &observed.borrow().clone());
+            let of = |field: &Option<String>| field.clone().unwrap_or_default();
+            let metadata = &pod.metadata;
+            memory.count_attempts(&shared.log_dir(&of(&metadata.namespace), &of(&metadata.name), &of(&metadata.uid))).await;
             let granted = allocation::granted(&pod, &memory.granted);
             shared.room.renote(pod.metadata.uid.as_deref().unwrap_or_default(), Share::of(&granted));
         }
@@ -408,7 +411,16 @@ impl Worker {
             }
             // That it is gone is heard of. While finalizers hold it, asking again would change nothing.
             Outcome::Deleted(Ok(())) => self.retries.entry("delete".into()).or_default().at = now.checked_add(ASK_AGAIN).ok(),
-            Outcome::Released(Err(error)) => self.failed("release".into(), &error, now),
+            Outcome::Released(Err(error)) => {
+                if let HookError::Network(network) = &error {
+                    self.shared.recorder.warning(
+                        &about(&self.pod, None),
+                        "FailedKillPod",
+                        format!("error killing pod: {network}"),
+                    );
+                }
+                self.failed("release".into(), &error, now);
+            }
             Outcome::TornDown(Err(error)) => self.failed("teardown".into(), &error, now),
             Outcome::Deleted(Err(error)) => self.failed("delete".into(), &error, now),
             Outcome::Probe { id, container, kind, verdict, message, grace } => {

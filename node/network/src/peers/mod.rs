@@ -58,7 +58,7 @@ pub(crate) struct Told {
     peers: Vec<Peer>,
     ways: Option<Ways>,
     /// The ranges that the machine's firewall lets pass, and what the cluster's table does not masquerade.
-    allowed: Option<(BTreeSet<Subnet>, BTreeSet<IpAddr>)>,
+    pub(crate) allowed: Option<(BTreeSet<Subnet>, BTreeSet<IpAddr>)>,
 }
 
 /// Of the last run: the ways are there again while the server is away.

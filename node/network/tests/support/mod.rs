@@ -36,6 +36,7 @@ impl Cluster {
             node_address: None,
             services: mizzen_network::ServiceRange::Unknown,
             peers: mizzen_network::PeersConfig::default(),
+            cni: mizzen_network::PluginDirs::default(),
         }
     }
 
