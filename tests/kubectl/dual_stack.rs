@@ -91,7 +91,7 @@ spec: {containers: [{name: main, image: IMAGE, ports: [{containerPort: 8090}]}]}
     assert_eq!(inside.count(), 2, "{}", node["status"]["addresses"]);
     let (a, b) = (pod_addresses(&cluster, "a"), pod_addresses(&cluster, "b"));
     assert!(a[0].is_ipv4() && a[1].is_ipv6());
-    let told = cluster.kubectl(&["exec", "a", "--", "printenv", "IPS"]).ok();
+    let told = cluster.kubectl(&["exec", "a", "--", "sh", "-c", "echo $IPS"]).ok();
     assert_eq!(told.trim(), format!("{},{}", a[0], a[1]));
     for address in b {
         assert_eq!(asked_in(&cluster, "a", address, 8080), "b");
