@@ -73,7 +73,11 @@ impl Scope {
         chains.iter().map(move |(name, hook, rules)| {
             // Ahead of all that drops, behind what leaves a chain.
             let neighbours = NEIGHBOURS.iter().filter(|_| is_v6 && self.side == Side::Machine);
-            (*name, *hook, neighbours.chain(*rules).map(|rule| rule.replace("HEADER", header).replace("BRIDGE", &self.bridge)).collect())
+            (
+                *name,
+                *hook,
+                neighbours.chain(*rules).map(|rule| rule.replace("HEADER", header).replace("BRIDGE", &self.bridge)).collect(),
+            )
         })
     }
 
