@@ -5,8 +5,10 @@ use std::process::Command;
 
 use mizzen_tests::command::{Ran, run};
 use mizzen_tests::names::{ask, served_at};
-use mizzen_tests::{Cluster, Kubectl, Registry, eventually, images, leftovers};
+use mizzen_tests::{Cluster, Kubectl, Lan, Machine, Registry, eventually, images, leftovers};
 use serde_json::{Value, json};
+
+use crate::nodes::{Nodes, field, nodes, teller};
 
 const DUAL: &str = "podNetwork: {ipv6: auto}\n";
 
@@ -91,7 +93,7 @@ spec: {containers: [{name: main, image: IMAGE, ports: [{containerPort: 8090}]}]}
     assert_eq!(inside.count(), 2, "{}", node["status"]["addresses"]);
     let (a, b) = (pod_addresses(&cluster, "a"), pod_addresses(&cluster, "b"));
     assert!(a[0].is_ipv4() && a[1].is_ipv6());
-    let told = cluster.kubectl(&["exec", "a", "--", "printenv", "IPS"]).ok();
+    let told = cluster.kubectl(&["exec", "a", "--", "sh", "-c", "echo $IPS"]).ok();
     assert_eq!(told.trim(), format!("{},{}", a[0], a[1]));
     for address in b {
         assert_eq!(asked_in(&cluster, "a", address, 8080), "b");
@@ -213,4 +215,53 @@ fn pods_of_several_nodes_reach_each_other_by_ipv6_by_routes_and_by_the_tunnel() 
         cluster.down().ok();
         assert_eq!(leftovers::of(&id, &data), [""; 0]);
     }
+}
+
+/// Who the hub believes has an address, by NDP.
+fn believed(hub: &Machine, address: &str) -> Option<String> {
+    let said = hub.run(&["ip", "-6", "neigh", "show", address]);
+    said.split_once("lladdr ").and_then(|(_, rest)| Some(rest.split_whitespace().next()?.to_owned()))
+}
+
+#[test]
+fn a_load_balancers_ipv6_address_is_answered_for_by_one_node_and_moves_to_another() {
+    let registry = Registry::start();
+    let image = images::busybox(&registry, "web:v1");
+    let lan = Lan::switched(&["m1", "m2"]);
+    let hub = lan.hub();
+    hub.run(&["ip", "addr", "add", "fd00:1a::1/64", "dev", "switch", "nodad"]);
+    for (name, address) in [("m1", "fd00:1a::11/64"), ("m2", "fd00:1a::12/64")] {
+        lan.machine(name).run(&["ip", "addr", "add", address, "dev", "eth0", "nodad"]);
+    }
+    let config = format!("loadBalancerAddresses: [198.18.0.240, 'fd00:1a::f0/124']\n{DUAL}");
+    let Nodes { cluster, .. } = &nodes(&lan, &["m1", "m2"], &registry, &config);
+    let machine = |node: &str| lan.machine(if node == "test-node" { "m1" } else { node });
+    let mac = |node: &str| {
+        let said = machine(node).run(&["ip", "-o", "link", "show", "eth0"]);
+        said.split_once("link/ether ").unwrap().1.split_whitespace().next().unwrap().to_owned()
+    };
+    cluster.kubectl_apply(&(teller("t1", "test-node", &image) + &teller("t2", "m2", &image)));
+    cluster.kubectl_wait("condition=Ready", &["pod", "--all"]);
+    let spec =
+        "type: LoadBalancer, ipFamilyPolicy: RequireDualStack, selector: {app: teller}, ports: [{port: 80, targetPort: 8080}]";
+    cluster.kubectl_apply(&format!("apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{{spec}}}\n"));
+    let given = eventually("the service has an address of each family", || {
+        let status = cluster.get(&["service", "web"])?["status"]["loadBalancer"]["ingress"].clone();
+        let given: Vec<_> = status.as_array()?.iter().filter_map(|point| Some(point["ip"].as_str()?.to_owned())).collect();
+        (given.len() == 2).then_some(given)
+    });
+    assert_eq!(given, ["198.18.0.240", "fd00:1a::f0"]);
+    for url in ["http://198.18.0.240/", "http://[fd00:1a::f0]/"] {
+        eventually("somebody answers for it", || (hub.curl(url).code == Some(0)).then_some(()));
+    }
+    let announcer = || field(cluster, &["service", "web"], ".metadata.annotations.mizzen\\.dev/announced-by");
+    let first = announcer();
+    assert_eq!(believed(&hub, "fd00:1a::f0"), Some(mac(&first)));
+    let other = if first == "m2" { "test-node" } else { "m2" };
+    cluster.kubectl(&["label", "node", &first, "node.kubernetes.io/exclude-from-external-load-balancers=true"]).ok();
+    eventually("the other one has told the neighbours", || (believed(&hub, "fd00:1a::f0") == Some(mac(other))).then_some(()));
+    eventually("and leads to the service", || (hub.curl("http://[fd00:1a::f0]/").code == Some(0)).then_some(()));
+    eventually("the first one answers for it no more", || {
+        machine(&first).run(&["ip", "-6", "neigh", "show", "proxy"]).is_empty().then_some(())
+    });
 }

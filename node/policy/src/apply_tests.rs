@@ -98,7 +98,7 @@ pub(crate) fn alone(work: impl AsyncFnOnce() + Send + 'static) {
 }
 
 fn nft(side: Side, family: Family) -> Nft {
-    Nft::new(Scope { table: "mizzen_x_policies".into(), family, side }, None)
+    Nft::new(Scope { table: "mizzen_x_policies".into(), family, side, bridge: "mzx".into() }, None)
 }
 
 #[test]
@@ -126,8 +126,8 @@ fn a_table_of_another_version_or_without_its_rules_is_not_taken_over() {
 #[test]
 fn where_there_is_no_namespace_there_is_nothing_to_guard() {
     alone(async || {
-        let nowhere =
-            Nft::new(Scope { table: "mizzen_x_policies".into(), family: Family::V4, side: Side::Wasm }, Some(Box::new(|| None)));
+        let scope = Scope { table: "x".into(), family: Family::V4, side: Side::Wasm, bridge: "mzx".into() };
+        let nowhere = Nft::new(scope, Some(Box::new(|| None)));
         assert!(nowhere.is_whole().await);
         nowhere.rebuild(&elements(Family::V4, 1, 1)).await.unwrap();
         assert!(nowhere.read(&Elements::new()).await.unwrap().is_none());

@@ -29,14 +29,15 @@ const ITSELF: &str = "HEADER saddr . HEADER daddr @itself accept";
 const OUT: &str = "HEADER saddr vmap @egress";
 const IN: &str = "HEADER daddr vmap @ingress";
 
-/// Without neighbour discovery nobody finds anybody. All else by addresses of the link would pass by what policies say, which
-/// know pods by the addresses that the cluster gave them.
+/// Without neighbour discovery nobody finds anybody. All else that pods send from addresses of the link would pass by what policies
+/// say, which know them by the addresses that the cluster gave them.
 const NEIGHBOURS: [&str; 2] = [
     "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept",
-    "ip6 saddr fe80::/10 drop",
+    "iifname \"BRIDGE\" ip6 saddr fe80::/10 drop",
 ];
 
-/// A hook's chain: its name, where it is hooked in, and its rules, `HEADER` being that of the family's packets.
+/// A hook's chain: its name, where it is hooked in, and its rules, `HEADER` being that of the family's packets and `BRIDGE` where
+/// pods are.
 type Chain = (&'static str, &'static str, &'static [&'static str]);
 
 /// Behind the translation of services' addresses and before masquerading: both sides are seen as what they are. The sender's
@@ -58,11 +59,12 @@ pub struct Scope {
     pub table: String,
     pub family: Family,
     pub side: Side,
+    pub bridge: String,
 }
 
 impl Scope {
     /// (name, hook, rules) of each chain.
-    fn hooks(&self) -> impl Iterator<Item = (&'static str, &'static str, Vec<String>)> {
+    fn hooks(&self) -> impl Iterator<Item = (&'static str, &'static str, Vec<String>)> + '_ {
         let chains: &'static [Chain] = match self.side {
             Side::Machine => &MACHINE,
             Side::Wasm => &WASM,
@@ -71,7 +73,11 @@ impl Scope {
         chains.iter().map(move |(name, hook, rules)| {
             // Ahead of all that drops, behind what leaves a chain.
             let neighbours = NEIGHBOURS.iter().filter(|_| is_v6 && self.side == Side::Machine);
-            (*name, *hook, neighbours.chain(*rules).map(|rule| rule.replace("HEADER", header)).collect())
+            (
+                *name,
+                *hook,
+                neighbours.chain(*rules).map(|rule| rule.replace("HEADER", header).replace("BRIDGE", &self.bridge)).collect(),
+            )
         })
     }
 

@@ -28,7 +28,8 @@ impl Nft {
 
     pub fn of(network: &Arc<Network>, side: Side, family: Family) -> Self {
         let network = network.clone();
-        let scope = Scope { table: network.config().policies_table(), family, side };
+        let config = network.config();
+        let scope = Scope { table: config.policies_table(), family, side, bridge: config.bridge() };
         let place: Place = Box::new(move || network.has_wasm_namespace().then(|| network.config().wasm_pin()));
         Self::new(scope, (side == Side::Wasm).then_some(place))
     }

@@ -62,6 +62,11 @@ impl Merge<'_> {
                 Some(Directive::Merge) | None => merged.push((identity(item, key)?, fields)),
             }
         }
+        if replaced && wanted.is_none() {
+            // As it is: a Node has two addresses of one type.
+            *list = directive::elements(patch);
+            return Ok(());
+        }
         let added: Vec<String> = merged.iter().map(|(identity, _)| identity.clone()).collect();
         let wanted = self.wanted_order(wanted, &added, |item| identity(item, key))?;
         if replaced {

@@ -114,6 +114,12 @@ fn what_each_rule_makes_of_a_document() {
             json!({"containers": [{"name": "z"}]}),
         ),
         (
+            "as it is, though two of its elements have one key",
+            three(),
+            json!({"containers": [{"name": "z", "image": "1"}, {"name": "z", "image": "2"}, {"$patch": "replace"}]}),
+            json!({"containers": [{"name": "z", "image": "1"}, {"name": "z", "image": "2"}]}),
+        ),
+        (
             "an object is replaced",
             json!({"labels": {"a": "1"}}),
             json!({"labels": {"$patch": "replace", "b": "2"}}),
