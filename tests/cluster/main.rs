@@ -24,3 +24,5 @@ mod port_forward;
 mod private_registry;
 mod python;
 mod resize;
+mod runtime_class;
+mod volume_claims;

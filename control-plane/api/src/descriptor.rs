@@ -157,6 +157,11 @@ pub trait Strategy: Send + Sync + 'static {
         false
     }
 
+    /// Whether an update may leave out which version of the object it changes, and then replaces whatever is there.
+    fn updates_unconditionally(&self) -> bool {
+        true
+    }
+
     /// Whether the kind counts generations (`metadata.generation`), from 1 on.
     fn has_generation(&self, object: &Value) -> bool {
         object.get("spec").is_some()

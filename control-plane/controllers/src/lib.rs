@@ -42,6 +42,7 @@ mod statefulset;
 mod template;
 mod time;
 mod token_cleaner;
+mod volumes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -135,6 +136,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
         api_services::start(&context);
         cluster_authentication::start(&context);
         token_cleaner::start(&context);
+        volumes::start(&context);
         let mut tasks = context.tasks.into_inner();
         while tasks.join_next().await.is_some() {}
     })

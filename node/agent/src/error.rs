@@ -51,6 +51,12 @@ pub(crate) enum HookError {
     },
     #[error(transparent)]
     Api(#[from] mizzen_reconcile::Error),
+    #[error("RuntimeClass {0:?} not found")]
+    RuntimeClass(String),
+    #[error("no runtime for {handler:?} is configured")]
+    Handler { handler: String },
+    #[error("the handler {handler:?} runs {}", if *runs_wasm { "WebAssembly only, and not all images are that" } else { "containers only, and the images are WebAssembly" })]
+    HandlerOfOthers { handler: String, runs_wasm: bool },
     #[error("a worker ended before it answered")]
     Worker,
 }

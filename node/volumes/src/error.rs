@@ -30,6 +30,10 @@ pub enum VolumeError {
     },
     #[error("the image of volume \"{name}\": {why}")]
     Image { name: String, why: String },
+    #[error("persistentvolumeclaim \"{name}\" is not bound")]
+    Unbound { name: String },
+    #[error("the volume of persistentvolumeclaim \"{name}\" is on another node")]
+    Elsewhere { name: String },
     #[error("volume \"{name}\" is of a kind that this node does not have")]
     Unsupported { name: String },
     #[error("container \"{container}\" mounts volume \"{volume}\", which the pod does not have")]

@@ -33,6 +33,10 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Strategy for ApiService {
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     fn default(&self, object: &mut Value) {
         if is_local(object) {
             return;

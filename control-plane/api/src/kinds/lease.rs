@@ -18,6 +18,10 @@ pub(super) fn descriptor() -> ResourceDescriptor {
 const COLUMNS: &[Column] = &[Column::text("Holder", "Who holds the lease."), Column::AGE];
 
 impl Strategy for Lease {
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     fn has_generation(&self, _object: &Value) -> bool {
         false
     }

@@ -24,6 +24,10 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Strategy for Budget {
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     fn prepare_create(&self, object: &mut Value) {
         set(object, "status", json!({"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}));
     }

@@ -125,7 +125,7 @@ impl Strategy for Binding {
         }
         let subjects = Path::root("subjects");
         for (index, subject) in list(object, "/subjects").iter().enumerate() {
-            check_subject(subject, &subjects.index(index), &mut causes);
+            check_subject(subject, self.scope, &subjects.index(index), &mut causes);
         }
         causes
     }
@@ -167,7 +167,7 @@ impl Strategy for Binding {
     }
 }
 
-fn check_subject(subject: &Value, at: &Path, causes: &mut Vec<Cause>) {
+fn check_subject(subject: &Value, scope: Scope, at: &Path, causes: &mut Vec<Cause>) {
     let name = text(subject, "/name");
     if name.is_empty() {
         causes.push(required(at.field("name"), ""));
@@ -181,7 +181,8 @@ fn check_subject(subject: &Value, at: &Path, causes: &mut Vec<Cause>) {
             if !group.is_empty() {
                 causes.push(not_supported(at.field("apiGroup"), group, &[""]));
             }
-            if text(subject, "/namespace").is_empty() {
+            // Without one it is an account of the binding's own namespace.
+            if scope == Scope::Cluster && text(subject, "/namespace").is_empty() {
                 causes.push(required(at.field("namespace"), ""));
             }
         }
@@ -233,6 +234,8 @@ mod tests {
         let object = json!({"roleRef": {"apiGroup": GROUP, "kind": "Role", "name": "r"}, "subjects": [
             {"kind": "Robot", "name": "x"}, {"kind": "ServiceAccount", "name": "sa"}, {"kind": "User", "apiGroup": GROUP}]});
         let causes = Binding { scope: Scope::Namespaced }.validate(&object);
-        assert_eq!(fields(&causes), ["subjects[0].kind", "subjects[1].namespace", "subjects[2].name"]);
+        assert_eq!(fields(&causes), ["subjects[0].kind", "subjects[2].name"]);
+        let causes = Binding { scope: Scope::Cluster }.validate(&object);
+        assert_eq!(fields(&causes), ["roleRef.kind", "subjects[0].kind", "subjects[1].namespace", "subjects[2].name"]);
     }
 }

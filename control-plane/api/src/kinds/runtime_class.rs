@@ -19,6 +19,10 @@ pub(super) fn descriptor() -> ResourceDescriptor {
 const COLUMNS: &[Column] = &[Column::text("Handler", "What runs the pods of the class."), Column::AGE];
 
 impl Strategy for RuntimeClass {
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     fn validate(&self, object: &Value) -> Vec<Cause> {
         let handler = text(object, "/handler");
         let mut causes: Vec<Cause> = complaints("handler", handler, dns1123_label(handler)).collect();

@@ -1,11 +1,13 @@
 //! `StatefulSet`.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::builder::{Describe, resource};
 use super::persistent_volume_claim::default_claim;
 use super::pod_template::{check_template, default_template};
-use super::value::{absent, child, fill, int, list_mut, set, text};
+use super::value::{absent, child, fill, int, list, list_mut, set, text};
 use super::workload::{CONTAINERS, IMAGES, check_amount, container_cells, is_zero};
 use crate::Pointed as _;
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
@@ -66,7 +68,7 @@ impl Strategy for StatefulSet {
     }
 
     fn validate(&self, object: &Value) -> Vec<Cause> {
-        let mut causes = check_template(object, "statefulset");
+        let mut causes = check_template(&with_claims(object), "statefulset");
         let spec = Path::root("spec");
         match text(object, "/spec/podManagementPolicy") {
             "" => causes.push(required(spec.field("podManagementPolicy"), "")),
@@ -138,6 +140,25 @@ impl Strategy for StatefulSet {
     }
 }
 
+/// The set with the volumes that its pods will have: each claim is one, and takes the place of a volume of its name.
+fn with_claims(object: &Value) -> Cow<'_, Value> {
+    let claims: Vec<&str> =
+        list(object, "/spec/volumeClaimTemplates").iter().map(|claim| text(claim, "/metadata/name")).collect();
+    let mut set = Cow::Borrowed(object);
+    if claims.is_empty() {
+        return set;
+    }
+    if let Some(spec) = set.to_mut().pointer_mut("/spec/template/spec").and_then(Value::as_object_mut) {
+        let volumes = spec.entry("volumes").or_insert_with(|| json!([]));
+        if let Some(volumes) = volumes.as_array_mut() {
+            volumes.retain(|volume| !claims.contains(&text(volume, "/name")));
+            let of_claim = |claim: &&str| json!({"name": claim, "persistentVolumeClaim": {"claimName": claim}});
+            volumes.extend(claims.iter().filter(|claim| !claim.is_empty()).map(of_claim));
+        }
+    }
+    set
+}
+
 fn check_strategy(strategy: &Value, path: &Path, causes: &mut Vec<Cause>) {
     let at = path.field("rollingUpdate");
     match text(strategy, "/type") {
@@ -184,6 +205,20 @@ mod tests {
         let claim = &spec["volumeClaimTemplates"][0];
         assert_eq!((&claim["kind"], &claim["status"]["phase"]), (&json!("PersistentVolumeClaim"), &json!("Pending")));
         assert_eq!(StatefulSet.validate(&object), []);
+    }
+
+    #[test]
+    fn containers_mount_the_claims_of_the_set() {
+        let mut object = stateful_set();
+        let mount = |name: &str| json!([{"name": name, "mountPath": "/data"}]);
+        object["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = mount("data");
+        assert_eq!(StatefulSet.validate(&object), []);
+        // A claim takes the place of the volume of its name.
+        object["spec"]["template"]["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
+        assert_eq!(StatefulSet.validate(&object), []);
+        object["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = mount("other");
+        let at = "spec.template.spec.containers[0].volumeMounts[0].name";
+        assert_eq!(StatefulSet.validate(&object)[0].field, at);
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(crate) mod quota;
 mod rbac_escalation;
 mod runtime_class;
 mod service_account;
+mod storage_class;
+mod storage_protection;
 
 use std::sync::Arc;
 
@@ -192,6 +194,8 @@ impl Chain {
                 Arc::new(default_tolerations::DefaultTolerations),
                 Arc::new(runtime_class::RuntimeClass),
                 Arc::new(ingress_class::DefaultIngressClass),
+                Arc::new(storage_class::DefaultStorageClass),
+                Arc::new(storage_protection::StorageProtection),
                 Arc::new(pod_security::PodSecurity),
                 Arc::new(rbac_escalation::RbacEscalation),
                 Arc::new(certificates::CertificateRequestor),

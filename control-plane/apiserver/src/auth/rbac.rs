@@ -91,10 +91,14 @@ struct Subject {
 }
 
 impl Subject {
-    fn key(&self) -> SubjectKey {
+    /// An account is of the binding's own namespace where the subject names none.
+    fn key(&self, namespace: &str) -> SubjectKey {
         match self.kind.as_str() {
             "Group" => SubjectKey::Group(self.name.clone()),
-            "ServiceAccount" => SubjectKey::User(format!("system:serviceaccount:{}:{}", self.namespace, self.name)),
+            "ServiceAccount" => {
+                let namespace = if self.namespace.is_empty() { namespace } else { &self.namespace };
+                SubjectKey::User(format!("system:serviceaccount:{namespace}:{}", self.name))
+            }
             _ => SubjectKey::User(self.name.clone()),
         }
     }
@@ -207,7 +211,7 @@ impl Index {
             };
             let source = format!("{kind} \"{}\" of {} \"{}\"", object.head().object_ref(), role_ref.kind, role_ref.name);
             let grant = Arc::new(Grant { source, role });
-            let subjects: Vec<SubjectKey> = subjects.iter().map(Subject::key).collect();
+            let subjects: Vec<SubjectKey> = subjects.iter().map(|subject| subject.key(namespace)).collect();
             for subject in &subjects {
                 grants.add(subject, grant.clone());
             }
@@ -351,7 +355,7 @@ mod tests {
             (
                 "rolebindings/dev/robot",
                 json!({"metadata": {"name": "robot", "namespace": "dev"},
-                "subjects": [{"kind": "ServiceAccount", "name": "robot", "namespace": "ci"}],
+                "subjects": [{"kind": "ServiceAccount", "name": "robot", "namespace": "ci"}, {"kind": "ServiceAccount", "name": "own"}],
                 "roleRef": {"kind": "Role", "name": "secret-a"}}),
             ),
         ];
@@ -438,5 +442,8 @@ mod tests {
         assert!(!allowed(&robot, &resource("update", "secrets", "dev", "b")));
         assert!(!allowed(&robot, &resource("update", "secrets", "prod", "a")));
         assert!(!allowed(&Identity::component("robot", &[]), &resource("update", "secrets", "dev", "a")));
+        // An account without a namespace is of the binding's.
+        assert!(allowed(&Identity::component("system:serviceaccount:dev:own", &[]), &resource("update", "secrets", "dev", "a")));
+        assert!(!allowed(&Identity::component("system:serviceaccount:ci:own", &[]), &resource("update", "secrets", "dev", "a")));
     }
 }

@@ -4,30 +4,50 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use mizzen_api::{Reason, Status};
 use mizzen_client::PatchKind;
 
 use crate::pipeline::body::{MAX_BYTES, check_room};
 use crate::{cbor, protobuf};
 
+/// How much more than [`MAX_BYTES`] is taken and thrown away: a client that is cut off while it sends often does not see why.
+const THROWN_AWAY: usize = 32 << 20;
+
 /// `deadline` bounds how long the body may take: the request has a seat meanwhile, which others wait for.
 ///
 /// # Errors
 /// 413 for more than [`MAX_BYTES`], 504 when it does not end in time, `BadRequest` when the connection breaks.
 pub(super) async fn read(body: Body, deadline: Duration) -> Result<Bytes, Status> {
-    let read = tokio::time::timeout(deadline, Limited::new(body, MAX_BYTES).collect());
+    let read = tokio::time::timeout(deadline, collect(body));
     let late = |_| Status::new(Reason::Timeout, format!("the request's body did not end within {deadline:?}"));
     let read = read.await.map_err(late)?;
     match read {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(Status::new(Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {MAX_BYTES}")))
-        }
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(Status::new(Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {MAX_BYTES}"))),
         Err(error) => Err(Status::bad_request(format!("read the request body: {error}"))),
     }
+}
+
+/// `None` for a body that is too large.
+async fn collect(body: Body) -> Result<Option<Bytes>, axum::Error> {
+    let (mut chunks, mut size) = (Vec::new(), 0_usize);
+    let mut body = body.into_data_stream();
+    while let Some(chunk) = body.next().await.transpose()? {
+        size = size.saturating_add(chunk.len());
+        match size {
+            ..=MAX_BYTES => chunks.push(chunk),
+            _ if size > MAX_BYTES + THROWN_AWAY => return Ok(None),
+            _ => chunks.clear(),
+        }
+    }
+    Ok(match (size > MAX_BYTES, chunks.as_slice()) {
+        (true, _) => None,
+        (false, [whole]) => Some(whole.clone()),
+        (false, chunks) => Some(chunks.concat().into()),
+    })
 }
 
 /// The body in the form that `Content-Type` names; JSON when it names none. Custom kinds have no messages: for them a body in

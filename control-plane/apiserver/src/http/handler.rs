@@ -17,7 +17,7 @@ use super::accept::{self, Format};
 use super::asked::{action, asked, is_connect, is_proxy, is_tunnel, limit};
 use super::params::Params;
 use super::path::{self, Path, ResourcePath};
-use super::{gzip, health, respond};
+use super::{gzip, health, pretty, respond};
 use crate::aggregation::{Aggregation, Foreign, Remote, Sent};
 use crate::audit::{About, Audit, Trail};
 use crate::auth::node::node_of;
@@ -75,6 +75,7 @@ impl Handler {
         let reads = matches!(method, Method::GET | Method::HEAD);
         let counted = (!stream).then(|| self.metrics.in_flight(!reads));
         let compress = reads && gzip::is_accepted(request.headers());
+        let for_people = !stream && pretty::is_asked(&uri, request.headers());
         let format = failure_format(request.headers());
         let verb = method.as_str().to_ascii_lowercase();
         let action = action(&path, &asked, &uri, &verb);
@@ -107,6 +108,9 @@ impl Handler {
         };
         if let Some(trail) = trail {
             response = trail.answered(response, failure.as_ref()).await;
+        }
+        if for_people && response.extensions().get::<Foreign>().is_none() {
+            response = pretty::indented(response);
         }
         if compress {
             response = gzip::compressed(response);

@@ -14,6 +14,7 @@ mod impersonate;
 mod list_body;
 mod params;
 mod path;
+mod pretty;
 mod reads;
 mod respond;
 mod watch_body;

@@ -1,10 +1,11 @@
 //! Query parameters, and `v1.DeleteOptions` bodies.
 
-use mizzen_api::Status;
+use mizzen_api::{Status, validate};
 use mizzen_client::{DeleteOptions, ListOptions, WatchOptions, WriteOptions};
 use serde_json::Value;
 
 use super::path::percent_decode;
+use crate::errors;
 use crate::pipeline::delete_options::{self, DELETE_OPTIONS, parse_dry_run, propagation};
 
 /// The parameters of one request, in order.
@@ -53,6 +54,10 @@ impl Params {
     }
 
     pub(super) fn list(&self) -> Result<ListOptions, Status> {
+        if self.get("sendInitialEvents").is_some() {
+            let cause = validate::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
+            errors::options("ListOptions", vec![cause])?;
+        }
         Ok(ListOptions {
             label_selector: self.text("labelSelector"),
             field_selector: self.text("fieldSelector"),

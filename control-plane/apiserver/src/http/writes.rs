@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::Request;
 use mizzen_api::{GroupVersionResource, Status, Verb};
-use mizzen_client::ApiRequest;
+use mizzen_client::{ApiRequest, PatchKind};
 use serde_json::{Value, json};
 
 use super::accept::{self, Accepted, Endpoint, Shape};
@@ -49,6 +49,10 @@ impl Handler {
                 let (kind, body) = body::patch(&parts.headers, bytes)?;
                 api.body = body;
                 api.patch = Some(kind);
+                // Whoever applies says as whom: another program of the same name would own the fields, too.
+                if kind == PatchKind::Apply && params.get("fieldManager").is_none_or(str::is_empty) {
+                    api.write.field_manager.clear();
+                }
             }
             Verb::Delete | Verb::DeleteCollection => {
                 let document = crate::pipeline::body::parse(body::document(&parts.headers, bytes, true)?)?;

@@ -41,12 +41,16 @@ impl Pipeline {
                 done => return told(done, warnings),
             }
         }
+        let lacks_revision = !names_a_revision(&object) && !target.descriptor.strategy.updates_unconditionally();
         let mut object = Some(object);
         let done = self.modify(user, target, &request.write, move |old| {
             let stored_uid = metadata::text(old, "uid");
             if !uid.is_empty() && uid != stored_uid {
                 let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {stored_uid}");
                 return Err(Status::conflict(&target.group_resource(), &target.name, &why));
+            }
+            if lacks_revision {
+                return Err(unversioned(target));
             }
             // Only a document without a revision is tried again.
             let document = match object.as_ref().is_some_and(names_a_revision) {
@@ -67,6 +71,7 @@ const CREATED_BY_UPDATE: &[(&str, &str)] = &[
     ("", "services"),
     ("coordination.k8s.io", "leases"),
     ("events.k8s.io", "events"),
+    ("node.k8s.io", "runtimeclasses"),
     ("rbac.authorization.k8s.io", "clusterrolebindings"),
     ("rbac.authorization.k8s.io", "clusterroles"),
     ("rbac.authorization.k8s.io", "rolebindings"),
@@ -76,6 +81,13 @@ const CREATED_BY_UPDATE: &[(&str, &str)] = &[
 fn creates_on_update(target: &Target) -> bool {
     let descriptor = &target.descriptor;
     target.subresource.is_empty() && CREATED_BY_UPDATE.contains(&(&*descriptor.group, &*descriptor.resource))
+}
+
+/// 422 for a document that does not say which version it changes.
+fn unversioned(target: &Target) -> Status {
+    let why = "Invalid value: 0x0: must be specified for an update";
+    let cause = errors::cause("FieldValueInvalid", "metadata.resourceVersion", why);
+    Status::invalid(&target.group_resource().to_string(), &target.name, vec![cause])
 }
 
 fn names_a_revision(object: &Value) -> bool {

@@ -417,6 +417,8 @@ async fn more_than_three_mebibytes_are_not_read() {
         (Method::PATCH, format!("{PODS}/p"), APPLY, whole.clone().into()),
         (Method::PATCH, format!("{PODS}/p"), STRATEGIC, whole.clone().into()),
         (Method::DELETE, format!("{PODS}/p"), JSON, whole.into()),
+        // A client that is still sending hears of it, too.
+        (Method::POST, PODS.to_owned(), JSON, vec![b' '; 24 << 20].into()),
     ] {
         let response = served.request(method.clone(), &path).header("content-type", media_type).body(body).send();
         let (code, status) = answer(response.await.expect("an answer")).await;

@@ -25,6 +25,7 @@ async fn parameters_that_do_not_go_together_are_refused() {
         ("resourceVersionMatch=Exact&resourceVersion=0", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""),
         ("resourceVersionMatch=Maybe&resourceVersion=1", "Unsupported value: \"Maybe\""),
         ("resourceVersionMatch=Exact&resourceVersion=1&continue=x", "forbidden when continue is provided"),
+        ("sendInitialEvents=false", "sendInitialEvents is forbidden for list"),
         ("watch=1&sendInitialEvents=true", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
         (
             "watch=1&resourceVersionMatch=NotOlderThan&resourceVersion=1",

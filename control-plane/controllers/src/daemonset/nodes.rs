@@ -1,7 +1,7 @@
 //! Which nodes are to have a pod of a template. Pure.
 
 use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
-use mizzen_api::selector::LabelSelector;
+use mizzen_api::selector::{LabelSelector, takes_node};
 use serde_json::{Value, json};
 
 use crate::node::tolerates;
@@ -53,16 +53,9 @@ impl<'a> Demands<'a> {
         let name = node.metadata.name.as_deref().unwrap_or_default();
         let empty = std::collections::BTreeMap::new();
         let labels = node.metadata.labels.as_ref().unwrap_or(&empty);
-        let affine = |term: &Value| {
-            let part = |field: &str| term.get(field).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-            let (expressions, fields) = (part("matchExpressions"), part("matchFields"));
-            (!expressions.is_empty() || !fields.is_empty())
-                && LabelSelector::from_node_expressions(expressions).is_ok_and(|selector| selector.matches(labels))
-                && fields.iter().all(|field| names(field, name))
-        };
         let wanted = (self.name.is_empty() || self.name == name)
             && self.selector.matches(labels)
-            && self.terms.is_none_or(|terms| terms.iter().any(affine));
+            && self.terms.is_none_or(|terms| takes_node(terms, name, labels));
         if !wanted {
             return Fit::Not;
         }
@@ -74,17 +67,6 @@ impl<'a> Demands<'a> {
             (false, true) => Fit::Keep,
             (false, false) => Fit::Run,
         }
-    }
-}
-
-/// Whether a requirement of `matchFields`, which knows only the name, is met.
-fn names(field: &Value, name: &str) -> bool {
-    let text = |part: &str| field.get(part).and_then(Value::as_str).unwrap_or_default();
-    let listed = || field.get("values").and_then(Value::as_array).is_some_and(|values| values.iter().any(|value| value == name));
-    match (text("key"), text("operator")) {
-        ("metadata.name", "In") => listed(),
-        ("metadata.name", "NotIn") => !listed(),
-        _ => false,
     }
 }
 

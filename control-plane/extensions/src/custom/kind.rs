@@ -44,6 +44,10 @@ impl Kind {
 }
 
 impl Strategy for Kind {
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     fn problems(&self, object: &Value) -> Option<Vec<Problem>> {
         let mut problems = Vec::new();
         if let Some(metadata) = object.get("metadata") {

@@ -70,6 +70,10 @@ struct Definition;
 const COLUMNS: &[Column] = &[Column::date("Created At", "When the definition was created.")];
 
 impl Strategy for Definition {
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     /// On the defaults of its schemas.
     fn runs_rules(&self) -> bool {
         true

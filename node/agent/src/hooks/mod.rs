@@ -11,6 +11,7 @@ pub(crate) mod processes;
 pub(crate) mod pull;
 pub(crate) mod resize;
 mod resolv_conf;
+pub(crate) mod runtime_class;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod sysctls;

@@ -5,7 +5,7 @@ use mizzen_network::{Bandwidth, HostPort, PodNetwork, PodRequest, Protocol};
 use mizzen_volumes::{Mounted, VolumeError};
 
 use super::wishes::Wishes;
-use super::{files, pull};
+use super::{files, pull, runtime_class};
 use crate::cgroups;
 use crate::error::HookError;
 use crate::shared::{Shared, about};
@@ -24,6 +24,7 @@ pub(crate) struct Ready {
 }
 
 pub(crate) async fn prepare(shared: &Shared, pod: &Pod, wasm: Option<bool>) -> Result<Ready, HookError> {
+    runtime_class::check(shared, pod, wasm).await?;
     // Volumes show nothing of the network: what the downward API tells of it is for environments only.
     let volumes = async {
         stack_images(shared, pod).await?;

@@ -2,12 +2,14 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus, NodeSystemInfo,
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeRuntimeHandler, NodeStatus,
+    NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::capacity::Capacity;
 use super::pressure::Pressure;
+use crate::hooks::runtime_class::HANDLERS;
 use crate::pod::conditions::whole_seconds;
 
 /// What is reported.
@@ -48,8 +50,15 @@ pub(crate) fn status(facts: &Facts, before: Option<&Node>) -> NodeStatus {
         daemon_endpoints: Some(NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(facts.port) }) }),
         images: Some(facts.images.clone()),
         node_info: Some(facts.info.clone()),
+        runtime_handlers: Some(handlers()),
         ..NodeStatus::default()
     }
+}
+
+/// What RuntimeClasses can name; the one without a name is what pods without a class get.
+fn handlers() -> Vec<NodeRuntimeHandler> {
+    let of = |name: &str| NodeRuntimeHandler { name: Some(name.to_owned()), features: None };
+    std::iter::once("").chain(HANDLERS.iter().map(|(name, _)| *name)).map(of).collect()
 }
 
 /// Amounts in a node's capacity that its agent does not measure.

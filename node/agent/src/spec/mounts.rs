@@ -32,7 +32,7 @@ pub(crate) async fn mounts(
         mounts.push(Mount {
             source,
             target: absolute(&mount.mount_path),
-            readonly: mount.read_only == Some(true) || is_published(pod, &mount.name),
+            readonly: mount.read_only == Some(true) || is_read_only(pod, &mount.name),
             propagation: match mount.mount_propagation.as_deref() {
                 Some("HostToContainer") => "rslave",
                 Some("Bidirectional") => "rshared",
@@ -55,12 +55,13 @@ pub(crate) async fn mounts(
     Ok(mounts)
 }
 
-/// Whether the volume's files come from the API or an image: containers share them with the node, so no container
-/// may write them, whatever its mount says.
-fn is_published(pod: &Pod, volume: &str) -> bool {
+/// Whether no container may write the volume, whatever its mount says: its files come from the API or an image, which
+/// containers share with the node, or the pod has its claim only to read.
+fn is_read_only(pod: &Pod, volume: &str) -> bool {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     volumes.filter(|known| known.name == volume).any(|known| {
-        known.image.is_some()
+        known.persistent_volume_claim.as_ref().is_some_and(|claim| claim.read_only == Some(true))
+            || known.image.is_some()
             || known.config_map.is_some()
             || known.secret.is_some()
             || known.projected.is_some()
@@ -90,7 +91,7 @@ mod tests {
             {"name": "scratch", "emptyDir": {}},
         ]}}))
         .expect("is a pod");
-        assert!(["config", "secret", "projected", "downward", "image"].iter().all(|name| is_published(&pod, name)));
-        assert!(!is_published(&pod, "scratch"));
+        assert!(["config", "secret", "projected", "downward", "image"].iter().all(|name| is_read_only(&pod, name)));
+        assert!(!is_read_only(&pod, "scratch"));
     }
 }

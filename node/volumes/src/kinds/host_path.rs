@@ -30,7 +30,7 @@ impl Kind for HostPaths {
     }
 }
 
-fn check(path: &Path, kind: &str) -> Result<(), VolumeError> {
+pub(super) fn check(path: &Path, kind: &str) -> Result<(), VolumeError> {
     match kind {
         "DirectoryOrCreate" if !path.exists() => {
             fs::create_dir_all(path).map_err(VolumeError::io("create", path))?;

@@ -1,5 +1,6 @@
 //! The kinds of volumes. A new kind is a file here and a line in [`all`].
 
+mod claim;
 mod config_map;
 mod downward_api;
 mod empty_dir;
@@ -40,12 +41,13 @@ pub(crate) trait Kind: Send + Sync {
     async fn setup(&self, setup: &Setup<'_>) -> Result<PathBuf, VolumeError>;
 }
 
-pub(crate) fn all() -> [&'static dyn Kind; 7] {
+pub(crate) fn all() -> [&'static dyn Kind; 8] {
     [
         &config_map::ConfigMaps,
         &secret::Secrets,
         &empty_dir::EmptyDirs,
         &host_path::HostPaths,
+        &claim::Claims,
         &image::Images,
         &projected::ProjectedVolumes,
         &downward_api::DownwardApi,

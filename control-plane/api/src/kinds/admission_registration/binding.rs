@@ -33,6 +33,10 @@ const COLUMNS: &[Column] = &[
 const ACTIONS: &[&str] = &["Audit", "Deny", "Warn"];
 
 impl Strategy for Binding {
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     fn default(&self, object: &mut Value) {
         if let Some(matching) = object.pointer_mut("/spec/matchResources").filter(|matching| matching.is_object()) {
             default_match(matching, &["/resourceRules", "/excludeResourceRules"]);

@@ -36,6 +36,10 @@ const VALIDATING: &[Column] = &[
 const RULES: &[&str] = &["resourceRules", "excludeResourceRules"];
 
 impl Strategy for Policy {
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     fn default(&self, object: &mut Value) {
         let Some(spec) = child(object, "spec") else { return };
         fill(spec, "failurePolicy", "Fail");

@@ -32,6 +32,10 @@ const COLUMNS: &[Column] = &[Column::number("Webhooks", "How many webhooks there
 const REVIEWS: &[&str] = &["v1", "v1beta1"];
 
 impl Strategy for Configuration {
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     fn default(&self, object: &mut Value) {
         for hook in list_mut(object, "/webhooks") {
             fill(hook, "failurePolicy", "Fail");

@@ -291,6 +291,10 @@ mod tests {
                 json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": false}}),
                 "spec.containers[0].securityContext: Invalid value: {\"allowPrivilegeEscalation\":false,\"privileged\":true}: cannot set",
             ),
+            (
+                json!({"securityContext": {"capabilities": {"add": ["SYS_ADMIN", "CAP_SYS_ADMIN"]}, "allowPrivilegeEscalation": false}}),
+                "spec.containers[0].securityContext: Invalid value:",
+            ),
         ] {
             let complaints = wrong(json!({}), container.clone());
             assert!(complaints.len() == 1 && complaints[0].starts_with(complaint), "{container}: {complaints:?}");

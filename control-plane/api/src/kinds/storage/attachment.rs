@@ -25,6 +25,10 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Strategy for Attachment {
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     fn prepare_create(&self, object: &mut Value) {
         set(object, "status", json!({"attached": false}));
     }

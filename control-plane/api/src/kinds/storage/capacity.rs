@@ -19,6 +19,10 @@ const COLUMNS: &[Column] =
     &[Column::text("StorageClassName", "The class that has the room."), Column::text("Capacity", "How much room there is.")];
 
 impl Strategy for Capacity {
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     fn validate(&self, object: &Value) -> Vec<Cause> {
         let class = text(object, "/storageClassName");
         let mut causes: Vec<Cause> = complaints("storageClassName", class, dns1123_subdomain(class)).collect();

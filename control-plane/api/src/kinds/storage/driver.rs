@@ -29,6 +29,10 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Strategy for Driver {
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     fn default(&self, object: &mut Value) {
         let Some(spec) = child(object, "spec") else { return };
         fill(spec, "attachRequired", true);

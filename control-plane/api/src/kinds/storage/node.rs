@@ -23,6 +23,10 @@ pub(super) fn descriptor() -> ResourceDescriptor {
 const COLUMNS: &[Column] = &[Column::number("Drivers", "How many drivers the node has."), Column::AGE];
 
 impl Strategy for CsiNode {
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     fn has_generation(&self, _object: &Value) -> bool {
         false
     }

@@ -97,6 +97,25 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
                 events(),
             ],
         ),
+        (
+            "persistent-volume-binder",
+            vec![
+                rule("create delete get list update watch", "core", "persistentvolumes"),
+                rule("update", "core", "persistentvolumes/status persistentvolumeclaims/status"),
+                rule("get list update watch", "core", "persistentvolumeclaims"),
+                rule("get list watch", "storage.k8s.io", "storageclasses"),
+                events(),
+            ],
+        ),
+        ("pv-protection-controller", vec![rule("get list update watch", "core", "persistentvolumes"), events()]),
+        (
+            "pvc-protection-controller",
+            vec![
+                rule("get list update watch", "core", "persistentvolumeclaims"),
+                rule("get list watch", "core", "pods"),
+                events(),
+            ],
+        ),
         ("generic-garbage-collector", vec![rule("get list watch patch update delete", "*", "*"), events()]),
         (
             "namespace-controller",

@@ -1,0 +1,143 @@
+//! What binding looks at of volumes and claims.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
+use mizzen_api::quantity::Quantity;
+use mizzen_api::selector::takes_node;
+use mizzen_api::{LabelSelector, Object, ObjectRef};
+use mizzen_reconcile::{Error, typed};
+use serde_json::Value;
+
+/// On a claim: it has been bound, and is lost when its volume goes.
+pub(super) const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
+/// The other side was chosen here, and not by who made the object.
+pub(super) const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
+/// On a volume: who made it, and deletes it when it is released.
+const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ClaimRef {
+    pub(super) key: ObjectRef,
+    /// Empty where somebody keeps the volume for a claim that is still to come.
+    pub(super) uid: String,
+}
+
+#[derive(Clone)]
+pub(super) struct Volume {
+    pub(super) name: String,
+    pub(super) object: Arc<Object>,
+    pub(super) labels: Arc<BTreeMap<String, String>>,
+    pub(super) class: String,
+    pub(super) attributes_class: String,
+    pub(super) mode: String,
+    pub(super) access: Vec<String>,
+    pub(super) capacity: Option<Quantity>,
+    pub(super) claim: Option<ClaimRef>,
+    pub(super) phase: String,
+    pub(super) terminating: bool,
+    pub(super) bound_here: bool,
+    pub(super) policy: String,
+    pub(super) provisioned: bool,
+    /// The nodes from which it can be reached; all where nothing is said.
+    terms: Option<Vec<Value>>,
+}
+
+/// The node of a pod that uses a claim.
+pub(super) struct Consumer {
+    pub(super) node: String,
+    pub(super) labels: Arc<BTreeMap<String, String>>,
+}
+
+#[derive(Clone)]
+pub(super) struct Claim {
+    pub(super) key: ObjectRef,
+    pub(super) uid: String,
+    pub(super) class: String,
+    pub(super) attributes_class: String,
+    pub(super) mode: String,
+    pub(super) access: Vec<String>,
+    pub(super) request: Option<Quantity>,
+    pub(super) selector: LabelSelector,
+    pub(super) volume: String,
+    /// It has been bound before.
+    pub(super) completed: bool,
+}
+
+fn storage(amounts: Option<&BTreeMap<String, Amount>>) -> Option<Quantity> {
+    amounts?.get("storage")?.0.parse().ok()
+}
+
+fn class(annotations: Option<&BTreeMap<String, String>>, named: Option<String>) -> String {
+    annotations.and_then(|all| all.get(BETA_CLASS)).filter(|class| !class.is_empty()).cloned().or(named).unwrap_or_default()
+}
+
+fn mode(named: Option<String>) -> String {
+    named.unwrap_or_else(|| "Filesystem".to_owned())
+}
+
+impl Volume {
+    pub(super) fn of(object: &Arc<Object>) -> Result<Self, Error> {
+        let view = typed::view::<PersistentVolume>(object)?;
+        let (spec, annotations) = (view.spec.clone().unwrap_or_default(), view.metadata.annotations.as_ref());
+        let marked = |key: &str| annotations.is_some_and(|all| all.contains_key(key));
+        let claim = spec.claim_ref.map(|reference| ClaimRef {
+            key: ObjectRef::new(reference.namespace.unwrap_or_default(), reference.name.unwrap_or_default()),
+            uid: reference.uid.unwrap_or_default(),
+        });
+        Ok(Self {
+            name: object.head().name.clone(),
+            object: object.clone(),
+            labels: object.head().labels.clone(),
+            class: class(annotations, spec.storage_class_name),
+            attributes_class: spec.volume_attributes_class_name.unwrap_or_default(),
+            mode: mode(spec.volume_mode),
+            access: spec.access_modes.unwrap_or_default(),
+            capacity: storage(spec.capacity.as_ref()),
+            claim,
+            phase: view.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default(),
+            terminating: object.head().is_terminating(),
+            bound_here: marked(BOUND_BY_CONTROLLER),
+            policy: spec.persistent_volume_reclaim_policy.unwrap_or_default(),
+            provisioned: marked(PROVISIONED_BY),
+            terms: spec
+                .node_affinity
+                .and_then(|affinity| affinity.required)
+                .map(|required| required.node_selector_terms.iter().filter_map(|term| serde_json::to_value(term).ok()).collect()),
+        })
+    }
+}
+
+impl Volume {
+    pub(super) fn is_reached_from(&self, consumer: &Consumer) -> bool {
+        self.terms.as_ref().is_none_or(|terms| takes_node(terms, &consumer.node, &consumer.labels))
+    }
+}
+
+impl Claim {
+    pub(super) fn of(object: &Object) -> Result<Self, Error> {
+        let view = typed::view::<PersistentVolumeClaim>(object)?;
+        let (spec, annotations) = (view.spec.clone().unwrap_or_default(), view.metadata.annotations.as_ref());
+        let selector = serde_json::to_value(&spec.selector).unwrap_or_default();
+        // No selector is one that takes every volume; one that cannot be read takes none.
+        let selector = match spec.selector {
+            None => LabelSelector::everything(),
+            Some(_) => LabelSelector::from_document(Some(&selector)).unwrap_or_else(|_| LabelSelector::nothing()),
+        };
+        Ok(Self {
+            key: object.head().object_ref(),
+            uid: object.head().uid.clone(),
+            class: class(annotations, spec.storage_class_name),
+            attributes_class: spec.volume_attributes_class_name.unwrap_or_default(),
+            mode: mode(spec.volume_mode),
+            access: spec.access_modes.unwrap_or_default(),
+            request: spec.resources.as_ref().and_then(|resources| storage(resources.requests.as_ref())),
+            selector,
+            volume: spec.volume_name.unwrap_or_default(),
+            completed: annotations.is_some_and(|all| all.contains_key(BIND_COMPLETED)),
+        })
+    }
+}
