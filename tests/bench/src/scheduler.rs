@@ -242,7 +242,7 @@ fn decide(table: &mut Table, nodes: usize) -> anyhow::Result<()> {
             ..PodInfo::default()
         };
         let chosen = cycle.run(&profile, &pod, &snapshot, &mut random).ok().context("there is room")?;
-        let place = snapshot.position(&chosen).context("is one of them")?;
+        let place = snapshot.position(chosen.node()).context("is one of them")?;
         let mut node = NodeInfo::clone(&snapshot.nodes[place]);
         node.add_pod(Arc::new(pod));
         snapshot.update([Arc::new(node)]);
