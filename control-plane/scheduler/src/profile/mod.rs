@@ -6,7 +6,7 @@ mod set;
 
 use std::sync::Arc;
 
-pub use config::{PluginRef, PluginSet, PluginsConfig, ProfileConfig, ProfileError};
+pub use config::{PluginArgs, PluginRef, PluginSet, PluginsConfig, ProfileConfig, ProfileError};
 pub use set::{Loaded, Profiles};
 
 use crate::framework::{Plugin, PluginError, Point, Points};
