@@ -2,6 +2,21 @@
 
 use anyhow::Error;
 
+/// As shells report a process that SIGPIPE ended.
+const NO_READER: i32 = 141;
+
+/// Whoever reads what a command prints may have seen enough (`| head`): then it ends, and has nothing to complain of.
+pub fn end_quietly_without_readers() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload().downcast_ref::<String>();
+        if said.is_some_and(|said| said.starts_with("failed printing to stdout: Broken pipe")) {
+            std::process::exit(NO_READER);
+        }
+        before(panic);
+    }));
+}
+
 /// The error with its causes, each once.
 pub fn line(error: &Error) -> String {
     let mut line = error.to_string();

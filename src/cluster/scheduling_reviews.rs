@@ -26,6 +26,11 @@ fn status(error: &ExplainError, pod: &str) -> Status {
         ExplainError::NotFound => Status::not_found(&GroupResource::new("", "pods"), pod),
         ExplainError::NotOurs(_) => Status::bad_request(error.to_string()),
         ExplainError::NotRunning => Status::new(Reason::ServiceUnavailable, error.to_string()),
+        ExplainError::Busy => {
+            let mut status = Status::new(Reason::TooManyRequests, error.to_string());
+            status.details.retry_after_seconds = Some(1);
+            status
+        }
         ExplainError::Api(_) | ExplainError::Failed(_) => Status::internal(error.to_string()),
     }
 }

@@ -55,6 +55,11 @@ mod tests {
             ("percentageOfNodesToScore: 101", "scheduler.percentageOfNodesToScore: 101 is more than 100 percent"),
             ("profiles: [{}, {}]", "scheduler.profiles: there are two profiles with the schedulerName \"default-scheduler\""),
             (
+                "profiles: [{pluginConfig: [{name: ImageLocality, args: {}}]}]",
+                "scheduler.profiles: profile \"default-scheduler\": pluginConfig: plugin \"ImageLocality\": takes no args here; what \
+                 components are told stands in their objects",
+            ),
+            (
                 "profiles: [{plugins: {score: {enabled: [{name: a}, {name: a}]}}}]",
                 "scheduler.profiles: profile \"default-scheduler\": score: plugin \"a\" is enabled twice",
             ),

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::process::Command;
 
 use mizzen_tests::Registry;
 use mizzen_tests::authority::Authority;
@@ -58,6 +59,16 @@ fn a_plugin_that_was_pushed_is_inspected_by_its_tag_and_by_its_digest() {
     let mut within = mizzen();
     within.args(["plugin", "inspect", "--settings", settings[1]]).env("MIZZEN_PLUGIN_CACHE", work.path()).current_dir(&project);
     assert_eq!(run(&mut within).ok(), here);
+}
+
+#[test]
+fn who_has_read_enough_is_no_failure() {
+    let work = tempfile::tempdir().unwrap();
+    let mizzen = mizzen();
+    let script = "{ \"$0\" plugin --cache \"$1\" inspect \"$2\"; echo $? >&2; } | :";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]).arg(mizzen.get_program()).arg(work.path()).arg(guest("policy_v1"));
+    assert_eq!(run(&mut shell).stderr, "141\n", "as if SIGPIPE had ended it");
 }
 
 #[test]

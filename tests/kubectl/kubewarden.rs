@@ -129,3 +129,30 @@ cases:
     assert!(plugin(&["test", file]).ok().contains("4 passed, 0 failed"));
     assert!(plugin(&["bench", file, "--seconds", "1"]).ok().contains("reviews"));
 }
+
+#[test]
+fn a_policy_finds_out_who_may_do_what_where_a_name_leads_and_what_an_image_is_where_that_is_granted() {
+    let cluster = Cluster::server();
+    let registry = Registry::start();
+    let mut curious = metadata("kubewarden-wapc", false, &[]);
+    curious["hostCapabilities"] = json!(["kubernetes/can_i", "net/v1/dns_lookup_host", "oci/v1/manifest_digest"]);
+    let image = kubewarden::policy(&registry, "owned", &curious, "policies/outside:v1");
+    let settings = format!("  settings: {{outside: {{user: ann, host: localhost, image: \"{image}\"}}}}\n");
+    policy(&cluster, "outside", &image, &format!("{settings}  capabilities: [net/*, oci/v1/manifest_digest]\n"));
+    not_ready(&cluster, "outside", "CapabilityMissing", "kubernetes/can_i");
+    policy(
+        &cluster,
+        "outside",
+        &image,
+        &format!("{settings}  capabilities: [kubernetes/can_i, net/*, oci/v1/manifest_digest]\n"),
+    );
+    ready(&cluster, "outside");
+    let said = deploy(&cluster, "a", "owner: ann").err();
+    assert!(said.contains("ann may create pods: false; localhost is at ") && said.contains("127.0.0.1"), "{said}");
+    let digest = of(&cluster, "outside")["status"]["manifestDigest"].as_str().unwrap_or_default().to_owned();
+    assert!(digest.starts_with("sha256:") && said.contains(&format!("{image} is {digest}")), "{digest}: {said}");
+    cluster.kubectl(&["create", "rolebinding", "ann", "--clusterrole=edit", "--user=ann"]).ok();
+    eventually("it is told of the new rights", || {
+        deploy(&cluster, "a", "owner: ann").err().contains("ann may create pods: true").then_some(())
+    });
+}

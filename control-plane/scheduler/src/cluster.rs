@@ -21,11 +21,14 @@ pub(crate) struct Cluster {
     /// Waiting pods that room is made for, by uid; `nominated_node` says where.
     nominated: HashMap<String, Arc<PodInfo>>,
     budgets: BTreeMap<ObjectRef, Arc<Budget>>,
-    /// What snapshots do not have yet.
-    stale: Stale,
+    /// What each snapshot does not have yet, by its follower.
+    stale: Vec<Stale>,
 }
 
-#[derive(Default)]
+/// Of one snapshot that is brought up to date now and then.
+pub(crate) struct Follower(usize);
+
+#[derive(Clone, Default)]
 struct Stale {
     /// Names of nodes that changed.
     nodes: HashSet<String>,
@@ -33,6 +36,14 @@ struct Stale {
     members: bool,
     nominated: bool,
     budgets: bool,
+}
+
+impl Stale {
+    fn mark(&mut self, node: &str) {
+        if !self.members && !self.nodes.contains(node) {
+            self.nodes.insert(node.to_owned());
+        }
+    }
 }
 
 /// The cluster at one moment, for who is not in step with the scheduler.
@@ -73,9 +84,19 @@ impl Cluster {
         }
     }
 
-    /// Brings the one snapshot there is up to date.
-    pub(crate) fn refresh(&mut self, snapshot: &mut Snapshot) {
-        let stale = std::mem::take(&mut self.stale);
+    /// Begins to note what a snapshot does not have, which is everything.
+    pub(crate) fn follow(&mut self) -> Follower {
+        self.stale.push(Stale { members: true, nominated: true, budgets: true, ..Stale::default() });
+        Follower(self.stale.len() - 1)
+    }
+
+    fn outdate(&mut self, mark: impl Fn(&mut Stale)) {
+        self.stale.iter_mut().for_each(mark);
+    }
+
+    /// Brings a follower's snapshot up to date, always the same one.
+    pub(crate) fn refresh(&mut self, follower: &Follower, snapshot: &mut Snapshot) {
+        let Some(stale) = self.stale.get_mut(follower.0).map(std::mem::take) else { return };
         if stale.members {
             snapshot.reset(self.nodes.values().cloned().collect());
         } else {
@@ -92,14 +113,14 @@ impl Cluster {
     /// Takes over a node's new state; answers what it may mean for waiting pods.
     pub(crate) fn set_node(&mut self, name: &str, node: Option<&Arc<NodeInfo>>) -> Option<ClusterEvent> {
         let Some(node) = node else {
-            self.stale.members = true;
+            self.outdate(|stale| stale.members = true);
             self.nodes.remove(name);
             return None;
         };
         let mut fresh = NodeInfo::clone(node);
         match self.nodes.remove(name) {
             None => {
-                self.stale.members = true;
+                self.outdate(|stale| stale.members = true);
                 for pod in self.placed.values().filter(|pod| pod.node == name) {
                     fresh.add_pod(pod.clone());
                 }
@@ -114,7 +135,7 @@ impl Cluster {
                     || old.allowed_pods != node.allowed_pods;
                 fresh.inherit(&old);
                 self.nodes.insert(name.to_owned(), Arc::new(fresh));
-                self.stale.nodes.insert(name.to_owned());
+                self.outdate(|stale| stale.mark(name));
                 changed.then_some(ClusterEvent::NodeChanged)
             }
         }
@@ -188,7 +209,7 @@ impl Cluster {
     }
 
     pub(crate) fn set_budget(&mut self, key: &ObjectRef, budget: Option<&Arc<Budget>>) {
-        self.stale.budgets = true;
+        self.outdate(|stale| stale.budgets = true);
         match budget {
             Some(budget) => self.budgets.insert(key.clone(), budget.clone()),
             None => self.budgets.remove(key),
@@ -225,7 +246,9 @@ impl Cluster {
             Some(pod) => self.nominated.insert(uid.to_owned(), pod.clone()),
             None => self.nominated.remove(uid),
         };
-        self.stale.nominated |= before.is_some() || pod.is_some();
+        if before.is_some() || pod.is_some() {
+            self.outdate(|stale| stale.nominated = true);
+        }
         before.is_some_and(|before| pod.is_none_or(|pod| pod.nominated_node != before.nominated_node))
     }
 
@@ -274,7 +297,7 @@ impl Cluster {
     fn change_node(&mut self, name: &str, change: impl FnOnce(&mut NodeInfo)) {
         if let Some(node) = self.nodes.get_mut(name) {
             change(Arc::make_mut(node));
-            self.stale.nodes.insert(name.to_owned());
+            self.outdate(|stale| stale.mark(name));
         }
     }
 }
@@ -300,9 +323,9 @@ mod tests {
     }
 
     fn requested(cluster: &mut Cluster, node: &str) -> i64 {
-        cluster.stale.members = true;
         let mut snapshot = Snapshot::default();
-        cluster.refresh(&mut snapshot);
+        let follower = cluster.follow();
+        cluster.refresh(&follower, &mut snapshot);
         snapshot.nodes.iter().find(|n| n.name == node).expect("is there").requested.milli_cpu
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rand::Rng;
 
-use self::shadow::Made;
+pub use self::shadow::Decision;
 use crate::diagnosis::Diagnosis;
 use crate::framework::{Candidates, Plugin, PluginState, Point, Rejection, Scope, Trial, Unplaced};
 use crate::node::NodeInfo;
@@ -48,7 +48,7 @@ impl Cycle {
         Self { start: 0, percentage: percentage.into() }
     }
 
-    /// The name of the node for the pod.
+    /// The node for the pod.
     ///
     /// # Errors
     /// Why there is none.
@@ -58,7 +58,7 @@ impl Cycle {
         pod: &PodInfo,
         snapshot: &Snapshot,
         random: &mut impl Rng,
-    ) -> Result<String, Box<Diagnosis>> {
+    ) -> Result<Decision, Box<Diagnosis>> {
         let mut attempt = Attempt {
             profile,
             pod,
@@ -85,8 +85,7 @@ impl Cycle {
             [_] => (vec![0], 0),
             _ => attempt.best(&feasible, random),
         };
-        Made { pod, snapshot, feasible: &feasible, totals: &totals, chosen }.show(profile);
-        Ok(feasible[chosen].name.clone())
+        Ok(Decision { feasible, totals, chosen })
     }
 
     fn feasible(&mut self, attempt: &mut Attempt<'_>, only: Option<&BTreeSet<String>>) -> Vec<Arc<NodeInfo>> {

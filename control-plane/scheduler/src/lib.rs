@@ -4,6 +4,7 @@
 //! [`framework`] that the pod's [`profile`] has (native ones, and components by way of [`wasm`]), on one
 //! [`snapshot::Snapshot`]; [`binding`] carries the decision out. [`explain`] makes one for who wants to know why.
 
+mod apart;
 mod binding;
 pub mod budget;
 mod cluster;
@@ -12,6 +13,7 @@ mod diagnosis;
 pub mod explain;
 pub mod framework;
 pub mod node;
+mod onlookers;
 mod permit;
 pub mod plugins;
 pub mod pod;
@@ -24,6 +26,6 @@ mod scheduler;
 pub mod snapshot;
 pub mod wasm;
 
-pub use cycle::Cycle;
+pub use cycle::{Cycle, Decision};
 pub use diagnosis::Diagnosis;
 pub use scheduler::{Scheduler, SchedulerConfig};

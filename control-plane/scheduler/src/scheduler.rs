@@ -19,12 +19,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::binding::{Binder, Nominated};
 use crate::budget::Budget;
-use crate::cluster::Cluster;
-use crate::cycle::Cycle;
+use crate::cluster::{Cluster, Follower};
+use crate::cycle::{Cycle, Decision};
 use crate::diagnosis::Diagnosis;
 use crate::explain::Explainer;
 use crate::framework::{ALL_EVENTS, ClusterEvent, PluginError, Point};
 use crate::node::NodeInfo;
+use crate::onlookers::Onlookers;
 use crate::permit::WaitingPods;
 use crate::pod::PodInfo;
 use crate::profile::{Profile, Profiles};
@@ -59,6 +60,7 @@ pub struct Scheduler {
     pub(crate) binder: Binder,
     /// They hold up nobody else, however many they are and however long it takes.
     pub(crate) waiting: WaitingPods,
+    onlookers: Onlookers,
     under_way: Arc<Semaphore>,
 }
 
@@ -66,6 +68,7 @@ pub struct Scheduler {
 struct Loop {
     cycle: Cycle,
     snapshot: Snapshot,
+    follower: Follower,
     random: StdRng,
 }
 
@@ -163,10 +166,10 @@ impl Scheduler {
             if let Some(nominated) = cluster.nomination(&pod.uid) {
                 Arc::make_mut(&mut pod).nominated_node.clone_from(&nominated.nominated_node);
             }
-            cluster.refresh(&mut own.snapshot);
+            cluster.refresh(&own.follower, &mut own.snapshot);
         }
         match own.cycle.run(&profile, &pod, &own.snapshot, &mut own.random) {
-            Ok(node) => self.assume_and_bind(profile, pod, node).await,
+            Ok(decision) => self.assume_and_bind(profile, pod, decision).await,
             Err(diagnosis) => {
                 profile.end(&pod);
                 self.leave_waiting(&pod, *diagnosis).await;
@@ -238,7 +241,11 @@ impl Scheduler {
         });
     }
 
-    async fn assume_and_bind(self: &Arc<Self>, profile: Arc<Profile>, pod: Arc<PodInfo>, node: String) {
+    async fn assume_and_bind(self: &Arc<Self>, profile: Arc<Profile>, pod: Arc<PodInfo>, decision: Decision) {
+        let node = decision.node().to_owned();
+        if profile.shadows().next().is_some() {
+            self.onlookers.show(self, &profile, &pod, decision);
+        }
         let is_freed = self.cluster.lock().assume(&pod, &node);
         if is_freed {
             self.queue.on_event(ClusterEvent::PodLeft);
@@ -333,6 +340,7 @@ async fn run(config: SchedulerConfig) {
         queue: SchedulingQueue::default(),
         binder: Binder { client, clock, recorders },
         waiting: WaitingPods::default(),
+        onlookers: Onlookers::default(),
         under_way: Arc::new(Semaphore::new(UNDER_WAY)),
     });
     config.explainer.answer_for(&scheduler);
@@ -342,6 +350,7 @@ async fn run(config: SchedulerConfig) {
     let mut own = Loop {
         cycle: Cycle::new(config.percentage_of_nodes_to_score),
         snapshot: Snapshot::default(),
+        follower: scheduler.cluster.lock().follow(),
         random: StdRng::seed_from_u64(config.seed),
     };
     loop {
@@ -429,6 +438,7 @@ mod tests {
             queue: SchedulingQueue::default(),
             binder: Binder { client, clock: Arc::new(SystemClock), recorders: HashMap::new() },
             waiting: WaitingPods::default(),
+            onlookers: Onlookers::default(),
             under_way: Arc::new(Semaphore::new(1)),
         };
         let gone = PodInfo { key: ObjectRef::new("d", "gone"), uid: "u1".into(), ..PodInfo::default() };

@@ -4,15 +4,30 @@ mod index;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::index::Index;
 use crate::budget::Budget;
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 
+/// Every snapshot takes the next one.
+static LINEAGES: AtomicU64 = AtomicU64::new(1);
+
+/// Which snapshot it is: generations of one mean nothing to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lineage(u64);
+
+impl Default for Lineage {
+    fn default() -> Self {
+        Self(LINEAGES.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// The scheduler's own copy of the cluster, brought up to date between two cycles by what changed.
 #[derive(Default)]
 pub struct Snapshot {
+    pub(crate) lineage: Lineage,
     /// Counts up whenever a node changed.
     pub generation: u64,
     /// In the order of their names.

@@ -118,7 +118,10 @@ fn a_cycle_chooses_one_of_the_best_and_says_the_same_of_a_pod_that_fits_nowhere(
     let mut random = StdRng::seed_from_u64(1);
     for milli_cpu in [100, 900, 1500] {
         let chosen = Cycle::new(0).run(&profile, &pod(milli_cpu), &snapshot, &mut random).expect("there is room");
-        assert!(evaluate(&profile, &pod(milli_cpu), &snapshot).best.contains(&chosen), "{milli_cpu}: {chosen}");
+        assert!(
+            evaluate(&profile, &pod(milli_cpu), &snapshot).best.iter().any(|best| best == chosen.node()),
+            "{milli_cpu}: {chosen:?}"
+        );
     }
     let why = Cycle::new(0).run(&profile, &pod(3000), &snapshot, &mut random).expect_err("is too large").message();
     let message = evaluate(&profile, &pod(3000), &snapshot).message;

@@ -165,8 +165,9 @@ async fn a_shadow_changes_nothing_and_counts_what_would_have_been_different() {
         let (mut cycle, mut random) = (Cycle::new(0), StdRng::seed_from_u64(1));
         let mut chosen = Vec::new();
         for _ in 0..20 {
-            chosen.push(cycle.run(&profile, &pod(), &two, &mut random).expect("both nodes do"));
-            plugin.end(&pod());
+            let decision = cycle.run(&profile, &pod(), &two, &mut random).expect("both nodes do");
+            decision.show(&profile, &pod(), &two);
+            chosen.push(decision.node().to_owned());
         }
         let elsewhere = if filter == REJECT_ROW_ONE { chosen.iter().filter(|node| *node == "n1").count() as u64 } else { 0 };
         assert!((1..20).contains(&chosen.iter().filter(|node| *node == "n1").count()), "it has no say: {chosen:?}");

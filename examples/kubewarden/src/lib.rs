@@ -1,5 +1,6 @@
 //! The policy for waPC. It also asks the cluster who its owners are.
 
+mod outside;
 mod policy;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -23,6 +24,9 @@ pub extern "C" fn wapc_init() {
 
 fn validate(payload: &[u8]) -> CallResult {
     let ValidationRequest { request, settings } = ValidationRequest::<Settings>::new(payload)?;
+    if let Some(about) = &settings.outside {
+        return reject_request(Some(outside::known(about)?), None, None, None);
+    }
     let log = Logger::root(logging::KubewardenDrain::new(), o!("user" => request.user_info.username.clone()));
     let owner = match policy::owner(&request.object, &settings) {
         Ok(owner) => owner,

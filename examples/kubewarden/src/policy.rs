@@ -13,6 +13,15 @@ pub struct Settings {
     pub stamp: Option<String>,
     /// Whether an owner is somebody who has a namespace (label `owner`).
     pub by_namespaces: bool,
+    /// Refuses everything with what is known of these.
+    pub outside: Option<Outside>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Outside {
+    pub user: String,
+    pub host: String,
+    pub image: String,
 }
 
 impl Validatable for Settings {

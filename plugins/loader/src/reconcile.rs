@@ -192,11 +192,16 @@ impl<L: Loads> Loading<L> {
             if let Err(why) = keeper.swap(key, wanted, component).await {
                 return (Outcome::Refused(why), Some(manifest));
             }
-            // What others have fetched a moment ago has no record yet.
-            let before = SystemTime::from(self.clock.now()).checked_sub(FRESH).unwrap_or(SystemTime::UNIX_EPOCH);
-            keeper.fetch.keep_only(keeper.records.manifests(), before).await;
         }
         (stale.map_or(Outcome::Current, Outcome::Stale), None)
+    }
+
+    /// Forgets what was fetched for nobody who is here now.
+    async fn tidy(&self) {
+        let keeper = &*self.keeper;
+        // What others have fetched a moment ago has no record yet.
+        let before = SystemTime::from(self.clock.now()).checked_sub(FRESH).unwrap_or(SystemTime::UNIX_EPOCH);
+        keeper.fetch.keep_only(keeper.records.manifests(), before).await;
     }
 
     fn tell(
@@ -302,6 +307,7 @@ impl<L: Loads> Reconciler for Loading<L> {
         let mut engaged = self.keeper.loads.engage(&key, &document, live.as_ref().map(|live| &live.plugin));
         let now = Instant::now();
         let known = before.filter(|before| before.wanted == wanted && now < before.next);
+        let mut is_swapped = false;
         let mut tried = match known {
             Some(known) => known,
             None => {
@@ -312,7 +318,7 @@ impl<L: Loads> Reconciler for Loading<L> {
                     (Some(before), Some(after)) => !Arc::ptr_eq(before, after),
                     (before, after) => before.is_none() && after.is_some(),
                 };
-                live = after;
+                (live, is_swapped) = (after, swapped);
                 engaged = self.keeper.loads.engage(&key, &document, live.as_ref().map(|live| &live.plugin));
                 let last = before.as_ref().map(|before| &before.outcome);
                 self.tell(&key, &wanted, last, &outcome, live.as_deref(), swapped);
@@ -330,6 +336,9 @@ impl<L: Loads> Reconciler for Loading<L> {
         let written = self.write_status(&key, &document, &mut tried, live.as_deref(), engaged.err()).await;
         let wait = tried.next.saturating_duration_since(Instant::now());
         self.tries.lock().insert(key, tried);
+        if is_swapped {
+            self.tidy().await;
+        }
         written?;
         Ok(Action::RequeueAfter(wait.min(COUNTED)))
     }

@@ -87,7 +87,7 @@ pub(crate) async fn measure(table: &mut Table, nodes: usize) -> anyhow::Result<(
     let took = begin.elapsed();
     table.row(&format!("`mizzen hollow --nodes {nodes}` until all are registered"), show(took), "", String::new());
     // The taint of a new node goes once its status is seen.
-    until(&endpoint, fill::NODES, |nodes| nodes.iter().all(|node| node["spec"].get("taints").is_none())).await?;
+    until(&endpoint, fill::NODES, |nodes| nodes.iter().all(|node| node["spec"]["taints"].as_array().is_none_or(Vec::is_empty))).await?;
     let idle = (Used::now(cluster.pid()), Used::now(hollow.pid()));
     tokio::time::sleep(Duration::from_secs(10)).await;
     let per_second = |before: &Used, pid| of_server_each(&Used::now(pid), before, 10);
@@ -242,7 +242,7 @@ fn decide(table: &mut Table, nodes: usize) -> anyhow::Result<()> {
             ..PodInfo::default()
         };
         let chosen = cycle.run(&profile, &pod, &snapshot, &mut random).ok().context("there is room")?;
-        let place = snapshot.position(&chosen).context("is one of them")?;
+        let place = snapshot.position(chosen.node()).context("is one of them")?;
         let mut node = NodeInfo::clone(&snapshot.nodes[place]);
         node.add_pod(Arc::new(pod));
         snapshot.update([Arc::new(node)]);

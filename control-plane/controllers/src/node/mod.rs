@@ -17,7 +17,7 @@ use mizzen_api::{Object, ObjectRef, Reason};
 use mizzen_client::{Client, DeleteOptions, PatchKind};
 use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, Recorder, WatchCache, WatchSpec, reference, typed};
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::caches::BY_NODE;
 use crate::context::Context;
@@ -109,7 +109,12 @@ impl Reconciler for Nodes {
         }
         let wanted = taints::wanted(&node, self.all_lost(), now);
         if node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).map_or(&[][..], Vec::as_slice) != wanted {
-            typed::update::<Node>(self.client.as_ref(), &object, |document| document["spec"]["taints"] = json!(wanted)).await?;
+            let write = |document: &mut Value| match document["spec"].as_object_mut() {
+                // As Kubernetes writes it: not even an empty list.
+                Some(spec) if wanted.is_empty() => drop(spec.remove("taints")),
+                _ => document["spec"]["taints"] = json!(wanted),
+            };
+            typed::update::<Node>(self.client.as_ref(), &object, write).await?;
             return Ok(Action::RequeueAfter(Duration::from_millis(50)));
         }
         let dated = self.dated(&key.name, &wanted, now);

@@ -1,5 +1,5 @@
-//! What a decision would have come to with plugins that only look on. They are asked once it is made, so that it takes no
-//! longer to be found than without them; nodes that nobody looked at are not looked at for them either.
+//! A decision, and what it would have come to with plugins that only look on. Those are asked once it is made, so that it takes
+//! no longer to be found than without them; nodes that nobody looked at are not looked at for them either.
 
 use std::sync::Arc;
 
@@ -10,22 +10,39 @@ use crate::pod::PodInfo;
 use crate::profile::Profile;
 use crate::snapshot::Snapshot;
 
-/// A decision: the feasible nodes, their totals and which one it fell upon.
-pub(super) struct Made<'a> {
-    pub(super) pod: &'a PodInfo,
-    pub(super) snapshot: &'a Snapshot,
-    pub(super) feasible: &'a [Arc<NodeInfo>],
-    pub(super) totals: &'a [i64],
+/// The feasible nodes as they were, their totals, and which one it fell upon.
+#[derive(Debug)]
+pub struct Decision {
+    pub(super) feasible: Vec<Arc<NodeInfo>>,
+    pub(super) totals: Vec<i64>,
     pub(super) chosen: usize,
 }
 
-impl Made<'_> {
-    pub(super) fn show(&self, profile: &Profile) {
-        for (slot, plugin, points) in profile.shadows() {
-            plugin.looked_on(self.difference(plugin.as_ref(), points, profile.plugins()[slot].weight));
-        }
+impl Decision {
+    /// The node's name.
+    pub fn node(&self) -> &str {
+        &self.feasible[self.chosen].name
     }
 
+    /// Asks the plugins that only look on. The snapshot may be a later one.
+    pub fn show(&self, profile: &Profile, pod: &PodInfo, snapshot: &Snapshot) {
+        let made = Made { pod, snapshot, feasible: &self.feasible, totals: &self.totals, chosen: self.chosen };
+        for (slot, plugin, points) in profile.shadows() {
+            plugin.looked_on(made.difference(plugin.as_ref(), points, profile.plugins()[slot].weight));
+            plugin.end(pod);
+        }
+    }
+}
+
+struct Made<'a> {
+    pod: &'a PodInfo,
+    snapshot: &'a Snapshot,
+    feasible: &'a [Arc<NodeInfo>],
+    totals: &'a [i64],
+    chosen: usize,
+}
+
+impl Made<'_> {
     fn difference(&self, plugin: &dyn Plugin, points: Points, weight: i64) -> Difference {
         let mut state = PluginState::default();
         let left = self.left(plugin, points, &mut state);

@@ -7,17 +7,40 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use crate::budget::Budget;
 use crate::framework::{Nomination, Plugin, Point, Points, PostFilter, Rejection, Trial, Unplaced};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 
-pub(super) struct DefaultPreemption;
+/// `DefaultPreemptionArgs`: so many candidates are enough to choose from, at least this share of the nodes, and this number.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Args {
+    min_candidate_nodes_percentage: usize,
+    min_candidate_nodes_absolute: usize,
+}
 
-/// So many candidates are enough to choose from: at least this share of the nodes, and this number.
-const CANDIDATES_PERCENT: usize = 10;
-const CANDIDATES_LEAST: usize = 100;
+impl Default for Args {
+    fn default() -> Self {
+        Self { min_candidate_nodes_percentage: 10, min_candidate_nodes_absolute: 100 }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct DefaultPreemption(Args);
+
+impl DefaultPreemption {
+    /// # Errors
+    /// What is wrong with the arguments.
+    pub(super) fn new(args: Args) -> Result<Self, String> {
+        match args.min_candidate_nodes_percentage {
+            0..=100 => Ok(Self(args)),
+            percent => Err(format!("args: minCandidateNodesPercentage {percent} is not between 0 and 100")),
+        }
+    }
+}
 
 /// A node with the pods that would have to leave it.
 #[derive(Clone, Debug)]
@@ -106,9 +129,9 @@ fn ineligible(pod: &PodInfo, unplaced: &Unplaced<'_>) -> Option<&'static str> {
 }
 
 /// Candidates, and why the other nodes are none.
-fn candidates(pod: &PodInfo, unplaced: &Unplaced<'_>) -> (Vec<Candidate>, BTreeMap<String, usize>) {
+fn candidates(args: Args, pod: &PodInfo, unplaced: &Unplaced<'_>) -> (Vec<Candidate>, BTreeMap<String, usize>) {
     let all = unplaced.snapshot.nodes.len();
-    let enough = (all * CANDIDATES_PERCENT / 100).max(CANDIDATES_LEAST);
+    let enough = (all * args.min_candidate_nodes_percentage / 100).max(args.min_candidate_nodes_absolute).max(1);
     let (mut found, mut reasons, mut hopeful) = (Vec::<Candidate>::new(), BTreeMap::<String, usize>::new(), 0);
     for node in unplaced.hopeful() {
         hopeful += 1;
@@ -151,7 +174,7 @@ impl Plugin for DefaultPreemption {
         if let Some(why) = ineligible(pod, unplaced) {
             return Some(PostFilter { note: Some(format!("preemption: {why}")), ..PostFilter::default() });
         }
-        let (found, reasons) = candidates(pod, unplaced);
+        let (found, reasons) = candidates(self.0, pod, unplaced);
         if let Some(best) = found.into_iter().min_by_key(Candidate::cost) {
             let nomination = Some(Nomination { node: best.node, victims: best.victims });
             return Some(PostFilter { nomination, ..PostFilter::default() });
@@ -221,7 +244,7 @@ mod tests {
             hopeful: &(0..snapshot.nodes.len()).collect::<Vec<_>>(),
             start: 0,
         };
-        DefaultPreemption.post_filter(pod, &unplaced).expect("answers")
+        DefaultPreemption::default().post_filter(pod, &unplaced).expect("answers")
     }
 
     fn victims(answer: &PostFilter) -> (&str, Vec<&str>) {

@@ -3,13 +3,43 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::framework::{Candidates, MAX_SCORE, Plugin, PluginState, Point, Points, Rejection, Scope};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::relations::{Relations, Term};
 use crate::snapshot::Snapshot;
 
-pub(super) struct InterPodAffinity;
+/// `InterPodAffinityArgs`.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Args {
+    /// What it is worth to be where a pod that is there requires it to be.
+    hard_pod_affinity_weight: i64,
+    /// Pods that prefer nothing are not drawn by what others prefer.
+    ignore_preferred_terms_of_existing_pods: bool,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self { hard_pod_affinity_weight: 1, ignore_preferred_terms_of_existing_pods: false }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct InterPodAffinity(Args);
+
+impl InterPodAffinity {
+    /// # Errors
+    /// What is wrong with the arguments.
+    pub(super) fn new(args: Args) -> Result<Self, String> {
+        match args.hard_pod_affinity_weight {
+            0..=100 => Ok(Self(args)),
+            weight => Err(format!("args: hardPodAffinityWeight {weight} is not between 0 and 100")),
+        }
+    }
+}
 
 /// Something by topology domain: by the key of a label of nodes, then by its value.
 type ByDomain = HashMap<String, HashMap<String, i64>>;
@@ -117,30 +147,35 @@ struct Attraction(ByDomain);
 
 impl Attraction {
     fn of<'a>(
+        args: &Args,
         pod: &PodInfo,
         all: impl Iterator<Item = &'a Arc<NodeInfo>>,
         social: impl Iterator<Item = &'a Arc<NodeInfo>>,
     ) -> Self {
         let mut points = Self::default();
         let mine = pod.relations.as_ref().map(|relations| relations.preferred.as_slice()).unwrap_or_default();
+        if mine.is_empty() && args.ignore_preferred_terms_of_existing_pods {
+            return points;
+        }
         if !mine.is_empty() {
             for node in all {
                 let matching = |other| mine.iter().filter(|term| term.matches(other)).collect::<Vec<_>>();
-                node.pods.iter().flat_map(|other| matching(other)).for_each(|term| points.draw(term, node));
+                node.pods.iter().flat_map(|other| matching(other)).for_each(|term| points.draw(term, node, term.weight));
             }
         }
         for node in social {
             for theirs in node.social.iter().filter_map(|other| other.relations.as_deref()) {
-                let terms = theirs.preferred.iter().chain(&theirs.wanted);
-                terms.filter(|term| term.matches(pod)).for_each(|term| points.draw(term, node));
+                let preferred = theirs.preferred.iter().map(|term| (term, term.weight));
+                let terms = preferred.chain(theirs.wanted.iter().map(|term| (term, args.hard_pod_affinity_weight)));
+                terms.filter(|(term, _)| term.matches(pod)).for_each(|(term, weight)| points.draw(term, node, weight));
             }
         }
         points
     }
 
-    fn draw(&mut self, term: &Term, node: &NodeInfo) {
+    fn draw(&mut self, term: &Term, node: &NodeInfo, weight: i64) {
         if let Some(domain) = term.domain(node) {
-            add(&mut self.0, domain, term.weight);
+            add(&mut self.0, domain, weight);
         }
     }
 }
@@ -189,7 +224,7 @@ impl Plugin for InterPodAffinity {
     }
 
     fn pre_score(&self, pod: &PodInfo, _feasible: &[Arc<NodeInfo>], snapshot: &Snapshot, state: &mut PluginState) {
-        state.set(Attraction::of(pod, snapshot.nodes.iter(), snapshot.social()));
+        state.set(Attraction::of(&self.0, pod, snapshot.nodes.iter(), snapshot.social()));
     }
 
     fn score(&self, _pod: &PodInfo, _snapshot: &Snapshot, nodes: &[Arc<NodeInfo>], state: &mut PluginState) -> Option<Vec<i64>> {

@@ -1,11 +1,12 @@
 //! The native plugins, one file each.
 
+mod allocation;
+mod args;
 mod balanced_allocation;
 mod default_preemption;
 mod host_ports;
 mod image_locality;
 mod inter_pod_affinity;
-mod least_allocated;
 mod node_affinity;
 mod node_name;
 mod node_unschedulable;
@@ -15,6 +16,8 @@ mod topology_spread;
 
 use std::sync::Arc;
 
+pub(crate) use args::told;
+
 use crate::framework::Plugin;
 
 /// All of them, the cheapest filters first.
@@ -23,12 +26,12 @@ pub fn all() -> Vec<Arc<dyn Plugin>> {
         Arc::new(node_unschedulable::NodeUnschedulable),
         Arc::new(node_name::NodeName),
         Arc::new(taint_toleration::TaintToleration),
-        Arc::new(node_affinity::NodeAffinity),
+        Arc::new(node_affinity::NodeAffinity::default()),
         Arc::new(host_ports::NodePorts),
-        Arc::new(resource_fit::NodeResourcesFit),
+        Arc::new(resource_fit::NodeResourcesFit::default()),
         Arc::new(topology_spread::PodTopologySpread),
-        Arc::new(inter_pod_affinity::InterPodAffinity),
-        Arc::new(default_preemption::DefaultPreemption),
+        Arc::new(inter_pod_affinity::InterPodAffinity::default()),
+        Arc::new(default_preemption::DefaultPreemption::default()),
         Arc::new(balanced_allocation::BalancedAllocation),
         Arc::new(image_locality::ImageLocality),
     ]

@@ -3,15 +3,45 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
+use k8s_openapi::api::core::v1::{self, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
 use mizzen_api::selector::{Operator, Requirement};
+use serde::Deserialize;
 
 use crate::framework::{Candidates, ClusterEvent, Plugin, PluginState, Point, Points, Rejection, Scope, normalize_by_maximum};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::snapshot::Snapshot;
 
-pub(super) struct NodeAffinity;
+/// `NodeAffinityArgs`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Args {
+    /// Of every pod of the profile, besides its own.
+    added_affinity: Option<v1::NodeAffinity>,
+}
+
+#[derive(Default)]
+pub(super) struct NodeAffinity {
+    added: Option<Stated>,
+}
+
+impl NodeAffinity {
+    /// # Errors
+    /// What is wrong with the arguments.
+    pub(super) fn new(args: &Args) -> Result<Self, String> {
+        let added = args.added_affinity.as_ref().map(|affinity| Stated::by(Some(affinity), BTreeMap::new()));
+        let terms = added.iter().flat_map(|stated| stated.required.iter().flatten());
+        match terms.into_iter().any(|term| term.is_void) {
+            true => Err("args: addedAffinity has a term that no node can match".to_owned()),
+            false => Ok(Self { added }),
+        }
+    }
+
+    /// Whether it has something to say about every pod.
+    fn adds(&self) -> bool {
+        self.added.as_ref().is_some_and(|stated| stated.required.is_some())
+    }
+}
 
 /// What a pod says about its nodes, read once for all of them.
 #[derive(Clone, Debug, Default)]
@@ -34,12 +64,16 @@ struct Term {
 
 impl Stated {
     pub(super) fn of(pod: &PodInfo) -> Self {
-        let affinity = pod.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+        Self::by(pod.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref()), pod.node_selector.clone())
+    }
+
+    fn by(affinity: Option<&v1::NodeAffinity>, labels: BTreeMap<String, String>) -> Self {
+        let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
         let preferred = affinity.and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
         let preferred = preferred.into_iter().flatten().map(|term| (term.weight.into(), Term::of(&term.preference)));
         Self {
-            labels: pod.node_selector.clone(),
-            required: required(pod).map(|required| required.node_selector_terms.iter().map(Term::of).collect()),
+            labels,
+            required: required.map(|required| required.node_selector_terms.iter().map(Term::of).collect()),
             preferred: preferred.collect(),
         }
     }
@@ -140,13 +174,18 @@ impl Plugin for NodeAffinity {
 
     fn pre_filter(&self, pod: &PodInfo, _snapshot: &Snapshot, _state: &mut PluginState) -> Result<Scope, Rejection> {
         Ok(match (required(pod), pod.node_selector.is_empty()) {
-            (None, true) => Scope::Skip,
+            (None, true) if !self.adds() => Scope::Skip,
+            (None, true) => Scope::All,
             (None, false) => Scope::All,
             (Some(required), _) => named(required).map_or(Scope::All, Scope::Nodes),
         })
     }
 
     fn filter(&self, pod: &PodInfo, _snapshot: &Snapshot, candidates: &mut Candidates<'_>, state: &mut PluginState) {
+        if let Some(added) = &self.added {
+            let why = "node(s) didn't match scheduler-enforced node affinity";
+            candidates.check(|node| if added.allows(node) { Ok(()) } else { Err(Rejection::unresolvable(why)) });
+        }
         let why = "node(s) didn't match Pod's node affinity/selector";
         if let Some(stated) = stated(pod, state) {
             candidates.check(|node| if stated.allows(node) { Ok(()) } else { Err(Rejection::unresolvable(why)) });
@@ -154,11 +193,11 @@ impl Plugin for NodeAffinity {
     }
 
     fn score(&self, pod: &PodInfo, _snapshot: &Snapshot, nodes: &[Arc<NodeInfo>], state: &mut PluginState) -> Option<Vec<i64>> {
-        let stated = stated(pod, state)?;
-        let preferred = &stated.preferred;
-        let score =
-            |node: &Arc<NodeInfo>| preferred.iter().filter(|(_, term)| term.matches(node)).map(|(weight, _)| weight).sum();
-        (!preferred.is_empty()).then(|| nodes.iter().map(score).collect())
+        let stated = stated(pod, state);
+        let preferred = || stated.iter().map(Arc::as_ref).chain(&self.added).flat_map(|stated| &stated.preferred);
+        preferred().next()?;
+        let score = |node: &Arc<NodeInfo>| preferred().filter(|(_, term)| term.matches(node)).map(|(weight, _)| weight).sum();
+        Some(nodes.iter().map(score).collect())
     }
 
     fn normalize(&self, scores: &mut [i64]) {
@@ -169,6 +208,29 @@ impl Plugin for NodeAffinity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_profile_adds_holds_for_every_pod() {
+        let node = |name: &str, tier: &str| {
+            let labels = Arc::new(BTreeMap::from([("tier".to_owned(), tier.to_owned())]));
+            Arc::new(NodeInfo { name: name.to_owned(), labels, ..NodeInfo::default() })
+        };
+        let args = |terms| {
+            serde_json::from_value::<Args>(serde_json::json!({"addedAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}))
+        };
+        let front = serde_json::json!([{"matchExpressions": [{"key": "tier", "operator": "In", "values": ["front"]}]}]);
+        let plugin = NodeAffinity::new(&args(front).expect("parses")).expect("is one");
+        let snapshot = Snapshot::of(vec![node("a", "front"), node("b", "back")]);
+        let (pod, mut state) = (PodInfo::default(), PluginState::default());
+        assert_eq!(plugin.pre_filter(&pod, &snapshot, &mut state), Ok(Scope::All));
+        let mut candidates = Candidates::new(&snapshot.nodes);
+        plugin.filter(&pod, &snapshot, &mut candidates, &mut state);
+        let verdicts: Vec<bool> = candidates.into_verdicts().map(|(_, why)| why.is_none()).collect();
+        assert_eq!(verdicts, [true, false]);
+        let never = serde_json::json!([{"matchExpressions": [{"key": "tier", "operator": "Near"}]}]);
+        assert!(NodeAffinity::new(&args(never).expect("parses")).is_err());
+    }
 
     #[test]
     fn terms_are_alternatives_and_their_requirements_add_up() {

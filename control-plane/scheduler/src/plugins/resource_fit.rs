@@ -3,20 +3,59 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::least_allocated;
+use serde::Deserialize;
+
+use super::allocation::{ScoringStrategy, Strategy};
 use crate::framework::{Candidates, ClusterEvent, Plugin, PluginState, Point, Points, Rejection};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::snapshot::Snapshot;
 
-pub(super) struct NodeResourcesFit;
+/// `NodeResourcesFitArgs`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Args {
+    ignored_resources: Vec<String>,
+    ignored_resource_groups: Vec<String>,
+    scoring_strategy: ScoringStrategy,
+}
+
+#[derive(Default)]
+pub(super) struct NodeResourcesFit {
+    strategy: Strategy,
+    ignored: Ignored,
+}
+
+/// Resources that others look after.
+#[derive(Default)]
+struct Ignored {
+    names: Vec<String>,
+    /// What comes before the slash.
+    groups: Vec<String>,
+}
+
+impl NodeResourcesFit {
+    /// # Errors
+    /// What is wrong with the arguments.
+    pub(super) fn new(args: &Args) -> Result<Self, String> {
+        let ignored = Ignored { names: args.ignored_resources.clone(), groups: args.ignored_resource_groups.clone() };
+        Ok(Self { strategy: Strategy::of(&args.scoring_strategy)?, ignored })
+    }
+}
+
+impl Ignored {
+    fn has(&self, name: &str) -> bool {
+        let group = name.split_once('/').map(|(group, _)| group);
+        self.names.iter().any(|ignored| ignored == name) || self.groups.iter().any(|ignored| Some(ignored.as_str()) == group)
+    }
+}
 
 /// Said about thousands of nodes at a time.
 const COMMON: [(&str, &str); 3] =
     [("cpu", "Insufficient cpu"), ("memory", "Insufficient memory"), ("ephemeral-storage", "Insufficient ephemeral-storage")];
 
 /// What the node lacks, and whether it would lack it even when empty.
-fn lacking(pod: &PodInfo, node: &NodeInfo) -> Option<Rejection> {
+fn lacking(pod: &PodInfo, node: &NodeInfo, ignored: &Ignored) -> Option<Rejection> {
     let mut reasons: Vec<Cow<'static, str>> = Vec::new();
     let mut unresolvable = false;
     if node.pods.len() + 1 > node.allowed_pods {
@@ -33,7 +72,7 @@ fn lacking(pod: &PodInfo, node: &NodeInfo) -> Option<Rejection> {
     check("cpu", wanted.milli_cpu, all.milli_cpu, taken.milli_cpu);
     check("memory", wanted.memory, all.memory, taken.memory);
     check("ephemeral-storage", wanted.ephemeral_storage, all.ephemeral_storage, taken.ephemeral_storage);
-    for (name, amount) in &wanted.others {
+    for (name, amount) in wanted.others.iter().filter(|(name, _)| !ignored.has(name)) {
         let of = |amounts: &std::collections::BTreeMap<String, i64>| amounts.get(name).copied().unwrap_or(0);
         check(name, *amount, of(&all.others), of(&taken.others));
     }
@@ -54,11 +93,11 @@ impl Plugin for NodeResourcesFit {
     }
 
     fn filter(&self, pod: &PodInfo, _snapshot: &Snapshot, candidates: &mut Candidates<'_>, _state: &mut PluginState) {
-        candidates.check(|node| lacking(pod, node).map_or(Ok(()), Err));
+        candidates.check(|node| lacking(pod, node, &self.ignored).map_or(Ok(()), Err));
     }
 
     fn score(&self, pod: &PodInfo, _snapshot: &Snapshot, nodes: &[Arc<NodeInfo>], _state: &mut PluginState) -> Option<Vec<i64>> {
-        Some(nodes.iter().map(|node| least_allocated::score(pod, node)).collect())
+        Some(nodes.iter().map(|node| self.strategy.score(pod, node)).collect())
     }
 }
 
@@ -75,6 +114,7 @@ mod tests {
     #[test]
     fn each_lacking_resource_is_named() {
         let mut node = NodeInfo { allocatable: amounts(2000, 1000, 1), allowed_pods: 2, ..NodeInfo::default() };
+        let lacking = |pod: &PodInfo, node: &NodeInfo| lacking(pod, node, &Ignored::default());
         let pod = |uid: &str, requests| PodInfo { uid: uid.into(), requests, ..PodInfo::default() };
         node.add_pod(Arc::new(pod("a", amounts(1500, 500, 1))));
         for (wanted, expected) in [
@@ -90,5 +130,18 @@ mod tests {
         assert!(lacking(&pod("b", amounts(2600, 0, 0)), &node).expect("lacks").unresolvable);
         node.add_pod(Arc::new(pod("b", amounts(0, 0, 0))));
         assert_eq!(lacking(&pod("c", amounts(0, 0, 0)), &node).expect("is full").reasons, ["Too many pods"]);
+    }
+
+    #[test]
+    fn what_others_look_after_is_not_lacking() {
+        let node = NodeInfo { allowed_pods: 2, ..NodeInfo::default() };
+        let pod = PodInfo { requests: amounts(0, 0, 1), ..PodInfo::default() };
+        for (names, groups, is_lacking) in
+            [(vec![], vec![], true), (vec!["example.com/gpu"], vec![], false), (vec![], vec!["example.com"], false)]
+        {
+            let owned = |of: Vec<&str>| of.into_iter().map(str::to_owned).collect();
+            let ignored = Ignored { names: owned(names), groups: owned(groups) };
+            assert_eq!(lacking(&pod, &node, &ignored).is_some(), is_lacking);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::framework::Point;
 
@@ -26,11 +27,21 @@ pub struct ProfileConfig {
     pub scheduler_name: String,
     /// Changes to the default plugins.
     pub plugins: PluginsConfig,
+    /// What native plugins are told.
+    pub plugin_config: Vec<PluginArgs>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginArgs {
+    pub name: String,
+    #[serde(default)]
+    pub args: Value,
 }
 
 impl Default for ProfileConfig {
     fn default() -> Self {
-        Self { scheduler_name: DEFAULT_SCHEDULER.to_owned(), plugins: PluginsConfig::default() }
+        Self { scheduler_name: DEFAULT_SCHEDULER.to_owned(), plugins: PluginsConfig::default(), plugin_config: Vec::new() }
     }
 }
 
@@ -123,6 +134,11 @@ pub(super) fn checked(profiles: Vec<ProfileConfig>) -> Result<Vec<ProfileConfig>
         for (point, set) in sets.into_iter().chain([("multiPoint", &profile.plugins.multi_point)]) {
             let scheduler_name = profile.scheduler_name.clone();
             set.check().map_err(|why| ProfileError::Invalid { scheduler_name, point, why })?;
+        }
+        let mut told = HashSet::new();
+        if let Some(twice) = profile.plugin_config.iter().find(|plugin| !told.insert(&plugin.name)) {
+            let (scheduler_name, why) = (profile.scheduler_name.clone(), format!("{:?} is there twice", twice.name));
+            return Err(ProfileError::Invalid { scheduler_name, point: "pluginConfig", why });
         }
         if profile.scheduler_name.is_empty() {
             let why = "has to be a name".to_owned();

@@ -6,7 +6,7 @@ mod set;
 
 use std::sync::Arc;
 
-pub use config::{PluginRef, PluginSet, PluginsConfig, ProfileConfig, ProfileError};
+pub use config::{PluginArgs, PluginRef, PluginSet, PluginsConfig, ProfileConfig, ProfileError};
 pub use set::{Loaded, Profiles};
 
 use crate::framework::{Plugin, PluginError, Point, Points};
@@ -50,9 +50,9 @@ impl Profile {
         &self.missing
     }
 
-    /// Tells every plugin that the attempt is over.
+    /// Tells every plugin that took part that the attempt is over.
     pub(crate) fn end(&self, pod: &PodInfo) {
-        self.plugins.iter().for_each(|enabled| enabled.plugin.end(pod));
+        self.plugins.iter().filter(|enabled| !enabled.is_shadow).for_each(|enabled| enabled.plugin.end(pod));
     }
 
     /// The plugins that only look on, with their places and the points at which they are enabled.

@@ -8,7 +8,7 @@ use mizzen_plugins_host::scheduler::Delta;
 
 use super::column::Wanted;
 use crate::node::NodeInfo;
-use crate::snapshot::{Changes, Snapshot};
+use crate::snapshot::{Changes, Lineage, Snapshot};
 
 /// Texts in the dictionary after which it is begun anew: it only grows, and labels of pods come and go.
 const TEXTS: usize = 1 << 18;
@@ -24,8 +24,8 @@ pub(super) struct Columns {
     dictionary: HashMap<String, u32>,
     /// Of the guest; 0 when it knows nothing.
     generation: u64,
-    /// The snapshot's that the guest was brought up to.
-    seen: u64,
+    /// The snapshot that the guest was brought up to, and its generation.
+    seen: Option<(Lineage, u64)>,
     /// Rows with a state that is not the snapshot's: a trial's.
     tried: HashSet<u32>,
 }
@@ -58,7 +58,7 @@ impl Columns {
             by_generation: HashMap::default(),
             dictionary: HashMap::new(),
             generation: 0,
-            seen: 0,
+            seen: None,
             tried: HashSet::new(),
         }
     }
@@ -95,11 +95,16 @@ impl Columns {
 
     /// What to tell the guest so that it has the snapshot; `None` when it has.
     pub(super) fn follow(&mut self, snapshot: &Snapshot) -> Option<Delta> {
-        if self.generation != 0 && self.seen == snapshot.generation && self.tried.is_empty() {
+        let seen = self.seen.replace((snapshot.lineage, snapshot.generation));
+        if self.generation != 0 && self.seen == seen && self.tried.is_empty() {
             return None;
         }
-        let changes = if self.generation == 0 { Changes::All } else { snapshot.changed_since(self.seen) };
-        self.seen = snapshot.generation;
+        let changes = match seen {
+            Some((lineage, generation)) if self.generation != 0 && lineage == snapshot.lineage => {
+                snapshot.changed_since(generation)
+            }
+            _ => Changes::All,
+        };
         let tried = std::mem::take(&mut self.tried);
         let delta = match changes {
             Changes::All => {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use mizzen_plugins_host::scheduler::{Pod, Rejection, Session, State, Verdicts};
 use mizzen_plugins_host::{CallError, SchedulerPlugin};
 use parking_lot::Mutex;
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::column::Wanted;
 use super::columns::Columns;
 use super::view::View;
+use crate::apart::apart;
 use crate::node::NodeInfo;
 use crate::snapshot::Snapshot;
 
@@ -150,12 +150,5 @@ impl Guest {
             let _ = session.pre_filter(&cycle.pod)?;
         }
         Ok(())
-    }
-}
-
-fn apart<R>(call: impl FnOnce() -> R) -> R {
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(call),
-        _ => call(),
     }
 }

@@ -1,5 +1,6 @@
 //! The scheduler through the real pipeline. Time is tokio's, paused.
 
+mod explaining;
 mod interrupted;
 mod permit;
 mod placing;

@@ -41,6 +41,7 @@ pub(crate) struct World {
     pub(crate) client: Arc<dyn Client>,
     cancel: CancellationToken,
     pub(crate) profiles: Arc<Profiles>,
+    pub(crate) explainer: Explainer,
 }
 
 impl Drop for World {
@@ -95,6 +96,7 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now()));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(HISTORY_BYTES));
         let cancel = CancellationToken::new();
+        let explainer = Explainer::default();
         let server = ApiServer::new(ServerConfig {
             store: store.clone(),
             registry: Arc::new(Registry::builtin()),
@@ -117,9 +119,9 @@ impl World {
             profiles: profiles.clone(),
             percentage_of_nodes_to_score: 0,
             seed: 7,
-            explainer: Explainer::default(),
+            explainer: explainer.clone(),
         });
-        let world = Self { client, cancel, profiles };
+        let world = Self { client, cancel, profiles, explainer };
         world.create("serviceaccounts", "default", json!({"metadata": {"name": "default"}})).await;
         world
     }
