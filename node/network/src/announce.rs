@@ -22,7 +22,7 @@ use crate::network::Network;
 use crate::{Ipv4Subnet, NetworkError, state};
 
 /// Of the routes of announced addresses: the one after that of routes to other nodes.
-const PROTOCOL: RouteProtocol = RouteProtocol::Other(110);
+pub(crate) const PROTOCOL: RouteProtocol = RouteProtocol::Other(110);
 const ETHERTYPE_ARP: u16 = 0x0806;
 
 /// What came of it.

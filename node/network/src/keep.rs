@@ -11,7 +11,7 @@ use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage,
 use crate::links::{failed, unless};
 use crate::network::Network;
 use crate::nft::{self, Backend};
-use crate::{HostPort, Ipv4Subnet, NetworkError};
+use crate::{HostPort, Ipv4Subnet, NetworkError, announce};
 
 impl Network {
     /// The whole table, as it should be now.
@@ -65,8 +65,8 @@ impl Network {
         Ok(restored)
     }
 
-    /// Routes to the bridge that have packets come from its address: the bridge's own range has one by the kernel, and all
-    /// others are to services.
+    /// Routes to the bridge that have packets come from its address: the bridge's own range has one by the kernel, announced
+    /// addresses have theirs, and all others are to services.
     async fn present_service_routes(&self) -> Result<BTreeMap<Ipv4Subnet, RouteMessage>, NetworkError> {
         let query = RouteMessageBuilder::<Ipv4Addr>::new().build();
         let all = self.links.handle.route().get(query).execute();
@@ -82,7 +82,12 @@ impl Network {
                 }
             }
             let range = Ipv4Subnet::containing(to?, message.header.destination_prefix_length);
-            let is_services = is_ours && is_from_it && message.header.scope == RouteScope::Link && !self.subnet.overlaps(range);
+            let header = &message.header;
+            let is_services = is_ours
+                && is_from_it
+                && header.scope == RouteScope::Link
+                && header.protocol != announce::PROTOCOL
+                && !self.subnet.overlaps(range);
             is_services.then_some(range)
         };
         Ok(all.into_iter().filter_map(|message| Some((range(&message)?, message))).collect())
