@@ -69,6 +69,8 @@ impl Network {
     /// addresses have theirs, and all others are to services.
     async fn present_service_routes(&self) -> Result<BTreeMap<Ipv4Subnet, RouteMessage>, NetworkError> {
         let query = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        // A netlink socket lists one thing at a time.
+        let _listing = self.peers.lock().await;
         let all = self.links.handle.route().get(query).execute();
         let all: Vec<_> = all.try_collect().await.map_err(failed("list", "routes"))?;
         let range = |message: &RouteMessage| {
