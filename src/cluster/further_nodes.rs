@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 
 use super::data_dir::{DataDir, write_private};
 use super::kubeconfig::Login;
+use super::loopback_proxy::LoopbackProxy;
 use super::node_credentials::NodeCredentials;
 use crate::config::Config;
 
@@ -46,6 +47,8 @@ const NOT_FOR_AGENTS: &[&str] = &[
 /// The agents, which are told to end with this; their pods go on running.
 pub struct FurtherNodes {
     agents: Vec<Agent>,
+    /// By which they reach registries on this machine's loopback.
+    _proxy: LoopbackProxy,
 }
 
 struct Agent {
@@ -68,7 +71,10 @@ impl FurtherNodes {
     ) -> anyhow::Result<Self> {
         let server = server(config, data, machines)?;
         let settings = settings(file)?;
-        let mut nodes = Self { agents: Vec::new() };
+        let proxy = LoopbackProxy::start(machines.address()).await?;
+        let no_proxy = std::env::var("no_proxy").or_else(|_| std::env::var("NO_PROXY")).ok();
+        let environment = proxy.environment(no_proxy.as_deref());
+        let mut nodes = Self { agents: Vec::new(), _proxy: proxy };
         for number in 2..=count {
             let name = format!("{}-{number}", config.node_name);
             let root = data.further_nodes().join(number.to_string());
@@ -82,7 +88,7 @@ impl FurtherNodes {
                 drop(DataDir::open(&folder)?.take_over().await?);
             }
             let machine = machines.machine(number - 1).await?;
-            nodes.agents.push(Agent::start(name, &root, &folder, &machine).await?);
+            nodes.agents.push(Agent::start(name, &root, &folder, &environment, &machine).await?);
         }
         for agent in &mut nodes.agents {
             agent.ready(data).await?;
@@ -119,7 +125,13 @@ impl Drop for Agent {
 }
 
 impl Agent {
-    async fn start(name: String, root: &Path, folder: &Path, machine: &Machine) -> anyhow::Result<Self> {
+    async fn start(
+        name: String,
+        root: &Path,
+        folder: &Path,
+        environment: &[(&str, String)],
+        machine: &Machine,
+    ) -> anyhow::Result<Self> {
         let log = root.join("agent.log");
         let log =
             std::fs::File::options().create(true).append(true).open(&log).with_context(|| format!("open {}", log.display()))?;
@@ -127,6 +139,7 @@ impl Agent {
         command.args(["agent", "--node-name", &name, "--data-dir"]).arg(folder);
         command.arg("--kubeconfig").arg(root.join("kubeconfig")).arg("--config").arg(root.join("config.yaml"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).env_remove("MIZZEN_DATA_DIR");
+        command.env_remove("NO_PROXY").env_remove("HTTP_PROXY").envs(environment.iter().map(|(name, value)| (name, value)));
         let process = machine.spawn(command).await.with_context(|| format!("start node {name}"))?;
         Ok(Self { name, process })
     }

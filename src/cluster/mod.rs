@@ -9,6 +9,7 @@ pub mod further_nodes;
 pub mod join;
 pub mod joining;
 pub mod kubeconfig;
+pub mod loopback_proxy;
 pub mod machine;
 pub mod node;
 pub mod node_credentials;

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::process::Command;
 
 use mizzen_tests::command::run;
-use mizzen_tests::{Cluster, Kubectl, Registry, eventually, images};
+use mizzen_tests::{Cluster, Kubectl, Lan, Registry, eventually, images};
+
+use crate::nodes::{Nodes, field, nodes};
 
 /// A pod that answers HTTP at a port with a name, and can be sent to ask others.
 fn pod(name: &str, namespace: &str, image: &str, spec: &str) -> String {
@@ -202,4 +204,42 @@ fn pods_go_where_policies_let_them_and_find_names_if_they_may() {
     cluster.kubectl(&["delete", "networkpolicy", "--all"]).ok();
     world.reaches("client", "friend", 8080);
     world.reaches("fetcher", "friend", 8080);
+}
+
+#[test]
+fn policies_hold_between_pods_of_two_nodes_in_both_directions() {
+    let registry = Registry::start();
+    let image = images::busybox(&registry, "web:v1");
+    let lan = Lan::switched(&["m1", "m2"]);
+    let Nodes { agents: _agents, cluster, _doors } = nodes(&lan, &["m1", "m2"], &registry, "");
+    let on = |name: &str, node: &str| {
+        container(name, "default", &image).replace("spec:\n  termination", &format!("spec:\n  nodeName: {node}\n  termination"))
+    };
+    cluster.kubectl_apply(&[on("web", "test-node"), on("client", "m2"), on("stranger", "m2")].concat());
+    cluster.kubectl_wait("condition=Ready", &["pod", "--all"]);
+    let reaches = |from: &str, to: &str| {
+        let address = field(&cluster, &["pod", to], ".status.podIP");
+        let ask = format!("nc -w 3 {address} 8080 </dev/null >/dev/null && echo reached");
+        cluster.kubectl(&["exec", from, "--", "sh", "-c", &ask]).stdout.trim() == "reached"
+    };
+    let becomes = |from: &str, to: &str, wanted: bool| {
+        eventually(&format!("{from} to {to}: {wanted}"), || (reaches(from, to) == wanted).then_some(()));
+    };
+    for client in ["client", "stranger"] {
+        becomes(client, "web", true);
+    }
+    let to_web = "{podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {matchLabels: {app: client}}}]}]}";
+    cluster.kubectl_apply(&policy("web", to_web));
+    becomes("stranger", "web", false);
+    becomes("client", "web", true);
+    // The sender's node keeps it from sending, whatever the receiver's allows.
+    let from_client = "{podSelector: {matchLabels: {app: client}}, policyTypes: [Egress], egress: []}";
+    cluster.kubectl_apply(&policy("client", from_client));
+    becomes("client", "web", false);
+    becomes("web", "client", true);
+    cluster.kubectl(&["delete", "networkpolicy", "client"]).ok();
+    becomes("client", "web", true);
+    // One that comes is known to the other node.
+    cluster.kubectl(&["label", "pod", "stranger", "app=client", "--overwrite"]).ok();
+    becomes("stranger", "web", true);
 }

@@ -319,11 +319,7 @@ fn mizzen_up_makes_three_nodes_on_one_machine_and_down_takes_all_of_them_away() 
     let mut cluster = Cluster::up_with_arguments(&["--nodes", "3"]);
     let said = cluster.kubectl(&["get", "nodes"]).ok();
     assert_eq!(said.lines().filter(|line| line.contains(" Ready ")).count(), 3, "{said}");
-    for number in ["2", "3"] {
-        let data = cluster.data().join("nodes").join(number).join("data");
-        let pull = ["image", "pull", &image, "--data-dir"];
-        mizzen_tests::command::run(mizzen_tests::executables::mizzen().args(pull).arg(data)).ok();
-    }
+    // The registry is on this machine's loopback, which the others have not.
     let pods = [("t1", "test-node"), ("t2", "test-node-2"), ("t3", "test-node-3")];
     cluster.kubectl_apply(&pods.map(|(name, node)| teller(name, node, &image)).concat());
     cluster.kubectl(&["create", "service", "nodeport", "teller", "--tcp=80:8080"]).ok();
@@ -343,4 +339,38 @@ fn mizzen_up_makes_three_nodes_on_one_machine_and_down_takes_all_of_them_away() 
     let (id, data) = (cluster.id(), cluster.data());
     cluster.down().ok();
     assert_eq!(mizzen_tests::leftovers::of(&id, &data), [""; 0]);
+}
+
+#[test]
+fn an_agent_serves_ingresses_where_it_is_told_to() {
+    let registry = Registry::start();
+    let image = images::busybox(&registry, "web:v1");
+    let lan = Lan::switched(&["m1", "m2"]);
+    let Nodes { cluster, _doors, .. } = nodes(&lan, &["m1"], &registry, "");
+    let m2 = lan.machine("m2");
+    let _door = Door::open(Some(m2.pin()), None, registry.address().port());
+    // What a proxy reads, a node may not by itself.
+    cluster
+        .kubectl(&[
+            "create",
+            "clusterrolebinding",
+            "m2",
+            "--clusterrole=system:controller:ingress-proxy",
+            "--user=system:node:m2",
+        ])
+        .ok();
+    let mut agent = Agent::start_on(&cluster, m2, "ingress: {enabled: true}\n");
+    agent.wait_ready();
+    cluster.kubectl_apply(&teller("t1", "test-node", &image));
+    cluster.kubectl_apply(&teller("t2", "m2", &image));
+    cluster.kubectl_wait("condition=Ready", &["pod", "--all"]);
+    cluster.kubectl(&["expose", "pod", "t2", "--name=tell", "--port=80", "--target-port=8080"]).ok();
+    cluster.kubectl(&["create", "ingress", "tell", "--rule=tell.example/*=tell:80"]).ok();
+    let through = |address: IpAddr| {
+        let url = format!("http://{address}/cgi-bin/who");
+        lan.hub().try_run(&["curl", "-sS", "--max-time", "5", "-H", "Host: tell.example", &url]).stdout
+    };
+    for address in [lan.machine("m1").address, m2.address] {
+        eventually(&format!("the ingress is served at {address}"), || through(address.into()).ends_with(" t2\n").then_some(()));
+    }
 }

@@ -21,7 +21,7 @@ use crate::peers::neighbour;
 use crate::{Family, NetworkError, Subnet, state};
 
 /// Of the routes of announced addresses: the one after that of routes to other nodes.
-const PROTOCOL: RouteProtocol = RouteProtocol::Other(110);
+pub(crate) const PROTOCOL: RouteProtocol = RouteProtocol::Other(110);
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 const NEXT_HEADER_ICMPV6: u8 = 58;

@@ -7,7 +7,7 @@ use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteScope};
 
 use crate::links::{address_of, failed, unless};
 use crate::network::Network;
-use crate::{Family, NetworkError, Subnet, nft};
+use crate::{Family, NetworkError, Subnet, announce, nft};
 
 impl Network {
     /// The tables of all families, as they should be now.
@@ -75,10 +75,12 @@ impl Network {
         Ok(restored)
     }
 
-    /// Routes to the bridge that have packets come from its address: the bridge's own range has one by the kernel, and all
-    /// others are to services.
+    /// Routes to the bridge that have packets come from its address: the bridge's own range has one by the kernel, announced
+    /// addresses have theirs, and all others are to services.
     async fn present_service_routes(&self) -> Result<BTreeMap<Subnet, RouteMessage>, NetworkError> {
         let own: Vec<_> = self.pod_cidrs().collect();
+        // A netlink socket lists one thing at a time.
+        let _listing = self.peers.lock().await;
         let range = |message: &RouteMessage| {
             let (mut to, mut is_ours, mut source, mut is_direct) = (None, false, None, true);
             for attribute in &message.attributes {
@@ -94,7 +96,9 @@ impl Network {
             // Routes of IPv6 have no scopes.
             let is_here = range.family() == Family::V6 || message.header.scope == RouteScope::Link;
             let is_from_us = source.is_some_and(|source| own.iter().any(|own| own.gateway() == source));
-            let is_services = is_ours && is_from_us && is_direct && is_here && !own.iter().any(|own| own.overlaps(range));
+            let is_announced = message.header.protocol == announce::PROTOCOL;
+            let is_services =
+                is_ours && is_from_us && is_direct && is_here && !is_announced && !own.iter().any(|own| own.overlaps(range));
             is_services.then_some(range)
         };
         let all = self.links.routes().await?;

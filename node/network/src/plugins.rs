@@ -224,10 +224,10 @@ impl Attached {
 
 /// Takes away all attachments of a network that is taken away. What plugins cannot do is logged: nobody would ask again.
 pub(crate) async fn teardown(config: &NetworkConfig) -> Result<(), NetworkError> {
-    if let Some(dirs) = state::load::<Dirs>(&config.cni_file())? {
-        if let Err(error) = Cni::new(dirs).collect(None, &BTreeSet::new()).await {
-            tracing::warn!(%error, "what a CNI plugin made may be left");
-        }
+    if let Some(dirs) = state::load::<Dirs>(&config.cni_file())?
+        && let Err(error) = Cni::new(dirs).collect(None, &BTreeSet::new()).await
+    {
+        tracing::warn!(%error, "what a CNI plugin made may be left");
     }
     match std::fs::remove_dir_all(config.cni_dir()) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(state::io("remove", &config.cni_dir())(e)),
