@@ -92,6 +92,18 @@ pub(crate) enum Manner {
     Old,
 }
 
+/// A port that is free for datagrams may be another's for connections.
+async fn port_of_both() -> (UdpSocket, TcpListener) {
+    loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        match TcpListener::bind(socket.local_addr().unwrap()).await {
+            Ok(listener) => return (socket, listener),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(error) => panic!("listen for connections: {error}"),
+        }
+    }
+}
+
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     asked: Arc<AtomicUsize>,
@@ -99,9 +111,8 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) async fn start(manner: Manner) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (socket, listener) = port_of_both().await;
         let address = socket.local_addr().unwrap();
-        let listener = TcpListener::bind(address).await.unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = asked.clone();
         tokio::spawn(async move {
