@@ -31,7 +31,7 @@ pub struct LoopbackProxy {
 impl LoopbackProxy {
     /// # Errors
     /// When the address cannot be listened on.
-    pub async fn start(address: Ipv4Addr) -> anyhow::Result<Self> {
+    pub async fn start(address: IpAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((address, 0)).await.with_context(|| format!("listen on {address}"))?;
         let at = listener.local_addr().context("read the proxy's port")?;
         let password = hex::encode(rand::random::<[u8; 16]>());

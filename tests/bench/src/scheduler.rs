@@ -87,7 +87,8 @@ pub(crate) async fn measure(table: &mut Table, nodes: usize) -> anyhow::Result<(
     let took = begin.elapsed();
     table.row(&format!("`mizzen hollow --nodes {nodes}` until all are registered"), show(took), "", String::new());
     // The taint of a new node goes once its status is seen.
-    until(&endpoint, fill::NODES, |nodes| nodes.iter().all(|node| node["spec"]["taints"].as_array().is_none_or(Vec::is_empty))).await?;
+    until(&endpoint, fill::NODES, |nodes| nodes.iter().all(|node| node["spec"]["taints"].as_array().is_none_or(Vec::is_empty)))
+        .await?;
     let idle = (Used::now(cluster.pid()), Used::now(hollow.pid()));
     tokio::time::sleep(Duration::from_secs(10)).await;
     let per_second = |before: &Used, pid| of_server_each(&Used::now(pid), before, 10);
