@@ -3,7 +3,7 @@
 //! a pod, lacks its password.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use anyhow::Context;
 use base64::Engine as _;
@@ -144,7 +144,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_lacks_the_password_is_sent_away() {
-        let proxy = LoopbackProxy::start(Ipv4Addr::LOCALHOST).await.expect("starts");
+        let proxy = LoopbackProxy::start(std::net::Ipv4Addr::LOCALHOST.into()).await.expect("starts");
         let (_, at) = proxy.url.rsplit_once('@').expect("has an address");
         let mut stream = TcpStream::connect(at).await.expect("connects");
         stream.write_all(b"GET http://127.0.0.1:1/ HTTP/1.0\r\n\r\n").await.expect("asks");

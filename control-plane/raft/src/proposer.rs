@@ -18,6 +18,8 @@ const MAX_TXNS: usize = 1024;
 const MAX_BYTES: usize = 2 << 20;
 /// Entries under way at once: while one waits for the disk, the next gathers.
 const IN_FLIGHT: usize = 2;
+/// How often the executor goes round for one entry at most.
+const ROUNDS: usize = 4;
 
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -115,6 +117,7 @@ pub(crate) async fn run(
                 if count == 0 {
                     break;
                 }
+                join(&mut proposals, &mut waiting).await;
                 let mut arrived = waiting.drain(..).peekable();
                 while arrived.peek().is_some() {
                     number += 1;
@@ -130,6 +133,24 @@ pub(crate) async fn run(
         }
     }
     pending.fail_all("the store is shutting down");
+}
+
+/// Lets those join who are about to propose: an entry costs raft, the log's thread and the disk as much as several requests,
+/// however many transactions are in it. Ends when the executor went round and brought nobody, so that one who is alone does
+/// not wait.
+async fn join(proposals: &mut mpsc::Receiver<Proposal>, waiting: &mut Vec<Proposal>) {
+    for _ in 0..ROUNDS {
+        tokio::task::yield_now().await;
+        let before = waiting.len();
+        while waiting.len() < MAX_TXNS
+            && let Ok(proposal) = proposals.try_recv()
+        {
+            waiting.push(proposal);
+        }
+        if waiting.len() == before {
+            return;
+        }
+    }
 }
 
 /// Makes one batch of the next proposals and enters their callers as pending.

@@ -258,7 +258,6 @@ impl Cluster {
         let mut placed = pod.clone();
         node.clone_into(&mut placed.node);
         placed.object = None;
-        placed.annotations = Arc::default();
         let elsewhere = self.nominated.get(&pod.uid).is_some_and(|kept| kept.nominated_node != node);
         self.set_nominated(&pod.uid, None);
         self.assumed.insert(pod.uid.clone());

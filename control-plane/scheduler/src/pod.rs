@@ -59,8 +59,6 @@ pub struct PodInfo {
     pub images: Vec<String>,
     /// Its relations to other pods, if it states any.
     pub relations: Option<Arc<Relations>>,
-    /// While the pod waits.
-    pub annotations: Arc<Vec<(String, String)>>,
     /// The whole object while the pod waits, for plugins that look at what is not here.
     pub object: Option<Arc<Object>>,
     /// The PodScheduled condition's reason and message, when it is False.
@@ -84,7 +82,7 @@ impl PodInfo {
     }
 
     fn read(object: &Arc<Object>, as_waiting: bool) -> Option<Self> {
-        let Document { metadata, spec, status } = object.decode().ok()?;
+        let Document { spec, status } = object.decode().ok()?;
         let (head, spec) = (object.head(), &spec);
         let requests = Amounts::of(&pod_resources::requests(spec));
         let condition = |name: &str| status.conditions.iter().flatten().find(|condition| condition.kind == name);
@@ -108,11 +106,6 @@ impl PodInfo {
             host_ports: host_ports(spec),
             images: list(spec, "containers").iter().filter_map(|container| part(container, "image")?).collect(),
             node: node.to_owned(),
-            annotations: if waits {
-                metadata.annotations.into_iter().flatten().collect::<Vec<_>>().into()
-            } else {
-                Arc::default()
-            },
             object: waits.then(|| object.clone()),
             scheduler: part::<Option<String>>(spec, "schedulerName")?.unwrap_or_else(|| "default-scheduler".to_owned()),
             priority: part(spec, "priority")?,
@@ -153,15 +146,8 @@ impl PodInfo {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Document {
-    metadata: Metadata,
     spec: Value,
     status: Status,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Metadata {
-    annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Default, Deserialize)]

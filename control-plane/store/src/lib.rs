@@ -6,6 +6,7 @@ pub mod encryption;
 pub mod frozen;
 mod memory;
 pub mod model;
+mod pace;
 pub mod persist;
 pub mod redb_state;
 pub mod retention;

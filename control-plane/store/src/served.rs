@@ -63,7 +63,7 @@ impl Served {
             results
         };
         for topic in woken {
-            topic.changed.notify_waiters();
+            topic.tell();
         }
         results
     }

@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::Batch;
+use crate::pace::{Pace, Told};
 use crate::state::{Changes, State, under};
 
 /// Recent changes under one prefix, shared by all watchers of it.
@@ -20,6 +23,9 @@ struct Log {
     changes: VecDeque<Changes>,
     /// Every change under the prefix after this revision is in `changes`.
     floor: u64,
+    /// Changes after this revision are not told yet.
+    told: u64,
+    pace: Pace,
     watchers: usize,
     /// What a watcher got of late, and how many may still want the same.
     shared: Option<(Arc<Batch>, usize)>,
@@ -27,7 +33,13 @@ struct Log {
 
 impl Log {
     fn new(changes: VecDeque<Changes>, floor: u64) -> Self {
-        Self { changes, floor, watchers: 0, shared: None }
+        let told = changes.back().map_or(floor, |changes| revision_of(changes));
+        Self { changes, floor, told, pace: Pace::default(), watchers: 0, shared: None }
+    }
+
+    /// Watchers may have all changes that are there.
+    fn tell(&mut self) {
+        self.told = self.changes.back().map_or(self.told, |changes| revision_of(changes));
     }
 
     /// Where the changes after a revision begin; `None` when they are not all there.
@@ -58,6 +70,8 @@ impl Log {
 pub(crate) enum Next {
     Changes(Arc<Batch>),
     Nothing,
+    /// Changes that are told in a moment.
+    Held,
     /// The position is older than what the topic holds, which starts after this revision.
     Behind(u64),
 }
@@ -71,8 +85,42 @@ impl Topic {
         if start == log.changes.len() {
             return Next::Nothing;
         }
-        let until = log.changes.len().min(start + AT_ONCE);
+        let told = log.changes.partition_point(|changes| revision_of(changes) <= log.told);
+        if start >= told {
+            return Next::Held;
+        }
+        let until = told.min(start + AT_ONCE);
         Next::Changes(log.batch(start, until))
+    }
+
+    /// Lets watchers have what was published: now, or in a moment if they are many and were woken just now.
+    pub(crate) fn tell(self: &Arc<Self>) {
+        let (told, executor) = {
+            let mut log = self.log.lock();
+            let (watchers, executor) = (log.watchers, Handle::try_current().ok());
+            // Without an executor there is nobody to see to it later.
+            let told = executor.as_ref().map_or(Told::Now, |_| log.pace.changed(watchers, Instant::now));
+            if told == Told::Now {
+                log.tell();
+            }
+            (told, executor)
+        };
+        match (told, executor) {
+            (Told::Now, _) => self.changed.notify_waiters(),
+            (Told::At(when), Some(executor)) => {
+                let topic = self.clone();
+                executor.spawn(async move {
+                    tokio::time::sleep_until(when).await;
+                    {
+                        let mut log = topic.log.lock();
+                        log.tell();
+                        log.pace.told(Instant::now());
+                    }
+                    topic.changed.notify_waiters();
+                });
+            }
+            (Told::At(_) | Told::WithOthers, _) => {}
+        }
     }
 
     /// Whether there is nothing after a revision.
@@ -165,7 +213,8 @@ impl Topics {
     pub(crate) fn reset(&self, floor: u64) {
         for topic in self.all() {
             let mut log = topic.log.lock();
-            *log = Log { watchers: log.watchers, ..Log::new(VecDeque::new(), floor) };
+            let pace = std::mem::take(&mut log.pace);
+            *log = Log { watchers: log.watchers, pace, ..Log::new(VecDeque::new(), floor) };
         }
         self.wake_all();
     }

@@ -37,6 +37,7 @@ impl Watcher {
                     self.position = self.position.max(newest);
                     return Ok(None);
                 }
+                Next::Held => return Ok(None),
                 Next::Behind(floor) => {
                     let Some(archive) = &self.archive else {
                         return Err(StoreError::Compacted { asked: self.position, oldest: floor });

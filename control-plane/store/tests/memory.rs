@@ -1,6 +1,7 @@
 //! The store in memory: the suite, and what only it does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mizzen_store::testing::{put, suite};
 use mizzen_store::{MemoryStore, RangeOptions, Store, StoreError};
@@ -61,4 +62,27 @@ async fn watchers_at_the_same_place_share_what_they_get() {
     drop(watches);
     drop(late);
     assert_eq!(Arc::strong_count(&first), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_of_watchers_rests_and_then_gets_all_at_once() {
+    let store = MemoryStore::default();
+    let mut watches: Vec<_> = (0..300).map(|_| store.watch("/a/", 0).expect("opens")).collect();
+    let begin = tokio::time::Instant::now();
+    store.txn(put("/a/1", 1)).await.expect("is applied");
+    for watch in &mut watches {
+        assert_eq!(watch.next().await.expect("has changes").len(), 1);
+    }
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    store.txn(put("/a/1", 2)).await.expect("is applied");
+    store.txn(put("/a/2", 3)).await.expect("is applied");
+    assert!(futures::poll!(watches[0].next()).is_pending());
+    assert_eq!(watches[0].progress(), 1);
+    let mut batches = Vec::new();
+    for watch in &mut watches {
+        batches.push(watch.next().await.expect("has changes"));
+    }
+    assert!(batches.iter().all(|batch| batch.len() == 2 && Arc::ptr_eq(batch, &batches[0])));
+    let rest = begin.elapsed();
+    assert!((Duration::from_millis(3)..Duration::from_millis(5)).contains(&rest), "{rest:?}");
 }

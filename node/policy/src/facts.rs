@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use mizzen_api::{Object, ObjectRef};
 use mizzen_client::Client;
-use mizzen_reconcile::typed::{gvr, view};
+use mizzen_reconcile::typed::gvr;
 use mizzen_reconcile::{WatchCache, WatchSpec};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -61,7 +61,8 @@ impl Facts {
 
 pub(crate) fn pods(client: &Arc<dyn Client>, cancel: &CancellationToken) -> Arc<WatchCache<PodView>> {
     let spec = WatchSpec::all(gvr::<Pod>()).fields(PODS);
-    let pods = WatchCache::projected(spec, |object: &Arc<Object>| PodView::of(&*view::<Pod>(object).ok()?));
+    // Not `view`, which would keep the whole pod decoded for as long as the API server has the object.
+    let pods = WatchCache::projected(spec, |object: &Arc<Object>| PodView::of(&object.decode::<Pod>().ok()?));
     pods.start(client.clone(), cancel.clone())
 }
 

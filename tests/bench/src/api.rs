@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mizzen_tests::Cluster;
-use serde_json::{Value, json};
 
 use crate::https::{Endpoint, Https, Request};
 use crate::load::{self, Caller, DOCUMENT};
@@ -79,35 +78,43 @@ impl Client {
         Ok(Self { connection, operation, name: name.to_owned(), objects, done })
     }
 
-    fn object(&self, name: &str, text: String) -> Value {
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"client": self.name}}, "data": {"text": text}})
+    /// Written out: to build it as a value and to encode that would cost more than to send it.
+    fn object(&self, name: &str, turn: usize) -> String {
+        let (client, data) = (&self.name, data(turn));
+        format!(
+            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}","labels":{{"client":"{client}"}}}},"data":{data}}}"#
+        )
     }
+}
+
+/// [`DOCUMENT`] bytes, different each time, or nothing would be written.
+fn data(turn: usize) -> String {
+    let turn = turn.to_string();
+    let zeros = "0".repeat(DOCUMENT.saturating_sub(turn.len()));
+    format!(r#"{{"text":"{zeros}{turn}"}}"#)
 }
 
 #[async_trait]
 impl Caller for Client {
     async fn call(&mut self, turn: usize) -> anyhow::Result<bool> {
-        // Different each time, or nothing would be written.
-        let text = format!("{turn:0DOCUMENT$}");
         let own = |number: usize| format!("bench-{}-{number}", self.name);
         let one = own(turn % self.objects.clamp(1, OBJECTS));
         let path = format!("{MAPS}/{one}");
         let (method, path, content_type, body) = match self.operation {
-            Operation::Create => ("POST", MAPS.to_owned(), "application/json", self.object(&own(turn), text)),
-            Operation::Get => ("GET", path, "", Value::Null),
-            Operation::Update => ("PUT", path, "application/json", self.object(&one, text)),
-            Operation::MergePatch => ("PATCH", path, "application/merge-patch+json", json!({"data": {"text": text}})),
+            Operation::Create => ("POST", MAPS.to_owned(), "application/json", self.object(&own(turn), turn)),
+            Operation::Get => ("GET", path, "", String::new()),
+            Operation::Update => ("PUT", path, "application/json", self.object(&one, turn)),
+            Operation::MergePatch => ("PATCH", path, "application/merge-patch+json", format!(r#"{{"data":{}}}"#, data(turn))),
             Operation::Apply => (
                 "PATCH",
                 format!("{path}?fieldManager=bench&force=true"),
                 "application/apply-patch+yaml",
-                self.object(&one, text),
+                self.object(&one, turn),
             ),
-            Operation::List => ("GET", format!("{MAPS}?limit=100"), "", Value::Null),
+            Operation::List => ("GET", format!("{MAPS}?limit=100"), "", String::new()),
             Operation::Delete if turn >= self.objects => return Ok(false),
-            Operation::Delete => ("DELETE", format!("{MAPS}/{}", own(turn)), "", Value::Null),
+            Operation::Delete => ("DELETE", format!("{MAPS}/{}", own(turn)), "", String::new()),
         };
-        let body = if body.is_null() { String::new() } else { body.to_string() };
         let request = Request { method, path: &path, content_type, body: body.as_bytes() };
         self.connection.send(&request).await?;
         self.done.fetch_add(1, Ordering::Relaxed);

@@ -10,13 +10,20 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Buf as _, Bytes, BytesMut};
 use mizzen_tests::Cluster;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::crypto::CryptoProvider;
+use rustls::{CipherSuite, ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_yaml_ng::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+/// What lies under TLS: rustls asks for 4 kB at a time, and a system call for each would be most of what reading a list costs.
+type Socket = BufReader<TcpStream>;
+
+/// Bytes that one system call may read.
+const READ: usize = 64 << 10;
 
 /// Where a cluster's API is and who asks.
 #[derive(Clone)]
@@ -44,6 +51,7 @@ impl Endpoint {
     pub(crate) async fn connect(&self) -> anyhow::Result<Https> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
+        let stream = BufReader::with_capacity(READ, stream);
         let name = ServerName::from(self.address.ip());
         let stream = tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, stream).await?;
         let headers = format!("Host: {}\r\n{}", self.address, self.authorization);
@@ -65,8 +73,16 @@ fn configs(kubeconfig: &Path) -> anyhow::Result<(ClientConfig, ClientConfig)> {
     let chain = pem("users", "user", "client-certificate-data")?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>()?;
     let key = PrivateKeyDer::from_pem_slice(&pem("users", "user", "client-key-data")?)?;
-    let nameless = ClientConfig::builder().with_root_certificates(roots.clone()).with_no_client_auth();
-    Ok((ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key)?, nameless))
+    let builder = || ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let nameless = builder()?.with_root_certificates(roots.clone()).with_no_client_auth();
+    Ok((builder()?.with_root_certificates(roots).with_client_auth_cert(chain, key)?, nameless))
+}
+
+/// Cipher suites in the order in which Go's clients, kubectl among them, ask for them: AES-128 first.
+fn provider() -> Arc<CryptoProvider> {
+    let mut provider = rustls::crypto::ring::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    Arc::new(provider)
 }
 
 /// What is asked.
@@ -79,7 +95,7 @@ pub(crate) struct Request<'a> {
 
 /// One connection.
 pub(crate) struct Https {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Socket>,
     /// Those of every request.
     headers: String,
     /// Read and not yet consumed.
@@ -177,7 +193,7 @@ pub(crate) fn head(received: &[u8]) -> anyhow::Result<Option<Head>> {
 
 /// An open watch, of which only the number of events is looked at.
 pub(crate) struct Watching {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Socket>,
     early: Vec<u8>,
     buffer: Vec<u8>,
     /// The last byte read closed an object: if a line ends next, so does an event.

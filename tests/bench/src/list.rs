@@ -6,6 +6,7 @@ use anyhow::{Context, ensure};
 use mizzen_tests::Cluster;
 use serde_json::{Value, json};
 
+use crate::cpu::Used;
 use crate::fill;
 use crate::https::Endpoint;
 use crate::memory::{self, megabytes};
@@ -15,6 +16,7 @@ use crate::table::Table;
 const PODS: usize = 10_000;
 const CLIENTS: usize = 16;
 const LISTS: usize = 10;
+const LIST: &str = "/api/v1/pods";
 /// What a small pod lacks to 4.8 kB.
 const NOTES: usize = 2300;
 
@@ -29,21 +31,23 @@ pub(crate) async fn measure(table: &mut Table) -> anyhow::Result<()> {
     let before = cluster.pid().and_then(memory::of).context("mizzen up is running")?;
 
     let mut connection = endpoint.connect().await?;
-    let (mut times, mut size) = (Samples::default(), 0);
+    let body = connection.get(LIST).await?;
+    let items = serde_json::from_slice::<Value>(&body)?["items"].as_array().map_or(0, Vec::len);
+    ensure!(items == PODS, "the list has {items} pods");
+    let size = body.len();
+    drop(body);
+    let (mut times, used) = (Samples::default(), Used::now(cluster.pid()));
     for _ in 0..LISTS {
         let start = Instant::now();
-        let body = connection.get("/api/v1/pods").await?;
+        let body = connection.get(LIST).await?;
         times.push(start.elapsed());
-        if size == 0 {
-            let items = serde_json::from_slice::<Value>(&body)?["items"].as_array().map_or(0, Vec::len);
-            ensure!(items == PODS, "the list has {items} pods");
-        }
-        size = body.len();
+        ensure!(body.len() == size, "a list of the same pods has {} bytes", body.len());
     }
+    let used = Used::now(cluster.pid()).each_since(&used, LISTS);
     let median = times.median();
     let rate = size as f64 / 1e6 / median.as_secs_f64();
     let what = format!("API: list of {PODS} pods over TLS, {:.1} MB (p50 of {LISTS})", size as f64 / 1e6);
-    table.row(&what, format!("{} ({rate:.0} MB/s)", show(median)), "50 ms", String::new());
+    table.row(&what, format!("{} ({rate:.0} MB/s)", show(median)), "50 ms", used);
     let after = cluster.pid().and_then(memory::of).context("mizzen up is running")?;
     let measured = format!("{} / {}", megabytes(before), megabytes(after));
     table.row(&format!("memory of server and agent with {PODS} pods / after the lists (Pss)"), measured, "", String::new());

@@ -1,11 +1,11 @@
 //! What the columns hold that a plugin may ask for (`column` of `plugins/wit/scheduler`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mizzen_plugins_host::scheduler::{Column, TextLists, Values};
-use serde::Deserialize;
 
+use super::annotations;
 use crate::node::NodeInfo;
 use crate::resources::Amounts;
 
@@ -174,7 +174,7 @@ impl Kind {
             Self::Allocatable(of) => Cell::Integer(allocatable(node, of)?),
             Self::Requested(of) => Cell::Integer(amount(&node.requested, of)?),
             Self::Label(key) => Cell::Text(node.labels.get(key)?.clone()),
-            Self::Annotation(key) => Cell::Text(annotations(node).remove(key)?),
+            Self::Annotation(key) => Cell::Text(annotations::of(node.object.as_deref()).remove(key)?),
             Self::PodsLabelled(key) => Cell::Texts(node.pods.iter().filter_map(|pod| pod.labels.get(key).cloned()).collect()),
         })
     }
@@ -247,26 +247,4 @@ fn amount(amounts: &Amounts, resource: &str) -> Option<i64> {
         "ephemeral-storage" => Some(amounts.ephemeral_storage),
         other => amounts.others.get(other).copied(),
     }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Annotated {
-    metadata: AnnotatedMetadata,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct AnnotatedMetadata {
-    annotations: Option<BTreeMap<String, String>>,
-}
-
-impl Annotated {
-    fn of(object: &mizzen_api::Object) -> BTreeMap<String, String> {
-        object.decode::<Self>().ok().and_then(|object| object.metadata.annotations).unwrap_or_default()
-    }
-}
-
-fn annotations(node: &NodeInfo) -> BTreeMap<String, String> {
-    node.object.as_deref().map(Annotated::of).unwrap_or_default()
 }

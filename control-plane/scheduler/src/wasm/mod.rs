@@ -4,6 +4,7 @@
 //! that whichever instance answers knows the cluster and the cycle, [`component`] holds what outlives a change of the part that
 //! it takes, [`plugin`] asks it what the framework asks, and [`roster`] puts it where its object says.
 
+mod annotations;
 mod column;
 mod columns;
 mod component;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1;
 use mizzen_plugins_host::scheduler::{Pod, Toleration};
 
+use super::annotations;
 use crate::pod::PodInfo;
 
 /// The pod under the name of its cycle.
@@ -16,7 +17,7 @@ pub(super) fn pod(pod: &PodInfo, cycle: u64) -> Pod {
         namespace: pod.key.namespace.clone(),
         name: pod.key.name.clone(),
         labels: pairs(&pod.labels),
-        annotations: pod.annotations.to_vec(),
+        annotations: annotations::of(pod.object.as_deref()).into_iter().collect(),
         priority: pod.priority,
         requests: requests(pod),
         scoring: vec![("cpu".to_owned(), pod.scoring.0), ("memory".to_owned(), pod.scoring.1)],

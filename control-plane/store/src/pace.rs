@@ -1,0 +1,79 @@
+//! How often a crowd of watchers is woken: each time costs every one of them a turn on the processor, a TLS record and a
+//! system call, whether it brings one change or fifty.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What waking one watcher costs at the least. A crowd rests for as long as waking it takes.
+const EACH: Duration = Duration::from_micros(10);
+/// Clocks are no finer: whoever would rest for less does not rest.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// However many they are, nobody learns of a change later.
+const LONGEST: Duration = Duration::from_millis(20);
+
+/// When watchers learn of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Now,
+    /// The caller sees to it.
+    At(Instant),
+    /// With what came before.
+    WithOthers,
+}
+
+/// When the watchers of one topic were woken last.
+#[derive(Default)]
+pub(crate) struct Pace {
+    last: Option<Instant>,
+    /// Somebody sees to it that they are woken.
+    due: bool,
+}
+
+impl Pace {
+    /// There is a change for so many watchers.
+    pub(crate) fn changed(&mut self, watchers: usize, now: impl FnOnce() -> Instant) -> Told {
+        let rest = EACH.saturating_mul(u32::try_from(watchers).unwrap_or(u32::MAX)).min(LONGEST);
+        if self.due {
+            return Told::WithOthers;
+        }
+        if rest < SHORTEST {
+            return Told::Now;
+        }
+        let now = now();
+        match self.last.map(|last| last + rest).filter(|until| *until > now) {
+            Some(until) => {
+                self.due = true;
+                Told::At(until)
+            }
+            None => {
+                self.told(now);
+                Told::Now
+            }
+        }
+    }
+
+    /// They are woken.
+    pub(crate) fn told(&mut self, now: Instant) {
+        (self.last, self.due) = (Some(now), false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_watchers_are_told_at_once_and_many_after_a_rest() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let at = |micros| move || start + Duration::from_micros(micros);
+        assert_eq!((pace.changed(99, at(0)), pace.changed(99, at(1))), (Told::Now, Told::Now));
+        assert_eq!(pace.changed(300, at(2)), Told::Now);
+        assert_eq!(pace.changed(300, at(5)), Told::At(start + Duration::from_micros(3002)));
+        assert_eq!((pace.changed(300, at(9)), pace.changed(1, at(10))), (Told::WithOthers, Told::WithOthers));
+        pace.told(at(3002)());
+        assert_eq!(pace.changed(100_000, at(3003)), Told::At(start + Duration::from_micros(23_002)));
+        pace.told(at(23_002)());
+        assert_eq!(pace.changed(300, at(26_002)), Told::Now);
+    }
+}
