@@ -102,11 +102,11 @@ impl Strategy for Claim {
             let why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
             causes.push(forbidden("spec", why));
         }
-        let amount = |pointer: &str| Quantity::from_value(object.pointer(pointer)?).ok();
-        if let (Some(asked), Some(has)) = (amount("/spec/resources/requests/storage"), amount("/status/capacity/storage"))
-            && bound
-            && asked < has
-        {
+        let amount = |claim: &Value, pointer: &str| Quantity::from_value(claim.pointer(pointer)?).ok();
+        let asked = |claim: &Value| amount(claim, "/spec/resources/requests/storage");
+        // A volume may be larger than what was asked for.
+        let shrinks = asked(object) < asked(old) && asked(object) < amount(object, "/status/capacity/storage");
+        if bound && shrinks {
             causes.push(forbidden("spec.resources.requests.storage", "field can not be less than status.capacity"));
         }
         causes.extend(immutable("volumeMode", object.pointer("/spec/volumeMode"), old.pointer("/spec/volumeMode")));
@@ -181,6 +181,8 @@ mod tests {
         assert_eq!(Claim.validate_update(&claim("Pending", "2Gi"), &claim("Pending", "1Gi"))[0].field, "spec");
         let shrunk = Claim.validate_update(&claim("Bound", "512Mi"), &claim("Bound", "1Gi"));
         assert_eq!(shrunk[0].message, "Forbidden: field can not be less than status.capacity");
+        let small = claim("Bound", "1Mi");
+        assert_eq!(Claim.validate_update(&small, &small), []);
         let mut named = claim("Pending", "1Gi");
         named["spec"]["volumeName"] = json!("pv");
         assert_eq!(Claim.validate_update(&named, &claim("Pending", "1Gi")), []);
