@@ -15,8 +15,9 @@ use crate::cbor::{self, CborError};
 use crate::pipeline::Listed;
 use crate::protobuf::{self, ProtobufError};
 
-/// Bytes copied at a time: large enough that TLS records and system calls do not count, small enough for memory.
-const CHUNK: usize = 256 * 1024;
+/// Bytes copied at a time: large enough that TLS records and system calls do not count, small enough for memory and for those who
+/// wait for a turn.
+const CHUNK: usize = 56 * 1024;
 
 pub(super) struct ListBody {
     head: Bytes,
