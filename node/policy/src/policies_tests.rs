@@ -33,10 +33,13 @@ impl Authenticate for Nobody {
     }
 }
 
+/// Those of each pod, and whether it is in the namespace of Wasm pods.
+type Addresses = BTreeMap<String, (Vec<IpAddr>, bool)>;
+
 struct World {
     client: Arc<dyn Client>,
     tables: [Arc<Fake>; 2],
-    addresses: Arc<Mutex<BTreeMap<String, (Vec<IpAddr>, bool)>>>,
+    addresses: Arc<Mutex<Addresses>>,
     repairs: Arc<Mutex<Vec<String>>>,
     policies: Arc<Policies>,
     _ends: DropGuard,
@@ -58,7 +61,7 @@ impl World {
         let client = server.client(Identity::component("admin", &["system:masters"]));
         bootstrap::ensure(client.as_ref()).await.unwrap();
         let tables: [Arc<Fake>; 2] = Default::default();
-        let addresses: Arc<Mutex<BTreeMap<String, (Vec<IpAddr>, bool)>>> = Arc::default();
+        let addresses: Arc<Mutex<Addresses>> = Arc::default();
         let repairs: Arc<Mutex<Vec<String>>> = Arc::default();
         let (ledger, told) = (addresses.clone(), repairs.clone());
         let config = PoliciesConfig {
