@@ -14,6 +14,7 @@ mod family;
 mod firewall;
 mod hostports;
 mod keep;
+mod ledger;
 mod links;
 mod machine;
 mod machines;

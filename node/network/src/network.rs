@@ -1,6 +1,6 @@
 //! The node's network as its agent uses it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::Arc;
@@ -9,15 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-use crate::addresses::Addresses;
-use crate::hostports::{HostPorts, check_families};
+use crate::ledger::{Entry, Ledger, take_up};
 use crate::links::{Links, Pair, mac};
 use crate::namespace::{self, Made, Wanted};
 use crate::nft::Backend;
 use crate::open::{self, bring_up};
 use crate::peers::{TUNNEL_OVERHEAD, Told, mtu_at};
 use crate::plugins::{Plugins, Way};
-use crate::state::{self, Attached, PodState};
+use crate::state::{self, PodState};
 use crate::wasm::WasmSpace;
 use crate::{
     Bandwidth, Family, HostPort, NetworkConfig, NetworkError, PeerBackend, PodNetwork, PodRequest, Subnet, bandwidth, firewall,
@@ -44,7 +43,7 @@ pub struct Network {
     pub(crate) peers: AsyncMutex<Told>,
     /// Whether some node is reached by VXLAN.
     pub(crate) tunnelled: AtomicBool,
-    ledger: Mutex<Ledger>,
+    pub(crate) ledger: Mutex<Ledger>,
     turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
     wasm: WasmSpace,
     pub(crate) plugins: Plugins,
@@ -53,20 +52,6 @@ pub struct Network {
     pub(crate) changing_rules: AsyncMutex<()>,
     /// The ranges of services that there were ways to.
     pub(crate) service_routes: AsyncMutex<BTreeSet<Subnet>>,
-}
-
-/// Who has what.
-struct Ledger {
-    pods: BTreeMap<String, Entry>,
-    addresses: Addresses,
-    ports: HostPorts,
-}
-
-#[derive(Clone)]
-struct Entry {
-    state: PodState,
-    /// The ports that the table leads to the pod now.
-    led: Vec<HostPort>,
 }
 
 impl Network {
@@ -385,76 +370,6 @@ impl Network {
         turn.lock_owned().await
     }
 
-    /// Notes the pod, on disk before anything is made for it, and answers its addresses: none on the machine's network.
-    fn reserve(&self, request: &PodRequest, wasm: bool) -> Result<Vec<IpAddr>, NetworkError> {
-        let uid = &request.uid;
-        state::check_uid(uid)?;
-        let ledger = &mut *self.ledger.lock();
-        let before = ledger.pods.get(uid);
-        if let Some(Entry { state, .. }) = before
-            && state.request == *request
-            && state.wasm == wasm
-            && (state.address.is_some() || request.host_network)
-        {
-            return Ok(state.addresses().collect());
-        }
-        let (had, had_second) = before.map_or((None, None), |entry| (entry.state.address, entry.state.second));
-        let led = before.map(|e| e.led.clone()).unwrap_or_default();
-        let address = match (request.host_network, had) {
-            (true, _) => None,
-            (false, Some(address)) => Some(address),
-            (false, None) => Some(ledger.addresses.allocate(uid)?),
-        };
-        let give_back = |ledger: &mut Ledger| {
-            if let (Some(address), None) = (address, had) {
-                ledger.addresses.release(address, uid);
-            }
-        };
-        // It follows from the first; a pod from before there was a second range has one address only.
-        let new = address.zip(self.second).filter(|_| had.is_none()).map(|(first, range)| range.nth(self.subnet.offset(first)));
-        let second = new.or(had_second).filter(|_| address.is_some());
-        let state = PodState { request: request.clone(), address, second, wasm, attached: None };
-        let addresses: Vec<_> = state.addresses().collect();
-        let ports: &[HostPort] = if request.host_network { &[] } else { &request.host_ports };
-        if let Err(error) = check_families(ports, &addresses).and_then(|()| ledger.ports.claim(uid, ports)) {
-            give_back(ledger);
-            return Err(error);
-        }
-        if let Err(error) = state::save(&self.config.pod_file(uid), &state) {
-            ledger.ports.release(uid);
-            give_back(ledger);
-            return Err(error);
-        }
-        ledger.pods.insert(uid.clone(), Entry { state, led });
-        Ok(addresses)
-    }
-
-    /// Notes a pod that plugins are to give its address, on disk before they are asked.
-    pub(crate) fn note_attaching(&self, request: &PodRequest) -> Result<(), NetworkError> {
-        let uid = &request.uid;
-        state::check_uid(uid)?;
-        let ledger = &mut *self.ledger.lock();
-        ledger.ports.claim(uid, &request.host_ports)?;
-        // One was kept for it while nobody knew what it is.
-        let before = ledger.pods.get(uid).filter(|entry| entry.state.attached.is_none());
-        if let Some(address) = before.and_then(|entry| entry.state.address) {
-            ledger.addresses.release(address, uid);
-        }
-        let state = PodState { request: request.clone(), address: None, second: None, wasm: false, attached: None };
-        state::save(&self.config.pod_file(uid), &state)?;
-        ledger.pods.insert(uid.clone(), Entry { state, led: Vec::new() });
-        Ok(())
-    }
-
-    pub(crate) fn note_attached(&self, request: &PodRequest, attached: Attached) -> Result<PodState, NetworkError> {
-        let of = |family| attached.addresses.iter().copied().find(|address| Family::of(*address) == family);
-        let (address, second) = (of(Family::V4), self.second.and_then(|range| of(range.family())));
-        let state = PodState { request: request.clone(), address, second, wasm: false, attached: Some(attached) };
-        state::save(&self.config.pod_file(&request.uid), &state)?;
-        self.ledger.lock().pods.insert(request.uid.clone(), Entry { state: state.clone(), led: Vec::new() });
-        Ok(state)
-    }
-
     /// Connects a new namespace to the bridge.
     async fn wire(&self, made: &Made, addresses: &[IpAddr]) -> Result<(), NetworkError> {
         let (Some(namespace), Some(inside)) = (&made.net, &made.links) else { return Err(NetworkError::Worker) };
@@ -524,25 +439,4 @@ async fn link_mtu(config: &NetworkConfig, links: &Links) -> Result<u32, NetworkE
     let address = config.node_address.unwrap_or_else(machine::primary_address);
     let mtu = mtu_at(links, address).await?;
     Ok(mtu.filter(|mtu| (576..=9000).contains(mtu)).unwrap_or(1500))
-}
-
-/// Reads what an earlier process noted. A pod whose address cannot be its any more is let go of.
-fn take_up(config: &NetworkConfig, subnet: Subnet, second: Option<Subnet>) -> Result<Ledger, NetworkError> {
-    let mut ledger = Ledger { pods: BTreeMap::new(), addresses: Addresses::new(subnet), ports: HostPorts::default() };
-    for state in state::load_pods(config)? {
-        let uid = state.request.uid.clone();
-        let ports: &[HostPort] = if state.request.host_network { &[] } else { &state.request.host_ports };
-        let is_inside = state.second.is_none_or(|a| second.is_some_and(|range| range.contains(a)));
-        let is_free = |ledger: &mut Ledger| state.address.is_none_or(|a| ledger.addresses.claim(a, &uid));
-        let address_kept = state.attached.is_some() || (is_inside && is_free(&mut ledger));
-        if state::check_uid(&uid).is_err() || !address_kept || ledger.ports.claim(&uid, ports).is_err() {
-            tracing::warn!(uid, address = ?state.address, "a pod of an earlier run cannot keep its network");
-            namespace::unpin(&config.pin_dir(&uid).join("net"))?;
-            state::remove(&config.pod_file(&uid))?;
-            continue;
-        }
-        let led = if state.attached.as_ref().is_some_and(|attached| attached.maps_ports) { Vec::new() } else { ports.to_vec() };
-        ledger.pods.insert(uid, Entry { state, led });
-    }
-    Ok(ledger)
 }

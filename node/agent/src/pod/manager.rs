@@ -13,8 +13,9 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::handle::{Desired, Handle};
 use super::labels;
-use super::worker::{Desired, Handle, Worker};
+use super::worker::Worker;
 use crate::cgroups;
 use crate::hooks::{admit, teardown};
 use crate::shared::Shared;

@@ -5,6 +5,7 @@ pub(crate) mod allocation;
 pub(crate) mod backoff;
 pub(crate) mod conditions;
 pub(crate) mod decide;
+mod handle;
 mod health;
 pub(crate) mod labels;
 pub(crate) mod manager;

@@ -1,75 +1,32 @@
 //! One pod's loop: snapshot, decide, act, wait.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod outcomes;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use mizzen_runtime::{ContainerState, ContainerStatus};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::allocation;
 use super::decide::{Command, Decision, SHOWN_AS_FAILED, Why, decide};
+use super::handle::{Desired, Handle};
 use super::memory::{Memory, containers};
 use super::outcome::Outcome;
 use super::publish::Told;
 use super::sources::Subscription;
 use super::view::{ContainerView, View};
-use super::{act, health, labels, phase, publish, resizing, status};
+use super::{act, health, phase, publish, resizing, status};
 use crate::error::HookError;
-use crate::hooks::start::StartError;
 use crate::node::room::Share;
 use crate::shared::{Shared, about};
-
-/// What the API wants of the pod.
-#[derive(Clone)]
-pub(crate) struct Desired {
-    pub(crate) pod: Arc<Pod>,
-    pub(crate) gone: bool,
-}
-
-/// What others may ask of a pod on this node.
-pub(crate) struct Handle {
-    pub(crate) desired: watch::Sender<Desired>,
-    /// What the runtimes list of it.
-    pub(crate) observed: watch::Sender<Vec<ContainerStatus>>,
-    /// The latest attempt of each container that has begun.
-    pub(crate) latest: watch::Sender<BTreeMap<String, ContainerStatus>>,
-}
-
-impl Handle {
-    pub(crate) fn new(pod: Arc<Pod>, observed: Vec<ContainerStatus>) -> Arc<Self> {
-        Arc::new(Self {
-            desired: watch::Sender::new(Desired { pod, gone: false }),
-            latest: watch::Sender::new(owned(&latest(&observed))),
-            observed: watch::Sender::new(observed),
-        })
-    }
-}
-
-/// The latest attempt of each container.
-fn latest<'a>(attempts: impl IntoIterator<Item = &'a ContainerStatus>) -> BTreeMap<&'a str, &'a ContainerStatus> {
-    let mut latest: BTreeMap<&str, &ContainerStatus> = BTreeMap::new();
-    for status in attempts {
-        let name = labels::get(&status.labels, labels::CONTAINER);
-        if latest.get(name).is_none_or(|known| labels::attempt(known) < labels::attempt(status)) {
-            latest.insert(name, status);
-        }
-    }
-    latest
-}
-
-fn owned(latest: &BTreeMap<&str, &ContainerStatus>) -> BTreeMap<String, ContainerStatus> {
-    latest.iter().map(|(name, status)| ((*name).to_owned(), (*status).clone())).collect()
-}
 
 /// How long news wait for a start that is under way: most are over by then, and what comes of them is told with what led to
 /// them, in one write.
 const TOGETHER: SignedDuration = SignedDuration::from_millis(100);
-/// A deletion that the API has taken and not carried out is asked for again after this.
-const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// A step that failed is not tried again before this.
 #[derive(Default)]
@@ -234,7 +191,7 @@ impl Worker {
         let overran = phase::overran(&view);
         let is_resized = !view.containers.values().any(ContainerView::is_to_be_resized);
         let ends = view.is_deleted() && !view.any_running() && !self.gone && !self.last_word && !self.is_making();
-        self.share_attempts();
+        self.handle.share(self.memory.known.values());
         if commands.contains(&Command::Forget) {
             return None;
         }
@@ -343,92 +300,6 @@ impl Worker {
         }
     }
 
-    async fn apply(&mut self, outcome: Outcome) {
-        let now = self.shared.now();
-        match outcome {
-            Outcome::Prepared(Ok(ready)) => self.memory.prepared(ready, now),
-            Outcome::Prepared(Err(error)) => {
-                act::tell_prepare_failed(&self.shared, &self.pod, &error);
-                self.memory.prepare_failed(now);
-            }
-            Outcome::Refreshed(result) => {
-                if let Err(error) = result {
-                    act::tell_prepare_failed(&self.shared, &self.pod, &error);
-                }
-                self.memory.refreshed(now);
-            }
-            Outcome::Pulled { container, result } => {
-                let memory = self.memory.containers.entry(container).or_default();
-                match result {
-                    Ok(image) => memory.pulled(image),
-                    Err(error) => memory.pull_failed(error.reason, error.message, now),
-                }
-            }
-            Outcome::Started { container, result } => {
-                let memory = self.memory.containers.entry(container.clone()).or_default();
-                memory.starting = None;
-                match result {
-                    Ok(started) => {
-                        memory.started();
-                        let (id, exited) = (started.status.id.clone(), self.memory.see(started.status));
-                        self.note_exits(exited.into_iter().collect()).await;
-                        health::watch_probes(self);
-                        if let Some(why) = started.hook_failed {
-                            health::hook_failed(self, &container, &id, &why);
-                        }
-                    }
-                    Err(StartError { ended: Some(status), .. }) => {
-                        // A program that cannot be run counts as one that ended at once.
-                        memory.started();
-                        self.memory.see(status);
-                    }
-                    Err(error) => memory.start_failed(&error.reason, error.message, now),
-                }
-            }
-            Outcome::Stopped { id, result } => match result {
-                Ok(status) => {
-                    self.succeeded(&format!("stop {id}"));
-                    let exited = self.memory.see(status);
-                    self.note_exits(exited.into_iter().collect()).await;
-                }
-                Err(error) => self.failed(format!("stop {id}"), &error, now),
-            },
-            Outcome::Allocated { wanted, result: Ok(answer) } => resizing::allocated(self, wanted, answer),
-            Outcome::Allocated { result: Err(error), .. } => self.failed("allocate".into(), &error, now),
-            Outcome::Resized { container, resize } => resizing::resized(self, container, resize, now),
-            Outcome::Removed { id, result } => match result {
-                Ok(()) => self.memory.removed(&id),
-                Err(error) => self.failed(format!("remove {id}"), &error, now),
-            },
-            Outcome::Released(Ok(())) => {
-                self.shared.room.leave(self.pod.metadata.uid.as_deref().unwrap_or_default());
-                self.memory.released = true;
-                self.memory.ready = None;
-            }
-            Outcome::TornDown(Ok(())) => {
-                self.shared.room.leave(self.pod.metadata.uid.as_deref().unwrap_or_default());
-                self.memory.torn_down = true;
-            }
-            // That it is gone is heard of. While finalizers hold it, asking again would change nothing.
-            Outcome::Deleted(Ok(())) => self.retries.entry("delete".into()).or_default().at = now.checked_add(ASK_AGAIN).ok(),
-            Outcome::Released(Err(error)) => {
-                if let HookError::Network(network) = &error {
-                    self.shared.recorder.warning(
-                        &about(&self.pod, None),
-                        "FailedKillPod",
-                        format!("error killing pod: {network}"),
-                    );
-                }
-                self.failed("release".into(), &error, now);
-            }
-            Outcome::TornDown(Err(error)) => self.failed("teardown".into(), &error, now),
-            Outcome::Deleted(Err(error)) => self.failed("delete".into(), &error, now),
-            Outcome::Probe { id, container, kind, verdict, message, grace } => {
-                health::probed(self, &id, &container, kind, verdict, message, grace);
-            }
-        }
-    }
-
     /// The pod as if its manifest asked for what it was granted.
     pub(super) fn granted(&self) -> Arc<Pod> {
         allocation::granted(&self.pod, &self.memory.granted)
@@ -445,23 +316,6 @@ impl Worker {
         let wait = SignedDuration::from_millis(250).saturating_mul(1 << retry.failures.min(7));
         retry.failures = retry.failures.saturating_add(1);
         retry.at = now.checked_add(wait).ok();
-    }
-
-    /// The last words of containers that have just ended.
-    async fn note_exits(&mut self, ids: Vec<String>) {
-        for id in ids {
-            if let Some(status) = self.memory.known.get_mut(&id) {
-                act::read_last_words(&self.shared, &self.pod, status).await;
-                let name = labels::get(&status.labels, labels::CONTAINER);
-                let failed = self.memory.containers.get(name).and_then(|memory| memory.hook_failure.as_ref());
-                if let ContainerState::Exited(exit) = &mut status.state
-                    && let Some((_, why)) = failed.filter(|(failed, _)| *failed == id)
-                    && exit.message.is_empty()
-                {
-                    exit.message.clone_from(why);
-                }
-            }
-        }
     }
 
     pub(super) fn is_last_word(&mut self) {
@@ -490,19 +344,5 @@ impl Worker {
                 self.shared.recorder.warning(&about, "Failed", "Error: ImagePullBackOff");
             }
         }
-    }
-
-    fn share_attempts(&self) {
-        let latest = latest(self.memory.known.values());
-        self.handle.latest.send_if_modified(|known| {
-            let changed = !known
-                .iter()
-                .map(|(name, status)| (name.as_str(), status))
-                .eq(latest.iter().map(|(name, status)| (*name, *status)));
-            if changed {
-                *known = owned(&latest);
-            }
-            changed
-        });
     }
 }
