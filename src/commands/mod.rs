@@ -70,7 +70,7 @@ enum Command {
 
 /// A worker asks the kernel whose connections have something to say after so many turns of tasks. Tokio's own 61 turns of one
 /// client that floods are a millisecond or two in which nobody else is heard.
-const POLLS: u32 = 16;
+const POLLS: u32 = 31;
 
 /// Runs the command; an error is one line on stderr.
 pub fn run(cli: Cli) -> ExitCode {

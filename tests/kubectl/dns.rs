@@ -210,7 +210,7 @@ fn names_are_known_while_the_server_is_away_and_follow_it_when_it_is_back() {
     let registry = Registry::start();
     let image = images::busybox(&registry, "web:v1");
     let mut cluster = Cluster::server();
-    let _agent = Agent::join(&cluster, "edge-1");
+    let mut agent = Agent::join(&cluster, "edge-1");
     let server = served_at(&cluster);
     cluster.kubectl_apply(&(WORLD.to_owned() + &pod("a", &image, "")));
     cluster.kubectl_wait("condition=Ready", &["pod/a"]);
@@ -223,6 +223,11 @@ fn names_are_known_while_the_server_is_away_and_follow_it_when_it_is_back() {
     assert_eq!(answers("a-host.db.default.svc.cluster.local."), [address]);
     assert_eq!(answers("web.default.svc.cluster.local."), web);
     assert_eq!(answers("later.default.svc.cluster.local."), ["Non-Existent Domain"]);
+    agent.stop();
+    agent.start();
+    eventually("a node that was restarted knows them as well", || {
+        (answers("web.default.svc.cluster.local.") == web).then_some(())
+    });
     cluster.start();
     cluster.kubectl(&["create", "service", "clusterip", "later", "--tcp=80"]).ok();
     let later = cluster.kubectl(&["get", "service", "later", "-o", "jsonpath={.spec.clusterIP}"]).ok();

@@ -4,6 +4,9 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::cluster::Cluster;
 use crate::command::run;
 use crate::config;
@@ -160,6 +163,17 @@ impl Agent {
         let mut process = self.process.take().expect("the agent runs");
         process.kill().expect("kills");
         process.wait().expect("waits");
+    }
+
+    /// SIGTERM, as when the machine is shut down. The shims and containers stay.
+    ///
+    /// # Panics
+    /// When it does not run, or does not end well.
+    pub fn stop(&mut self) {
+        let mut process = self.process.take().expect("the agent runs");
+        kill(Pid::from_raw(process.id().try_into().expect("a process id")), Signal::SIGTERM).expect("signals");
+        let status = process.wait().expect("waits");
+        assert!(status.success(), "mizzen agent ended with {status}:\n{}", self.said());
     }
 
     /// What it wrote on standard error since it was made.

@@ -22,6 +22,8 @@ use crate::revisions::Revision;
 pub(crate) const BY_OWNER: &str = "owner";
 /// Index of pods: the node's name.
 pub(crate) const BY_NODE: &str = "node";
+/// Index of pods: the volume claims that they use.
+pub(crate) const BY_CLAIM: &str = "claim";
 
 /// Index of services: their address.
 pub(crate) const BY_ADDRESS: &str = "address";
@@ -48,6 +50,7 @@ impl Caches {
             pods: WatchCache::projected(spec(gvr::<Pod>()), PodView::of)
                 .index(BY_OWNER, |pod: &PodView| pod.owner.iter().map(|owner| owner.uid.clone()).collect())
                 .index(BY_NODE, |pod: &PodView| if pod.node.is_empty() { Vec::new() } else { vec![pod.node.clone()] })
+                .index(BY_CLAIM, |pod: &PodView| pod.claims.iter().map(ToString::to_string).collect())
                 .start(client_for("replicaset-controller"), cancel.clone()),
             replica_sets: WatchCache::projected(spec(gvr::<ReplicaSet>()), RsView::of)
                 .start(client_for("replicaset-controller"), cancel.clone()),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorTerm, Toleration};
 use mizzen_api::{Object, ObjectRef, OwnerReference};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// `metadata.annotations` of a pod that says how willingly it is given up (KEP-2255).
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -60,6 +61,8 @@ pub(crate) struct PodView {
     pub(crate) hostname: String,
     pub(crate) subdomain: String,
     pub(crate) job: Option<Arc<JobPod>>,
+    /// The volume claims that it uses: none before it is on a node.
+    pub(crate) claims: Box<[ObjectRef]>,
 }
 
 /// A port of a container that services may name.
@@ -80,6 +83,7 @@ impl PodView {
         let of_job = tracked || head.controller().is_some_and(|owner| owner.kind == "Job");
         Some(Self {
             job: of_job.then(|| Arc::new(document.job_pod(tracked))),
+            claims: document.spec.claims(&head.object_ref()),
             key: head.object_ref(),
             uid: head.uid.clone(),
             labels: head.labels.clone(),
@@ -172,6 +176,21 @@ struct Spec {
     subdomain: String,
     containers: Vec<Container>,
     init_containers: Vec<Container>,
+    volumes: Vec<Volume>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Volume {
+    name: String,
+    persistent_volume_claim: Option<ClaimSource>,
+    ephemeral: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct ClaimSource {
+    claim_name: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -202,6 +221,18 @@ impl Affinity {
 }
 
 impl Spec {
+    fn claims(&self, pod: &ObjectRef) -> Box<[ObjectRef]> {
+        if self.node_name.is_empty() {
+            return Box::default();
+        }
+        let named = self.volumes.iter().filter_map(|volume| {
+            // A claim of the pod's own bears its name.
+            let own = volume.ephemeral.map(|_| format!("{}-{}", pod.name, volume.name));
+            volume.persistent_volume_claim.as_ref().map(|source| source.claim_name.clone()).or(own)
+        });
+        named.map(|claim| ObjectRef::new(pod.namespace.clone(), claim)).collect()
+    }
+
     /// Of containers that run as long as the pod does, so also of sidecars.
     fn named_ports(&self) -> Vec<NamedPort> {
         let sidecars = self.init_containers.iter().filter(|container| container.restart_policy == "Always");

@@ -19,9 +19,10 @@ use mizzen_api::{Object, ObjectRef};
 use mizzen_client::Client;
 use mizzen_reconcile::{Action, Controller, Error, Queue, Reconciler, Recorder, WatchCache, WatchSpec, typed};
 
+use crate::caches::BY_CLAIM;
 use crate::context::Context;
+use crate::pod_view::PodView;
 use decide::Class;
-use pods::{BY_CLAIM, Using};
 use view::{Claim, Consumer, Volume};
 
 const NAME: &str = "persistent-volume-binder";
@@ -45,7 +46,7 @@ pub(crate) fn start(context: &Context) {
     wake_volumes(&claims, &queue);
     wake_claims(&volumes, &claims, &queue);
     wake_claims(&classes, &claims, &queue);
-    let pods = pods::cache(context);
+    let pods = context.caches.pods.clone();
     pods::wake_claims(&pods, &queue);
     protection::start(context, &volumes, &claims, &pods);
     let recorder = Recorder::start(client.clone(), context.clock.clone(), "persistentvolume-controller", "");
@@ -82,7 +83,7 @@ struct Binder {
     client: Arc<dyn Client>,
     volumes: Arc<WatchCache>,
     classes: Arc<WatchCache>,
-    pods: Arc<WatchCache<Using>>,
+    pods: Arc<WatchCache<PodView>>,
     nodes: Arc<WatchCache>,
     recorder: Recorder,
 }

@@ -11,14 +11,15 @@ use mizzen_reconcile::typed::Kind;
 use mizzen_reconcile::{Action, Controller, Error, Queue, Reconciler, WatchCache, typed};
 use serde_json::json;
 
-use super::pods::{Using, wake_claims};
+use super::pods::wake_claims;
 use super::view::Volume;
 use crate::context::Context;
+use crate::pod_view::PodView;
 
 const VOLUME: &str = "kubernetes.io/pv-protection";
 const CLAIM: &str = "kubernetes.io/pvc-protection";
 
-pub(super) fn start(context: &Context, volumes: &WatchCache, claims: &WatchCache, pods: &WatchCache<Using>) {
+pub(super) fn start(context: &Context, volumes: &WatchCache, claims: &WatchCache, pods: &WatchCache<PodView>) {
     let volume_queue = Queue::default();
     volumes.enqueue(&volume_queue);
     let client = context.client("pv-protection-controller");
@@ -60,8 +61,9 @@ impl Reconciler for Claims {
         };
         // Pods are asked for, not looked up: one that was bound a moment ago counts.
         let in_use = stored.head().is_terminating() && {
-            let pods = typed::list::<Pod>(client, &key.namespace, &ListOptions::default()).await?;
-            pods.iter().any(|pod| Using::of(pod).claims.contains(&key))
+            let pods = client.list(&typed::gvr::<Pod>(), &key.namespace, &ListOptions::default()).await;
+            let pods = pods.map_err(|status| Error::api(format!("list pods of {}", key.namespace), status))?;
+            pods.items.iter().filter_map(PodView::of).any(|pod| pod.claims.contains(&key))
         };
         hold::<PersistentVolumeClaim>(client, &stored, CLAIM, in_use).await?;
         Ok(Action::Done)
