@@ -109,9 +109,7 @@ impl Volume {
                 .map(|required| required.node_selector_terms.iter().filter_map(|term| serde_json::to_value(term).ok()).collect()),
         })
     }
-}
 
-impl Volume {
     pub(super) fn is_reached_from(&self, consumer: &Consumer) -> bool {
         self.terms.as_ref().is_none_or(|terms| takes_node(terms, &consumer.node, &consumer.labels))
     }
