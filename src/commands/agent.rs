@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::Node as NodeObject;
 use mizzen_node_state::{Memory, Remembering};
 use mizzen_reconcile::{Clock, SystemClock, typed};
+use tokio_util::sync::CancellationToken;
 
 use super::signals;
 use crate::cluster::data_dir::DataDir;
@@ -105,6 +106,7 @@ async fn serve(
     let started = Instant::now();
     let server = credentials.server().to_owned();
     let memory = Memory::open(&data.node_state())?;
+    end.spawn(write_down_at_the_end(memory.clone(), end.cancel.clone()));
     let is_away = find_server(&credentials, &memory).await?;
     let address = match asked.address() {
         Some(address) => Some(address),
@@ -136,6 +138,14 @@ async fn serve(
     tokio::select! {
         outcome = running => outcome,
         () = renewing => Ok(()),
+    }
+}
+
+/// Tasks that hold the memory may outlast everything that waits for it: what it gathers would end with the process.
+async fn write_down_at_the_end(memory: Arc<Memory>, cancel: CancellationToken) {
+    cancel.cancelled().await;
+    if tokio::task::spawn_blocking(move || memory.flush()).await.is_err() {
+        tracing::warn!("the last of what the server said is not remembered");
     }
 }
 
