@@ -9,6 +9,7 @@ pub mod descriptor;
 pub mod forms;
 pub mod ingress;
 mod kinds;
+pub mod local_path;
 pub mod names;
 pub mod node_labels;
 pub mod object;

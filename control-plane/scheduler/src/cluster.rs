@@ -10,6 +10,7 @@ use crate::framework::ClusterEvent;
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::snapshot::Snapshot;
+use crate::volumes::Volumes;
 
 #[derive(Default)]
 pub(crate) struct Cluster {
@@ -21,6 +22,7 @@ pub(crate) struct Cluster {
     /// Waiting pods that room is made for, by uid; `nominated_node` says where.
     nominated: HashMap<String, Arc<PodInfo>>,
     budgets: BTreeMap<ObjectRef, Arc<Budget>>,
+    volumes: Volumes,
     /// What each snapshot does not have yet, by its follower.
     stale: Vec<Stale>,
 }
@@ -51,6 +53,7 @@ pub(crate) struct View {
     nodes: Vec<Arc<NodeInfo>>,
     nominated: Vec<Arc<PodInfo>>,
     budgets: Vec<Arc<Budget>>,
+    volumes: Volumes,
 }
 
 impl View {
@@ -63,6 +66,7 @@ impl View {
         let mut snapshot = Snapshot::of(nodes);
         snapshot.nominated = by_node(self.nominated.iter().filter(|other| other.uid != pod.uid));
         snapshot.budgets = Arc::new(self.budgets);
+        snapshot.volumes = self.volumes;
         snapshot
     }
 }
@@ -81,7 +85,12 @@ impl Cluster {
             nodes: self.nodes.values().cloned().collect(),
             nominated: self.nominated.values().cloned().collect(),
             budgets: self.budgets.values().cloned().collect(),
+            volumes: self.volumes.clone(),
         }
+    }
+
+    pub(crate) fn volumes(&self) -> &Volumes {
+        &self.volumes
     }
 
     /// Begins to note what a snapshot does not have, which is everything.
@@ -108,6 +117,7 @@ impl Cluster {
         if stale.budgets {
             snapshot.budgets = Arc::new(self.budgets.values().cloned().collect());
         }
+        snapshot.volumes.clone_from(&self.volumes);
     }
 
     /// Takes over a node's new state; answers what it may mean for waiting pods.

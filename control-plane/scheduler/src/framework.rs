@@ -35,13 +35,20 @@ pub enum ClusterEvent {
     PodPlaced,
     /// A pod stopped taking resources of its node.
     PodLeft,
+    /// A claim, a volume or a storage class came, went or changed.
+    VolumesChanged,
     /// A plugin was loaded, swapped or unloaded: wakes every pod.
     PluginsChanged,
 }
 
 /// What a plugin may ask to be woken by.
-pub const ALL_EVENTS: &[ClusterEvent] =
-    &[ClusterEvent::NodeAdded, ClusterEvent::NodeChanged, ClusterEvent::PodPlaced, ClusterEvent::PodLeft];
+pub const ALL_EVENTS: &[ClusterEvent] = &[
+    ClusterEvent::NodeAdded,
+    ClusterEvent::NodeChanged,
+    ClusterEvent::PodPlaced,
+    ClusterEvent::PodLeft,
+    ClusterEvent::VolumesChanged,
+];
 
 /// What a plugin's filter has to say about a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,6 +24,7 @@ pub mod relations;
 pub mod resources;
 mod scheduler;
 pub mod snapshot;
+pub mod volumes;
 pub mod wasm;
 
 pub use cycle::{Cycle, Decision};

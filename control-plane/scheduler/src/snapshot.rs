@@ -10,6 +10,7 @@ use self::index::Index;
 use crate::budget::Budget;
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
+use crate::volumes::Volumes;
 
 /// Every snapshot takes the next one.
 static LINEAGES: AtomicU64 = AtomicU64::new(1);
@@ -35,6 +36,7 @@ pub struct Snapshot {
     /// Pods that wait for room on a node that is made for them, by the node's name.
     pub nominated: HashMap<String, Vec<Arc<PodInfo>>>,
     pub budgets: Arc<Vec<Arc<Budget>>>,
+    pub volumes: Volumes,
     index: Index,
     /// Which node (its place) changed at which generation, oldest first.
     changes: VecDeque<(u64, usize)>,

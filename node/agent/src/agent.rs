@@ -18,7 +18,7 @@ use crate::config::AgentConfig;
 use crate::error::AgentError;
 use crate::logs::watch::Watches;
 use crate::node::room::Room;
-use crate::node::{announce, capacity, image_gc, lease, peers, plugins, policies, register, rules, services};
+use crate::node::{announce, capacity, image_gc, lease, local_volumes, peers, plugins, policies, register, rules, services};
 use crate::node_api;
 use crate::pod::manager::{self, Pods};
 use crate::pod::sources::Sources;
@@ -119,6 +119,7 @@ impl Agent {
                 () = register::run(shared.clone(), port, ready_sender) => {}
                 () = lease::run(shared.clone()) => {}
                 () = image_gc::run(shared.clone(), pods.clone()) => {}
+                () = local_volumes::run(shared.clone()) => {}
                 () = services::run(shared.clone(), cancel.clone()) => {}
                 () = announce::run(shared.clone()) => {}
                 () = peers::run(shared.clone(), cancel.clone()) => {}

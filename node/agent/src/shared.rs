@@ -86,6 +86,11 @@ impl Shared {
         if wasm { self.runtimes.wasm.as_ref() } else { Some(&self.runtimes.container) }
     }
 
+    /// Where volumes are that are folders of this node.
+    pub(crate) fn volumes_dir(&self) -> PathBuf {
+        self.data_dir.join("volumes")
+    }
+
     /// `<data_dir>/pods/<namespace>_<name>_<uid>`.
     pub(crate) fn log_dir(&self, namespace: &str, name: &str, uid: &str) -> PathBuf {
         self.data_dir.join("pods").join(format!("{namespace}_{name}_{uid}"))

@@ -12,9 +12,10 @@ use super::decide::{ForClaim, ForVolume, for_claim, for_volume};
 use super::view::{BIND_COMPLETED, BOUND_BY_CONTROLLER, Claim, Volume};
 
 /// Who is to make a volume for a claim; the second is for provisioners that are older.
-const PROVISIONER: [&str; 2] = ["volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner"];
+pub(super) const PROVISIONER: [&str; 2] =
+    ["volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner"];
 /// The node on which the claim is used.
-const NODE: &str = "volume.kubernetes.io/selected-node";
+pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
 impl Binder {
     pub(super) async fn claim(&self, key: &ObjectRef) -> Result<(), Error> {
@@ -96,7 +97,8 @@ impl Binder {
         );
         self.tell(stored, EventType::Normal, "ExternalProvisioning", message)?;
         let claim = document(stored)?;
-        let marks: Vec<_> = PROVISIONER.map(|key| (key, provisioner)).into_iter().chain(node.map(|node| (NODE, node))).collect();
+        let marks: Vec<_> =
+            PROVISIONER.map(|key| (key, provisioner)).into_iter().chain(node.map(|node| (SELECTED_NODE, node))).collect();
         let is_there = |(key, value): &(&str, &str)| claim["metadata"]["annotations"][key] == *value;
         let stored = match marks.iter().all(is_there) {
             true => stored.clone(),

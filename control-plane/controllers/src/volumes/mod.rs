@@ -1,11 +1,12 @@
 //! Persistent volumes: claims are bound to volumes that suit them, and neither goes while it is in use.
 //!
-//! Nothing is provisioned here: a claim whose class names a provisioner is marked for it, as Kubernetes does.
+//! A claim whose class names a provisioner is marked for it, as Kubernetes does; one of them is here ([`local_path`]).
 
 mod bind;
 mod decide;
 #[cfg(test)]
 mod decide_tests;
+mod local_path;
 mod pods;
 mod protection;
 mod view;
@@ -49,6 +50,7 @@ pub(crate) fn start(context: &Context) {
     let pods = context.caches.pods.clone();
     pods::wake_claims(&pods, &queue);
     protection::start(context, &volumes, &claims, &pods);
+    local_path::start(context, &claims, &classes);
     let recorder = Recorder::start(client.clone(), context.clock.clone(), "persistentvolume-controller", "");
     let nodes = context.caches.nodes.clone();
     // One at a time: two claims would choose the same volume.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
+use mizzen_api::local_path::PROVISIONED_BY;
 use mizzen_api::quantity::Quantity;
 use mizzen_api::selector::takes_node;
 use mizzen_api::{LabelSelector, Object, ObjectRef};
@@ -15,8 +16,6 @@ use serde_json::Value;
 pub(super) const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 /// The other side was chosen here, and not by who made the object.
 pub(super) const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
-/// On a volume: who made it, and deletes it when it is released.
-const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

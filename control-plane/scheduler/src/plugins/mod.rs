@@ -13,10 +13,12 @@ mod node_unschedulable;
 mod resource_fit;
 mod taint_toleration;
 mod topology_spread;
+mod volume_binding;
 
 use std::sync::Arc;
 
 pub(crate) use args::told;
+pub use node_affinity::NodeTerms;
 
 use crate::framework::Plugin;
 
@@ -29,6 +31,7 @@ pub fn all() -> Vec<Arc<dyn Plugin>> {
         Arc::new(node_affinity::NodeAffinity::default()),
         Arc::new(host_ports::NodePorts),
         Arc::new(resource_fit::NodeResourcesFit::default()),
+        Arc::new(volume_binding::VolumeBinding),
         Arc::new(topology_spread::PodTopologySpread),
         Arc::new(inter_pod_affinity::InterPodAffinity::default()),
         Arc::new(default_preemption::DefaultPreemption::default()),

@@ -62,6 +62,21 @@ struct Term {
     is_void: bool,
 }
 
+/// The terms of a node selector.
+#[derive(Clone, Debug)]
+pub struct NodeTerms(Vec<Term>);
+
+impl NodeTerms {
+    pub(crate) fn of(selector: &NodeSelector) -> Self {
+        Self(selector.node_selector_terms.iter().map(Term::of).collect())
+    }
+
+    /// Whether one of them matches.
+    pub(crate) fn match_one(&self, node: &NodeInfo) -> bool {
+        self.0.iter().any(|term| term.matches(node))
+    }
+}
+
 impl Stated {
     pub(super) fn of(pod: &PodInfo) -> Self {
         Self::by(pod.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref()), pod.node_selector.clone())

@@ -5,6 +5,7 @@ pub(crate) mod capacity;
 pub(crate) mod health_ports;
 pub(crate) mod image_gc;
 pub(crate) mod lease;
+pub(crate) mod local_volumes;
 pub(crate) mod peers;
 pub(crate) mod plugins;
 pub(crate) mod policies;

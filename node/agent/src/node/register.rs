@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerImage, Node, NodeStatus, NodeSystemInfo};
-use mizzen_api::Reason;
+use mizzen_api::{Reason, local_path};
 use mizzen_client::{ApiRequest, PatchKind};
 use mizzen_images::Image;
 use mizzen_reconcile::Backoff;
@@ -102,7 +102,10 @@ async fn tell(shared: &Shared, facts: &Facts) -> Result<(), mizzen_reconcile::Er
     let name = &shared.node_name;
     let labels = labels(name);
     let network = &shared.network;
-    let annotations = json!({(DNS_ADDRESS): network.pod_cidr().gateway(), (POD_CIDR): joined(network.pod_cidrs())});
+    let annotations = json!({
+        (DNS_ADDRESS): network.pod_cidr().gateway(), (POD_CIDR): joined(network.pod_cidrs()),
+        (local_path::FOLDER): shared.volumes_dir(),
+    });
     let node = match typed::get::<Node>(client, "", name).await? {
         Some(node) => node,
         None => {

@@ -1,10 +1,13 @@
 //! `persistentVolumeClaim`: the volume that the claim is bound to, where that is a folder of this node (`hostPath` and `local`).
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Volume};
+use mizzen_api::local_path::{PROVISIONED_BY, PROVISIONER};
 use mizzen_api::selector::takes_node;
 use mizzen_api::{GroupVersionResource, Object, Reason};
 use serde::de::DeserializeOwned;
@@ -40,14 +43,31 @@ impl Kind for Claims {
                 return Err(VolumeError::Elsewhere { name: name.to_owned() });
             }
         }
+        let annotations = volume.metadata.annotations.as_ref();
+        let is_own = annotations.and_then(|all| all.get(PROVISIONED_BY)).is_some_and(|by| by == PROVISIONER);
         let (path, kind) = match (spec.host_path, spec.local) {
             (Some(source), _) => (source.path, source.type_.unwrap_or_default()),
             (None, Some(source)) => (source.path, "Directory".to_owned()),
             (None, None) => return Err(VolumeError::Unsupported { name: setup.volume.name.clone() }),
         };
         let path = PathBuf::from(path);
-        tokio::task::spawn_blocking(move || check(&path, &kind).map(|()| path)).await.map_err(|_| VolumeError::Worker)?
+        let look = move || {
+            if is_own {
+                make_for_all(&path)?;
+            }
+            check(&path, &kind).map(|()| path)
+        };
+        tokio::task::spawn_blocking(look).await.map_err(|_| VolumeError::Worker)?
     }
+}
+
+/// A folder that whoever the pod runs as can write to.
+fn make_for_all(path: &Path) -> Result<(), VolumeError> {
+    if !path.exists() {
+        fs::create_dir_all(path).map_err(VolumeError::io("create", path))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(VolumeError::io("set the mode of", path))?;
+    }
+    Ok(())
 }
 
 async fn get<T: DeserializeOwned + Send + Sync + 'static>(

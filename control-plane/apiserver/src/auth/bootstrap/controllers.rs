@@ -107,6 +107,15 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
                 events(),
             ],
         ),
+        (
+            "local-path-provisioner",
+            vec![
+                rule("create", "core", "persistentvolumes"),
+                rule("get list watch", "core", "persistentvolumeclaims"),
+                rule("create", "storage.k8s.io", "storageclasses"),
+                events(),
+            ],
+        ),
         ("pv-protection-controller", vec![rule("get list update watch", "core", "persistentvolumes"), events()]),
         (
             "pvc-protection-controller",

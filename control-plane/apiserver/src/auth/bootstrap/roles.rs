@@ -167,6 +167,7 @@ fn scheduler() -> Vec<Value> {
         rule("patch update", "core", "pods/status"),
         rule(READ, "apps", "replicasets statefulsets"),
         rule(READ, "policy", "poddisruptionbudgets"),
+        rule(READ, "storage.k8s.io", "storageclasses"),
         rule("create get update list watch", "coordination.k8s.io", "leases"),
     ]
 }

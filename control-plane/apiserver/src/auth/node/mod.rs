@@ -6,7 +6,7 @@ mod references;
 
 use std::sync::Arc;
 
-use mizzen_api::FieldSelector;
+use mizzen_api::{FieldSelector, local_path};
 use mizzen_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -62,7 +62,7 @@ impl NodeAuthorizer {
             ("", "secrets") => asked.read(Referred::Secret),
             ("", "configmaps") => asked.read(Referred::ConfigMap),
             ("", "persistentvolumeclaims") => asked.claim(),
-            ("", "persistentvolumes") => asked.get(|name, _| asked.graph.reaches_volume(node, name)),
+            ("", "persistentvolumes") => asked.volume(),
             ("", "serviceaccounts") => asked.account(),
             ("", "nodes") => asked.node(),
             ("", "pods") => asked.pod(),
@@ -162,6 +162,16 @@ impl Asked<'_> {
         self.related(refers(name, namespace))
     }
 
+    /// Volumes that its pods claim, and those that it keeps itself: it removes them when nobody claims them any more.
+    fn volume(&self) -> Answer {
+        let (verb, subresource, _, name) = self.parts();
+        let keeps = || self.graph.names_node("", "persistentvolumes", name, &kept_by(), self.node);
+        match verb {
+            "delete" if subresource.is_empty() && !name.is_empty() => self.related(keeps()),
+            _ => self.get(|name, _| self.graph.reaches_volume(self.node, name) || keeps()),
+        }
+    }
+
     /// Tokens of the accounts that its pods run as, and those accounts.
     fn account(&self) -> Answer {
         let (verb, subresource, namespace, name) = self.parts();
@@ -247,6 +257,11 @@ impl Asked<'_> {
     fn exact(&self, field: &str) -> Option<&str> {
         self.fields.and_then(|fields| fields.exact(field))
     }
+}
+
+/// Where a volume says which node keeps it (RFC 6901).
+fn kept_by() -> String {
+    format!("/metadata/annotations/{}", local_path::NODE.replace('/', "~1"))
 }
 
 fn expect(holds: bool, otherwise: &str) -> Answer {

@@ -1,0 +1,121 @@
+//! Claims of pods and the volumes that they can have, as scheduling sees them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
+use mizzen_api::{Object, ObjectRef, Quantity};
+use parking_lot::RwLock;
+
+use crate::node::NodeInfo;
+use crate::plugins::NodeTerms;
+
+/// A provisioner that makes nothing: volumes of its classes are made by hand.
+const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
+
+/// A PersistentVolumeClaim.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Claim {
+    /// It is bound to this volume; empty while it is not.
+    pub volume: String,
+    pub class: String,
+    pub access: Vec<String>,
+    pub request: Option<Quantity>,
+    pub is_lost: bool,
+    pub terminating: bool,
+}
+
+/// A PersistentVolume.
+#[derive(Clone, Debug, Default)]
+pub struct Volume {
+    pub class: String,
+    pub access: Vec<String>,
+    pub capacity: Option<Quantity>,
+    /// Nobody has it.
+    pub is_free: bool,
+    /// From which nodes it is reached; all where nothing is said.
+    pub nodes: Option<NodeTerms>,
+}
+
+/// A StorageClass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Class {
+    /// Its claims are bound when a pod that uses them has its node.
+    pub waits: bool,
+    /// To what there is already.
+    pub by_hand: bool,
+}
+
+#[derive(Default)]
+pub struct Known {
+    pub claims: HashMap<ObjectRef, Arc<Claim>>,
+    pub volumes: HashMap<String, Arc<Volume>>,
+    pub classes: HashMap<String, Arc<Class>>,
+}
+
+/// What is known of them at this moment: claims are bound while pods are decided on.
+pub type Volumes = Arc<RwLock<Known>>;
+
+/// The names of the claims that a pod names.
+pub fn claims_of(pod: &Object) -> Vec<String> {
+    // Of most pods nothing needs to be decoded.
+    if memchr::memmem::find(pod.bytes(), b"\"persistentVolumeClaim\"").is_none() {
+        return Vec::new();
+    }
+    let volumes = pod.decode::<Pod>().ok().and_then(|pod| pod.spec).and_then(|spec| spec.volumes);
+    volumes.into_iter().flatten().filter_map(|volume| Some(volume.persistent_volume_claim?.claim_name)).collect()
+}
+
+impl Claim {
+    /// `None` when the document is no claim, which the API never stores.
+    pub fn of(object: &Arc<Object>) -> Option<Self> {
+        let claim: PersistentVolumeClaim = object.decode().ok()?;
+        let spec = claim.spec.unwrap_or_default();
+        let completed = claim.metadata.annotations.is_some_and(|all| all.contains_key(BIND_COMPLETED));
+        Some(Self {
+            volume: spec.volume_name.filter(|_| completed).unwrap_or_default(),
+            class: spec.storage_class_name.unwrap_or_default(),
+            access: spec.access_modes.unwrap_or_default(),
+            request: spec.resources.and_then(|resources| resources.requests?.get("storage")?.0.parse().ok()),
+            is_lost: claim.status.is_some_and(|status| status.phase.as_deref() == Some("Lost")),
+            terminating: object.head().is_terminating(),
+        })
+    }
+}
+
+impl Volume {
+    /// `None` when the document is no volume, which the API never stores.
+    pub fn of(object: &Arc<Object>) -> Option<Self> {
+        let volume: PersistentVolume = object.decode().ok()?;
+        let spec = volume.spec.unwrap_or_default();
+        let is_available = volume.status.is_some_and(|status| status.phase.as_deref() == Some("Available"));
+        Some(Self {
+            class: spec.storage_class_name.unwrap_or_default(),
+            access: spec.access_modes.unwrap_or_default(),
+            capacity: spec.capacity.and_then(|capacity| capacity.get("storage")?.0.parse().ok()),
+            is_free: is_available && spec.claim_ref.is_none(),
+            nodes: spec.node_affinity.and_then(|affinity| affinity.required).map(|required| NodeTerms::of(&required)),
+        })
+    }
+
+    pub fn is_reached_from(&self, node: &NodeInfo) -> bool {
+        self.nodes.as_ref().is_none_or(|terms| terms.match_one(node))
+    }
+
+    /// Whether the claim, which has none, can have it.
+    pub fn suits(&self, claim: &Claim) -> bool {
+        let is_enough = self.capacity >= claim.request && claim.access.iter().all(|mode| self.access.contains(mode));
+        self.is_free && self.class == claim.class && is_enough
+    }
+}
+
+impl Class {
+    /// `None` when the document is no class, which the API never stores.
+    pub fn of(object: &Arc<Object>) -> Option<Self> {
+        let class: StorageClass = object.decode().ok()?;
+        let waits = class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer");
+        Some(Self { waits, by_hand: class.provisioner == NO_PROVISIONER })
+    }
+}
