@@ -39,12 +39,7 @@ pub(crate) async fn measure(table: &mut Table) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn all(
-    table: &mut Table,
-    place: &str,
-    cluster: &Cluster,
-    (quiet, loud): (&Endpoint, &Endpoint),
-) -> anyhow::Result<()> {
+async fn all(table: &mut Table, place: &str, cluster: &Cluster, (quiet, loud): (&Endpoint, &Endpoint)) -> anyhow::Result<()> {
     let idle = others(cluster, quiet).await?;
     let what = format!("fairness, {place}: p50 / p99 of another client's gets, nobody floods");
     table.row(&what, idle.latencies.summary(), "", idle.cpu);
