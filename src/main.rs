@@ -5,6 +5,7 @@ mod cluster;
 mod commands;
 mod config;
 mod failure;
+mod slice;
 
 use std::process::ExitCode;
 

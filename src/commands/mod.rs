@@ -75,6 +75,13 @@ const POLLS: u32 = 31;
 /// Runs the command; an error is one line on stderr.
 pub fn run(cli: Cli) -> ExitCode {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if matches!(cli.command, Command::Up(_) | Command::Server(_)) {
+        runtime.on_thread_start(|| {
+            if let Err(error) = crate::slice::shorten() {
+                tracing::debug!(%error, "shorten the slices of a thread");
+            }
+        });
+    }
     let runtime = match runtime.enable_all().event_interval(POLLS).build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("start the async runtime")),

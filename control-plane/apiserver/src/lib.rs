@@ -15,6 +15,7 @@ mod follow;
 mod held;
 mod http;
 mod in_process;
+mod large;
 mod lookup;
 mod metrics;
 pub mod node_proxy;

@@ -30,6 +30,7 @@ use crate::discovery::Discovery;
 use crate::fairness::{Fairness, PATIENCE, Speaker, upkeep};
 use crate::http::{Connection, Handler};
 use crate::in_process::InProcess;
+use crate::large::{Sending, Threads};
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
 use crate::pipeline::Pipeline;
@@ -112,6 +113,7 @@ impl Default for Settings {
 pub struct ApiServer {
     handler: Arc<Handler>,
     policy_audit: Duration,
+    large_answers: Arc<Threads>,
 }
 
 impl ApiServer {
@@ -149,7 +151,7 @@ impl ApiServer {
             scheduler_plugins: settings.scheduler_plugins,
             shutdown,
         };
-        Arc::new(Self { handler: Arc::new(handler), policy_audit: settings.policy_audit })
+        Arc::new(Self { handler: Arc::new(handler), policy_audit: settings.policy_audit, large_answers: Arc::default() })
     }
 
     /// What is served.
@@ -204,9 +206,11 @@ impl ApiServer {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let serving = self.clone().connection(stream, acceptor.clone(), shutdown.clone());
+                    let sending = Sending::default();
+                    let serving = self.clone().connection(stream, acceptor.clone(), sending.clone(), shutdown.clone());
+                    let threads = self.large_answers.clone();
                     connections.spawn(async move {
-                        if let Err(error) = serving.await {
+                        if let Some(Err(error)) = threads.serve(Box::pin(serving), sending).await {
                             tracing::debug!(%peer, error, "connection ended");
                         }
                     });
@@ -229,6 +233,7 @@ impl ApiServer {
         self: Arc<Self>,
         stream: TcpStream,
         acceptor: TlsAcceptor,
+        sending: Sending,
         shutdown: CancellationToken,
     ) -> Result<(), String> {
         let address = stream.peer_addr().map(|peer| peer.ip().to_canonical()).ok();
@@ -242,7 +247,7 @@ impl ApiServer {
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let peer = certificate.map(|first| Peer::new(first.clone().into_owned()));
         let is_known = peer.is_some();
-        let connection = Arc::new(Connection { peer, speaker: Speaker::default(), address });
+        let connection = Arc::new(Connection { peer, speaker: Speaker::default(), address, sending });
         let handler = self.handler.clone();
         let begun = Arc::new(AtomicBool::new(false));
         let has_begun = begun.clone();

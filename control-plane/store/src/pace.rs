@@ -11,6 +11,9 @@ const EACH: Duration = Duration::from_micros(10);
 const SHORTEST: Duration = Duration::from_millis(1);
 /// However many they are, nobody learns of a change later.
 const LONGEST: Duration = Duration::from_millis(20);
+/// A crowd rests on while more than one in so many has still to take what it was told last: who takes it later gets more at
+/// once. The slowest are not waited for.
+const SLOW: usize = 10;
 
 /// When watchers learn of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,12 @@ impl Pace {
         }
     }
 
+    /// Until when they rest on, with so many of them still `behind` what they were told last; `None` if they are woken now.
+    pub(crate) fn rests_on(&self, behind: usize, watchers: usize, now: Instant) -> Option<Instant> {
+        let latest = self.last? + LONGEST;
+        (behind > watchers / SLOW && now < latest).then(|| latest.min(now + SHORTEST))
+    }
+
     /// They are woken.
     pub(crate) fn told(&mut self, now: Instant) {
         (self.last, self.due) = (Some(now), false);
@@ -75,5 +84,17 @@ mod tests {
         assert_eq!(pace.changed(100_000, at(3003)), Told::At(start + Duration::from_micros(23_002)));
         pace.told(at(23_002)());
         assert_eq!(pace.changed(300, at(26_002)), Told::Now);
+    }
+
+    #[test]
+    fn a_crowd_that_has_not_taken_the_last_changes_rests_on() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let at = |micros| start + Duration::from_micros(micros);
+        assert_eq!(pace.rests_on(1000, 1000, start), None);
+        pace.told(start);
+        assert_eq!(pace.rests_on(100, 1000, at(10_000)), None);
+        assert_eq!(pace.rests_on(101, 1000, at(10_000)), Some(at(11_000)));
+        assert_eq!(pace.rests_on(1000, 1000, at(19_500)), Some(at(20_000)));
+        assert_eq!(pace.rests_on(1000, 1000, at(20_000)), None);
     }
 }

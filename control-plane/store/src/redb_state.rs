@@ -1,12 +1,15 @@
 //! The state on disk: every version of every document since the compaction, and the order of the changes.
 
 use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use mizzen_api::Object;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard};
+use redb::backends::FileBackend;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
 use crate::archive::Archive;
@@ -31,9 +34,23 @@ pub enum Step {
 
 /// `state.redb`.
 pub struct RedbState {
-    db: RwLock<Option<Database>>,
+    db: RwLock<Option<Open>>,
     pub(crate) path: PathBuf,
     seal: Arc<dyn Seal>,
+}
+
+struct Open {
+    db: Database,
+    /// What `db` reads and writes, if it is a file.
+    file: Option<File>,
+}
+
+impl Open {
+    /// From now on pages are read and written here and there, and reading ahead is in the way: the kernel does it in large
+    /// pieces, also of what was never written, and to write one page of a large piece takes it several times as long.
+    fn expect_no_order(&self) -> Result<(), nix::Error> {
+        self.file.as_ref().map_or(Ok(()), |file| posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM))
+    }
 }
 
 /// A state as it is on disk, with its owner's note.
@@ -50,8 +67,13 @@ impl RedbState {
     /// # Errors
     /// [`StoreError::Io`] when the file cannot be opened or is no state.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let db = Database::builder().set_cache_size(cache_bytes).create(path).map_err(io("open", path))?;
-        Self::prepare(db, path)
+        let open = || -> Result<Open, redb::Error> {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+            let same = file.try_clone()?;
+            let db = Database::builder().set_cache_size(cache_bytes).create_with_backend(FileBackend::new(file)?)?;
+            Ok(Open { db, file: Some(same) })
+        };
+        Self::prepare(open().map_err(io("open", path))?, path)
     }
 
     /// As [`RedbState::open`], over any storage: `name` only names it in errors.
@@ -60,17 +82,17 @@ impl RedbState {
     /// As [`RedbState::open`].
     pub fn with_backend(backend: impl StorageBackend, name: &Path) -> Result<Self, StoreError> {
         let db = Database::builder().create_with_backend(backend).map_err(io("open", name))?;
-        Self::prepare(db, name)
+        Self::prepare(Open { db, file: None }, name)
     }
 
-    fn prepare(db: Database, path: &Path) -> Result<Self, StoreError> {
-        let txn = db.begin_write().map_err(io("create tables", path))?;
+    fn prepare(open: Open, path: &Path) -> Result<Self, StoreError> {
+        let txn = open.db.begin_write().map_err(io("create tables", path))?;
         txn.open_table(VERSIONS).map_err(io("create tables", path))?;
         txn.open_table(CHANGES).map_err(io("create tables", path))?;
         txn.open_table(NUMBERS).map_err(io("create tables", path))?;
         txn.open_table(OWNER).map_err(io("create tables", path))?;
         txn.commit().map_err(io("create tables", path))?;
-        Ok(Self { db: RwLock::new(Some(db)), path: path.to_owned(), seal: Unsealed::shared() })
+        Ok(Self { db: RwLock::new(Some(open)), path: path.to_owned(), seal: Unsealed::shared() })
     }
 
     /// Documents are written by `seal` from now on.
@@ -85,7 +107,8 @@ impl RedbState {
     }
 
     pub(crate) fn db(&self) -> Result<MappedRwLockReadGuard<'_, Database>, redb::Error> {
-        RwLockReadGuard::try_map(self.db.read(), Option::as_ref).map_err(|_| redb::Error::DatabaseClosed)
+        let open = RwLockReadGuard::try_map(self.db.read(), |open| open.as_ref().map(|open| &open.db));
+        open.map_err(|_| redb::Error::DatabaseClosed)
     }
 
     /// Writes steps and the owner's note in one commit; one that is not `durable` may be lost in a crash, with all that
@@ -142,7 +165,11 @@ impl RedbState {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn load(&self, history_bytes: usize) -> Result<Loaded, StoreError> {
-        self.try_load(history_bytes).map_err(io("load", &self.path))
+        let loaded = self.try_load(history_bytes).map_err(io("load", &self.path))?;
+        if let Some(Err(error)) = self.db.read().as_ref().map(Open::expect_no_order) {
+            tracing::debug!(%error, file = %self.path.display(), "tell the kernel how a file is read");
+        }
+        Ok(loaded)
     }
 
     fn try_load(&self, history_bytes: usize) -> Result<Loaded, redb::Error> {

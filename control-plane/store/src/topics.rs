@@ -27,6 +27,8 @@ struct Log {
     told: u64,
     pace: Pace,
     watchers: usize,
+    /// About how many of them have still to take what was told last.
+    behind: usize,
     /// What a watcher got of late, and how many may still want the same.
     shared: Option<(Arc<Batch>, usize)>,
 }
@@ -34,12 +36,13 @@ struct Log {
 impl Log {
     fn new(changes: VecDeque<Changes>, floor: u64) -> Self {
         let told = changes.back().map_or(floor, |changes| revision_of(changes));
-        Self { changes, floor, told, pace: Pace::default(), watchers: 0, shared: None }
+        Self { changes, floor, told, pace: Pace::default(), watchers: 0, behind: 0, shared: None }
     }
 
     /// Watchers may have all changes that are there.
     fn tell(&mut self) {
         self.told = self.changes.back().map_or(self.told, |changes| revision_of(changes));
+        self.behind = self.watchers;
     }
 
     /// Where the changes after a revision begin; `None` when they are not all there.
@@ -90,6 +93,9 @@ impl Topic {
             return Next::Held;
         }
         let until = told.min(start + AT_ONCE);
+        if until == told {
+            log.behind = log.behind.saturating_sub(1);
+        }
         Next::Changes(log.batch(start, until))
     }
 
@@ -110,17 +116,27 @@ impl Topic {
             (Told::At(when), Some(executor)) => {
                 let topic = self.clone();
                 executor.spawn(async move {
-                    tokio::time::sleep_until(when).await;
-                    {
-                        let mut log = topic.log.lock();
-                        log.tell();
-                        log.pace.told(Instant::now());
+                    let mut rests_until = Some(when);
+                    while let Some(until) = rests_until {
+                        tokio::time::sleep_until(until).await;
+                        rests_until = topic.tell_unless_behind();
                     }
                     topic.changed.notify_waiters();
                 });
             }
             (Told::At(_) | Told::WithOthers, _) => {}
         }
+    }
+
+    /// Lets watchers have what was published, unless they rest on until a time.
+    fn tell_unless_behind(&self) -> Option<Instant> {
+        let (mut log, now) = (self.log.lock(), Instant::now());
+        let rests_until = log.pace.rests_on(log.behind, log.watchers, now);
+        if rests_until.is_none() {
+            log.tell();
+            log.pace.told(now);
+        }
+        rests_until
     }
 
     /// Whether there is nothing after a revision.

@@ -191,7 +191,7 @@ pub(crate) fn head(received: &[u8]) -> anyhow::Result<Option<Head>> {
     Ok(Some(Head { status, length, end: end + 4 }))
 }
 
-/// An open watch, of which only the number of events is looked at.
+/// An open watch, of which either the number of events is looked at or their lines.
 pub(crate) struct Watching {
     stream: TlsStream<Socket>,
     early: Vec<u8>,
@@ -217,6 +217,27 @@ impl Watching {
             }
         }
     }
+
+    /// Waits for events and gives those that came at once, each as it stands in its line.
+    pub(crate) async fn lines(&mut self) -> anyhow::Result<Vec<Vec<u8>>> {
+        loop {
+            let read = self.stream.read(&mut self.buffer).await?;
+            ensure!(read > 0, "the server closed a watch");
+            self.early.extend_from_slice(&self.buffer[..read]);
+            let lines = whole_lines(&mut self.early);
+            if !lines.is_empty() {
+                return Ok(lines);
+            }
+        }
+    }
+}
+
+/// Takes the lines that hold an event and have ended; those of the chunked encoding are passed over.
+fn whole_lines(received: &mut Vec<u8>) -> Vec<Vec<u8>> {
+    let end = memchr::memrchr(b'\n', received).map_or(0, |place| place + 1);
+    let rest = received.split_off(end);
+    let whole = std::mem::replace(received, rest);
+    whole.split(|byte| *byte == b'\n').filter(|line| line.first() == Some(&b'{')).map(<[u8]>::to_vec).collect()
 }
 
 /// Events that end in these bytes: each is a line of one object, and no line of the chunked encoding ends as one does.
@@ -236,6 +257,19 @@ mod tests {
         for cut in 0..text.len() {
             let mut open = false;
             assert_eq!(frames(&text[..cut], &mut open) + frames(&text[cut..], &mut open), 2, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn lines_of_events_are_whole_wherever_they_are_cut() {
+        let text = b"c\r\n{\"type\":\"A\"}\n{\"type\":\"B\"}\n\r\nc\r\n{\"type\":\"C\"}\n\r\n";
+        for cut in 0..text.len() {
+            let mut received = text[..cut].to_vec();
+            let mut lines = whole_lines(&mut received);
+            received.extend_from_slice(&text[cut..]);
+            lines.extend(whole_lines(&mut received));
+            assert_eq!(lines, [&br#"{"type":"A"}"#[..], br#"{"type":"B"}"#, br#"{"type":"C"}"#], "cut at {cut}");
+            assert_eq!(received, b"");
         }
     }
 

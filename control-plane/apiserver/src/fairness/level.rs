@@ -17,6 +17,9 @@ use super::shuffle;
 /// Kubernetes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
+/// Of so many seats, requests that need several leave one to those that need one, which would wait until a list is sent.
+const LEFT_FOR_SMALL: u32 = 16;
+
 /// What a level does with requests. A level whose object changes in this is replaced; limits change in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Shape {
@@ -170,7 +173,8 @@ impl Level {
 
     /// Takes seats, if there are any left. Who needs more than there are runs alone.
     fn take(&self, seats: u32) -> bool {
-        let limit = self.limit.load(Ordering::Relaxed);
+        let all = self.limit.load(Ordering::Relaxed);
+        let limit = if seats > 1 { all - all / LEFT_FOR_SMALL } else { all };
         let exempt = self.shape == Shape::Exempt;
         let free = |running: u32| exempt || running == 0 || running.saturating_add(seats) <= limit;
         let taken =
@@ -280,6 +284,21 @@ mod tests {
         drop(first);
         assert_eq!(second.await.expect("ends"), Ok(()));
         assert_eq!(level.snapshot().running_seats, 0);
+    }
+
+    #[tokio::test]
+    async fn who_needs_one_seat_does_not_wait_for_those_who_need_many() {
+        let level = level(QUEUES, 32);
+        let first = level.begin(10, || 0).await;
+        let _others = [level.begin(10, || 0).await, level.begin(10, || 0).await];
+        let mut next = Box::pin(level.begin(10, || 0));
+        assert!(futures::poll!(&mut next).is_pending());
+        drop(first);
+        let _next = next.await.expect("there are seats again");
+        let mut waits = Box::pin(level.begin(2, || 0));
+        assert!(futures::poll!(&mut waits).is_pending());
+        assert!(level.begin(1, || 5).await.is_ok());
+        assert_eq!(level.snapshot().waiting, 1);
     }
 
     #[tokio::test]

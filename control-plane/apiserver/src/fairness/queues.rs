@@ -95,18 +95,20 @@ impl<T> Queues<T> {
         true
     }
 
-    /// The queue whose turn it is, and the seats that its first request needs.
+    /// The queue whose turn it is, and the seats that its first request needs. Of queues that are even, first those that need few.
     pub(super) fn next(&self) -> Option<(usize, u32)> {
         let count = self.queues.len();
-        let mut best: Option<(usize, f64)> = None;
+        let mut best: Option<(usize, f64, u32)> = None;
         for index in (0..count).map(|offset| (self.turn + offset) % count) {
             let queue = &self.queues[index];
-            if !queue.waiting.is_empty() && best.is_none_or(|(_, start)| queue.start < start) {
-                best = Some((index, queue.start));
+            let Some(seats) = queue.waiting.front().map(|first| first.seats) else { continue };
+            let comes_first =
+                |(_, start, least): (usize, f64, u32)| queue.start < start || (queue.start <= start && seats < least);
+            if best.is_none_or(comes_first) {
+                best = Some((index, queue.start, seats));
             }
         }
-        let (index, _) = best?;
-        self.queues[index].waiting.front().map(|first| (index, first.seats))
+        best.map(|(index, _, seats)| (index, seats))
     }
 
     /// Lets the first of a queue go.

@@ -7,7 +7,6 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{ACCEPT, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
-use http_body::Body as _;
 use mizzen_api::{GroupResource, GroupVersionResource, ResourceDescriptor, Scope, Status, Verb};
 use mizzen_extensions::plugins::SchedulerPlugins;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +26,7 @@ use crate::connect::Connect;
 use crate::discovery::Discovery;
 use crate::errors;
 use crate::fairness::{self, Class, Fairness, Seat, Speaker};
+use crate::large::{Sending, is_large};
 use crate::metrics::{Asked, Metrics};
 use crate::openapi::OpenApi;
 use crate::pipeline::Pipeline;
@@ -117,9 +117,11 @@ impl Handler {
         }
         drop(counted);
         let Held { seat, class } = held;
-        let holds_memory = || is_large(&response) && response.extensions().get::<Foreign>().is_none();
-        if let Some(seat) = seat.filter(|_| asked.verb == "LIST" && holds_memory()) {
-            response = fairness::until_sent(response, seat);
+        if !stream && is_large(&response) && response.extensions().get::<Foreign>().is_none() {
+            if let Some(seat) = seat.filter(|_| asked.verb == "LIST") {
+                response = fairness::until_sent(response, seat);
+            }
+            response = connection.sending.counts(response);
         }
         if let Some(class) = class {
             class.tell(response.headers_mut());
@@ -398,6 +400,7 @@ pub(crate) struct Connection {
     pub(crate) peer: Option<Peer>,
     pub(crate) speaker: Speaker,
     pub(crate) address: Option<IpAddr>,
+    pub(crate) sending: Sending,
 }
 
 /// What a request has of the server while it is answered.
@@ -406,14 +409,6 @@ struct Held {
     seat: Option<Seat>,
     class: Option<Class>,
 }
-
-/// Worth holding a seat for until it is sent.
-fn is_large(response: &Response) -> bool {
-    response.body().size_hint().exact().is_none_or(|bytes| bytes > LARGE)
-}
-
-/// Bytes.
-const LARGE: u64 = 256 * 1024;
 
 /// What clients are told that still use a resource which others took over from.
 fn deprecation(path: &ResourcePath) -> Option<&'static str> {
