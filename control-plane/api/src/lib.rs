@@ -6,6 +6,7 @@
 pub mod api_services;
 pub mod cron;
 pub mod descriptor;
+pub mod edit;
 pub mod forms;
 pub mod ingress;
 mod kinds;
@@ -13,6 +14,7 @@ pub mod local_path;
 pub mod names;
 pub mod node_labels;
 pub mod object;
+pub mod pick;
 pub mod pod_resources;
 mod pointer;
 pub mod print;

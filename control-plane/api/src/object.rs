@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::pick::Pick;
+
 /// Which object: namespace (empty for a cluster-scoped one) and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct ObjectRef {
@@ -99,6 +101,13 @@ impl Object {
         Self { bytes: bytes.into(), revision, head: OnceLock::new(), typed: OnceLock::new(), encoded: OnceLock::new() }
     }
 
+    /// Wraps a document that came from a server: it says itself which revision it is.
+    pub fn received(bytes: impl Into<Bytes>) -> Self {
+        let mut object = Self::new(bytes, 0);
+        object.revision = object.head().resource_version.parse().unwrap_or(0);
+        object
+    }
+
     /// The document, ready to be copied into a response.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
@@ -160,6 +169,14 @@ impl Object {
     pub fn value(&self) -> Result<Value, serde_json::Error> {
         self.decode()
     }
+
+    /// Some fields of the document.
+    ///
+    /// # Errors
+    /// When the bytes are not JSON, which the API never stores.
+    pub fn pick(&self, pick: &Pick) -> Result<Value, serde_json::Error> {
+        pick.from_slice(&self.bytes)
+    }
 }
 
 impl std::fmt::Debug for Object {
@@ -207,7 +224,7 @@ impl Encoded {
 
     /// The document with its revision, as it is stored and served.
     pub fn at_revision(&self, revision: u64) -> Bytes {
-        let text = format!("\"resourceVersion\":\"{revision}\",");
+        let text = revision_member(revision);
         let at = (self.splice_at as usize).min(self.bytes.len());
         let mut bytes = Vec::with_capacity(self.bytes.len() + text.len());
         bytes.extend_from_slice(&self.bytes[..at]);
@@ -215,6 +232,11 @@ impl Encoded {
         bytes.extend_from_slice(&self.bytes[at..]);
         bytes.into()
     }
+}
+
+/// What the store puts at the beginning of a document's metadata.
+pub(crate) fn revision_member(revision: u64) -> String {
+    format!("\"resourceVersion\":\"{revision}\",")
 }
 
 #[cfg(test)]

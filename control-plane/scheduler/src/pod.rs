@@ -1,13 +1,14 @@
 //! A pod as the scheduler sees it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Affinity, ObjectReference, Toleration, TopologySpreadConstraint};
+use mizzen_api::pick::Pick;
 use mizzen_api::{Object, ObjectRef, pod_resources};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 pub use crate::relations::Relations;
@@ -142,12 +143,38 @@ impl PodInfo {
     }
 }
 
-/// What is looked at. The rest is not even decoded: who owns which field is a third of a pod.
+/// What is looked at. The rest is not even decoded: who owns which field is a third of a pod, and what it mounts another.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Document {
+    #[serde(deserialize_with = "spec")]
     spec: Value,
     status: Status,
+}
+
+fn spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    static LOOKED_AT: LazyLock<Pick> = LazyLock::new(|| {
+        Pick::of([
+            "/nodeName",
+            "/schedulerName",
+            "/schedulingGates",
+            "/priority",
+            "/preemptionPolicy",
+            "/containers/image",
+            "/containers/resources",
+            "/containers/ports",
+            "/initContainers/resources",
+            "/initContainers/ports",
+            "/initContainers/restartPolicy",
+            "/resources",
+            "/overhead",
+            "/tolerations",
+            "/nodeSelector",
+            "/affinity",
+            "/topologySpreadConstraints",
+        ])
+    });
+    LOOKED_AT.deserialize(deserializer)
 }
 
 #[derive(Default, Deserialize)]

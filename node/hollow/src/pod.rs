@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use mizzen_api::pick::Pick;
 use mizzen_api::{Object, ObjectRef};
 use serde_json::{Value, json};
 
@@ -68,20 +69,32 @@ fn written(at: Timestamp) -> String {
 impl HollowPod {
     /// `None` for pods that are on no node.
     pub fn of(object: &Arc<Object>) -> Option<Self> {
-        let document = object.value().ok()?;
+        static LOOKED_AT: LazyLock<Pick> = LazyLock::new(|| {
+            Pick::of([
+                "/spec/nodeName",
+                "/spec/restartPolicy",
+                "/spec/hostNetwork",
+                "/spec/containers/name",
+                "/spec/containers/image",
+                "/spec/initContainers/name",
+                "/spec/initContainers/image",
+                "/status/phase",
+                "/status/conditions",
+                "/status/containerStatuses",
+            ])
+        });
+        let document = object.pick(&LOOKED_AT).ok()?;
         let (head, spec, status) = (object.head(), &document["spec"], &document["status"]);
         let node = spec.get("nodeName").and_then(Value::as_str).filter(|node| !node.is_empty())?;
-        let metadata = &document["metadata"];
         let time = |text: &str| text.parse::<Timestamp>().ok();
         let scheduled = list(status, "conditions").iter().find(|condition| text(condition, "type") == "PodScheduled");
         let first = list(status, "containerStatuses").first();
-        let grace = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
         Some(Self {
             key: head.object_ref(),
             uid: head.uid.clone(),
             node: node.to_owned(),
             labels: head.labels.clone(),
-            generation: metadata["generation"].as_i64().unwrap_or(0),
+            generation: head.generation,
             phase: text(status, "phase").to_owned(),
             bound: scheduled.and_then(|condition| time(text(condition, "lastTransitionTime"))),
             started: first.and_then(|status| time(status.pointer("/state/running/startedAt")?.as_str()?)),
@@ -90,7 +103,11 @@ impl HollowPod {
             containers: containers(spec, "containers"),
             init_containers: containers(spec, "initContainers"),
             on_host_network: spec["hostNetwork"].as_bool().unwrap_or(false),
-            deleted: time(text(metadata, "deletionTimestamp")).map(|by| (by, grace)),
+            deleted: head
+                .deletion_timestamp
+                .as_deref()
+                .and_then(time)
+                .map(|by| (by, head.deletion_grace_period_seconds.unwrap_or(0))),
         })
     }
 

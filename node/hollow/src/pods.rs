@@ -26,9 +26,10 @@ struct Pods {
 /// Works until `cancel`.
 pub(crate) async fn run(nodes: Arc<Nodes>, cancel: CancellationToken) {
     let ours = nodes.clone();
-    // Pods elsewhere are not kept.
+    // Those that wait for a node are not even sent, pods elsewhere are not kept.
+    let spec = WatchSpec::all(gvr::<Pod>()).fields("spec.nodeName!=");
     let of = move |object: &_| HollowPod::of(object).filter(|pod| ours.number(&pod.node).is_some());
-    let pods = WatchCache::projected(WatchSpec::all(gvr::<Pod>()), of).start(nodes.client.clone(), cancel.child_token());
+    let pods = WatchCache::projected(spec, of).start(nodes.client.clone(), cancel.child_token());
     let queue = Queue::new(RETRY);
     pods.enqueue(&queue);
     Controller::new("hollow", queue, Arc::new(Pods { nodes, pods })).workers(AT_ONCE).run(cancel).await;

@@ -36,6 +36,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Each pod is added when it is created, and deleted when it is bound.
 const WAITING: &str = "/api/v1/pods?watch=true&fieldSelector=spec.nodeName%3D";
+const STARTING: &str = "/api/v1/pods?limit=1&fieldSelector=status.phase%3DPending";
 /// Five thousand nodes that renew every ten seconds are as much work as all else.
 const LEASE: u32 = 60;
 const PLUGINS: &str = "/apis/mizzen.dev/v1alpha1/schedulerplugins";
@@ -102,6 +103,7 @@ pub(crate) async fn measure(table: &mut Table, nodes: usize) -> anyhow::Result<(
     let mut native = None;
     for run in &RUNS {
         run.load(&endpoint, &registry).await?;
+        let events_before = events(&endpoint).await?;
         let (begin, server, node) = (Instant::now(), Used::now(cluster.pid()), Used::now(hollow.pid()));
         let thread = of_threads(cluster.pid(), THREAD);
         let scheduler = run.scheduler;
@@ -110,6 +112,10 @@ pub(crate) async fn measure(table: &mut Table, nodes: usize) -> anyhow::Result<(
         let created = begin.elapsed();
         let bound = waiting.await??.duration_since(begin);
         let decided = each(of_threads(cluster.pid(), THREAD), thread, pods);
+        // What a pod costs is all until it runs, also what comes after the last one has its node.
+        until(&endpoint, STARTING, <[Value]>::is_empty).await?;
+        let ran = begin.elapsed();
+        let told = events(&endpoint).await?.saturating_sub(events_before);
         let server = of_server_each(&Used::now(cluster.pid()), &server, pods);
         let node = of_server_each(&Used::now(hollow.pid()), &node, pods);
         let rate = |time: Duration| pods as f64 / time.as_secs_f64();
@@ -117,8 +123,10 @@ pub(crate) async fn measure(table: &mut Table, nodes: usize) -> anyhow::Result<(
         let what =
             format!("pods scheduled over {nodes} hollow nodes, {}, created with {CLIENTS} clients over TLS ({pods})", run.what);
         let beside = format!(
-            "created at {:.0}/s; CPU each: server {server}, of it the scheduler's thread {decided}; hollow nodes {node}",
-            rate(created)
+            "created at {:.0}/s, running at {:.0}/s; CPU each until it runs: server {server}, of it the scheduler's thread {decided}; \
+             hollow nodes {node}; {told} events by then",
+            rate(created),
+            rate(ran)
         );
         let measured = format!("{:.0}/s ({of_native:.0} % of native)", rate(bound));
         table.row(&what, measured, run.goal, beside);
@@ -203,6 +211,13 @@ async fn until(endpoint: &Endpoint, path: &str, is: impl Fn(&[Value]) -> bool) -
         ensure!(begin.elapsed() < PATIENCE, "not within ten minutes: {path}");
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// How many there are: of each pod that it places the scheduler tells, as far as it comes to it.
+async fn events(endpoint: &Endpoint) -> anyhow::Result<u64> {
+    let list: Value = serde_json::from_slice(&endpoint.connect().await?.get("/api/v1/events?limit=1").await?)?;
+    let first = list["items"].as_array().map_or(0, Vec::len) as u64;
+    Ok(first + list["metadata"]["remainingItemCount"].as_u64().unwrap_or(0))
 }
 
 fn pod(number: usize, scheduler: &str) -> Value {

@@ -1,10 +1,12 @@
 //! Priority: a pod's class gives its priority and whether it preempts others; at most one class is the default.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use mizzen_api::Status;
+use mizzen_api::{Object, Status};
 use serde_json::{Value, json};
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, decoded};
 
 pub(super) struct Priority;
 
@@ -56,9 +58,12 @@ fn value(class: &Value) -> i64 {
     class.get("value").and_then(Value::as_i64).unwrap_or(0)
 }
 
-/// Of several defaults, which only a race can have made, the lowest counts.
+/// Of several defaults, which only a race can have made, the lowest counts. Every new pod without a class asks, and most
+/// classes do not even hold the words.
 fn default_class(attributes: &Attributes<'_>) -> Result<Option<Value>, Status> {
-    let classes = attributes.list(GROUP, "priorityclasses", "")?;
+    let says_so = |class: &Arc<Object>| memchr::memmem::find(class.bytes(), br#""globalDefault":true"#).is_some();
+    let classes = attributes.stored(GROUP, "priorityclasses", "")?.into_iter().filter(says_so);
+    let classes = classes.map(|class| decoded(&class)).collect::<Result<Vec<_>, _>>()?;
     Ok(classes.into_iter().filter(is_default).min_by_key(value))
 }
 

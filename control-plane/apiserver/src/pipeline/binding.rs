@@ -1,14 +1,17 @@
 //! `pods/binding`: the scheduler's decision, taken once.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use mizzen_api::Status;
+use mizzen_api::edit::Edit;
+use mizzen_api::object::Encoded;
+use mizzen_api::pick::Pick;
+use mizzen_api::{Object, Status};
 use mizzen_client::ApiRequest;
 use serde_json::{Value, json};
 
 use super::metadata;
 use super::target::Target;
-use super::write::{decoded, unstored};
+use super::write::{Beside, decoded, unstored, without_metadata};
 use super::{Pipeline, Written};
 use crate::admission::{Attributes, Operation, Warnings};
 use crate::auth::Identity;
@@ -46,17 +49,14 @@ impl Pipeline {
         let node = node_of(&binding)?;
         for _ in 0..ATTEMPTS {
             let current = self.current(target)?;
-            let old = decoded(&current)?;
-            check(&target.name, &old, &binding)?;
-            let is_marked = ["annotations", "labels"].iter().any(|field| binding["metadata"].get(field).is_some());
-            let before = is_marked.then(|| old.clone());
-            let mut pod = old;
-            assign(&mut pod, &binding, &node, attributes.now);
-            if let Some(before) = before {
-                self.validate_document(target, &pod, Some(&before))?;
+            let pod = current.pick(&LOOKED_AT).map_err(|error| undecoded(&current, &error))?;
+            check(&target.name, &pod, &binding)?;
+            let mut bound = assign(&current, pod, &node, attributes.now)?;
+            if MARKS.iter().any(|field| binding["metadata"].get(field).is_some()) {
+                bound = self.marked(target, &current, &bound, &binding)?;
             }
             // If somebody else wrote first, what is there now decides.
-            if dry_run || self.put(&target.key(), current.revision(), pod).await?.is_some() {
+            if dry_run || self.put_encoded(&target.key(), current.revision(), bound, Beside::default()).await?.is_some() {
                 let success = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
                 let object = Arc::new(unstored(&success)?);
                 return Ok(Written { code: 201, object, warnings: warnings.take(), deleted: false });
@@ -64,6 +64,36 @@ impl Pipeline {
         }
         Err(errors::modified(&target.group_resource(), &target.name))
     }
+
+    /// The bound pod with the annotations and labels of its binding.
+    fn marked(&self, target: &Target, current: &Object, bound: &Encoded, binding: &Value) -> Result<Encoded, Status> {
+        let mut pod: Value = serde_json::from_slice(&bound.bytes).map_err(|error| undecoded(current, &error))?;
+        let before = decoded(current)?;
+        for field in MARKS {
+            let Some(given) = binding["metadata"].get(field).and_then(Value::as_object) else { continue };
+            if let Some(metadata) = pod.get_mut("metadata").and_then(Value::as_object_mut)
+                && let Some(map) = metadata.entry(field).or_insert_with(|| json!({})).as_object_mut()
+            {
+                map.extend(given.iter().map(|(key, value)| (key.clone(), value.clone())));
+            }
+        }
+        // What is said of the metadata's revision is of the document that is stored.
+        pod["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
+        self.validate_document(target, &pod, Some(&before))?;
+        Encoded::from_value(pod).ok_or_else(without_metadata)
+    }
+}
+
+/// What a binding can add to a pod's metadata.
+const MARKS: [&str; 2] = ["annotations", "labels"];
+
+/// What a binding depends on. The rest of a pod is not decoded.
+static LOOKED_AT: LazyLock<Pick> = LazyLock::new(|| {
+    Pick::of(["/metadata/uid", "/metadata/deletionTimestamp", "/spec/nodeName", "/spec/schedulingGates", "/status"])
+});
+
+fn undecoded(object: &Object, error: &serde_json::Error) -> Status {
+    Status::internal(format!("decode {object:?}: {error}"))
 }
 
 /// Whether the pod can be bound, and is the one that is meant.
@@ -91,29 +121,37 @@ fn errors_resource() -> mizzen_api::GroupResource {
     mizzen_api::GroupResource::new("", "pods/binding")
 }
 
-fn assign(pod: &mut Value, binding: &Value, node: &str, now: jiff::Timestamp) {
-    if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
-        spec.insert("nodeName".to_owned(), json!(node));
+/// The pod on its node; `pod` is what was decoded of it.
+fn assign(current: &Object, mut pod: Value, node: &str, now: jiff::Timestamp) -> Result<Encoded, Status> {
+    let mut edit = Edit::of(current).map_err(|error| undecoded(current, &error))?;
+    if pod.pointer("/spec/nodeName").is_some() {
+        // Written, though empty.
+        let mut spec = decoded(current)?["spec"].take();
+        spec["nodeName"] = json!(node);
+        edit.set("spec", &spec);
+    } else {
+        edit.add("spec", "nodeName", &json!(node));
     }
-    for field in ["annotations", "labels"] {
-        let Some(given) = binding.pointer(&format!("/metadata/{field}")).and_then(Value::as_object) else { continue };
-        if let Some(metadata) = pod.get_mut("metadata").and_then(Value::as_object_mut)
-            && let Some(map) = metadata.entry(field).or_insert_with(|| json!({})).as_object_mut()
-        {
-            map.extend(given.iter().map(|(key, value)| (key.clone(), value.clone())));
-        }
+    let mut status = pod["status"].take();
+    if !status.is_object() {
+        status = json!({});
+    }
+    // It has a node now, whichever one room was made on.
+    if let Some(status) = status.as_object_mut() {
+        status.remove("nominatedNodeName");
     }
     let scheduled = json!({
         "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": metadata::seconds(now),
     });
-    let Some(status) = pod.as_object_mut().map(|pod| pod.entry("status").or_insert_with(|| json!({}))) else { return };
-    let Some(status) = status.as_object_mut() else { return };
-    // It has a node now, whichever one room was made on.
-    status.remove("nominatedNodeName");
-    if let Some(conditions) = status.entry("conditions").or_insert_with(|| json!([])).as_array_mut() {
-        conditions.retain(|condition| condition.get("type").and_then(Value::as_str) != Some("PodScheduled"));
-        conditions.push(scheduled);
+    match status["conditions"].as_array_mut() {
+        Some(conditions) => {
+            conditions.retain(|condition| condition.get("type").and_then(Value::as_str) != Some("PodScheduled"));
+            conditions.push(scheduled);
+        }
+        None => status["conditions"] = json!([scheduled]),
     }
+    edit.set("status", &status);
+    edit.encoded().ok_or_else(without_metadata)
 }
 
 #[cfg(test)]
@@ -122,10 +160,29 @@ mod tests {
 
     #[test]
     fn a_pod_that_is_bound_is_nominated_no_more() {
-        let mut pod = json!({"spec": {}, "status": {"nominatedNodeName": "n1", "phase": "Pending"}});
-        assign(&mut pod, &json!({}), "n2", jiff::Timestamp::UNIX_EPOCH);
-        assert_eq!((&pod["spec"]["nodeName"], &pod["status"]["phase"]), (&json!("n2"), &json!("Pending")));
+        let pod = json!({
+            "metadata": {"name": "p", "labels": {"a": "b"}}, "spec": {"containers": [{"name": "c"}]},
+            "status": {"nominatedNodeName": "n1", "phase": "Pending", "conditions": [
+                {"type": "PodScheduled", "status": "False"}, {"type": "Other", "status": "True"}]},
+        });
+        let bound = |pod: &Value| {
+            let stored = Object::new(Encoded::from_value(pod.clone()).expect("encodes").at_revision(3), 3);
+            let picked = stored.pick(&LOOKED_AT).expect("is JSON");
+            let bound = assign(&stored, picked, "n2", jiff::Timestamp::UNIX_EPOCH).expect("is a pod");
+            Object::new(bound.at_revision(4), 4).value().expect("is JSON")
+        };
+        let mut given = pod.clone();
+        given["spec"]["nodeName"] = json!("");
+        assert_eq!(bound(&given), bound(&pod), "no node");
+        let mut bare = pod.clone();
+        bare["status"] = json!(null);
+        assert_eq!(bound(&bare)["status"]["conditions"][0]["type"], "PodScheduled");
+        let pod = bound(&pod);
+        assert_eq!(pod["metadata"], json!({"name": "p", "labels": {"a": "b"}, "resourceVersion": "4"}));
+        assert_eq!(pod["spec"], json!({"containers": [{"name": "c"}], "nodeName": "n2"}));
+        assert_eq!(pod["status"]["phase"], "Pending");
         assert_eq!(pod["status"].get("nominatedNodeName"), None);
-        assert_eq!(pod["status"]["conditions"][0]["type"], "PodScheduled");
+        assert_eq!(pod["status"]["conditions"][0]["type"], "Other");
+        assert_eq!((&pod["status"]["conditions"][1]["status"], &pod["status"]["conditions"][2]), (&json!("True"), &json!(null)));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mizzen_api::object::Encoded;
 use mizzen_api::{Object, Reason, Status, Verb};
 use mizzen_client::ApiRequest;
 use mizzen_store::{Compare, Txn, TxnOutcome};
@@ -118,8 +119,18 @@ impl Pipeline {
         if super::body::is_too_deep(&value) {
             return Err(Status::bad_request("the object is nested too deep"));
         }
-        let encoded = mizzen_api::object::Encoded::from_value(value)
-            .ok_or_else(|| Status::internal("a document without metadata cannot be stored"))?;
+        let encoded = Encoded::from_value(value).ok_or_else(without_metadata)?;
+        self.put_encoded(key, expected, encoded, beside).await
+    }
+
+    /// The same where the document is encoded already.
+    pub(super) async fn put_encoded(
+        &self,
+        key: &str,
+        expected: u64,
+        encoded: Encoded,
+        beside: Beside<'_>,
+    ) -> Result<Option<Arc<Object>>, Status> {
         if encoded.bytes.len() > super::body::MAX_BYTES {
             let size = encoded.bytes.len();
             let why =
@@ -166,6 +177,10 @@ impl Pipeline {
     pub(super) fn current(&self, target: &Target) -> Result<Arc<Object>, Status> {
         self.store.get(&target.key()).ok_or_else(|| Status::not_found(&target.group_resource(), &target.name))
     }
+}
+
+pub(super) fn without_metadata() -> Status {
+    Status::internal("a document without metadata cannot be stored")
 }
 
 /// A document that no store holds: a dry run's outcome, a review's answer.

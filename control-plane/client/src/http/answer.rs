@@ -9,13 +9,6 @@ use serde_json::value::RawValue;
 
 use crate::ObjectList;
 
-/// A document, with the revision that it says it has.
-pub(super) fn object(body: Bytes) -> Result<Object, Status> {
-    let probe = Object::new(body.clone(), 0);
-    let revision = probe.head().resource_version.parse().unwrap_or(0);
-    Ok(Object::new(body, revision))
-}
-
 #[derive(Deserialize)]
 struct List<'a> {
     #[serde(default)]
@@ -35,9 +28,9 @@ struct ListMeta {
 /// A list, its items cut out of the body without decoding them.
 pub(super) fn list(body: &Bytes) -> Result<ObjectList, Status> {
     let list: List<'_> = serde_json::from_slice(body).map_err(|error| Status::internal(format!("decode a list: {error}")))?;
-    let items = list.items.iter().map(|item| object(body.slice_ref(item.get().as_bytes())).map(Arc::new));
+    let items = list.items.iter().map(|item| Arc::new(Object::received(body.slice_ref(item.get().as_bytes()))));
     Ok(ObjectList {
-        items: items.collect::<Result<_, _>>()?,
+        items: items.collect(),
         revision: list.metadata.resource_version.parse().unwrap_or(0),
         continue_token: Some(list.metadata.r#continue).filter(|token| !token.is_empty()),
         remaining: list.metadata.remaining_item_count,

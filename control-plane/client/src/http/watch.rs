@@ -66,7 +66,7 @@ fn event(line: &Bytes) -> Result<WatchEvent, Status> {
     if frame.r#type == "ERROR" {
         return Err(answer::failure(500, &bytes));
     }
-    let object = Arc::new(answer::object(bytes)?);
+    let object = Arc::new(Object::received(bytes));
     Ok(match frame.r#type {
         "ADDED" => WatchEvent::Added(object),
         "MODIFIED" => WatchEvent::Modified(object),

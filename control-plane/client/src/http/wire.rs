@@ -65,7 +65,7 @@ fn request(method: Method, path: &str, query: &[(&str, String)], accept: &'stati
 impl<W: Wire> Client for W {
     async fn get(&self, resource: &GroupVersionResource, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
         let request = request(Method::GET, &path::object(resource, namespace, name, ""), &[], JSON)?;
-        answer::object(whole(send(self, request).await?.into_body()).await?).map(Arc::new)
+        Ok(Arc::new(Object::received(whole(send(self, request).await?.into_body()).await?)))
     }
 
     async fn list(&self, resource: &GroupVersionResource, namespace: &str, options: &ListOptions) -> Result<ObjectList, Status> {
@@ -89,7 +89,7 @@ impl<W: Wire> Client for W {
         let warnings =
             response.headers().get_all(WARNING).iter().filter_map(|value| answer::warning(value.to_str().ok()?)).collect();
         let body = whole(response.into_body()).await?;
-        Ok(ApiResponse { code, object: Arc::new(answer::object(body)?), warnings })
+        Ok(ApiResponse { code, object: Arc::new(Object::received(body)), warnings })
     }
 
     async fn discover(&self) -> Result<Arc<Discovery>, Status> {

@@ -3,15 +3,15 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use memchr::memmem::Finder;
+use mizzen_api::pick::Pick;
 use mizzen_api::{Object, Registry};
 use mizzen_store::{RangeOptions, Store, StoreError};
 use parking_lot::RwLock;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::references::{self, PERSISTENT_SECRETS, Referred, text};
@@ -52,24 +52,15 @@ impl Index {
     }
 }
 
-/// The node a pod is bound to, and what it refers to. Most new pods are not bound, and need not be decoded.
+/// The node a pod is bound to, and what it refers to. Every change of every pod comes here: most new pods are not bound, and
+/// need not be decoded, and of the others only what is looked at.
 fn read(pod: &Object) -> Option<(Box<str>, References)> {
-    /// Of the rest, nothing is looked at: every change of every pod comes here.
-    #[derive(Deserialize)]
-    struct Read {
-        #[serde(default)]
-        metadata: Annotated,
-        #[serde(default)]
-        spec: Value,
-    }
-    #[derive(Default, Deserialize)]
-    struct Annotated {
-        #[serde(default)]
-        annotations: Value,
-    }
+    static LOOKED_AT: LazyLock<Pick> = LazyLock::new(|| {
+        let places = references::looked_at();
+        Pick::of(places.iter().map(String::as_str).chain(["/spec/nodeName"]))
+    });
     memchr::memmem::find(pod.bytes(), b"\"nodeName\"")?;
-    let Read { metadata: Annotated { annotations }, spec } = pod.decode().ok()?;
-    let pod = json!({"metadata": {"annotations": annotations}, "spec": spec});
+    let pod = pod.pick(&LOOKED_AT).ok()?;
     let node = text(&pod, "/spec/nodeName");
     (!node.is_empty()).then(|| (node.into(), references::of(&pod)))
 }

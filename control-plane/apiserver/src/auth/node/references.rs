@@ -55,6 +55,23 @@ fn list<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> 
     value.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
 }
 
+/// The places in a pod that [`of`] looks at.
+pub(super) fn looked_at() -> Vec<String> {
+    const ELSEWHERE: &[&str] = &[
+        "/metadata/name",
+        "/metadata/annotations",
+        "/spec/serviceAccountName",
+        "/spec/imagePullSecrets",
+        "/spec/resourceClaims",
+        "/status/resourceClaimStatuses",
+    ];
+    const OF_VOLUMES: &[&str] =
+        &["/name", "/configMap/name", "/persistentVolumeClaim/claimName", "/ephemeral", "/projected/sources"];
+    let of_containers = CONTAINERS.iter().flat_map(|at| [format!("{at}/env/valueFrom"), format!("{at}/envFrom")]);
+    let of_volumes = VOLUME_SECRETS.iter().chain(OF_VOLUMES).map(|at| format!("/spec/volumes{at}"));
+    ELSEWHERE.iter().map(|at| (*at).to_owned()).chain(of_containers).chain(of_volumes).collect()
+}
+
 /// Everything in the pod's own namespace that its spec names. A mirror pod, which a node may make itself, gives nothing.
 pub(super) fn of(pod: &Value) -> Vec<(Referred, Box<str>)> {
     if pod.pointer("/metadata/annotations").and_then(|annotations| annotations.get(MIRROR)).is_some() {
@@ -97,6 +114,7 @@ pub(super) fn of(pod: &Value) -> Vec<(Referred, Box<str>)> {
 
 #[cfg(test)]
 mod tests {
+    use mizzen_api::pick::Pick;
     use serde_json::json;
 
     use super::*;
@@ -108,13 +126,18 @@ mod tests {
             "initContainers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "init"}}}]}],
             "containers": [{"envFrom": [{"configMapRef": {"name": "settings"}}, {"secretRef": {"name": "pull"}}]}],
             "volumes": [{"name": "own", "ephemeral": {}}, {"persistentVolumeClaim": {"claimName": "data"}},
+                        {"csi": {"driver": "d", "nodePublishSecretRef": {"name": "publish"}}},
                         {"projected": {"sources": [{"configMap": {"name": "root"}}, {"secret": {"name": "s"}}]}}],
-            "resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu-1"}]}});
+            "resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu-1"}, {"name": "net", "resourceClaimTemplateName": "t"}]},
+            "status": {"resourceClaimStatuses": [{"name": "net", "resourceClaimName": "p-net-1"}]}});
+        let picked = Pick::of(looked_at().iter().map(String::as_str)).from_slice(pod.to_string().as_bytes()).expect("is JSON");
+        assert_eq!(of(&picked), of(&pod), "nothing else is looked at");
         let found: Vec<String> = of(&pod).into_iter().map(|(kind, name)| format!("{kind:?} {name}")).collect();
         assert_eq!(
             found,
             [
                 "Secret init",
+                "Secret publish",
                 "Secret pull",
                 "Secret s",
                 "ConfigMap root",
@@ -122,6 +145,7 @@ mod tests {
                 "Claim data",
                 "Claim p-own",
                 "ResourceClaim gpu-1",
+                "ResourceClaim p-net-1",
                 "Account robot"
             ]
         );
