@@ -14,8 +14,10 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::samples::Samples;
 
-/// Where the server says one byte to everybody who comes, and listens until they have ended.
-pub(super) const PORT: u16 = 8080;
+/// Where the server says one byte and closes.
+pub(super) const SHORT: u16 = 8080;
+/// Where it listens until the client has ended.
+pub(super) const BULK: u16 = 8081;
 const ROUNDS: usize = 16;
 const ROUND: Duration = Duration::from_millis(500);
 const CLIENTS: usize = 4;
@@ -28,9 +30,9 @@ const FIRSTS: (usize, usize) = (20, 250);
 /// A server in one pod's network namespace, clients in another's, and two ways between them.
 pub(super) struct Ends {
     client: PathBuf,
-    direct: SocketAddr,
-    service: SocketAddr,
-    listener: TcpListener,
+    direct: IpAddr,
+    service: IpAddr,
+    listeners: Vec<TcpListener>,
     acceptors: Vec<JoinHandle<()>>,
 }
 
@@ -44,15 +46,27 @@ pub(super) struct Compared {
 impl Ends {
     /// # Errors
     /// When the server cannot listen.
-    pub(super) fn open(client: PathBuf, server: PathBuf, direct: SocketAddr, service: SocketAddr) -> anyhow::Result<Self> {
-        let bound = within(Some(&server), || TcpListener::bind((IpAddr::from(Ipv4Addr::UNSPECIFIED), PORT)));
-        let listener = joined(bound)??;
-        let mut acceptors = Vec::new();
+    pub(super) fn open(client: PathBuf, server: PathBuf, direct: IpAddr, service: IpAddr) -> anyhow::Result<Self> {
+        let mut ends = Self { client, direct, service, listeners: Vec::new(), acceptors: Vec::new() };
+        let listen = |port| joined(within(Some(&server), move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))));
+        let (short, bulk) = (listen(SHORT)??, listen(BULK)??);
         for _ in 0..ACCEPTORS {
-            let listener = listener.try_clone()?;
-            acceptors.push(std::thread::spawn(move || serve(&listener)));
+            ends.serve(&short, |mut stream| drop(stream.write_all(b"!")))?;
         }
-        Ok(Self { client, direct, service, listener, acceptors })
+        ends.serve(&bulk, |stream| drop(std::thread::spawn(move || take_all(stream))))?;
+        ends.listeners = vec![short, bulk];
+        Ok(ends)
+    }
+
+    fn serve(&mut self, listener: &TcpListener, each: impl Fn(TcpStream) + Send + 'static) -> anyhow::Result<()> {
+        let listener = listener.try_clone()?;
+        let accept = move || {
+            while let Ok((stream, _)) = listener.accept() {
+                each(stream);
+            }
+        };
+        self.acceptors.push(std::thread::spawn(accept));
+        Ok(())
     }
 
     /// One connection by the service.
@@ -60,7 +74,7 @@ impl Ends {
     /// # Errors
     /// When it leads nowhere.
     pub(super) fn connect(&self) -> anyhow::Result<()> {
-        let service = self.service;
+        let service = SocketAddr::new(self.service, SHORT);
         let connected = within(Some(&self.client), move || TcpStream::connect_timeout(&service, Duration::from_secs(1)));
         joined(connected)??;
         Ok(())
@@ -71,7 +85,7 @@ impl Ends {
     /// # Errors
     /// When one fails.
     pub(super) fn compare_connections(&self) -> anyhow::Result<Compared> {
-        self.compare(|to| self.each_client(CLIENTS, move || short_connections(to)))
+        self.compare(|to| self.each_client(CLIENTS, move || short_connections(SocketAddr::new(to, SHORT))))
     }
 
     /// Bytes a second over so many connections at once.
@@ -79,7 +93,7 @@ impl Ends {
     /// # Errors
     /// When one fails.
     pub(super) fn compare_throughput(&self, connections: usize) -> anyhow::Result<Compared> {
-        self.compare(|to| self.each_client(connections, move || bulk(to)))
+        self.compare(|to| self.each_client(connections, move || bulk(SocketAddr::new(to, BULK))))
     }
 
     /// The sum of what each client reaches in a second.
@@ -88,7 +102,8 @@ impl Ends {
         all.into_iter().map(|client| Ok(joined(client)??)).sum()
     }
 
-    fn compare(&self, measure: impl Fn(SocketAddr) -> anyhow::Result<f64>) -> anyhow::Result<Compared> {
+    fn compare(&self, ask: impl Fn(IpAddr) -> anyhow::Result<f64>) -> anyhow::Result<Compared> {
+        let measure = |to| ask(to).with_context(|| format!("connections to {to}"));
         let (mut direct, mut service, mut shares) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             // Neither is always the first.
@@ -107,7 +122,7 @@ impl Ends {
     }
 
     fn first_packets(&self, count: usize) -> anyhow::Result<Samples> {
-        let to = self.service;
+        let to = SocketAddr::new(self.service, SHORT);
         let connecting = within(Some(&self.client), move || {
             let mut times = Samples::default();
             for _ in 0..count {
@@ -125,7 +140,9 @@ impl Ends {
 impl Drop for Ends {
     fn drop(&mut self) {
         // A listener that is shut down accepts no more.
-        let _ = nix::sys::socket::shutdown(self.listener.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+        for listener in &self.listeners {
+            let _ = nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+        }
         self.acceptors.drain(..).for_each(|thread| drop(thread.join()));
     }
 }
@@ -155,20 +172,9 @@ fn median(mut all: Vec<f64>) -> f64 {
     all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Says a byte to each client. Who says something is listened to, in a thread, until the end.
-fn serve(listener: &TcpListener) {
-    while let Ok((mut stream, _)) = listener.accept() {
-        if stream.write_all(b"!").is_err() {
-            continue;
-        }
-        let mut first = [0; 1];
-        if stream.read(&mut first).is_ok_and(|length| length > 0) {
-            std::thread::spawn(move || {
-                let mut buffer = vec![0; CHUNK];
-                while stream.read(&mut buffer).is_ok_and(|length| length > 0) {}
-            });
-        }
-    }
+fn take_all(mut stream: TcpStream) {
+    let mut buffer = vec![0; CHUNK];
+    while stream.read(&mut buffer).is_ok_and(|length| length > 0) {}
 }
 
 /// Waits for the server's byte and resets the connection: nothing waits at either end for what may come late.
@@ -191,7 +197,6 @@ fn short_connections(to: SocketAddr) -> io::Result<f64> {
 /// Until the server has taken all.
 fn bulk(to: SocketAddr) -> io::Result<f64> {
     let mut stream = TcpStream::connect(to)?;
-    stream.read_exact(&mut [0; 1])?;
     let chunk = vec![b'x'; CHUNK];
     let (begin, mut written) = (Instant::now(), 0_usize);
     while begin.elapsed() < ROUND {

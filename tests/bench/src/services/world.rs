@@ -1,6 +1,6 @@
 //! A cluster with a client's and a server's pod, a service between them, and services that lead nowhere.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -40,7 +40,7 @@ impl World {
         let mut pods = Pods::of(&cluster).await?;
         let near = pods.leave_on("client", image, NODE).await?;
         let far = pods.leave_on("server", image, NODE).await?;
-        let direct = SocketAddr::new(address(&far)?, traffic::PORT);
+        let direct = address(&far)?;
         let service = lead(&client, direct).await?;
         let pin = |pod: &Pod| {
             let uid = pod.metadata.uid.as_deref().context("a pod has a uid")?;
@@ -74,22 +74,20 @@ fn address(pod: &Pod) -> anyhow::Result<IpAddr> {
     Ok(address.parse()?)
 }
 
-/// A service without selector to one endpoint: its own address.
-async fn lead(client: &Client, to: SocketAddr) -> anyhow::Result<SocketAddr> {
+/// A service without selector to one endpoint: its address.
+async fn lead(client: &Client, to: IpAddr) -> anyhow::Result<IpAddr> {
     let apply = PatchParams::apply("bench");
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "bench"},
-        "spec": {"ports": [{"port": to.port()}]},
-    });
+    let ports = json!([{"name": "short", "port": traffic::SHORT}, {"name": "bulk", "port": traffic::BULK}]);
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "bench"}, "spec": {"ports": ports}});
     let made = Api::<Service>::default_namespaced(client.clone()).patch("bench", &apply, &Patch::Apply(&service)).await?;
     let ip = made.spec.and_then(|spec| spec.cluster_ip).context("a service has an address")?;
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {"name": "bench", "labels": {"kubernetes.io/service-name": "bench"}}, "addressType": "IPv4",
-        "ports": [{"name": "", "port": to.port()}], "endpoints": [{"addresses": [to.ip()]}],
+        "ports": ports, "endpoints": [{"addresses": [to]}],
     });
     Api::<EndpointSlice>::default_namespaced(client.clone()).patch("bench", &apply, &Patch::Apply(&slice)).await?;
-    Ok(SocketAddr::new(ip.parse()?, to.port()))
+    Ok(ip.parse()?)
 }
 
 fn name(number: usize) -> String {
