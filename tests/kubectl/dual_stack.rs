@@ -8,7 +8,7 @@ use mizzen_tests::names::{ask, served_at};
 use mizzen_tests::{Cluster, Kubectl, Lan, Machine, Registry, eventually, images, leftovers};
 use serde_json::{Value, json};
 
-use crate::nodes::{Nodes, field, nodes, teller};
+use crate::nodes::{Nodes, Outside, field, nodes, teller};
 
 const DUAL: &str = "podNetwork: {ipv6: auto}\n";
 
@@ -214,6 +214,37 @@ fn pods_of_several_nodes_reach_each_other_by_ipv6_by_routes_and_by_the_tunnel() 
         let (id, data) = (cluster.id(), cluster.data());
         cluster.down().ok();
         assert_eq!(leftovers::of(&id, &data), [""; 0]);
+    }
+}
+
+#[test]
+fn what_leaves_by_ipv6_is_seen_as_the_node_and_ingresses_are_served_by_it() {
+    let registry = Registry::start();
+    let image = images::busybox(&registry, "web:v1");
+    let lan = Lan::switched(&["m1"]);
+    let (hub, m1) = (lan.hub(), lan.machine("m1"));
+    hub.run(&["ip", "addr", "add", "fd00:1a::1/64", "dev", "switch", "nodad"]);
+    m1.run(&["ip", "addr", "add", "fd00:1a::11/64", "dev", "eth0", "nodad"]);
+    let Nodes { cluster, _doors, .. } = nodes(&lan, &["m1"], &registry, DUAL);
+    cluster.kubectl_apply(&named("a", &image, "test-node"));
+    cluster.kubectl_apply(&service("web", "ipFamilyPolicy: RequireDualStack"));
+    cluster.kubectl(&["create", "ingress", "web", "--rule=web.example/*=web:80"]).ok();
+    cluster.kubectl_wait("condition=Ready", &["pod/a"]);
+
+    let outside = Outside::start(&hub);
+    for (to, seen) in [("198.18.0.1", "198.18.0.11"), ("fd00:1a::1", "fd00:1a::11")] {
+        let ask = format!("nc -w 5 {to} {} </dev/null", outside.port);
+        assert_eq!(cluster.kubectl(&["exec", "a", "--", "sh", "-c", &ask]).ok().trim(), seen);
+    }
+
+    let served = eventually("the ingress says where it is served", || {
+        let status = cluster.get(&["ingress", "web"])?["status"]["loadBalancer"]["ingress"].clone();
+        Some(addresses(&status)).filter(|served| served.len() == 2)
+    });
+    assert_eq!(served, ["198.18.0.11".parse::<IpAddr>().unwrap(), "fd00:1a::11".parse().unwrap()]);
+    for url in ["http://198.18.0.11/", "http://[fd00:1a::11]/"] {
+        let ask = ["curl", "-sS", "--max-time", "5", "-H", "Host: web.example", url];
+        eventually("the ingress leads to the pod", || (hub.try_run(&ask).stdout.trim() == "a").then_some(()));
     }
 }
 

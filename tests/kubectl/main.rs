@@ -17,6 +17,7 @@ mod ingress;
 mod joining;
 mod kubewarden;
 mod load_balancers;
+mod network_faults;
 mod network_policies;
 mod nodes;
 mod objects;

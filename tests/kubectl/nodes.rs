@@ -286,15 +286,15 @@ fn machines_with_a_router_between_them_are_joined_by_vxlan_which_is_kept_whole()
 }
 
 /// Somebody outside of the cluster who tells who asks.
-struct Outside {
+pub(crate) struct Outside {
     process: std::process::Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Outside {
-    fn start(hub: &Machine) -> Self {
+    pub(crate) fn start(hub: &Machine) -> Self {
         let port = 7077;
-        let script = "import socket\ns = socket.create_server(('0.0.0.0', 7077))\nwhile True:\n    c, a = s.accept()\n    c.sendall(a[0].encode() + b'\\n')\n    c.close()\n";
+        let script = "import socket\ns = socket.create_server(('::', 7077), family=socket.AF_INET6, dualstack_ipv6=True)\nwhile True:\n    c, a = s.accept()\n    c.sendall(a[0].removeprefix('::ffff:').encode() + b'\\n')\n    c.close()\n";
         let mut command = std::process::Command::new("python3");
         let process = hub.inside(command.args(["-c", script])).spawn().unwrap();
         eventually("somebody listens outside", || {

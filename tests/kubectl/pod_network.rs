@@ -47,6 +47,15 @@ fn what_a_pod_sends_and_receives_is_bounded_by_its_annotations() {
     let least = Duration::from_millis(2700);
     assert!(took("bounded", "free") > least, "it receives 8 Mbit/s");
     assert!(took("free", "bounded") > least, "it sends 8 Mbit/s");
+    let component = images::wasm(&registry, "hello_http", "hello:v1");
+    let wasm = format!(
+        "metadata: {{name: wasm, annotations: {{{bounded}}}}}\nspec: {{containers: [{{name: main, image: '{component}'}}]}}"
+    );
+    cluster.kubectl_apply(&format!("apiVersion: v1\nkind: Pod\n{wasm}\n"));
+    eventually("that a Wasm pod is not bounded is said, and it runs", || {
+        let said = cluster.whole_events("wasm").iter().any(|event: &Value| event["reason"] == "BandwidthNotBounded");
+        (said && field(&cluster, &["pod", "wasm"], ".status.phase") == "Running").then_some(())
+    });
     eventually("what is no bandwidth is said", || {
         let events = cluster.events("wrong");
         events.iter().any(|message| message.contains("\"fast\" is no quantity")).then_some(())

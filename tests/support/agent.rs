@@ -181,6 +181,11 @@ impl Agent {
         std::fs::read_to_string(self.err()).unwrap_or_default()
     }
 
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
     pub fn data(&self) -> PathBuf {
         self.folder.data()
     }

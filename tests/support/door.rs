@@ -49,8 +49,11 @@ impl Drop for Door {
     }
 }
 
-/// Runs something in a thread inside the namespace.
-fn within<T: Send + 'static>(pin: Option<&Path>, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+/// Runs something in a thread inside a pinned network namespace; `None` is the caller's own.
+///
+/// # Panics
+/// The thread does, when there is no such namespace.
+pub fn within<T: Send + 'static>(pin: Option<&Path>, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     let pin: Option<PathBuf> = pin.map(Path::to_owned);
     std::thread::spawn(move || {
         if let Some(pin) = pin {

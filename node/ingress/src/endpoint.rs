@@ -1,6 +1,7 @@
 //! One endpoint: how to reach it, its open connections, how busy it is, and whether it could be reached of late.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -13,9 +14,10 @@ use hyper::client::conn::http2;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use tokio::time::sleep;
 
 use crate::body::{FromBackend, Outgoing};
-use crate::link::{self, Link, Unanswered};
+use crate::link::{self, Link, Unanswered, limited};
 use crate::resolve::Speaks;
 
 /// Connections kept for requests to come.
@@ -127,7 +129,7 @@ impl Endpoint {
         let load = Load::on(self.clone());
         match self.speaks {
             Speaks::Http1 => self.send_linked(request, limit, load).await,
-            Speaks::Http2 => self.send_shared(request, limit, load).await,
+            Speaks::Http2 => Box::pin(self.send_shared(request, limit, load)).await,
         }
     }
 
@@ -142,13 +144,13 @@ impl Endpoint {
             let is_new = kept.is_none();
             let mut link = match kept {
                 Some(link) => link,
-                None => match Link::open(self.address).await {
+                // Seldom: what it takes is not to be a part of every request's future.
+                None => match Box::pin(Link::open(self.address)).await {
                     Ok(link) => link,
                     Err(error) => return Err(self.unsent(request, error)),
                 },
             };
-            let progress = request.body().progress();
-            match limited(link.send(request), limit, progress).await {
+            match link.send(request, limit).await {
                 None => return Err(Failed::TimedOut),
                 Some(Ok(response)) => return Ok(response.map(|body| FromBackend::new(body, Some(link), load))),
                 Some(Err(Unanswered { request: Some(unsent), error })) if is_new => {
@@ -173,7 +175,7 @@ impl Endpoint {
             Err(error) => return Err(self.unsent(request, error)),
         };
         let progress = request.body().progress();
-        match limited(sender.try_send_request(request), limit, progress).await {
+        match limited(sender.try_send_request(request), limit, progress, pin!(sleep(limit))).await {
             None => Err(Failed::TimedOut),
             Some(Ok(response)) => Ok(response.map(|body| FromBackend::new(body, None, load))),
             Some(Err(mut error)) => match error.take_message() {
@@ -224,7 +226,7 @@ impl Endpoint {
             }
         });
         let progress = request.body().progress();
-        match limited(sender.send_request(request), limit, progress).await {
+        match limited(sender.send_request(request), limit, progress, pin!(sleep(limit))).await {
             None => Err(Failed::TimedOut),
             Some(Err(error)) => Err(Failed::Broken(error)),
             Some(Ok(mut response)) => {
@@ -248,18 +250,4 @@ fn say_host_in_uri(request: &mut Request<Outgoing>) {
     parts.authority = Authority::try_from(host.as_bytes()).ok();
     parts.scheme = parts.authority.is_some().then_some(Scheme::HTTP);
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-}
-
-/// `None` when for so long there was neither an end nor progress.
-async fn limited<T>(work: impl Future<Output = T>, limit: Duration, progress: Option<Arc<AtomicUsize>>) -> Option<T> {
-    let mut work = std::pin::pin!(work);
-    let moved = || progress.as_ref().map(|moved| moved.load(Ordering::Relaxed));
-    loop {
-        let before = moved();
-        match tokio::time::timeout(limit, work.as_mut()).await {
-            Ok(done) => return Some(done),
-            Err(_) if moved() != before => {}
-            Err(_) => return None,
-        }
-    }
 }

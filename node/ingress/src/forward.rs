@@ -54,7 +54,7 @@ pub(crate) async fn forward(
         let again = copy(&request);
         let answered = match upgrades {
             false => endpoint.send(request, limit).await.map(|response| (response, None)),
-            true => endpoint.send_upgrade(request, limit).await,
+            true => Box::pin(endpoint.send_upgrade(request, limit)).await,
         };
         tried.push(address);
         request = match (answered, again) {

@@ -16,6 +16,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+/// As many as backends are told more than clients say.
+const TOLD: usize = 6;
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// CGI programs would take it for the name of a proxy to use.
 const PROXY: HeaderName = HeaderName::from_static("proxy");
@@ -31,6 +33,7 @@ pub(crate) struct Client {
 
 /// Makes of a client's headers those of the request to the backend.
 pub(crate) fn to_backend(headers: &mut HeaderMap, client: &Client, host: Option<&HeaderValue>) {
+    headers.reserve(TOLD);
     let upgrade = wanted_protocol(headers);
     let takes_trailers = headers.get_all(header::TE).iter().any(|value| names(value).any(|name| name == "trailers"));
     // Two ways to say how long it is are one too many: the one that counts is the chunks.

@@ -14,6 +14,7 @@ mod endpoint;
 mod follow;
 mod forward;
 mod headers;
+mod idle;
 mod link;
 mod listener;
 pub mod path;

@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Context;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
 
 use crate::body::Outgoing;
 
@@ -27,6 +30,8 @@ pub(crate) struct Link {
     sender: http1::SendRequest<Outgoing>,
     /// `None` when it has ended.
     connection: Option<Box<Connection>>,
+    /// Ends the wait for an answer. One for all requests: to move its time is cheaper than to make another.
+    limit: Pin<Box<Sleep>>,
     /// Sweeps since it was used.
     pub(crate) rested: u8,
 }
@@ -61,7 +66,8 @@ impl Link {
     /// Says why there is no connection.
     pub(crate) async fn open(address: SocketAddr) -> std::io::Result<Self> {
         let (sender, connection) = open(address).await?;
-        Ok(Self { sender, connection: Some(Box::new(connection)), rested: 0 })
+        let limit = Box::pin(tokio::time::sleep(Duration::ZERO));
+        Ok(Self { sender, connection: Some(Box::new(connection)), limit, rested: 0 })
     }
 
     /// Lets the connection go on; it wakes the task of `cx` when it can go on further.
@@ -79,9 +85,16 @@ impl Link {
         self.connection.is_some() && self.sender.is_ready()
     }
 
+    /// `None` when for as long as `limit` there was neither an answer nor progress of the request's body.
+    ///
     /// # Errors
     /// Gives the request back if nothing of it has gone out.
-    pub(crate) async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, Unanswered> {
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<Outgoing>,
+        limit: Duration,
+    ) -> Option<Result<Response<Incoming>, Unanswered>> {
+        let progress = request.body().progress();
         let mut answer = std::pin::pin!(self.sender.try_send_request(request));
         let connection = &mut self.connection;
         let answered = poll_fn(|cx| {
@@ -93,9 +106,33 @@ impl Link {
             }
             answer.as_mut().poll(cx)
         });
-        answered.await.map_err(|mut unsent| {
+        let answered = limited(answered, limit, progress, self.limit.as_mut()).await?;
+        Some(answered.map_err(|mut unsent| {
             let request = unsent.take_message().map(Box::new);
             Unanswered { request, error: unsent.into_error() }
-        })
+        }))
+    }
+}
+
+/// `None` when for so long there was neither an end nor progress. `sleep` is whatever timer there is.
+pub(crate) async fn limited<T>(
+    work: impl Future<Output = T>,
+    limit: Duration,
+    progress: Option<Arc<AtomicUsize>>,
+    mut sleep: Pin<&mut Sleep>,
+) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    let moved = || progress.as_ref().map(|moved| moved.load(Ordering::Relaxed));
+    loop {
+        let before = moved();
+        sleep.as_mut().reset(Instant::now() + limit);
+        tokio::select! {
+            biased;
+            done = work.as_mut() => return Some(done),
+            () = sleep.as_mut() => {}
+        }
+        if moved() == before {
+            return None;
+        }
     }
 }

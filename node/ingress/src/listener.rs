@@ -15,12 +15,14 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::IngressError;
 use crate::headers::Client;
+use crate::idle::{Call, Calls, LookedAt};
 use crate::proxy::Proxy;
 
 /// Connections of all clients at once; more wait to be accepted.
@@ -137,7 +139,7 @@ impl Doors {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
-            .timer(TokioTimer::new())
+            .timer(LookedAt)
             .header_read_timeout(HEADERS)
             .max_headers(HEADER_COUNT)
             .max_buf_size(HEADER_BYTES as usize);
@@ -149,17 +151,21 @@ impl Doors {
             .keep_alive_interval(Some(HEADERS));
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
-        // Before it is clear which HTTP a client speaks, nobody else waits for its headers in bounded time.
-        let silent = async {
-            tokio::time::sleep(HEADERS).await;
-            if has_begun.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
+        let (mut calls, accepted) = (Calls::new(&self.cancel), Instant::now());
+        loop {
+            let call = tokio::select! {
+                biased;
+                served = connection.as_mut() => return served.map_err(|error| error.to_string()),
+                call = calls.next() => call,
+            };
+            match call {
+                Call::End => break connection.as_mut().graceful_shutdown(),
+                // Before it is clear which HTTP a client speaks, nobody else waits for its headers in bounded time.
+                Call::Look if accepted.elapsed() > HEADERS && !has_begun.load(Ordering::Relaxed) => {
+                    return Err(format!("no request within {HEADERS:?}"));
+                }
+                Call::Look => {}
             }
-        };
-        tokio::select! {
-            served = connection.as_mut() => return served.map_err(|error| error.to_string()),
-            () = silent => return Err(format!("no request within {HEADERS:?}")),
-            () = self.cancel.cancelled() => connection.as_mut().graceful_shutdown(),
         }
         connection.await.map_err(|error| error.to_string())
     }

@@ -60,16 +60,35 @@ pub(crate) fn of_threads(pid: Option<u32>, name: &str) -> Duration {
     threads.filter(|thread| is_meant(thread)).filter_map(|thread| of_stat(&thread.join("stat"))).sum()
 }
 
+/// What a process has used itself, and what the children have that it has seen end.
+pub(crate) fn of_family(pid: u32) -> Option<(Duration, Duration)> {
+    let stat = stat(Path::new(&format!("/proc/{pid}/stat")))?;
+    Some((sum(&stat, [UTIME, STIME])?, sum(&stat, [CUTIME, CSTIME])?))
+}
+
 fn of(pid: u32) -> Option<Duration> {
     of_stat(Path::new(&format!("/proc/{pid}/stat")))
 }
 
-/// `utime` and `stime` of `/proc/PID/stat` (proc(5)); `None` when the process is gone.
+/// `None` when the process is gone.
 fn of_stat(path: &Path) -> Option<Duration> {
+    sum(&stat(path)?, [UTIME, STIME])
+}
+
+/// Fields of `/proc/PID/stat` (proc(5)), counted from the one after the name.
+const UTIME: usize = 11;
+const STIME: usize = 12;
+const CUTIME: usize = 13;
+const CSTIME: usize = 14;
+
+fn stat(path: &Path) -> Option<Vec<String>> {
     let text = std::fs::read_to_string(path).ok()?;
     // The name, in parentheses, may hold spaces.
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(text.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect())
+}
+
+fn sum(stat: &[String], fields: [usize; 2]) -> Option<Duration> {
+    let ticks: Option<u64> = fields.into_iter().map(|field| stat.get(field)?.parse::<u64>().ok()).sum();
     let per_second = sysconf(SysconfVar::CLK_TCK).ok()?? as u64;
-    Some(Duration::from_micros(ticks * 1_000_000 / per_second))
+    Some(Duration::from_micros(ticks? * 1_000_000 / per_second))
 }

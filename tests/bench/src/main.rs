@@ -26,6 +26,7 @@ mod raft;
 mod samples;
 mod scale;
 mod scheduler;
+mod services;
 mod startup;
 mod table;
 mod wasm;
@@ -49,6 +50,9 @@ struct Args {
     /// Hollow nodes of the part `scheduler`, which places twice as many pods on them with each profile
     #[arg(long, default_value_t = 5_000)]
     nodes: usize,
+    /// Services of the part `services`, at each of which changes are measured
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000, 30_000])]
+    services: Vec<usize>,
     #[command(subcommand)]
     helper: Option<Helper>,
 }
@@ -68,6 +72,7 @@ enum Part {
     Flood,
     Dns,
     Ingress,
+    Services,
     /// 150,000 pods, which takes minutes: only when it is named
     Scale,
 }
@@ -129,6 +134,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted(Part::Ingress) {
         ingress::measure(&mut table).await?;
+    }
+    if wanted(Part::Services) {
+        services::measure(&mut table, &args.services).await?;
     }
     if args.only.contains(&Part::Scale) {
         scale::measure(&mut table).await?;

@@ -104,11 +104,24 @@ impl Pods {
         self.one_of(sleeper(name, image)).await
     }
 
+    /// Runs a pod that does nothing on a node, and leaves it: as the API knows it then.
+    pub(crate) async fn leave_on(&mut self, name: &str, image: &str, node: &str) -> anyhow::Result<Pod> {
+        let mut pod = sleeper(name, image);
+        pod.spec.get_or_insert_default().node_name = Some(node.to_owned());
+        self.start(&pod).await?;
+        Ok(self.api.get(name).await?)
+    }
+
+    /// Creates a pod: until it is Running.
+    async fn start(&mut self, pod: &Pod) -> anyhow::Result<Duration> {
+        let begin = Instant::now();
+        self.api.create(&PostParams::default(), pod).await?;
+        Ok(self.until(&pod.name_any(), |seen| seen.phase == "Running").await? - begin)
+    }
+
     pub(crate) async fn one_of(&mut self, pod: Pod) -> anyhow::Result<(Duration, Duration)> {
         let name = pod.name_any();
-        let begin = Instant::now();
-        self.api.create(&PostParams::default(), &pod).await?;
-        let running = self.until(&name, |seen| seen.phase == "Running").await? - begin;
+        let running = self.start(&pod).await?;
         let begin = Instant::now();
         self.api.delete(&name, &DeleteParams::default()).await?;
         let gone = self.until(&name, |seen| seen.gone).await?.saturating_duration_since(begin);
