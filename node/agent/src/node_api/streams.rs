@@ -68,8 +68,13 @@ async fn stream(
         Ok(upgrade) => upgrade.protocols(PROTOCOLS),
         Err(_) => return refuse(Reason::BadRequest, format!("only WebSocket streams are served ({})", spoken())),
     };
-    let protocol = upgrade.selected_protocol().and_then(|protocol| protocol.to_str().ok());
-    let Some(dialect) = protocol.and_then(Dialect::named) else {
+    let dialect = match upgrade.selected_protocol().and_then(|protocol| protocol.to_str().ok()) {
+        Some(protocol) => Dialect::named(protocol),
+        // As kubelets take it.
+        None if upgrade.requested_protocols().next().is_none() => Some(Dialect::V1),
+        None => None,
+    };
+    let Some(dialect) = dialect else {
         return refuse(Reason::BadRequest, format!("no subprotocol that this node speaks ({})", spoken()));
     };
     let status = match find(&state, &namespace, &name, &container).await {
