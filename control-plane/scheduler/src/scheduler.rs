@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use mizzen_api::ObjectRef;
+use mizzen_api::{Object, ObjectRef};
 use mizzen_client::Client;
 use mizzen_reconcile::typed::gvr;
 use mizzen_reconcile::{Clock, Recorder, WatchCache, WatchSpec};
@@ -323,7 +323,10 @@ impl Scheduler {
 
 async fn run(config: SchedulerConfig) {
     let (client, cancel, clock) = (config.client, config.cancel, config.clock);
-    let pods = WatchCache::projected(WatchSpec::all(gvr::<Pod>()), PodInfo::of).start(client.clone(), cancel.child_token());
+    let profiles = config.profiles;
+    let asked = profiles.clone();
+    let seen = move |object: &Arc<Object>| PodInfo::of(object).filter(|pod| matters(pod, &asked));
+    let pods = WatchCache::projected(WatchSpec::all(gvr::<Pod>()), seen).start(client.clone(), cancel.child_token());
     let nodes = WatchCache::projected(WatchSpec::all(gvr::<Node>()), NodeInfo::of).start(client.clone(), cancel.child_token());
     let budgets = WatchCache::projected(WatchSpec::all(gvr::<PodDisruptionBudget>()), Budget::of);
     let budgets = budgets.start(client.clone(), cancel.child_token());
@@ -331,11 +334,11 @@ async fn run(config: SchedulerConfig) {
     pods.synced().await;
     budgets.synced().await;
     let recorder = |name: &str| (name.to_owned(), Recorder::start(client.clone(), clock.clone(), name, ""));
-    let recorders: HashMap<String, Recorder> = config.profiles.names().map(recorder).collect();
-    let mut plugin_changes = config.profiles.changes();
+    let recorders: HashMap<String, Recorder> = profiles.names().map(recorder).collect();
+    let mut plugin_changes = profiles.changes();
     let scheduler = Arc::new(Scheduler {
         pods,
-        profiles: config.profiles,
+        profiles,
         cluster: Mutex::new(Cluster::default()),
         queue: SchedulingQueue::default(),
         binder: Binder { client, clock, recorders },
@@ -361,6 +364,12 @@ async fn run(config: SchedulerConfig) {
             key = scheduler.queue.next() => scheduler.schedule(key, &mut own).await,
         }
     }
+}
+
+/// Whether a pod takes room on a node, has room kept for it, or may come to be placed here. A pod that has ended does none of it, and
+/// what other schedulers are to place does not yet.
+fn matters(pod: &PodInfo, profiles: &Profiles) -> bool {
+    !pod.finished && (!pod.node.is_empty() || !pod.nominated_node.is_empty() || profiles.has(&pod.scheduler))
 }
 
 /// Whether a pod is to be placed.
