@@ -18,5 +18,6 @@ pub mod pki;
 pub mod plugins;
 pub mod scheduler_plugins;
 pub mod scheduling_reviews;
+pub mod start_code;
 mod take_over;
 pub mod tls;

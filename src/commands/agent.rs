@@ -18,7 +18,7 @@ use crate::cluster::joining::live::Live;
 use crate::cluster::joining::token::JoinToken;
 use crate::cluster::node::{self, Asked, Membership, Node, Settings, open_joined_network};
 use crate::cluster::node_credentials::{NodeCredentials, check_name};
-use crate::cluster::{join, joining, machine};
+use crate::cluster::{join, joining, machine, start_code};
 use crate::config::agent::{Access, Config, Flags};
 use crate::config::check_node_name;
 
@@ -129,6 +129,7 @@ async fn serve(
     let running = async {
         node.ready().await?;
         println!("Node {name} is Ready after {:.2} s at {server}", started.elapsed().as_secs_f64());
+        end.spawn(start_code::give_back(end.cancel.clone()));
         node.ended().await
     };
     let renewing = async {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::serve;
-use crate::cluster::executables;
+use crate::cluster::{executables, start_code};
 use crate::config::Flags;
 
 pub async fn run(flags: Flags) -> anyhow::Result<()> {
@@ -16,6 +16,7 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
             executables::client(),
             start.config.kubeconfig.display()
         );
+        start.end.spawn(start_code::give_back(start.end.cancel.clone()));
         // Until a signal ends it.
         std::future::pending().await
     })

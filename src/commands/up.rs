@@ -7,7 +7,7 @@ use mizzen_network::Machines;
 
 use super::serve;
 use crate::cluster::further_nodes::FurtherNodes;
-use crate::cluster::{executables, machine, node};
+use crate::cluster::{executables, machine, node, start_code};
 use crate::config::Flags;
 
 #[derive(Debug, clap::Args)]
@@ -60,6 +60,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             executables::client(),
             start.config.kubeconfig.display()
         );
+        start.end.spawn(start_code::give_back(start.end.cancel.clone()));
         match further {
             None => node.ended().await,
             Some(further) => tokio::select! {

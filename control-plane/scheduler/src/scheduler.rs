@@ -1,13 +1,11 @@
 //! The scheduling loop: takes the next pod, decides, assumes, and binds while the next one is already decided on.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::storage::v1::StorageClass;
-use mizzen_api::ObjectRef;
+use mizzen_api::{Object, ObjectRef};
 use mizzen_client::Client;
 use mizzen_reconcile::typed::gvr;
 use mizzen_reconcile::{Clock, Recorder, WatchCache, WatchSpec};
@@ -33,7 +31,7 @@ use crate::pod::PodInfo;
 use crate::profile::{Profile, Profiles};
 use crate::queue::SchedulingQueue;
 use crate::snapshot::Snapshot;
-use crate::volumes::{Claim, Class, Known, Volume, Volumes};
+use crate::volumes::VolumeCaches;
 
 /// As tools that look at the process show it.
 const THREAD: &str = "scheduler";
@@ -153,11 +151,13 @@ impl Scheduler {
         });
     }
 
-    fn observe_volumes(self: &Arc<Self>, claims: &WatchCache<Claim>, volumes: &WatchCache<Volume>, classes: &WatchCache<Class>) {
-        let known = self.cluster.lock().volumes().clone();
-        follow(claims, self, known.clone(), |known, key, claim| replace(&mut known.claims, key.clone(), claim));
-        follow(volumes, self, known.clone(), |known, key, volume| replace(&mut known.volumes, key.name.clone(), volume));
-        follow(classes, self, known, |known, key, class| replace(&mut known.classes, key.name.clone(), class));
+    fn observe_volumes(self: &Arc<Self>, caches: &VolumeCaches) {
+        let scheduler = Arc::downgrade(self);
+        caches.tell(self.cluster.lock().volumes(), move || {
+            if let Some(scheduler) = scheduler.upgrade() {
+                scheduler.queue.on_event(ClusterEvent::VolumesChanged);
+            }
+        });
     }
 
     async fn schedule(self: &Arc<Self>, key: ObjectRef, own: &mut Loop) {
@@ -331,52 +331,26 @@ impl Scheduler {
     }
 }
 
-fn follow<T: Send + Sync + 'static>(
-    cache: &WatchCache<T>,
-    scheduler: &Arc<Scheduler>,
-    known: Volumes,
-    set: impl Fn(&mut Known, &ObjectRef, Option<&Arc<T>>) + Send + Sync + 'static,
-) {
-    let scheduler = Arc::downgrade(scheduler);
-    cache.on_change(move |change| {
-        set(&mut known.write(), change.key, change.new);
-        if let Some(scheduler) = scheduler.upgrade() {
-            scheduler.queue.on_event(ClusterEvent::VolumesChanged);
-        }
-    });
-}
-
-fn replace<K: Eq + Hash, T>(all: &mut HashMap<K, Arc<T>>, key: K, new: Option<&Arc<T>>) {
-    match new {
-        Some(new) => drop(all.insert(key, new.clone())),
-        None => drop(all.remove(&key)),
-    }
-}
-
 async fn run(config: SchedulerConfig) {
     let (client, cancel, clock) = (config.client, config.cancel, config.clock);
-    let pods = WatchCache::projected(WatchSpec::all(gvr::<Pod>()), PodInfo::of).start(client.clone(), cancel.child_token());
+    let profiles = config.profiles;
+    let asked = profiles.clone();
+    let seen = move |object: &Arc<Object>| PodInfo::of(object).filter(|pod| matters(pod, &asked));
+    let pods = WatchCache::projected(WatchSpec::all(gvr::<Pod>()), seen).start(client.clone(), cancel.child_token());
     let nodes = WatchCache::projected(WatchSpec::all(gvr::<Node>()), NodeInfo::of).start(client.clone(), cancel.child_token());
     let budgets = WatchCache::projected(WatchSpec::all(gvr::<PodDisruptionBudget>()), Budget::of);
     let budgets = budgets.start(client.clone(), cancel.child_token());
-    let claims = WatchCache::projected(WatchSpec::all(gvr::<PersistentVolumeClaim>()), Claim::of);
-    let claims = claims.start(client.clone(), cancel.child_token());
-    let volumes = WatchCache::projected(WatchSpec::all(gvr::<PersistentVolume>()), Volume::of);
-    let volumes = volumes.start(client.clone(), cancel.child_token());
-    let classes = WatchCache::projected(WatchSpec::all(gvr::<StorageClass>()), Class::of);
-    let classes = classes.start(client.clone(), cancel.child_token());
+    let volumes = VolumeCaches::start(&client, &cancel);
     nodes.synced().await;
     pods.synced().await;
     budgets.synced().await;
-    claims.synced().await;
     volumes.synced().await;
-    classes.synced().await;
     let recorder = |name: &str| (name.to_owned(), Recorder::start(client.clone(), clock.clone(), name, ""));
-    let recorders: HashMap<String, Recorder> = config.profiles.names().map(recorder).collect();
-    let mut plugin_changes = config.profiles.changes();
+    let recorders: HashMap<String, Recorder> = profiles.names().map(recorder).collect();
+    let mut plugin_changes = profiles.changes();
     let scheduler = Arc::new(Scheduler {
         pods,
-        profiles: config.profiles,
+        profiles,
         cluster: Mutex::new(Cluster::default()),
         queue: SchedulingQueue::default(),
         binder: Binder { client, clock, recorders },
@@ -386,7 +360,7 @@ async fn run(config: SchedulerConfig) {
     });
     config.explainer.answer_for(&scheduler);
     scheduler.observe_budgets(&budgets);
-    scheduler.observe_volumes(&claims, &volumes, &classes);
+    scheduler.observe_volumes(&volumes);
     scheduler.observe_nodes(&nodes);
     scheduler.observe_pods();
     let mut own = Loop {
@@ -403,6 +377,12 @@ async fn run(config: SchedulerConfig) {
             key = scheduler.queue.next() => scheduler.schedule(key, &mut own).await,
         }
     }
+}
+
+/// Whether a pod takes room on a node, has room kept for it, or may come to be placed here. A pod that has ended does none of it, and
+/// what other schedulers are to place does not yet.
+fn matters(pod: &PodInfo, profiles: &Profiles) -> bool {
+    !pod.finished && (!pod.node.is_empty() || !pod.nominated_node.is_empty() || profiles.has(&pod.scheduler))
 }
 
 /// Whether a pod is to be placed.

@@ -1,12 +1,17 @@
 //! Claims of pods and the volumes that they can have, as scheduling sees them.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
-use mizzen_api::{Object, ObjectRef, Quantity};
+use mizzen_api::{GroupVersionResource, Object, ObjectRef, Quantity};
+use mizzen_client::Client;
+use mizzen_reconcile::typed::gvr;
+use mizzen_reconcile::{WatchCache, WatchSpec};
 use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
 
 use crate::node::NodeInfo;
 use crate::plugins::NodeTerms;
@@ -57,6 +62,64 @@ pub struct Known {
 
 /// What is known of them at this moment: claims are bound while pods are decided on.
 pub type Volumes = Arc<RwLock<Known>>;
+
+/// Watches of all of them.
+pub(crate) struct VolumeCaches {
+    claims: Arc<WatchCache<Claim>>,
+    volumes: Arc<WatchCache<Volume>>,
+    classes: Arc<WatchCache<Class>>,
+}
+
+impl VolumeCaches {
+    pub(crate) fn start(client: &Arc<dyn Client>, cancel: &CancellationToken) -> Self {
+        fn start<T: Send + Sync + 'static>(
+            of: fn(&Arc<Object>) -> Option<T>,
+            resource: GroupVersionResource,
+            client: &Arc<dyn Client>,
+            cancel: &CancellationToken,
+        ) -> Arc<WatchCache<T>> {
+            WatchCache::projected(WatchSpec::all(resource), of).start(client.clone(), cancel.child_token())
+        }
+        Self {
+            claims: start(Claim::of, gvr::<PersistentVolumeClaim>(), client, cancel),
+            volumes: start(Volume::of, gvr::<PersistentVolume>(), client, cancel),
+            classes: start(Class::of, gvr::<StorageClass>(), client, cancel),
+        }
+    }
+
+    pub(crate) async fn synced(&self) {
+        self.claims.synced().await;
+        self.volumes.synced().await;
+        self.classes.synced().await;
+    }
+
+    /// Keeps what is `known` as it is, and tells `changed` of each change.
+    pub(crate) fn tell(&self, known: &Volumes, changed: impl Fn() + Clone + Send + Sync + 'static) {
+        fn follow<T: Send + Sync + 'static>(
+            cache: &WatchCache<T>,
+            known: &Volumes,
+            set: fn(&mut Known, &ObjectRef, Option<&Arc<T>>),
+            changed: impl Fn() + Send + Sync + 'static,
+        ) {
+            let known = known.clone();
+            cache.on_change(move |change| {
+                set(&mut known.write(), change.key, change.new);
+                changed();
+            });
+        }
+        let (of_claims, of_volumes) = (changed.clone(), changed.clone());
+        follow(&self.claims, known, |known, key, claim| replace(&mut known.claims, key.clone(), claim), of_claims);
+        follow(&self.volumes, known, |known, key, volume| replace(&mut known.volumes, key.name.clone(), volume), of_volumes);
+        follow(&self.classes, known, |known, key, class| replace(&mut known.classes, key.name.clone(), class), changed);
+    }
+}
+
+fn replace<K: Eq + Hash, T>(all: &mut HashMap<K, Arc<T>>, key: K, new: Option<&Arc<T>>) {
+    match new {
+        Some(new) => drop(all.insert(key, new.clone())),
+        None => drop(all.remove(&key)),
+    }
+}
 
 /// The names of the claims that a pod names.
 pub fn claims_of(pod: &Object) -> Vec<String> {
