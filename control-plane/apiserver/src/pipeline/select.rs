@@ -96,13 +96,13 @@ impl Needed {
     }
 }
 
-/// What a kind looks at to say what a field is: fields of the spec are where their path says, others may be taken from
-/// something near (a job's `status.successful`), or from anywhere (an event's `source`).
+/// What a kind looks at to say what a field is: fields of the spec are where their path says, those of the status may be taken
+/// from others (a job's `status.successful`), and others from anywhere (an event's `source` and `regarding.kind`).
 fn place(path: &str) -> String {
     match path.split_once('.') {
         Some(("spec", _)) => format!("/{}", path.replace('.', "/")),
-        Some((part, _)) => format!("/{part}"),
-        None => String::new(),
+        Some(("status", _)) => "/status".to_owned(),
+        _ => String::new(),
     }
 }
 
