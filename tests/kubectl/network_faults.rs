@@ -163,7 +163,7 @@ fn a_port_of_the_node_has_one_pod_and_a_pod_without_an_address_waits_for_one() {
     }
     cluster.kubectl_wait("condition=Ready", &["pod/more-1", "pod/more-2", "pod/more-3", "pod/more-4"]);
     cluster.kubectl_apply(&teller("late", "edge-1", &image));
-    told("late", "all 5 addresses");
+    told("late", "all 5 are in use");
     assert!(loopback().ends_with(" first\n"), "who has the port keeps it");
 
     cluster.kubectl(&["delete", "pod", "first", "second"]).ok();

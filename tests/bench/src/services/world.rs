@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
@@ -9,7 +10,8 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use mizzen_tests::{Cluster, eventually_async};
+use mizzen_tests::command::run;
+use mizzen_tests::{Cluster, eventually, eventually_async};
 use serde_json::{Value, json};
 
 use super::traffic::{self, Ends};
@@ -47,6 +49,8 @@ impl World {
             Ok::<PathBuf, anyhow::Error>(cluster.data().join("network/ns").join(uid).join("net"))
         };
         let ends = Ends::open(pin(&near)?, pin(&far)?, direct, service)?;
+        // Who asked before would leave the kernel a connection that is led nowhere, for two minutes.
+        eventually("the node's rules know the service", || is_led(&cluster, direct).then_some(()));
         eventually_async("the service leads to its pod", async || ends.connect().map_err(|error| error.to_string())).await;
         let namespace = json!({"metadata": {"name": NAMESPACE}});
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &serde_json::from_value(namespace)?).await?;
@@ -72,6 +76,12 @@ impl World {
 fn address(pod: &Pod) -> anyhow::Result<IpAddr> {
     let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).context("a pod that runs has an address")?;
     Ok(address.parse()?)
+}
+
+fn is_led(cluster: &Cluster, endpoint: IpAddr) -> bool {
+    let table = format!("mizzen_{}_services", cluster.id());
+    let listed = run(Command::new("nft").args(["list", "map", "ip", &table, "endpoints"])).stdout;
+    listed.contains(&format!(": {endpoint} . {}", traffic::SHORT))
 }
 
 /// A service without selector to one endpoint: its address.
