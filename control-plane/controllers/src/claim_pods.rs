@@ -32,7 +32,7 @@ impl Claimant<'_> {
         let mut may_adopt = None;
         let PodOwner { key, uid, terminating, selector, .. } = self.owner;
         for pod in pods.in_namespace(&key.namespace) {
-            match claim::claim(uid, *terminating, selector, &pod.labels, pod.owner.as_ref(), pod.terminating) {
+            match claim::claim(uid, *terminating, selector, &pod.labels, pod.owner.as_deref(), pod.terminating) {
                 Claim::NotMine => {}
                 Claim::Mine => mine.push(pod),
                 Claim::Release => patch_owner(client, &pod, self.release(&pod)).await?,

@@ -32,6 +32,7 @@ mod pod_network;
 mod pod_owner;
 mod pod_view;
 mod quota;
+mod recent;
 mod replicaset;
 mod replication_controller;
 mod revisions;

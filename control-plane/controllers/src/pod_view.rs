@@ -9,6 +9,8 @@ use mizzen_api::{Object, ObjectRef, OwnerReference};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::recent;
+
 /// `metadata.annotations` of a pod that says how willingly it is given up (KEP-2255).
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
@@ -42,7 +44,7 @@ pub(crate) struct PodView {
     pub(crate) uid: String,
     pub(crate) labels: Arc<BTreeMap<String, String>>,
     /// The owner that controls the pod.
-    pub(crate) owner: Option<OwnerReference>,
+    pub(crate) owner: Option<Arc<OwnerReference>>,
     pub(crate) phase: String,
     pub(crate) ready: bool,
     pub(crate) ready_since: Option<Timestamp>,
@@ -54,7 +56,7 @@ pub(crate) struct PodView {
     /// The most restarts of one of its containers.
     pub(crate) restarts: i32,
     pub(crate) deletion_cost: i32,
-    pub(crate) tolerations: Vec<Toleration>,
+    pub(crate) tolerations: Arc<[Toleration]>,
     /// The primary one first.
     pub(crate) ips: Vec<String>,
     pub(crate) named_ports: Vec<NamedPort>,
@@ -87,7 +89,7 @@ impl PodView {
             key: head.object_ref(),
             uid: head.uid.clone(),
             labels: head.labels.clone(),
-            owner: head.controller().cloned(),
+            owner: head.controller().cloned().map(recent::owner),
             phase: document.status.phase,
             ready: ready.is_some_and(|condition| condition.status == "True"),
             ready_since: ready.and_then(|condition| condition.last_transition_time),
@@ -99,7 +101,7 @@ impl PodView {
             deletion_cost: document.metadata.annotations.get(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or(0),
             ips,
             named_ports,
-            tolerations: document.spec.tolerations,
+            tolerations: recent::tolerations(document.spec.tolerations),
             hostname: document.spec.hostname,
             subdomain: document.spec.subdomain,
         })
