@@ -3,9 +3,10 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use mizzen_api::{ObjectRef, Reason, Status};
@@ -279,4 +280,32 @@ async fn two_policies_that_guard_each_other_can_still_be_deleted() {
         cluster.client.write(delete).await.expect("their end is not");
     }
     cluster.until(Result::is_ok).await.expect("nobody is left to deny");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_policies_are_asked_on_several_threads_and_the_first_by_name_decides() {
+    let cluster = cluster().await;
+    let all_known = Arc::new(AtomicBool::new(false));
+    let asked = Arc::new(Mutex::new(HashSet::new()));
+    for number in 0..24 {
+        let (asked, all_known) = (asked.clone(), all_known.clone());
+        cluster.loaded.put("", &format!("p-{number:02}"), move |_| {
+            if !all_known.load(Ordering::SeqCst) {
+                return if number == 23 { deny("all are known") } else { answer(Decision::Allow) };
+            }
+            asked.lock().insert(std::thread::current().id());
+            // The first waits until another thread asks as well.
+            let begun = Instant::now();
+            while number == 0 && asked.lock().len() < 2 && begun.elapsed() < Duration::from_secs(30) {
+                std::thread::yield_now();
+            }
+            if number == 9 || number == 20 { deny(&format!("number {number}")) } else { answer(Decision::Allow) }
+        });
+        cluster.policy(&format!("p-{number:02}"), json!({})).await;
+    }
+    cluster.until(Result::is_err).await.expect_err("the last one denies");
+    all_known.store(true, Ordering::SeqCst);
+    let status = cluster.create("default", map("denied")).await.expect_err("is denied");
+    assert_eq!(status.message, "admission policy \"p-09\" denied the request: number 9");
+    assert_eq!(asked.lock().len(), 2, "two threads");
 }

@@ -1,65 +1,84 @@
 //! An admission policy that does what its settings say, for the tests: wants `labels`, sets an `annotation`, wants a field to be
 //! `unique` in the cluster, or behaves `badly`.
 
-wit_bindgen::generate!({
-    path: ["../../plugins/wit/plugin", "../../plugins/wit/policy"],
-    world: "mizzen:policy/admission-policy",
-    generate_all,
-});
+use mizzen_policy_sdk::{Decision, Description, Need, Policy, Request, Response, Status, Value, context, json, policy};
 
-use std::sync::OnceLock;
+struct Told {
+    settings: Value,
+    labels: Vec<String>,
+    unique: Option<Unique>,
+}
 
-use exports::mizzen::policy::policy::Guest;
-use mizzen::policy::context;
-use mizzen::policy::types::{Decision, Description, Need, Request, Response, Status};
-use serde_json::{Value, json};
+/// What must have a value of its own in each object of a kind.
+struct Unique {
+    api_version: String,
+    kind: String,
+    namespace: String,
+    path: String,
+}
 
-struct Policy;
+impl Policy for Told {
+    type Settings = Value;
 
-static SETTINGS: OnceLock<Value> = OnceLock::new();
+    fn new(settings: Value) -> Result<Self, String> {
+        let labels = match &settings["labels"] {
+            Value::Null => Vec::new(),
+            Value::Array(labels) if labels.iter().all(Value::is_string) => labels.iter().map(text).collect(),
+            _ => return Err("labels must be a list of strings".to_owned()),
+        };
+        let unique = settings["unique"].as_object().map(|_| {
+            let of = |field: &str| text(&settings["unique"][field]);
+            Unique { api_version: of("apiVersion"), kind: of("kind"), namespace: of("namespace"), path: of("path") }
+        });
+        Ok(Self { settings, labels, unique })
+    }
 
-impl Guest for Policy {
-    fn validate_settings(settings: String) -> Result<(), String> {
-        let settings: Value = serde_json::from_str(&settings).map_err(|error| error.to_string())?;
-        match &settings["labels"] {
-            Value::Null => Ok(()),
-            Value::Array(labels) if labels.iter().all(Value::is_string) => Ok(()),
-            _ => Err("labels must be a list of strings".to_owned()),
+    fn description(&self) -> Description {
+        let needs = self.unique.iter().map(|unique| Need {
+            api_version: unique.api_version.clone(),
+            kind: unique.kind.clone(),
+            namespace: unique.namespace.clone(),
+            label_selector: String::new(),
+            indexes: vec![unique.path.clone()],
+        });
+        Description { mutating: self.settings.get("annotation").is_some(), needs: needs.collect() }
+    }
+
+    fn review(&mut self, request: &Request) -> Response {
+        let response = Response::from(self.decide(request));
+        match self.settings["warning"].as_str() {
+            Some(warning) => response.warn(warning),
+            None => response,
         }
     }
+}
 
-    fn configure(settings: String) -> Description {
-        let settings = SETTINGS.get_or_init(|| serde_json::from_str(&settings).unwrap_or_default());
-        let needs = settings["unique"].as_object().map(|unique| Need {
-            api_version: text(unique, "apiVersion"),
-            kind: text(unique, "kind"),
-            namespace: text(unique, "namespace"),
-            label_selector: String::new(),
-            indexes: vec![text(unique, "path")],
-        });
-        Description { mutating: settings.get("annotation").is_some(), needs: needs.into_iter().collect() }
-    }
-
-    fn review(request: Request) -> Response {
-        let decision = decide(SETTINGS.get().unwrap_or(&Value::Null), &request);
-        let warnings = match SETTINGS.get().and_then(|settings| settings["warning"].as_str()) {
-            Some(warning) => vec![warning.to_owned()],
-            None => Vec::new(),
-        };
-        Response { decision, warnings, audit_annotations: Vec::new() }
-    }
-
-    fn review_batch(requests: Vec<Request>) -> Vec<Response> {
-        requests.into_iter().map(Self::review).collect()
+impl Told {
+    fn decide(&self, request: &Request) -> Decision {
+        misbehave(self.settings["badly"].as_str());
+        if let Some(label) = self.labels.iter().find(|label| request.label(label).is_none()) {
+            return deny(format!("label {label:?} is missing (policy {})", env!("CARGO_PKG_VERSION")));
+        }
+        if let Some(Unique { api_version, kind, path, .. }) = &self.unique {
+            let value: Value = request.field(&format!("/{}", path.replace('.', "/"))).unwrap_or_default();
+            let others = context::by_index(api_version, kind, path, value.as_str().unwrap_or_default());
+            if !others.is_empty() {
+                return deny(format!("{path} {value} is taken by {} others", others.len()));
+            }
+        }
+        match self.settings["annotation"].as_str() {
+            Some(annotation) => {
+                let mut changed = request.object().clone();
+                changed["metadata"]["annotations"][annotation] = json!(env!("CARGO_PKG_VERSION"));
+                Decision::Replace(changed)
+            }
+            None => Decision::Allow,
+        }
     }
 }
 
-fn text(object: &serde_json::Map<String, Value>, field: &str) -> String {
-    object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-fn decide(settings: &Value, request: &Request) -> Decision {
-    match settings["badly"].as_str() {
+fn misbehave(how: Option<&str>) {
+    match how {
         Some("trap") => panic!("as it was told"),
         Some("loop") => loop {
             std::hint::black_box(());
@@ -67,37 +86,19 @@ fn decide(settings: &Value, request: &Request) -> Decision {
         Some("grow") => {
             let mut hoard: Vec<Vec<u8>> = Vec::new();
             loop {
-                hoard.push(vec![1; 1 << 20]);
+                hoard.push(std::hint::black_box(vec![1; 1 << 20]));
             }
         }
         _ => {}
     }
-    let object: Value = request.object.as_deref().and_then(|object| serde_json::from_str(object).ok()).unwrap_or_default();
-    for label in settings["labels"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        if object["metadata"]["labels"][label].is_null() {
-            return deny(format!("label {label:?} is missing (policy {})", env!("CARGO_PKG_VERSION")));
-        }
-    }
-    if let Some(unique) = settings["unique"].as_object() {
-        let path = text(unique, "path");
-        let value = path.split('.').fold(&object, |value, name| &value[name]);
-        let others = context::by_index(&text(unique, "apiVersion"), &text(unique, "kind"), &path, value.as_str().unwrap_or_default());
-        if !others.is_empty() {
-            return deny(format!("{path} {value} is taken by {} others", others.len()));
-        }
-    }
-    match settings["annotation"].as_str() {
-        Some(annotation) => {
-            let mut changed = object;
-            changed["metadata"]["annotations"][annotation] = json!(env!("CARGO_PKG_VERSION"));
-            Decision::Replace(changed.to_string())
-        }
-        None => Decision::Allow,
-    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 fn deny(message: String) -> Decision {
     Decision::Deny(Status { code: 0, reason: String::new(), message })
 }
 
-export!(Policy);
+policy!(type Told);

@@ -25,6 +25,7 @@ pub mod context;
 mod export;
 mod policy;
 mod request;
+mod seek;
 pub mod testing;
 
 pub use export::Running;

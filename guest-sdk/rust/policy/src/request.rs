@@ -7,18 +7,29 @@ use serde_json::Value;
 
 use crate::bindings::mizzen::policy::types;
 pub use crate::bindings::mizzen::policy::types::Operation;
+use crate::seek::seek;
 use crate::{GroupVersionKind, GroupVersionResource, User};
 
-/// One request. Its objects are parsed when they are first asked for.
+/// One request. Of its objects is parsed what is asked for, once.
 pub struct Request {
     inner: types::Request,
     object: OnceCell<Value>,
     old_object: OnceCell<Value>,
+    labels: OnceCell<Value>,
+    annotations: OnceCell<Value>,
+    pod_spec: OnceCell<Value>,
 }
 
 impl Request {
     pub(crate) fn new(inner: types::Request) -> Self {
-        Self { inner, object: OnceCell::new(), old_object: OnceCell::new() }
+        Self {
+            inner,
+            object: OnceCell::new(),
+            old_object: OnceCell::new(),
+            labels: OnceCell::new(),
+            annotations: OnceCell::new(),
+            pod_spec: OnceCell::new(),
+        }
     }
 
     pub fn operation(&self) -> Operation {
@@ -55,7 +66,8 @@ impl Request {
         self.inner.dry_run
     }
 
-    /// The object after the request; null for deletions.
+    /// The object after the request, parsed as a whole: what [`Self::field`], [`Self::label`] and [`Self::containers`] find costs
+    /// a fraction of it. Null for deletions.
     pub fn object(&self) -> &Value {
         self.object.get_or_init(|| value(self.inner.object.as_deref()))
     }
@@ -71,14 +83,24 @@ impl Request {
         serde_json::from_str(self.inner.object.as_deref()?).ok()
     }
 
+    /// What the object has at a JSON pointer such as `/spec/replicas`, without parsing the rest of it. None where it has nothing
+    /// there, or something else.
+    pub fn field<T: DeserializeOwned>(&self, pointer: &str) -> Option<T> {
+        seek(self.inner.object.as_deref()?, pointer)
+    }
+
     /// One of the object's labels.
     pub fn label(&self, key: &str) -> Option<&str> {
-        self.object().get("metadata")?.get("labels")?.get(key)?.as_str()
+        self.part(&self.labels, "/metadata/labels").get(key)?.as_str()
     }
 
     /// One of the object's annotations.
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.object().get("metadata")?.get("annotations")?.get(key)?.as_str()
+        self.part(&self.annotations, "/metadata/annotations").get(key)?.as_str()
+    }
+
+    fn part<'a>(&self, cell: &'a OnceCell<Value>, pointer: &str) -> &'a Value {
+        cell.get_or_init(|| self.field(pointer).unwrap_or(Value::Null))
     }
 
     /// Where the object holds a pod's specification, as a JSON pointer; none for kinds that run no pods.
@@ -92,10 +114,17 @@ impl Request {
         })
     }
 
+    /// The specification of the object's pod; null for kinds that run none.
+    pub fn pod_spec(&self) -> &Value {
+        match self.pod_spec_path() {
+            Some(path) => self.part(&self.pod_spec, path),
+            None => &Value::Null,
+        }
+    }
+
     /// Every container of the object's pod (init and ephemeral ones too), each with its place as a JSON pointer.
     pub fn containers(&self) -> Vec<(String, &Value)> {
-        let Some(path) = self.pod_spec_path() else { return Vec::new() };
-        let Some(spec) = self.object().pointer(path) else { return Vec::new() };
+        let (Some(path), spec) = (self.pod_spec_path(), self.pod_spec()) else { return Vec::new() };
         let lists = ["initContainers", "containers", "ephemeralContainers"];
         let all = lists.into_iter().flat_map(|list| {
             let containers = spec.get(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);

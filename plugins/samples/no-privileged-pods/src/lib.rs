@@ -17,8 +17,7 @@ fn review(request: &Request, settings: &Settings) -> Decision {
         return Decision::Allow;
     }
     let is_true = |value: Option<&Value>| value == Some(&Value::Bool(true));
-    let spec = request.pod_spec_path().and_then(|path| request.object().pointer(path));
-    let shares = ["hostPID", "hostIPC", "hostNetwork"].into_iter().find(|field| is_true(spec.and_then(|spec| spec.get(field))));
+    let shares = ["hostPID", "hostIPC", "hostNetwork"].into_iter().find(|field| is_true(request.pod_spec().get(field)));
     if let Some(field) = shares {
         return Decision::deny(format!("{field} is not allowed"));
     }

@@ -36,6 +36,7 @@ const RUST_POLICY: &[File] = &[
     file!("sdk/policy/src/export.rs", "rust/policy/src/export.rs"),
     file!("sdk/policy/src/policy.rs", "rust/policy/src/policy.rs"),
     file!("sdk/policy/src/request.rs", "rust/policy/src/request.rs"),
+    file!("sdk/policy/src/seek.rs", "rust/policy/src/seek.rs"),
     file!("sdk/policy/src/testing.rs", "rust/policy/src/testing.rs"),
     file!("sdk/host/Cargo.toml", "rust/host/Cargo.toml"),
     file!("sdk/host/src/lib.rs", "rust/host/src/lib.rs"),

@@ -8,6 +8,7 @@ mod follow;
 mod hooks;
 mod metrics;
 mod mutation;
+mod panel;
 mod plugins;
 mod policies;
 mod request;

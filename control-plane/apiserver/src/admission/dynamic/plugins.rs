@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::audit::Finding;
 use super::metrics::{Counts, one};
+use super::panel::{self, Question};
 use super::request::Request;
 use super::review;
 use crate::admission::Operation;
@@ -130,16 +131,33 @@ impl Plugin {
         }
     }
 
-    /// The answer; `None` where the policy is not asked.
-    async fn answer(&self, request: &Request<'_>, asking: &mut Asking) -> Result<Option<(String, Answer)>, Failure> {
+    /// What the policy is asked, and in which version; `None` where it is not asked.
+    async fn question(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        asking: &mut Asking,
+    ) -> Result<Option<(String, Question)>, Failure> {
         let Some(version) = self.asked(request).await? else { return Ok(None) };
         let policy = match self.policy() {
             Some(policy) => policy,
             None if self.was_loaded => return Err(Failure::Policy(NOT_LOADED.to_owned())),
             None => return Ok(None),
         };
-        let answer = policy.review(asking.review(request, &version).await?).await.map_err(Failure::Policy)?;
-        Ok(Some((version, answer)))
+        let review = asking.review(request, &version).await?;
+        Ok(Some((version, Question { plugin: self.clone(), policy, review })))
+    }
+
+    /// Whether the request is refused for this, whatever other policies say.
+    pub(super) fn refuses(&self, answer: &Result<Answer, String>) -> bool {
+        match answer.as_ref().map(|answer| &answer.decision) {
+            Ok(Decision::Allow) => false,
+            Ok(Decision::Deny(_)) => self.mode == Mode::Enforce,
+            Ok(Decision::Patch(_) | Decision::Replace(_)) | Err(_) => self.fails_closed(),
+        }
+    }
+
+    fn fails_closed(&self) -> bool {
+        self.mode == Mode::Enforce && !self.ignores_failures
     }
 
     /// What the client is told, and the audit log, of a policy that failed; an error where that refuses the request.
@@ -172,6 +190,17 @@ impl Plugin {
             Mode::Audit => audit::annotate(&format!("{}/denied", self.name()), || refusal.message),
         }
         Ok(())
+    }
+
+    /// What becomes of the request by the answer of a policy that only looks; a failure where it is none that such a policy may give.
+    fn judged(&self, mut answer: Answer, request: &Request<'_>) -> Result<Option<Failure>, Status> {
+        self.tell(&mut answer, request);
+        match answer.decision {
+            Decision::Allow => one(&self.counts.allowed),
+            Decision::Deny(denial) => self.denied(&denial, request)?,
+            Decision::Patch(_) | Decision::Replace(_) => return Ok(Some(Failure::Policy(UNANNOUNCED.to_owned()))),
+        }
+        Ok(None)
     }
 
     fn tell(&self, answer: &mut Answer, request: &Request<'_>) {
@@ -234,6 +263,7 @@ impl Plugin {
 }
 
 pub(super) const NOT_LOADED: &str = "it is not loaded";
+const NO_ANSWER: &str = "its review broke down";
 const UNANNOUNCED: &str = "it answered with changes, and its object does not say that it is mutating";
 
 /// Whether a policy goes that is asked about policies itself. None may keep it from that, or two of them could never be removed.
@@ -262,15 +292,18 @@ impl From<Status> for Failure {
 
 /// The request in a policy's terms, written once for all policies that see the same.
 #[derive(Default)]
-pub(super) struct Asking(Option<(String, Review)>);
+pub(super) struct Asking(Option<(String, Arc<Review>)>);
 
 impl Asking {
-    async fn review(&mut self, request: &Request<'_>, version: &str) -> Result<&Review, Status> {
-        let known = match self.0.take() {
-            Some((of, review)) if of == version => review,
-            _ => describe(request, version).await?,
-        };
-        Ok(&self.0.insert((version.to_owned(), known)).1)
+    async fn review(&mut self, request: &Request<'_>, version: &str) -> Result<Arc<Review>, Status> {
+        if let Some((of, review)) = &self.0
+            && of == version
+        {
+            return Ok(review.clone());
+        }
+        let review = Arc::new(describe(request, version).await?);
+        self.0 = Some((version.to_owned(), review.clone()));
+        Ok(review)
     }
 }
 
@@ -315,35 +348,54 @@ async fn text(request: &Request<'_>, version: &str, document: Option<&Value>) ->
 /// Asks every policy that only looks; the first that refuses decides.
 pub(super) async fn validate(policies: &[Arc<Plugin>], request: &Request<'_>) -> Result<(), Status> {
     let mut asking = Asking::default();
+    let (mut asked, mut questions) = (Vec::new(), Vec::new());
     for policy in policies {
-        let outcome = match policy.answer(request, &mut asking).await {
-            Ok(None) => continue,
-            Ok(Some((_, mut answer))) => {
-                policy.tell(&mut answer, request);
-                match answer.decision {
-                    Decision::Allow => {
-                        one(&policy.counts.allowed);
-                        continue;
-                    }
-                    Decision::Deny(denial) => {
-                        policy.denied(&denial, request)?;
-                        continue;
-                    }
-                    Decision::Patch(_) | Decision::Replace(_) => Failure::Policy(UNANNOUNCED.to_owned()),
+        match policy.question(request, &mut asking).await {
+            Ok(None) => {}
+            Ok(Some((_, question))) => {
+                questions.push(question);
+                asked.push((policy, None));
+            }
+            Err(failure) => {
+                asked.push((policy, Some(failure)));
+                if policy.fails_closed() {
+                    break;
                 }
             }
-            Err(failure) => failure,
+        }
+    }
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let mut answers = panel::ask(questions).await.into_iter();
+    for (policy, failure) in asked {
+        let failure = match failure {
+            Some(failure) => failure,
+            None => match answers.next().flatten() {
+                Some(Ok(answer)) => match policy.judged(answer, request)? {
+                    Some(failure) => failure,
+                    None => continue,
+                },
+                Some(Err(error)) => Failure::Policy(error),
+                None => Failure::Policy(NO_ANSWER.to_owned()),
+            },
         };
-        policy.failed(outcome, request)?;
+        policy.failed(failure, request)?;
     }
     Ok(())
 }
 
 /// The document as the policy wants it; `None` when it is to stay as it is.
-pub(super) async fn mutate(policy: &Plugin, request: &Request<'_>, asking: &mut Asking) -> Result<Option<Value>, Status> {
-    let failure = match policy.answer(request, asking).await {
+pub(super) async fn mutate(policy: &Arc<Plugin>, request: &Request<'_>, asking: &mut Asking) -> Result<Option<Value>, Status> {
+    let answer = match policy.question(request, asking).await {
         Ok(None) => return Ok(None),
-        Ok(Some((version, mut answer))) => {
+        Ok(Some((version, Question { policy, review, .. }))) => {
+            policy.review(&review).await.map(|answer| (version, answer)).map_err(Failure::Policy)
+        }
+        Err(failure) => Err(failure),
+    };
+    let failure = match answer {
+        Ok((version, mut answer)) => {
             policy.tell(&mut answer, request);
             if let Decision::Deny(denial) = &answer.decision {
                 return policy.denied(denial, request).map(|()| None);
