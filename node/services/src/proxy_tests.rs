@@ -18,6 +18,7 @@ use mizzen_reconcile::{Clock as _, Feed, SystemClock, WatchSpec};
 use mizzen_store::{HISTORY_BYTES, MemoryStore, Store};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::cache::ServiceCaches;
@@ -41,7 +42,7 @@ struct World {
     table: Arc<Fake>,
     repairs: Arc<Mutex<Vec<String>>>,
     forgotten: Arc<Mutex<Vec<Stale>>>,
-    proxy: Option<DropGuard>,
+    proxy: Option<(DropGuard, JoinHandle<()>)>,
     _server: DropGuard,
 }
 
@@ -74,7 +75,6 @@ impl World {
         world
     }
 
-    /// The one before is killed.
     fn start_proxy(&mut self) {
         let cancel = CancellationToken::new();
         let (repairs, told) = (self.repairs.clone(), self.forgotten.clone());
@@ -103,13 +103,21 @@ impl World {
             on_repair: Box::new(move |what| repairs.lock().push(what)),
         });
         let ended = cancel.clone();
-        tokio::spawn(async move {
+        let running = tokio::spawn(async move {
             tokio::select! {
                 () = ended.cancelled() => {}
                 () = proxy.run() => {}
             }
         });
-        self.proxy = Some(cancel.drop_guard());
+        self.proxy = Some((cancel.drop_guard(), running));
+    }
+
+    /// What comes after this is nothing to the one that there was.
+    async fn kill_proxy(&mut self) {
+        if let Some((alive, running)) = self.proxy.take() {
+            drop(alive);
+            running.await.expect("ends");
+        }
     }
 
     async fn create(&self, group: &str, resource: &str, namespace: &str, object: Value) {
@@ -226,7 +234,7 @@ async fn udp_that_leads_to_who_has_left_is_forgotten_though_the_kernel_fails_onc
     assert_eq!(world.forgets(2).await.gone, BTreeSet::new(), "nobody has left");
     world.endpoints("names", &["10.64.3.5"]).await;
     assert_eq!(world.forgets(3).await, Stale { gone: BTreeSet::from([of("10.64.3.4")]), strays: None });
-    world.proxy = None;
+    world.kill_proxy().await;
     world.endpoints("names", &["10.64.3.6"]).await;
     world.start_proxy();
     let strays = world.forgets(4).await.strays.expect("nobody knows who has left");
@@ -240,7 +248,7 @@ async fn a_restarted_agent_takes_over_what_is_there_and_changes_only_what_differ
     world.service("a", "10.96.0.7").await;
     world.endpoints("a", &["10.64.3.4"]).await;
     world.leads_to(&["10.64.3.4 . 8080"]).await;
-    world.proxy = None;
+    world.kill_proxy().await;
     world.endpoints("a", &["10.64.3.4", "10.64.3.5"]).await;
     let before = world.table.transactions();
     world.start_proxy();
