@@ -18,5 +18,5 @@ demo:
 	@examples/demo
 
 bench: setup
-	cargo build --workspace --bins --locked --release
-	$${CARGO_TARGET_DIR:-target}/release/mizzen-bench
+	cargo build --workspace --bins --locked --profile dist
+	$${CARGO_TARGET_DIR:-target}/dist/mizzen-bench
