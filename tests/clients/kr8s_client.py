@@ -7,6 +7,11 @@ import kr8s.asyncio
 from kr8s.asyncio.objects import Deployment, Pod
 
 
+async def until_ready(deployment):
+    while len(await deployment.ready_pods()) < 2:
+        await asyncio.sleep(0.1)
+
+
 async def main(kubeconfig, image):
     api = await kr8s.asyncio.api(kubeconfig=kubeconfig)
     container = {"name": "web", "image": image, "readinessProbe": {"httpGet": {"port": 8080}, "periodSeconds": 1}}
@@ -17,7 +22,7 @@ async def main(kubeconfig, image):
     )
     await deployment.create()
     await deployment.scale(2)
-    await deployment.wait("jsonpath='{.status.readyReplicas}'=2", timeout=60)
+    await asyncio.wait_for(until_ready(deployment), 60)
     pods = await deployment.pods()
     assert len(pods) == 2, pods
 
