@@ -220,7 +220,7 @@ fn a_flood_of_questions_and_rubbish_keep_nobody_from_names() {
 
     let done = Arc::new(AtomicBool::new(false));
     let flooding = flood(&namespace_of(&cluster, "flooder"), server, done.clone());
-    (0..50).for_each(|_| is_well());
+    (0..5).for_each(|_| is_well());
     done.store(true, Ordering::SeqCst);
     let sent = flooding.join().unwrap();
     assert!(sent > 5_000, "{sent} questions are no flood");
