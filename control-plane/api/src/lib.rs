@@ -26,6 +26,7 @@ pub mod schema;
 pub mod selector;
 pub mod service_addresses;
 pub mod status;
+pub mod storage;
 pub mod tunnel;
 pub mod validate;
 pub mod x509;

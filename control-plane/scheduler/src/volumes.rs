@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
+use mizzen_api::storage::class_of;
 use mizzen_api::{GroupVersionResource, Object, ObjectRef, Quantity};
 use mizzen_client::Client;
 use mizzen_reconcile::typed::gvr;
@@ -136,10 +137,11 @@ impl Claim {
     pub fn of(object: &Arc<Object>) -> Option<Self> {
         let claim: PersistentVolumeClaim = object.decode().ok()?;
         let spec = claim.spec.unwrap_or_default();
-        let completed = claim.metadata.annotations.is_some_and(|all| all.contains_key(BIND_COMPLETED));
+        let annotations = claim.metadata.annotations.as_ref();
+        let completed = annotations.is_some_and(|all| all.contains_key(BIND_COMPLETED));
         Some(Self {
             volume: spec.volume_name.filter(|_| completed).unwrap_or_default(),
-            class: spec.storage_class_name.unwrap_or_default(),
+            class: class_of(annotations, spec.storage_class_name),
             access: spec.access_modes.unwrap_or_default(),
             request: spec.resources.and_then(|resources| resources.requests?.get("storage")?.0.parse().ok()),
             is_lost: claim.status.is_some_and(|status| status.phase.as_deref() == Some("Lost")),
@@ -155,7 +157,7 @@ impl Volume {
         let spec = volume.spec.unwrap_or_default();
         let is_available = volume.status.is_some_and(|status| status.phase.as_deref() == Some("Available"));
         Some(Self {
-            class: spec.storage_class_name.unwrap_or_default(),
+            class: class_of(volume.metadata.annotations.as_ref(), spec.storage_class_name),
             access: spec.access_modes.unwrap_or_default(),
             capacity: spec.capacity.and_then(|capacity| capacity.get("storage")?.0.parse().ok()),
             is_free: is_available && spec.claim_ref.is_none(),

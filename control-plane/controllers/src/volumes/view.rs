@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 use mizzen_api::local_path::PROVISIONED_BY;
 use mizzen_api::quantity::Quantity;
 use mizzen_api::selector::takes_node;
+use mizzen_api::storage::class_of;
 use mizzen_api::{LabelSelector, Object, ObjectRef};
 use mizzen_reconcile::{Error, typed};
 use serde_json::Value;
@@ -16,7 +17,6 @@ use serde_json::Value;
 pub(super) const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 /// The other side was chosen here, and not by who made the object.
 pub(super) const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
-const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ClaimRef {
@@ -70,10 +70,6 @@ fn storage(amounts: Option<&BTreeMap<String, Amount>>) -> Option<Quantity> {
     amounts?.get("storage")?.0.parse().ok()
 }
 
-fn class(annotations: Option<&BTreeMap<String, String>>, named: Option<String>) -> String {
-    annotations.and_then(|all| all.get(BETA_CLASS)).filter(|class| !class.is_empty()).cloned().or(named).unwrap_or_default()
-}
-
 fn mode(named: Option<String>) -> String {
     named.unwrap_or_else(|| "Filesystem".to_owned())
 }
@@ -91,7 +87,7 @@ impl Volume {
             name: object.head().name.clone(),
             object: object.clone(),
             labels: object.head().labels.clone(),
-            class: class(annotations, spec.storage_class_name),
+            class: class_of(annotations, spec.storage_class_name),
             attributes_class: spec.volume_attributes_class_name.unwrap_or_default(),
             mode: mode(spec.volume_mode),
             access: spec.access_modes.unwrap_or_default(),
@@ -127,7 +123,7 @@ impl Claim {
         Ok(Self {
             key: object.head().object_ref(),
             uid: object.head().uid.clone(),
-            class: class(annotations, spec.storage_class_name),
+            class: class_of(annotations, spec.storage_class_name),
             attributes_class: spec.volume_attributes_class_name.unwrap_or_default(),
             mode: mode(spec.volume_mode),
             access: spec.access_modes.unwrap_or_default(),

@@ -170,6 +170,14 @@ mod tests {
         assert_eq!(ok(&[claim("on-a", "hand", "1Gi"), claim("", "hand", "1Gi")]), "");
     }
 
+    /// Both would wait for each other.
+    #[test]
+    fn a_class_that_is_named_by_the_older_annotation_counts() {
+        let document = json!({"metadata": {"annotations": {"volume.beta.kubernetes.io/storage-class": "made"}}, "spec": {}});
+        let claim = Arc::new(Claim::of(&object(&document)).expect("is one"));
+        assert_eq!(nodes(&[Some(claim)]), Ok("ab".into()));
+    }
+
     #[test]
     fn it_waits_for_claims_that_are_not_there_or_are_bound_without_it() {
         assert_eq!(nodes(&[None]), Err("persistentvolumeclaim \"0\" not found".into()));

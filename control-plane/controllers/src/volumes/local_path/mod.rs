@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
+use mizzen_api::storage::class_of;
 use mizzen_api::{ObjectRef, Reason};
 use mizzen_client::{ApiRequest, Client};
 use mizzen_reconcile::{Action, Controller, Error, Queue, Reconciler, Recorder, WatchCache, reference, typed};
@@ -47,7 +48,8 @@ impl Reconciler for Provisioner {
         let Some((claim, node)) = claim.as_deref().and_then(|claim| Some((claim, asked_for(claim)?))) else {
             return Ok(Action::Done);
         };
-        let name = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()).unwrap_or_default();
+        let named = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.clone());
+        let name = class_of(claim.metadata.annotations.as_ref(), named);
         let (Some(class), Some(node)) = (self.classes.get(&ObjectRef::cluster(name)), self.nodes.get(&ObjectRef::cluster(node)))
         else {
             return Ok(Action::RequeueAfter(NODE_RETRY));
