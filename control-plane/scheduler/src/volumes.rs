@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
-use mizzen_api::storage::class_of;
-use mizzen_api::{GroupVersionResource, Object, ObjectRef, Quantity};
+use mizzen_api::storage::{Offered, Wanted};
+use mizzen_api::{GroupVersionResource, Object, ObjectRef};
 use mizzen_client::Client;
 use mizzen_reconcile::typed::gvr;
 use mizzen_reconcile::{WatchCache, WatchSpec};
@@ -26,9 +26,7 @@ const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 pub struct Claim {
     /// It is bound to this volume; empty while it is not.
     pub volume: String,
-    pub class: String,
-    pub access: Vec<String>,
-    pub request: Option<Quantity>,
+    pub wanted: Wanted,
     pub is_lost: bool,
     pub terminating: bool,
 }
@@ -36,9 +34,7 @@ pub struct Claim {
 /// A PersistentVolume.
 #[derive(Clone, Debug, Default)]
 pub struct Volume {
-    pub class: String,
-    pub access: Vec<String>,
-    pub capacity: Option<Quantity>,
+    pub offered: Offered,
     /// Nobody has it.
     pub is_free: bool,
     /// From which nodes it is reached; all where nothing is said.
@@ -136,14 +132,10 @@ impl Claim {
     /// `None` when the document is no claim, which the API never stores.
     pub fn of(object: &Arc<Object>) -> Option<Self> {
         let claim: PersistentVolumeClaim = object.decode().ok()?;
-        let spec = claim.spec.unwrap_or_default();
-        let annotations = claim.metadata.annotations.as_ref();
-        let completed = annotations.is_some_and(|all| all.contains_key(BIND_COMPLETED));
+        let completed = claim.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(BIND_COMPLETED));
         Some(Self {
-            volume: spec.volume_name.filter(|_| completed).unwrap_or_default(),
-            class: class_of(annotations, spec.storage_class_name),
-            access: spec.access_modes.unwrap_or_default(),
-            request: spec.resources.and_then(|resources| resources.requests?.get("storage")?.0.parse().ok()),
+            wanted: Wanted::of(&claim),
+            volume: claim.spec.and_then(|spec| spec.volume_name).filter(|_| completed).unwrap_or_default(),
             is_lost: claim.status.is_some_and(|status| status.phase.as_deref() == Some("Lost")),
             terminating: object.head().is_terminating(),
         })
@@ -154,12 +146,11 @@ impl Volume {
     /// `None` when the document is no volume, which the API never stores.
     pub fn of(object: &Arc<Object>) -> Option<Self> {
         let volume: PersistentVolume = object.decode().ok()?;
+        let offered = Offered::of(&volume, object.head().labels.clone());
         let spec = volume.spec.unwrap_or_default();
         let is_available = volume.status.is_some_and(|status| status.phase.as_deref() == Some("Available"));
         Some(Self {
-            class: class_of(volume.metadata.annotations.as_ref(), spec.storage_class_name),
-            access: spec.access_modes.unwrap_or_default(),
-            capacity: spec.capacity.and_then(|capacity| capacity.get("storage")?.0.parse().ok()),
+            offered,
             is_free: is_available && spec.claim_ref.is_none(),
             nodes: spec.node_affinity.and_then(|affinity| affinity.required).map(|required| NodeTerms::of(&required)),
         })
@@ -171,8 +162,7 @@ impl Volume {
 
     /// Whether the claim, which has none, can have it.
     pub fn suits(&self, claim: &Claim) -> bool {
-        let is_enough = self.capacity >= claim.request && claim.access.iter().all(|mode| self.access.contains(mode));
-        self.is_free && self.class == claim.class && is_enough
+        self.is_free && self.offered.suits(&claim.wanted)
     }
 }
 

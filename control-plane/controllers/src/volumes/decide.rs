@@ -57,9 +57,9 @@ pub(super) fn for_claim(claim: &Claim, volumes: &[Volume], class: &Class, consum
             Some(volume) if is_for_other(volume, claim) => {
                 wait(true, "FailedBinding", format!("volume {:?} already bound to a different claim.", claim.volume))
             }
-            Some(volume) => match mismatch(volume, claim) {
-                Some(why) => wait(true, "VolumeMismatch", format!("Cannot bind to requested volume {:?}: {why}", claim.volume)),
-                None => ForClaim::Bind(volume.name.clone()),
+            Some(volume) => match volume.offered.check(&claim.wanted) {
+                Err(why) => wait(true, "VolumeMismatch", format!("Cannot bind to requested volume {:?}: {why}", claim.volume)),
+                Ok(()) => ForClaim::Bind(volume.name.clone()),
             },
         },
         (true, false) => choose(claim, volumes, class, consumer),
@@ -82,11 +82,13 @@ fn choose(claim: &Claim, volumes: &[Volume], class: &Class, consumer: Option<&Co
         Class::Known { provisioner, .. } if provisioner != NO_PROVISIONER => {
             ForClaim::Provision { provisioner: provisioner.clone(), node: consumer.map(|consumer| consumer.node.clone()) }
         }
-        _ if claim.class.is_empty() => {
+        _ if claim.wanted.class().is_empty() => {
             let message = "no persistent volumes available for this claim and no storage class is set";
             wait(false, "FailedBinding", message.to_owned())
         }
-        Class::Unknown => wait(true, "ProvisioningFailed", format!("storageclass.storage.k8s.io {:?} not found", claim.class)),
+        Class::Unknown => {
+            wait(true, "ProvisioningFailed", format!("storageclass.storage.k8s.io {:?} not found", claim.wanted.class()))
+        }
         Class::Known { .. } => wait(false, "FailedBinding", "no persistent volumes available for this claim".to_owned()),
     }
 }
@@ -103,37 +105,25 @@ fn is_for_other(volume: &Volume, claim: &Claim) -> bool {
     volume.claim.as_ref().is_some_and(|other| other.key != claim.key || !(other.uid.is_empty() || other.uid == claim.uid))
 }
 
-/// Why a volume that a claim names does not suit it.
-fn mismatch(volume: &Volume, claim: &Claim) -> Option<&'static str> {
-    if claim.request > volume.capacity {
-        return Some("requested PV is too small");
-    }
-    if volume.class != claim.class {
-        return Some("storageClassName does not match");
-    }
-    if volume.mode != claim.mode {
-        return Some("incompatible volumeMode");
-    }
-    (!claim.access.iter().all(|mode| volume.access.contains(mode))).then_some("incompatible accessMode")
-}
-
 /// The smallest volume that suits; one that is kept for the claim before all others. Claims that wait for a pod get none but
 /// that.
 fn best<'a>(claim: &Claim, volumes: &'a [Volume], waits: bool, consumer: Option<&Consumer>) -> Option<&'a Volume> {
     let suits = |volume: &&Volume| {
         !volume.terminating
             && consumer.is_none_or(|consumer| volume.is_reached_from(consumer))
-            && mismatch(volume, claim).is_none()
-            && volume.attributes_class == claim.attributes_class
-            && claim.selector.matches(&volume.labels)
+            && volume.offered.suits(&claim.wanted)
     };
     let kept = volumes.iter().find(|volume| {
-        let large_enough = volume.capacity >= claim.request && volume.mode == claim.mode && !volume.terminating;
-        large_enough && volume.claim.is_some() && !is_for_other(volume, claim)
+        let can_be_had = volume.offered.holds(&claim.wanted) && !volume.terminating;
+        can_be_had && volume.claim.is_some() && !is_for_other(volume, claim)
     });
     let free = |volume: &&Volume| volume.claim.is_none() && volume.phase == "Available" && !waits;
     kept.or_else(|| {
-        volumes.iter().filter(free).filter(suits).min_by(|a, b| a.capacity.cmp(&b.capacity).then(a.name.cmp(&b.name)))
+        volumes
+            .iter()
+            .filter(free)
+            .filter(suits)
+            .min_by(|a, b| a.offered.capacity().cmp(&b.offered.capacity()).then(a.name.cmp(&b.name)))
     })
 }
 

@@ -104,10 +104,10 @@ impl Reconciler for Binder {
 
 impl Binder {
     fn class(&self, claim: &Claim) -> Result<Class, Error> {
-        if claim.class.is_empty() {
+        if claim.wanted.class().is_empty() {
             return Ok(Class::Unknown);
         }
-        let Some(object) = self.classes.get(&ObjectRef::cluster(claim.class.as_str())) else { return Ok(Class::Unknown) };
+        let Some(object) = self.classes.get(&ObjectRef::cluster(claim.wanted.class())) else { return Ok(Class::Unknown) };
         let class = typed::view::<StorageClass>(&object)?;
         let waits = class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer");
         Ok(Class::Known { provisioner: class.provisioner.clone(), waits })

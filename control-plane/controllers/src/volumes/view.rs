@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 use mizzen_api::local_path::PROVISIONED_BY;
-use mizzen_api::quantity::Quantity;
 use mizzen_api::selector::takes_node;
-use mizzen_api::storage::class_of;
-use mizzen_api::{LabelSelector, Object, ObjectRef};
+use mizzen_api::storage::{Offered, Wanted};
+use mizzen_api::{Object, ObjectRef};
 use mizzen_reconcile::{Error, typed};
 use serde_json::Value;
 
@@ -29,12 +27,7 @@ pub(super) struct ClaimRef {
 pub(super) struct Volume {
     pub(super) name: String,
     pub(super) object: Arc<Object>,
-    pub(super) labels: Arc<BTreeMap<String, String>>,
-    pub(super) class: String,
-    pub(super) attributes_class: String,
-    pub(super) mode: String,
-    pub(super) access: Vec<String>,
-    pub(super) capacity: Option<Quantity>,
+    pub(super) offered: Offered,
     pub(super) claim: Option<ClaimRef>,
     pub(super) phase: String,
     pub(super) terminating: bool,
@@ -55,23 +48,10 @@ pub(super) struct Consumer {
 pub(super) struct Claim {
     pub(super) key: ObjectRef,
     pub(super) uid: String,
-    pub(super) class: String,
-    pub(super) attributes_class: String,
-    pub(super) mode: String,
-    pub(super) access: Vec<String>,
-    pub(super) request: Option<Quantity>,
-    pub(super) selector: LabelSelector,
+    pub(super) wanted: Wanted,
     pub(super) volume: String,
     /// It has been bound before.
     pub(super) completed: bool,
-}
-
-fn storage(amounts: Option<&BTreeMap<String, Amount>>) -> Option<Quantity> {
-    amounts?.get("storage")?.0.parse().ok()
-}
-
-fn mode(named: Option<String>) -> String {
-    named.unwrap_or_else(|| "Filesystem".to_owned())
 }
 
 impl Volume {
@@ -86,12 +66,7 @@ impl Volume {
         Ok(Self {
             name: object.head().name.clone(),
             object: object.clone(),
-            labels: object.head().labels.clone(),
-            class: class_of(annotations, spec.storage_class_name),
-            attributes_class: spec.volume_attributes_class_name.unwrap_or_default(),
-            mode: mode(spec.volume_mode),
-            access: spec.access_modes.unwrap_or_default(),
-            capacity: storage(spec.capacity.as_ref()),
+            offered: Offered::of(&view, object.head().labels.clone()),
             claim,
             phase: view.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default(),
             terminating: object.head().is_terminating(),
@@ -113,23 +88,12 @@ impl Volume {
 impl Claim {
     pub(super) fn of(object: &Object) -> Result<Self, Error> {
         let view = typed::view::<PersistentVolumeClaim>(object)?;
-        let (spec, annotations) = (view.spec.clone().unwrap_or_default(), view.metadata.annotations.as_ref());
-        let selector = serde_json::to_value(&spec.selector).unwrap_or_default();
-        // No selector is one that takes every volume; one that cannot be read takes none.
-        let selector = match spec.selector {
-            None => LabelSelector::everything(),
-            Some(_) => LabelSelector::from_document(Some(&selector)).unwrap_or_else(|_| LabelSelector::nothing()),
-        };
+        let annotations = view.metadata.annotations.as_ref();
         Ok(Self {
             key: object.head().object_ref(),
             uid: object.head().uid.clone(),
-            class: class_of(annotations, spec.storage_class_name),
-            attributes_class: spec.volume_attributes_class_name.unwrap_or_default(),
-            mode: mode(spec.volume_mode),
-            access: spec.access_modes.unwrap_or_default(),
-            request: spec.resources.as_ref().and_then(|resources| storage(resources.requests.as_ref())),
-            selector,
-            volume: spec.volume_name.unwrap_or_default(),
+            wanted: Wanted::of(&view),
+            volume: view.spec.as_ref().and_then(|spec| spec.volume_name.clone()).unwrap_or_default(),
             completed: annotations.is_some_and(|all| all.contains_key(BIND_COMPLETED)),
         })
     }

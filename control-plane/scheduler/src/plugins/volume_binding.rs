@@ -42,7 +42,7 @@ fn needed(name: &str, claim: Option<&Arc<Claim>>, known: &Known) -> Result<Optio
         let only = volume.nodes.is_some();
         return Ok(only.then(|| Needed { volumes: vec![volume.clone()], otherwise: BOUND_ELSEWHERE }));
     }
-    let class = known.classes.get(&claim.class).map(|class| **class).unwrap_or_default();
+    let class = known.classes.get(claim.wanted.class()).map(|class| **class).unwrap_or_default();
     match (class.waits, class.by_hand) {
         (false, _) => Err(Rejection::unresolvable("pod has unbound immediate PersistentVolumeClaims")),
         (true, false) => Ok(None),
@@ -107,9 +107,10 @@ mod tests {
         Arc::new(Object::new(document.to_string(), 1))
     }
 
+    /// For claims of the class `hand`, labelled `disk=NODE`.
     fn volume(node: &str, phase: &str) -> Arc<Volume> {
         let terms = json!([{"matchExpressions": [{"key": "host", "operator": "In", "values": [node]}]}]);
-        let document = json!({"metadata": {"name": node}, "status": {"phase": phase}, "spec": {
+        let document = json!({"metadata": {"name": node, "labels": {"disk": node}}, "status": {"phase": phase}, "spec": {
             "storageClassName": "hand", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"},
             "nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}});
         Arc::new(Volume::of(&object(&document)).expect("is one"))
@@ -168,6 +169,20 @@ mod tests {
         assert_eq!(ok(&[claim("", "hand", "2Gi")]), "");
         assert_eq!(ok(&[claim("", "made", "2Gi")]), "ab");
         assert_eq!(ok(&[claim("on-a", "hand", "1Gi"), claim("", "hand", "1Gi")]), "");
+    }
+
+    /// On a node with only other volumes the pod would wait for ever.
+    #[test]
+    fn a_volume_that_the_claim_would_not_be_bound_to_leads_nowhere() {
+        let asks = |key: &str, value: Value| {
+            let mut document = json!({"metadata": {}, "spec": {"storageClassName": "hand",
+                "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+            document["spec"][key] = value;
+            nodes(&[Some(Arc::new(Claim::of(&object(&document)).expect("is one")))])
+        };
+        assert_eq!(asks("selector", json!({"matchLabels": {"disk": "b"}})), Ok("b".into()));
+        assert_eq!(asks("selector", json!({"matchLabels": {"disk": "a"}})), Ok(String::new()));
+        assert_eq!(asks("volumeMode", "Block".into()), Ok(String::new()));
     }
 
     /// Both would wait for each other.
