@@ -16,7 +16,7 @@ use crate::profile::Profile;
 use crate::snapshot::Snapshot;
 
 /// Nodes asked about at a time.
-pub(crate) const BATCH: usize = 256;
+pub(crate) const BATCH: usize = 512;
 /// With at most so many nodes, all of them are looked at.
 const ALWAYS_ALL: usize = 100;
 
@@ -113,6 +113,7 @@ impl Cycle {
             return feasible;
         }
         let enough = enough(nodes.len(), self.percentage);
+        feasible.reserve_exact((enough + BATCH).min(nodes.len()));
         let start = if nodes.is_empty() { 0 } else { self.start % nodes.len() };
         let (behind, ahead) = nodes.split_at(start);
         let mut seen = 0;
@@ -224,8 +225,8 @@ impl Attempt<'_> {
             }
         }
         let highest = totals.iter().copied().max().unwrap_or(0);
-        let best: Vec<usize> = (0..totals.len()).filter(|at| totals[*at] == highest).collect();
-        let chosen = best.get(random.random_range(0..best.len().max(1))).copied().unwrap_or(0);
+        let best = || (0..totals.len()).filter(|at| totals[*at] == highest);
+        let chosen = best().nth(random.random_range(0..best().count().max(1))).unwrap_or(0);
         (totals, chosen)
     }
 }

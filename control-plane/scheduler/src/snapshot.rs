@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub budgets: Arc<Vec<Arc<Budget>>>,
     pub volumes: Volumes,
     index: Index,
+    /// Where each node is, by its name.
+    places: HashMap<String, usize>,
     /// Which node (its place) changed at which generation, oldest first.
     changes: VecDeque<(u64, usize)>,
     /// Changes up to this generation are forgotten.
@@ -62,7 +64,7 @@ impl Snapshot {
 
     /// Where a node is among [`Snapshot::nodes`].
     pub fn position(&self, name: &str) -> Option<usize> {
-        self.nodes.binary_search_by(|node| node.name.as_str().cmp(name)).ok()
+        self.places.get(name).copied()
     }
 
     /// What changed after `generation`, for those that keep a copy of their own.
@@ -86,6 +88,16 @@ impl Snapshot {
         self.index.social.iter().filter_map(|place| self.nodes.get(*place))
     }
 
+    /// Whether some node is cordoned.
+    pub(crate) fn has_unschedulable(&self) -> bool {
+        self.index.unschedulable > 0
+    }
+
+    /// Whether some node has a taint, of whatever effect.
+    pub(crate) fn has_tainted(&self) -> bool {
+        self.index.tainted > 0
+    }
+
     /// How many nodes hold an image.
     pub(crate) fn holding(&self, image: &str) -> usize {
         self.index.images.get(image).copied().unwrap_or(0)
@@ -107,6 +119,7 @@ impl Snapshot {
         self.forgotten = self.generation;
         self.changes.clear();
         self.index = Index::of(&nodes);
+        self.places = nodes.iter().enumerate().map(|(place, node)| (node.name.clone(), place)).collect();
         self.nodes = nodes;
     }
 

@@ -22,7 +22,10 @@ impl Plugin for NodeUnschedulable {
         &[ClusterEvent::NodeAdded, ClusterEvent::NodeChanged]
     }
 
-    fn filter(&self, pod: &PodInfo, _snapshot: &Snapshot, candidates: &mut Candidates<'_>, _state: &mut PluginState) {
+    fn filter(&self, pod: &PodInfo, snapshot: &Snapshot, candidates: &mut Candidates<'_>, _state: &mut PluginState) {
+        if !snapshot.has_unschedulable() {
+            return;
+        }
         let taint = Taint { key: "node.kubernetes.io/unschedulable".into(), effect: "NoSchedule".into(), ..Taint::default() };
         let tolerated = tolerates(&pod.tolerations, &taint);
         candidates.check(|node| {

@@ -47,7 +47,10 @@ impl Plugin for TaintToleration {
         &[ClusterEvent::NodeAdded, ClusterEvent::NodeChanged]
     }
 
-    fn filter(&self, pod: &PodInfo, _snapshot: &Snapshot, candidates: &mut Candidates<'_>, _state: &mut PluginState) {
+    fn filter(&self, pod: &PodInfo, snapshot: &Snapshot, candidates: &mut Candidates<'_>, _state: &mut PluginState) {
+        if !snapshot.has_tainted() {
+            return;
+        }
         candidates.check(|node| {
             let keeps_off = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
             match node.taints.iter().filter(keeps_off).find(|taint| !tolerates(&pod.tolerations, taint)) {
@@ -60,8 +63,11 @@ impl Plugin for TaintToleration {
         });
     }
 
-    fn pre_score(&self, _pod: &PodInfo, feasible: &[Arc<NodeInfo>], _snapshot: &Snapshot, state: &mut PluginState) {
+    fn pre_score(&self, _pod: &PodInfo, feasible: &[Arc<NodeInfo>], snapshot: &Snapshot, state: &mut PluginState) {
         *state = PluginState::default();
+        if !snapshot.has_tainted() {
+            return;
+        }
         if feasible.iter().any(|node| node.taints.iter().any(|taint| taint.effect == "PreferNoSchedule")) {
             state.set(Matters);
         }
@@ -88,7 +94,7 @@ mod tests {
         let taint = Taint { key: "old".into(), effect: "PreferNoSchedule".into(), ..Taint::default() };
         let tainted = NodeInfo { taints: Arc::new([taint].into_iter().collect()), ..NodeInfo::default() };
         let nodes = [Arc::new(tainted), Arc::new(NodeInfo::default())];
-        let (pod, snapshot) = (PodInfo::default(), Snapshot::default());
+        let (pod, snapshot) = (PodInfo::default(), Snapshot::of(nodes.to_vec()));
         let scores = |feasible: &[Arc<NodeInfo>]| {
             let mut state = PluginState::default();
             TaintToleration.pre_score(&pod, feasible, &snapshot, &mut state);

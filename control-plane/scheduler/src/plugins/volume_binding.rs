@@ -157,7 +157,7 @@ mod tests {
             Ok(_) => VolumeBinding.filter(&pod, &snapshot, &mut candidates, &mut state),
             Err(why) => return Err(why.reasons.concat()),
         }
-        Ok(candidates.left().map(|(_, node)| node.name.clone()).collect())
+        Ok(candidates.left().1.into_iter().map(|node| node.name.clone()).collect())
     }
 
     #[test]

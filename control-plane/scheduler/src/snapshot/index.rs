@@ -11,6 +11,10 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 pub(super) struct Index {
     /// Places of nodes with pods that state inter-pod affinity.
     pub(super) social: BTreeSet<usize>,
+    /// Nodes that are cordoned.
+    pub(super) unschedulable: usize,
+    /// Nodes with taints.
+    pub(super) tainted: usize,
     /// Nodes that hold an image.
     pub(super) images: HashMap<String, usize>,
     /// Nodes of a zone.
@@ -25,6 +29,8 @@ impl Index {
         for (place, node) in nodes.iter().enumerate() {
             index.images(node, 1);
             index.zone(node, 1);
+            index.unschedulable += usize::from(node.unschedulable);
+            index.tainted += usize::from(!node.taints.is_empty());
             if let Some(zone) = node.labels.get(ZONE) {
                 node.by_owner.iter().for_each(|(owner, pods)| index.owner(owner, zone, 0, *pods));
             }
@@ -46,6 +52,8 @@ impl Index {
             self.zone(old, -1);
             self.zone(new, 1);
         }
+        self.unschedulable = self.unschedulable + usize::from(new.unschedulable) - usize::from(old.unschedulable);
+        self.tainted = self.tainted + usize::from(!new.taints.is_empty()) - usize::from(!old.taints.is_empty());
         self.owners(old, new);
         if new.social.is_empty() {
             self.social.remove(&place);
@@ -117,17 +125,21 @@ fn count(counts: &mut HashMap<String, usize>, name: &str, by: isize) {
 mod tests {
     use std::collections::BTreeMap;
 
+    use k8s_openapi::api::core::v1::Taint;
     use proptest::prelude::*;
 
     use super::*;
     use crate::pod::PodInfo;
 
-    /// A node by its zone (0 for none), image and the owners of its pods.
+    /// A node by its zone (0 for none), image (0 on cordoned ones, 1 on tainted ones) and the owners of its pods.
     fn node((zone, image, owners): (u8, u8, Vec<u8>)) -> Arc<NodeInfo> {
         let labels = (zone > 0).then(|| (ZONE.to_owned(), zone.to_string()));
+        let taints = vec![Taint::default(); usize::from(image == 1)];
         let mut node = NodeInfo {
             labels: Arc::new(labels.into_iter().collect::<BTreeMap<_, _>>()),
             images: Arc::new(HashMap::from([(image.to_string(), 1)])),
+            unschedulable: image == 0,
+            taints: Arc::new(taints),
             ..NodeInfo::default()
         };
         for (number, owner) in owners.into_iter().enumerate() {

@@ -28,6 +28,8 @@ pub(super) struct Columns {
     seen: Option<(Lineage, u64)>,
     /// Rows with a state that is not the snapshot's: a trial's.
     tried: HashSet<u32>,
+    /// Rows that are another node now, or the same one in another state, or free.
+    replaced: Vec<u32>,
 }
 
 /// Generations count up: a multiplication spreads them well enough.
@@ -60,6 +62,7 @@ impl Columns {
             generation: 0,
             seen: None,
             tried: HashSet::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -77,7 +80,7 @@ impl Columns {
         self.dictionary.clear();
         let rows = self.rows.iter().zip(0_u32..).filter(|(node, _)| node.is_some());
         let changed = rows.map(|(_, row)| (row, None)).collect();
-        Some(self.encode(Vec::new(), changed))
+        self.encode(Vec::new(), changed)
     }
 
     /// The row of a node in exactly this state.
@@ -93,7 +96,12 @@ impl Columns {
         self.rows.get(row as usize)?.as_ref()
     }
 
-    /// What to tell the guest so that it has the snapshot; `None` when it has.
+    /// The rows that are not what they were when this was asked last, whether or not the guest was told of it.
+    pub(super) fn replaced(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.replaced)
+    }
+
+    /// What to tell the guest so that it has the snapshot; `None` when it has, as far as its columns go.
     pub(super) fn follow(&mut self, snapshot: &Snapshot) -> Option<Delta> {
         let seen = self.seen.replace((snapshot.lineage, snapshot.generation));
         if self.generation != 0 && self.seen == seen && self.tried.is_empty() {
@@ -144,6 +152,7 @@ impl Columns {
                 self.by_name.remove(&node.name);
                 self.by_generation.remove(&node.generation);
                 self.free.insert(*row);
+                self.replaced.push(*row);
             }
         }
         let mut changed: Vec<(u32, Option<Arc<NodeInfo>>)> = Vec::new();
@@ -158,14 +167,14 @@ impl Columns {
         if changed.is_empty() && removed.is_empty() && self.generation != 0 {
             return None;
         }
-        Some(self.encode(removed, changed))
+        self.encode(removed, changed)
     }
 
-    /// The next delta: the present state of the changed rows, each with what the guest has of it.
-    fn encode(&mut self, removed: Vec<u32>, mut changed: Vec<(u32, Option<Arc<NodeInfo>>)>) -> Delta {
+    /// The next delta: the present state of the changed rows, each with what the guest has of it. `None` when that is the same in
+    /// all columns.
+    fn encode(&mut self, removed: Vec<u32>, mut changed: Vec<(u32, Option<Arc<NodeInfo>>)>) -> Option<Delta> {
         changed.sort_unstable_by_key(|(row, _)| *row);
         let since = self.generation;
-        self.generation += 1;
         let mut added = Vec::new();
         let Self { wanted, rows, dictionary, .. } = self;
         let mut intern = |text: String| {
@@ -181,9 +190,14 @@ impl Columns {
         };
         let told = wanted.columns.iter().filter(|(_, kind)| is_told(kind));
         let columns = told.map(|(name, kind)| kind.column(name.clone(), now.iter().map(|node| &***node), &mut intern));
-        let columns = columns.collect();
+        let columns: Vec<_> = columns.collect();
+        let has_new = changed.iter().any(|(_, before)| before.is_none());
+        if since != 0 && removed.is_empty() && columns.is_empty() && !has_new {
+            return None;
+        }
+        self.generation += 1;
         let changed = changed.iter().map(|(row, _)| *row).collect();
-        Delta { since, generation: self.generation, removed, changed, dictionary: added, columns }
+        Some(Delta { since, generation: self.generation, removed, changed, dictionary: added, columns })
     }
 
     fn place(&mut self, node: &NodeInfo) -> u32 {
@@ -205,6 +219,7 @@ impl Columns {
             self.by_generation.remove(&before.generation);
         }
         self.by_generation.insert(node.generation, row);
+        self.replaced.push(row);
         before
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use mizzen_plugins_host::scheduler::{Pod, Rejection, Session, State, Verdicts};
+use mizzen_plugins_host::scheduler::{Delta, Pod, Rejection, Session, State, Verdicts};
 use mizzen_plugins_host::{CallError, SchedulerPlugin};
 use parking_lot::Mutex;
 
@@ -56,10 +56,8 @@ impl Guest {
         let known = &mut *self.known.lock();
         let mut session = self.plugin.session();
         self.wake(known, &mut session)?;
-        if let Some(delta) = known.columns.follow(snapshot) {
-            self.view.changed(delta.removed.iter().chain(&delta.changed).copied(), &known.columns);
-            session.update(&delta)?;
-        }
+        let delta = known.columns.follow(snapshot);
+        self.tell(known, &mut session, delta)?;
         let answer = session.pre_filter(pod)?;
         known.cycles.insert(pod.cycle);
         Ok(answer)
@@ -114,12 +112,24 @@ impl Guest {
         let known = &mut *self.known.lock();
         let mut session = self.plugin.session();
         self.ready(known, &mut session, cycle)?;
-        if let Some(delta) = known.columns.try_out(nodes.iter().copied()) {
-            self.view.changed(delta.changed.iter().copied(), &known.columns);
-            session.update(&delta)?;
+        let mut rows = Vec::with_capacity(nodes.len());
+        rows.extend(nodes.iter().filter_map(|node| known.columns.row(node)));
+        if rows.len() < nodes.len() {
+            let delta = known.columns.try_out(nodes.iter().copied());
+            self.tell(known, &mut session, delta)?;
+            rows.clear();
+            rows.extend(nodes.iter().filter_map(|node| known.columns.row(node)));
         }
-        let rows: Vec<u32> = nodes.iter().filter_map(|node| known.columns.row(node)).collect();
         ask(&mut session, &rows)
+    }
+
+    /// What rows are now is for the instance to see, and what of it is in its columns is told.
+    fn tell(&self, known: &mut Known, session: &mut Session<'_>, delta: Option<Delta>) -> Result<(), CallError> {
+        let rows = known.columns.replaced();
+        if !rows.is_empty() {
+            self.view.changed(rows, &known.columns);
+        }
+        delta.map_or(Ok(()), |delta| session.update(&delta))
     }
 
     /// The instance knows the cluster as far as it was ever told, and which cycles are over.

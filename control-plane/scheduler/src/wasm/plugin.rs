@@ -132,7 +132,7 @@ impl Plugin for WasmPlugin {
 
     fn filter(&self, _pod: &PodInfo, _snapshot: &Snapshot, candidates: &mut Candidates<'_>, state: &mut PluginState) {
         let Some(cycle) = state.get::<Cycle>() else { return };
-        let (places, nodes): (Vec<usize>, Vec<_>) = candidates.left().unzip();
+        let (places, nodes) = candidates.left();
         if nodes.is_empty() {
             return;
         }

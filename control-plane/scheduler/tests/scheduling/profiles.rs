@@ -27,9 +27,10 @@ impl Plugin for Wants {
     }
 
     fn filter(&self, _: &PodInfo, _: &Snapshot, candidates: &mut Candidates<'_>, _: &mut PluginState) {
-        let rejected: Vec<usize> =
-            candidates.left().filter(|(_, node)| !node.labels.contains_key(self.label)).map(|(at, _)| at).collect();
-        rejected.into_iter().for_each(|at| candidates.reject(at, Rejection::new(format!("no {}", self.label))));
+        let (places, nodes) = candidates.left();
+        for (at, _) in places.into_iter().zip(nodes).filter(|(_, node)| !node.labels.contains_key(self.label)) {
+            candidates.reject(at, Rejection::new(format!("no {}", self.label)));
+        }
     }
 }
 

@@ -256,6 +256,20 @@ fn placing_a_pod_tells_of_one_row_and_of_what_it_changes_only() {
 }
 
 #[test]
+fn what_no_column_shows_is_not_told_but_is_there_to_be_looked_at() {
+    let (mut cluster, mut columns) = (Cluster::default(), Columns::new(Wanted::of(&["label/zone".to_owned()]).unwrap()));
+    (0..3).for_each(|number| cluster.apply(&Step::Add(number)));
+    let first = columns.follow(cluster.refresh()).unwrap();
+    assert_eq!(columns.replaced(), [0, 1, 2]);
+    cluster.apply(&Step::Place(1, 2));
+    assert!(columns.follow(cluster.refresh()).is_none());
+    assert_eq!((columns.replaced(), columns.node(1).unwrap().pods.len()), (vec![1], 1));
+    cluster.apply(&Step::Relabel(1, 2));
+    let second = columns.follow(cluster.refresh()).unwrap();
+    assert_eq!((second.since, second.changed.as_slice()), (first.generation, &[1][..]));
+}
+
+#[test]
 fn rows_of_nodes_that_left_are_given_to_others() {
     let (mut cluster, mut columns) = (Cluster::default(), columns());
     (0..3).for_each(|number| cluster.apply(&Step::Add(number)));
