@@ -15,8 +15,10 @@ use crate::pod::PodInfo;
 use crate::profile::Profile;
 use crate::snapshot::Snapshot;
 
-/// Nodes asked about at a time.
+/// Nodes asked about at a time, at most.
 pub(crate) const BATCH: usize = 512;
+/// At least so many while there are: for the last few feasible ones it is not asked one by one.
+const FEW: usize = 64;
 /// With at most so many nodes, all of them are looked at.
 const ALWAYS_ALL: usize = 100;
 
@@ -113,17 +115,17 @@ impl Cycle {
             return feasible;
         }
         let enough = enough(nodes.len(), self.percentage);
-        feasible.reserve_exact((enough + BATCH).min(nodes.len()));
+        feasible.reserve_exact((enough + FEW).min(nodes.len()));
         let start = if nodes.is_empty() { 0 } else { self.start % nodes.len() };
         let (behind, ahead) = nodes.split_at(start);
         let mut seen = 0;
-        for (offset, part) in [(start, ahead), (0, behind)] {
-            for (number, batch) in part.chunks(BATCH).enumerate() {
-                if feasible.len() >= enough {
-                    break;
-                }
-                attempt.filter(batch, offset + number * BATCH, &mut feasible);
-                seen += batch.len();
+        for (mut offset, mut left) in [(start, ahead), (0, behind)] {
+            while feasible.len() < enough && !left.is_empty() {
+                let size = (enough - feasible.len()).clamp(FEW, BATCH).min(left.len());
+                let (batch, rest) = left.split_at(size);
+                attempt.filter(batch, offset, &mut feasible);
+                (offset, left) = (offset + size, rest);
+                seen += size;
             }
         }
         if enough < nodes.len() {
@@ -255,4 +257,56 @@ fn enough(nodes: usize, percentage: usize) -> usize {
     }
     let percent = if percentage == 0 { 50_usize.saturating_sub(nodes / 125).max(5) } else { percentage };
     (nodes * percent / 100).max(ALWAYS_ALL)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::profile::Profiles;
+
+    fn cluster(nodes: usize, is_cordoned: impl Fn(usize) -> bool) -> Snapshot {
+        let node = |number| NodeInfo {
+            name: format!("{number:04}"),
+            allowed_pods: 10,
+            unschedulable: is_cordoned(number),
+            ..NodeInfo::default()
+        };
+        Snapshot::of((0..nodes).map(|number| Arc::new(node(number))).collect())
+    }
+
+    /// The numbers of the nodes that each of some pods could have gone to.
+    fn looked_at(snapshot: &Snapshot, pods: usize) -> Vec<Vec<usize>> {
+        let profile = Profiles::new(Vec::new()).expect("is valid").get("default-scheduler").expect("is there");
+        let (mut cycle, mut random) = (Cycle::new(0), StdRng::seed_from_u64(1));
+        let mut feasible = || {
+            let decision = cycle.run(&profile, &PodInfo::default(), snapshot, &mut random).ok().expect("there is room");
+            decision.feasible.iter().map(|node| node.name.parse().expect("is a number")).collect()
+        };
+        (0..pods).map(|_| feasible()).collect()
+    }
+
+    #[test]
+    fn enough_nodes_are_looked_at_and_the_next_pod_begins_behind_them() {
+        let all: Vec<usize> = (0..600).cycle().take(900).collect();
+        // 46 of a hundred.
+        assert_eq!(looked_at(&cluster(600, |_| false), 3), [&all[..276], &all[276..552], &all[552..828]]);
+        assert_eq!(looked_at(&cluster(100, |_| false), 2), [&all[..100], &all[..100]], "of a small cluster all");
+    }
+
+    #[test]
+    fn all_nodes_are_looked_at_where_few_will_do() {
+        let few: Vec<usize> = (0..1500).filter(|number| number % 10 == 0).collect();
+        let found = looked_at(&cluster(1500, |number| number % 10 != 0), 2);
+        assert_eq!(found, [few.clone(), few]);
+    }
+
+    #[test]
+    fn cordoned_nodes_in_between_are_passed_over() {
+        let found = looked_at(&cluster(1000, |number| number % 2 == 1), 1);
+        assert!((420..420 + FEW).contains(&found[0].len()), "{}", found[0].len());
+        assert!(found[0].iter().all(|number| number % 2 == 0));
+    }
 }
