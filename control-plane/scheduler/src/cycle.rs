@@ -282,7 +282,7 @@ mod tests {
         let profile = Profiles::new(Vec::new()).expect("is valid").get("default-scheduler").expect("is there");
         let (mut cycle, mut random) = (Cycle::new(0), StdRng::seed_from_u64(1));
         let mut feasible = || {
-            let decision = cycle.run(&profile, &PodInfo::default(), snapshot, &mut random).ok().expect("there is room");
+            let decision = cycle.run(&profile, &PodInfo::default(), snapshot, &mut random).expect("there is room");
             decision.feasible.iter().map(|node| node.name.parse().expect("is a number")).collect()
         };
         (0..pods).map(|_| feasible()).collect()
