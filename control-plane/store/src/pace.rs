@@ -14,6 +14,9 @@ const LONGEST: Duration = Duration::from_millis(20);
 /// A crowd rests on while more than one in so many has still to take what it was told last: who takes it later gets more at
 /// once. The slowest are not waited for.
 const SLOW: usize = 10;
+/// A rest that brought fewer changes than this is not drawn out: the little that would still come costs those who wait for
+/// what there is more than it saves.
+const WORTHWHILE: usize = 3;
 
 /// When watchers learn of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +59,12 @@ impl Pace {
         }
     }
 
-    /// Until when they rest on, with so many of them still `behind` what they were told last; `None` if they are woken now.
-    pub(crate) fn rests_on(&self, behind: usize, watchers: usize, now: Instant) -> Option<Instant> {
+    /// Until when they rest on, with so many changes that `wait` to be told and so many watchers still `behind` what they were
+    /// told last; `None` if they are woken now.
+    pub(crate) fn rests_on(&self, wait: usize, behind: usize, watchers: usize, now: Instant) -> Option<Instant> {
         let latest = self.last? + LONGEST;
-        (behind > watchers / SLOW && now < latest).then(|| latest.min(now + SHORTEST))
+        let rests = wait >= WORTHWHILE && behind > watchers / SLOW && now < latest;
+        rests.then(|| latest.min(now + SHORTEST))
     }
 
     /// They are woken.
@@ -90,11 +95,19 @@ mod tests {
     fn a_crowd_that_has_not_taken_the_last_changes_rests_on() {
         let (mut pace, start) = (Pace::default(), Instant::now());
         let at = |micros| start + Duration::from_micros(micros);
-        assert_eq!(pace.rests_on(1000, 1000, start), None);
+        assert_eq!(pace.rests_on(9, 1000, 1000, start), None);
         pace.told(start);
-        assert_eq!(pace.rests_on(100, 1000, at(10_000)), None);
-        assert_eq!(pace.rests_on(101, 1000, at(10_000)), Some(at(11_000)));
-        assert_eq!(pace.rests_on(1000, 1000, at(19_500)), Some(at(20_000)));
-        assert_eq!(pace.rests_on(1000, 1000, at(20_000)), None);
+        assert_eq!(pace.rests_on(9, 100, 1000, at(10_000)), None);
+        assert_eq!(pace.rests_on(9, 101, 1000, at(10_000)), Some(at(11_000)));
+        assert_eq!(pace.rests_on(9, 1000, 1000, at(19_500)), Some(at(20_000)));
+        assert_eq!(pace.rests_on(9, 1000, 1000, at(20_000)), None);
+    }
+
+    #[test]
+    fn a_crowd_for_which_little_came_does_not_rest_on() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        pace.told(start);
+        let rests_on = |changes| pace.rests_on(changes, 1000, 1000, start + Duration::from_millis(10)).is_some();
+        assert_eq!([1, 2, 3].map(rests_on), [false, false, true]);
     }
 }

@@ -131,7 +131,8 @@ impl Topic {
     /// Lets watchers have what was published, unless they rest on until a time.
     fn tell_unless_behind(&self) -> Option<Instant> {
         let (mut log, now) = (self.log.lock(), Instant::now());
-        let rests_until = log.pace.rests_on(log.behind, log.watchers, now);
+        let wait = log.changes.len() - log.changes.partition_point(|changes| revision_of(changes) <= log.told);
+        let rests_until = log.pace.rests_on(wait, log.behind, log.watchers, now);
         if rests_until.is_none() {
             log.tell();
             log.pace.told(now);
