@@ -19,6 +19,8 @@ struct Api {
     written: Mutex<Vec<(Verb, String, String, Value)>>,
     /// Patches answer NotFound, as when the event has expired.
     expired: Mutex<bool>,
+    /// How many writes are under way, and how many were at most.
+    under_way: Mutex<(usize, usize)>,
 }
 
 #[async_trait]
@@ -37,6 +39,13 @@ impl Client for Api {
 
     async fn write(&self, request: ApiRequest) -> Result<ApiResponse, Status> {
         let Body::Value(body) = request.body else { return Err(Status::bad_request("a value is expected")) };
+        {
+            let mut under_way = self.under_way.lock();
+            under_way.0 += 1;
+            under_way.1 = under_way.1.max(under_way.0);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.under_way.lock().0 -= 1;
         self.written.lock().push((request.verb, request.namespace, request.name, body));
         if request.verb == Verb::Patch && *self.expired.lock() {
             return Err(Status::new(Reason::NotFound, "expired"));
@@ -105,4 +114,44 @@ async fn events_about_cluster_scoped_objects_live_in_default() {
     recorder.normal(&reference(&Node { metadata: metadata("n1", None), ..Node::default() }), "Starting", "here");
     let (_, namespace, _, event) = settled(&api, 1).await.remove(0);
     assert_eq!((namespace.as_str(), &event["source"]["host"]), ("default", &"n1".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_events_are_all_written_one_by_one_until_no_more_come() {
+    let api = Arc::new(Api::default());
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let recorder = Recorder::start(api.clone(), clock, "tester", "");
+    let record = |number: usize| {
+        let pod = Pod { metadata: metadata(&format!("web-{number}"), Some("team")), ..Pod::default() };
+        recorder.normal(&reference(&pod), "Scheduled", "placed");
+    };
+    for number in 0..5_000 {
+        record(number);
+        if number % 20 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    assert_eq!(api.under_way.lock().1, 1);
+    let written = settled(&api, 5_000).await;
+    assert_eq!(api.under_way.lock().1, 16);
+    let names: std::collections::HashSet<_> = written.iter().map(|(_, _, _, event)| event["metadata"]["name"].as_str()).collect();
+    assert_eq!(names.len(), 5_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_differs_in_its_message_only_becomes_one_event_that_counts_up() {
+    let api = Arc::new(Api::default());
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let recorder = Recorder::start(api.clone(), clock, "tester", "");
+    let pod = reference(&Pod { metadata: metadata("web", Some("team")), ..Pod::default() });
+    for turn in 1..=11 {
+        recorder.warning(&pod, "Unhealthy", format!("probe failed: {turn}"));
+        settled(&api, turn).await;
+    }
+    let written = settled(&api, 11).await;
+    assert!(written[..10].iter().all(|(verb, ..)| *verb == Verb::Create));
+    assert_eq!(written[9].3["message"], "(combined from similar events): probe failed: 10");
+    let (verb, _, name, last) = &written[10];
+    assert_eq!((*verb, Some(name.as_str())), (Verb::Patch, written[9].3["metadata"]["name"].as_str()));
+    assert_eq!((&last["message"], &last["count"]), (&"(combined from similar events): probe failed: 11".into(), &2.into()));
 }
