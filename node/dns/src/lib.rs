@@ -12,6 +12,7 @@ mod records;
 pub mod resolv_conf;
 mod responder;
 mod server;
+mod sockets;
 mod source;
 #[cfg(test)]
 mod testing;

@@ -18,6 +18,7 @@ use crate::forward::Forwarder;
 use crate::message::Transport;
 use crate::places::{Place, Places};
 use crate::responder::{Responder, Step};
+use crate::sockets;
 use crate::source::{self, Source};
 use crate::zone::Zone;
 use crate::{DnsError, PORT, Settings};
@@ -30,7 +31,7 @@ const CONNECTIONS_OF_ONE: usize = 32;
 /// How long a connection may say nothing, and how long one message may take either way.
 const IDLE: Duration = Duration::from_secs(10);
 const MESSAGE: Duration = Duration::from_secs(3);
-/// As many tasks read datagrams: one that writes an answer does not keep the next question waiting.
+/// As many tasks read a socket's datagrams: one that writes an answer does not keep the next question waiting.
 const READERS: usize = 2;
 /// So many errors of a socket in a row are no client's.
 const LASTING: u32 = 100;
@@ -70,30 +71,38 @@ async fn listen(address: SocketAddr, responder: Arc<Responder>) {
             }
         }
     };
-    tokio::join!(answer_datagrams(Arc::new(datagrams), responder.clone()), answer_connections(connections, responder));
+    tokio::join!(answer_datagrams(datagrams, responder.clone()), answer_connections(connections, responder));
 }
 
-async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
-    let datagrams = UdpSocket::bind(address).await?;
+async fn bind(address: SocketAddr) -> io::Result<(Vec<UdpSocket>, TcpListener)> {
+    // First: of two who both deal datagrams out, the kernel refuses none.
+    let connections = TcpListener::bind(address).await?;
     // Of the same number, where the kernel picked it.
-    let connections = TcpListener::bind(datagrams.local_addr()?).await?;
+    let datagrams = sockets::open(connections.local_addr()?)?;
     Ok((datagrams, connections))
 }
 
-async fn answer_datagrams(socket: Arc<UdpSocket>, responder: Arc<Responder>) {
+async fn answer_datagrams(sockets: Vec<UdpSocket>, responder: Arc<Responder>) {
     let mut readers = JoinSet::new();
-    for _ in 0..READERS {
-        readers.spawn(read_datagrams(socket.clone(), responder.clone()));
+    for socket in sockets.into_iter().map(Arc::new) {
+        for _ in 0..READERS {
+            readers.spawn(read_datagrams(socket.clone(), responder.clone()));
+        }
     }
     while readers.join_next().await.is_some() {}
 }
 
 async fn read_datagrams(socket: Arc<UdpSocket>, responder: Arc<Responder>) {
-    let mut buffer = vec![0; LONGEST_QUESTION];
     let mut failures = 0;
     loop {
-        let (length, client) = match socket.recv_from(&mut buffer).await {
-            Ok(received) => received,
+        // After some of them the runtime has others read theirs, though there are more.
+        let received = match socket.readable().await {
+            Ok(()) => begin_datagram(&socket, &responder),
+            Err(error) => Err(error),
+        };
+        let (step, client) = match received {
+            Ok(begun) => begun,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             // What a client no longer wanted is told as an error of the socket, once; whatever lasts is something else.
             Err(error) => {
                 failures += 1;
@@ -105,7 +114,7 @@ async fn read_datagrams(socket: Arc<UdpSocket>, responder: Arc<Responder>) {
             }
         };
         failures = 0;
-        match responder.begin(&buffer[..length], client.ip(), Transport::Datagram) {
+        match step {
             Step::Nothing => {}
             // An answer that does not go out at once is lost, as any datagram may be.
             Step::Answer(answer) => drop(socket.try_send_to(&answer, client)),
@@ -118,6 +127,13 @@ async fn read_datagrams(socket: Arc<UdpSocket>, responder: Arc<Responder>) {
             }
         }
     }
+}
+
+/// The buffer is nobody's while there is nothing to read: readers are many.
+fn begin_datagram(socket: &UdpSocket, responder: &Responder) -> io::Result<(Step, SocketAddr)> {
+    let mut buffer = [0; LONGEST_QUESTION];
+    let (length, client) = socket.try_recv_from(&mut buffer)?;
+    Ok((responder.begin(&buffer[..length], client.ip(), Transport::Datagram), client))
 }
 
 async fn answer_connections(listener: TcpListener, responder: Arc<Responder>) {

@@ -14,9 +14,9 @@ async fn serve(upstreams: &[SocketAddr]) -> SocketAddr {
     let endpoints: Vec<_> = addresses.iter().map(|address| (address.as_str(), "", true)).collect();
     zone.set_slice("n", "many", "1", slice(&endpoints, &[]));
     let (datagrams, connections) = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let address = datagrams.local_addr().unwrap();
+    let address = connections.local_addr().unwrap();
     let responder = responder(zone, upstreams);
-    tokio::spawn(answer_datagrams(Arc::new(datagrams), responder.clone()));
+    tokio::spawn(answer_datagrams(datagrams, responder.clone()));
     tokio::spawn(answer_connections(connections, responder));
     address
 }
