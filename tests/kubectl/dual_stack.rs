@@ -83,6 +83,7 @@ spec: {containers: [{name: main, image: IMAGE, ports: [{containerPort: 8090}]}]}
     let services = service("both", both)
         + &service("turned", "ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv6, IPv4]")
         + &service("single", "type: ClusterIP")
+        + &service("sticky", "sessionAffinity: ClientIP, type: NodePort, ipFamilyPolicy: PreferDualStack")
         + &service("peers", "clusterIP: None, ipFamilyPolicy: RequireDualStack");
     cluster.kubectl_apply(&(named("a", &image, "test-node") + &named("b", &image, "test-node") + &wasm + &services));
     cluster.kubectl_wait("condition=Ready", &["pod", "--all"]);
@@ -118,8 +119,20 @@ spec: {containers: [{name: main, image: IMAGE, ports: [{containerPort: 8090}]}]}
     let own = addresses(&json!(
         node["status"]["addresses"].as_array().unwrap().iter().map(|a| a["address"].clone()).collect::<Vec<_>>()
     ));
-    for address in own {
+    for address in own.clone() {
         eventually("by the node's port", || is_answer(&curl(address, port).stdout).then_some(()));
+    }
+
+    // A client stays with one of the two pods, at each address and port.
+    let sticky = spec(&cluster, "sticky");
+    let sticky_port = u16::try_from(sticky["ports"][0]["nodePort"].as_u64().unwrap()).unwrap();
+    let own_six = own.iter().find(|address| address.is_ipv6()).unwrap();
+    let doors = addresses(&sticky["clusterIPs"]).into_iter().map(|address| (address, 80)).chain([(*own_six, sticky_port)]);
+    for (address, port) in doors {
+        eventually("the sticky service leads to a pod", || is_answer(&curl(address, port).stdout).then_some(()));
+        // Who draws has the same of two twenty times once in half a million.
+        let first = curl(address, port).ok();
+        (0..20).for_each(|_| assert_eq!(curl(address, port).ok(), first, "{address} port {port}"));
     }
 
     // Wasm pods: reached by both, and reaching both.

@@ -1,13 +1,13 @@
 //! What goes wrong with networks: partitions, an agent that is killed in the middle of something, addresses that run out, ports
 //! that two want, floods and rubbish. Each is handled, and nothing else is disturbed.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mizzen_tests::command::run;
 use mizzen_tests::door::within;
@@ -220,10 +220,13 @@ fn a_flood_of_questions_and_rubbish_keep_nobody_from_names() {
 
     let done = Arc::new(AtomicBool::new(false));
     let flooding = flood(&namespace_of(&cluster, "flooder"), server, done.clone());
-    (0..5).for_each(|_| is_well());
+    let begun = Instant::now();
+    (0..50).for_each(|_| is_well());
+    let taken = begun.elapsed();
     done.store(true, Ordering::SeqCst);
     let sent = flooding.join().unwrap();
     assert!(sent > 5_000, "{sent} questions are no flood");
+    assert!(taken < Duration::from_secs(20), "{taken:?} for a hundred questions: many were lost");
 
     // What is no question, by datagram and by stream.
     let good = question("kubernetes.default.svc.cluster.local.", "A");
@@ -304,4 +307,43 @@ fn rubbish_over_http_is_refused_and_disturbs_no_other_client() {
     half.write_all(head.as_bytes()).unwrap();
     assert!(is_well().is_some());
     assert!(!cluster.log().contains("panicked"), "{}", cluster.log());
+}
+
+/// Whether somebody in this network namespace waits for an answer to the first packet of a connection to it.
+fn is_asked_for(service: SocketAddr) -> bool {
+    let SocketAddr::V4(service) = service else { return false };
+    let bytes = u32::from_ne_bytes(service.ip().octets());
+    let asked = format!(" {bytes:08X}:{:04X} 02 ", service.port());
+    std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap().contains(&asked)
+}
+
+#[test]
+fn who_asks_for_a_service_before_there_is_one_is_led_once_it_is_there() {
+    let registry = Registry::start();
+    let image = images::busybox(&registry, "web:v1");
+    let cluster = Cluster::up();
+    cluster.kubectl_apply(&(teller("web", "test-node", &image) + &teller("client", "test-node", &image)));
+    cluster.kubectl_wait("condition=Ready", &["pod", "--all"]);
+    let first: Ipv4Addr = field(&cluster, &["service", "kubernetes"], ".spec.clusterIP").parse().unwrap();
+    let [a, b, ..] = first.octets();
+    let service = SocketAddr::from(([a, b, 77, 77], 80));
+    let pod = namespace_of(&cluster, "client");
+    let places = [Some(&*pod), None];
+    let asking = places.map(|place| within(place, move || TcpStream::connect_timeout(&service, Duration::from_secs(60))));
+    for place in places {
+        let is_asked = || within(place, move || is_asked_for(service)).join().unwrap();
+        eventually("somebody asks", || is_asked().then_some(()));
+    }
+    let made = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "late"},
+        "spec": {"clusterIP": service.ip(), "selector": {"teller": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    });
+    cluster.apply(&made.to_string());
+    for asked in asking {
+        asked.join().unwrap().expect("the next packet is led");
+    }
+    // What no service has is not sent to whoever may be outside.
+    let nobodys = SocketAddr::from(([a, b, 77, 78], 80));
+    let error = TcpStream::connect_timeout(&nobodys, Duration::from_millis(100)).expect_err("nobody has it");
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
 }

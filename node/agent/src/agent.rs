@@ -120,7 +120,7 @@ impl Agent {
                 () = lease::run(shared.clone()) => {}
                 () = image_gc::run(shared.clone(), pods.clone()) => {}
                 () = local_volumes::run(shared.clone()) => {}
-                () = services::run(shared.clone(), cancel.clone()) => {}
+                () = services::run(shared.clone()) => {}
                 () = announce::run(shared.clone()) => {}
                 () = peers::run(shared.clone(), cancel.clone()) => {}
                 () = plugins::run(shared.clone()) => {}

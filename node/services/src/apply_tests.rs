@@ -1,7 +1,7 @@
 //! What holds for every [`Apply`]: the fake that other tests use, and nftables itself.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use mizzen_api::ObjectRef;
 use mizzen_network::{Family, Protocol};
 
 use crate::apply::Apply;
-use crate::compile::{Node, Seats, compile};
-use crate::conntrack::forget_udp;
+use crate::compile::{Node, Seats, compile, ranges};
+use crate::conntrack::forget;
 use crate::endpoints::Place;
 use crate::fake::Fake;
-use crate::forget::Stale;
+use crate::forget::{Stale, Strays};
 use crate::frame::Scope;
 use crate::model::{Changes, Elements, Part, difference};
 use crate::nft::Nft;
@@ -40,6 +40,7 @@ fn elements(family: Family, endpoints: u8, sticky: Option<u32>) -> Elements {
         bridge: "mzx".into(),
         pods: pods(family),
         wasm: BTreeSet::from([ip(family, 64, 2)]),
+        service_ranges: Vec::new(),
     };
     let endpoint = |i: u8| EndpointView {
         address: ip(family, 64 + i % 2, 2 + i),
@@ -142,17 +143,21 @@ fn a_table_of_another_version_or_without_its_rules_is_not_taken_over() {
     });
 }
 
-/// A service of UDP that leads to one server.
-fn names(server: IpAddr) -> Elements {
-    let family = Family::of(server);
-    let node = Node {
+fn node_of(family: Family) -> Node {
+    Node {
         place: Place { node: "here".into(), zone: None },
         bridge: "mzx".into(),
         pods: pods(family),
         wasm: BTreeSet::new(),
-    };
+        service_ranges: vec!["10.96.0.0/16".parse().unwrap(), "fd00:0:0:60::/64".parse().unwrap()],
+    }
+}
+
+/// A service that leads to one server.
+fn over(protocol: Protocol, server: IpAddr) -> Elements {
+    let family = Family::of(server);
+    let node = node_of(family);
     let key = ObjectRef::new("n", "names");
-    let protocol = Protocol::Udp;
     let service = ServiceView {
         key: key.clone(),
         cluster_ip: "10.96.0.9".into(),
@@ -172,6 +177,10 @@ fn names(server: IpAddr) -> Elements {
     let ports = vec![SlicePort { name: String::new(), protocol, port: 5300 }];
     let slice = SliceView { service: key, family, ports, endpoints: vec![endpoint] };
     compile(&service, &[Arc::new(slice)], &node, &Seats::default()).elements
+}
+
+fn names(server: IpAddr) -> Elements {
+    over(Protocol::Udp, server)
 }
 
 #[test]
@@ -245,7 +254,83 @@ async fn is_forgotten([first, second]: [IpAddr; 2], client: IpAddr) {
     nft.change(&difference(&names(first), &names(second))).await.unwrap();
     reaches(&servers[0], b"two");
     let gone = Stale { gone: BTreeSet::from([(first, 5300)]), strays: None };
-    assert_eq!(forget_udp(family, &gone).unwrap(), 1);
+    assert_eq!(forget(family, &gone).unwrap(), 1);
     reaches(&servers[1], b"three");
-    assert_eq!(forget_udp(family, &gone).unwrap(), 0);
+    assert_eq!(forget(family, &gone).unwrap(), 0);
+}
+
+/// Whether somebody of this namespace's machine waits for an answer to its first packet of TCP.
+fn is_asking() -> bool {
+    let all = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+    all.lines().any(|line| line.split_whitespace().nth(3) == Some("02"))
+}
+
+#[test]
+fn who_asked_before_there_were_rules_or_the_service_is_led_as_soon_as_it_is_there() {
+    alone(async || {
+        for args in ["link set lo up", "addr add 10.70.1.5/32 dev lo", "route add 10.96.0.0/16 dev lo"] {
+            assert!(Command::new("ip").args(args.split(' ')).status().unwrap().success(), "ip {args}");
+        }
+        // The kernel notes connections where somebody asks for it.
+        mizzen_network::nft::apply("x", "table ip x { chain c { type nat hook output priority 0; }; }").await.unwrap();
+        let server = IpAddr::from([127, 0, 0, 2]);
+        let (datagrams, connections) = (UdpSocket::bind((server, 5300)).unwrap(), TcpListener::bind((server, 5300)).unwrap());
+        datagrams.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let client = UdpSocket::bind("10.70.1.5:0").unwrap();
+        let (service, wait) = (ip(Family::V4, 96, 9), Duration::from_secs(60));
+        client.send_to(b"early", (service, 53)).unwrap();
+        let asking = std::thread::spawn(move || TcpStream::connect_timeout(&(service, 53).into(), wait));
+        while !is_asking() {
+            assert!(!asking.is_finished(), "somebody answers");
+            std::thread::yield_now();
+        }
+
+        let (nft, node) = (Nft::new(scope(Family::V4)), node_of(Family::V4));
+        nft.rebuild(&ranges(&node)).await.unwrap();
+        let strays = Strays { services: BTreeSet::new(), endpoints: BTreeSet::new(), ranges: node.service_ranges.clone() };
+        forget(Family::V4, &Stale { gone: BTreeSet::new(), strays: Some(strays) }).unwrap();
+        client.send_to(b"not yet", (service, 53)).expect_err("it is dropped");
+
+        let mut wanted = ranges(&node);
+        wanted.extend([Protocol::Udp, Protocol::Tcp].into_iter().flat_map(|protocol| over(protocol, server)));
+        nft.change(&difference(&ranges(&node), &wanted)).await.unwrap();
+        client.send_to(b"led", (service, 53)).unwrap();
+        let mut said = [0; 9];
+        datagrams.set_read_timeout(Some(wait)).unwrap();
+        let length = datagrams.recv(&mut said).unwrap();
+        assert_eq!(&said[..length], b"led");
+        asking.join().unwrap().expect("the next packet is led");
+        drop(connections);
+    });
+}
+
+#[test]
+fn clients_stay_with_their_endpoint_by_both_families() {
+    for family in Family::ALL {
+        alone(async move || {
+            assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
+            let servers = [ip(family, 64, 2), ip(family, 65, 3)];
+            for address in [ip(family, 96, 1), servers[0], servers[1]] {
+                let mut add = Command::new("ip");
+                add.args([
+                    "addr",
+                    "add",
+                    &format!("{address}/{}", if address == ip(family, 96, 1) { family.bits() - 16 } else { family.bits() }),
+                ]);
+                add.args(["dev", "lo"]).args((family == Family::V6).then_some("nodad"));
+                assert!(add.status().unwrap().success(), "{address}");
+            }
+            let servers = servers.map(|address| TcpListener::bind((address, 8080)).unwrap());
+            let nft = Nft::new(scope(family));
+            nft.rebuild(&elements(family, 1, Some(60))).await.unwrap();
+            let asked = || TcpStream::connect_timeout(&(ip(family, 96, 7), 80).into(), Duration::from_secs(60)).unwrap();
+            // Which of two is a matter of luck: nobody has it forty times.
+            let streams: Vec<_> = (0..40).map(|_| asked()).collect();
+            let answered = servers.map(|server| {
+                server.set_nonblocking(true).unwrap();
+                server.incoming().map_while(Result::ok).count()
+            });
+            assert!(answered.contains(&40), "{answered:?} of {} connections", streams.len());
+        });
+    }
 }

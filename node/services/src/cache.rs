@@ -1,11 +1,13 @@
-//! What the node knows of services: mirrors of Services, EndpointSlices and its own Node.
+//! What the node knows of services: mirrors of Services, EndpointSlices, ServiceCIDRs and its own Node.
 
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use mizzen_api::{Object, ObjectRef};
 use mizzen_client::Client;
+use mizzen_network::Subnet;
 use mizzen_reconcile::typed::{gvr, view};
 use mizzen_reconcile::{Feed, WatchCache, WatchSpec};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +25,7 @@ pub struct ServiceCaches {
     pub services: Arc<WatchCache<ServiceView>>,
     pub(crate) slices: Arc<WatchCache<SliceView>>,
     pub(crate) places: Arc<WatchCache<Place>>,
+    pub(crate) ranges: Arc<WatchCache<Vec<Subnet>>>,
     node: String,
 }
 
@@ -47,22 +50,33 @@ impl ServiceCaches {
             let zone = node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE).cloned());
             Some(Place { node: node.metadata.name.clone().unwrap_or_default(), zone })
         });
+        let ranges = WatchCache::projected(WatchSpec::all(gvr::<ServiceCIDR>()), |object: &Arc<Object>| {
+            let cidrs = view::<ServiceCIDR>(object).ok()?.spec.clone()?.cidrs?;
+            Some(cidrs.iter().filter_map(|cidr| cidr.parse().ok()).collect())
+        });
         Arc::new(Self {
             services: services.fed_by(service_feed),
             slices: slices.index(BY_SERVICE, |slice: &SliceView| vec![slice.service.to_string()]).fed_by(slice_feed),
             places: places.start(client.clone(), cancel.clone()),
+            ranges: ranges.start(client.clone(), cancel.clone()),
             node: node.to_owned(),
         })
     }
 
-    /// Waits until services and slices have been read once.
+    /// Waits until services, slices and ranges have been read once.
     pub(crate) async fn synced(&self) {
+        self.ranges.synced().await;
         self.services.synced().await;
         self.slices.synced().await;
     }
 
     pub(crate) fn slices_of(&self, service: &ObjectRef) -> Vec<Arc<SliceView>> {
         self.slices.by(BY_SERVICE, &service.to_string())
+    }
+
+    /// Where services have their addresses, as the cluster says.
+    pub fn ranges(&self) -> impl Iterator<Item = Subnet> + use<> {
+        self.ranges.list().into_iter().flat_map(|ranges| ranges.to_vec())
     }
 
     /// Where the node is, as far as it is known.

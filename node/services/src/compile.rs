@@ -25,6 +25,8 @@ pub struct Node {
     pub pods: Subnet,
     /// The addresses of Wasm pods.
     pub wasm: BTreeSet<IpAddr>,
+    /// Where services have their addresses.
+    pub service_ranges: Vec<Subnet>,
 }
 
 impl Node {
@@ -75,6 +77,12 @@ pub fn compile(service: &ServiceView, slices: &[Arc<SliceView>], node: &Node, be
     }
     compiled.local = local.len();
     compiled
+}
+
+/// The ranges of services, from which nothing but services is to be reached.
+pub fn ranges(node: &Node) -> Elements {
+    let ranges = apart(&node.service_ranges, node.pods.family()).into_iter();
+    ranges.map(|range| ((Part::ServiceRanges, range), String::new())).collect()
 }
 
 /// The endpoints that a service's port is for, each with its own port. A port's name is the slice's too.
@@ -128,12 +136,7 @@ impl PortTable<'_> {
 
     fn pick(&self, door: Door, range: Range) -> Option<Pick> {
         let count = if range == Range::All { self.all.len() } else { self.own.len() };
-        (count > 0).then_some(Pick { door, range, count, sticky: self.sticky() })
-    }
-
-    /// nft (1.0.6, of Debian 12) aborts over a map that is updated by an IPv6 client and service: there clients do not stay.
-    fn sticky(&self) -> Option<u32> {
-        self.service.sticky.filter(|_| self.node.pods.family() == Family::V4)
+        (count > 0).then_some(Pick { door, range, count, sticky: self.service.sticky })
     }
 
     fn outer_way(&self, door: Door) -> Option<Way> {
@@ -175,7 +178,7 @@ impl PortTable<'_> {
         };
         let seats = if range == Range::All { self.all } else { self.own };
         let is = |(address, port): Backend| format!("{address} . {port}");
-        if self.sticky().is_none() {
+        if self.service.sticky.is_none() {
             for (number, backend) in seats.iter().enumerate() {
                 self.elements.insert((endpoints, format!("{key} . {}", range.seat(number))), is(*backend));
             }
@@ -251,6 +254,7 @@ mod tests {
             bridge: "mzx".into(),
             pods: "10.64.3.0/24".parse().expect("a range"),
             wasm: BTreeSet::from([IpAddr::from([10, 64, 3, 9])]),
+            service_ranges: Vec::new(),
         }
     }
 
@@ -372,7 +376,17 @@ mod tests {
         let six = Node { pods: "fd00:0:0:3::/64".parse().expect("a range"), ..node() };
         let sticky = ServiceView { cluster_ips: vec!["fd00::7".parse().expect("an address")], ..sticky };
         let elements = compile(&sticky, &slices(&[("fd00:0:0:3::4", true)]), &six, &Seats::default()).elements;
-        assert_eq!(of(&elements, Part::ServiceIps), ["fd00::7 . tcp . 80 : goto a1_1"], "not by IPv6");
+        assert_eq!(of(&elements, Part::ServiceIps), ["fd00::7 . tcp . 80 : goto a1_1_60s"]);
+        let rules = &elements[&(Part::Chain, "a1_1_60s".into())];
+        assert!(rules.contains("update @affinity { jhash ip6 saddr . ip6 daddr . "), "{rules}");
+    }
+
+    #[test]
+    fn ranges_of_services_are_of_the_nodes_family_and_apart() {
+        let service_ranges =
+            ["10.96.0.0/16", "fd00::/108", "10.96.4.0/24", "10.99.0.0/24"].map(|range| range.parse().expect("a range"));
+        let elements = ranges(&Node { service_ranges: service_ranges.to_vec(), ..node() });
+        assert_eq!(of(&elements, Part::ServiceRanges), ["10.96.0.0/16", "10.99.0.0/24"]);
     }
 
     #[test]

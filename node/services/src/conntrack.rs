@@ -1,7 +1,7 @@
 //! Connections that the kernel remembers (conntrack; the attributes are those of `linux/netfilter/nfnetlink_conntrack.h`).
 //!
 //! UDP knows no end of a connection: while a client goes on sending from one port, the kernel goes on leading it to the endpoint
-//! that it once had, though that is gone.
+//! that it once had, though that is gone. And what began while no rule led it is led nowhere as long as its client tries again.
 
 use std::io;
 use std::net::IpAddr;
@@ -26,11 +26,11 @@ const PROTO_NUMBER: u16 = 1;
 const PROTO_SOURCE_PORT: u16 = 2;
 const UDP: u8 = 17;
 
-/// Makes the kernel forget UDP connections of a family that are stale; answers how many there were.
+/// Makes the kernel forget connections of a family that are stale; answers how many there were.
 ///
 /// # Errors
 /// When the kernel refuses, because it has no connection tracking over netlink, say.
-pub fn forget_udp(family: Family, stale: &Stale) -> io::Result<usize> {
+pub fn forget(family: Family, stale: &Stale) -> io::Result<usize> {
     let netlink = Netlink::open(family)?;
     let mut entries = Vec::new();
     netlink.dump(GET, &[], |attributes| entries.extend(stale_entry(attributes, stale)))?;
@@ -47,12 +47,11 @@ pub fn forget_udp(family: Family, stale: &Stale) -> io::Result<usize> {
 /// What to name an entry by to delete it, if it is stale.
 fn stale_entry(entry: &[u8], stale: &Stale) -> Option<Vec<u8>> {
     let (orig, reply) = (attribute(entry, TUPLE_ORIG)?, attribute(entry, TUPLE_REPLY)?);
-    if attribute(attribute(reply, TUPLE_PROTO)?, PROTO_NUMBER)? != [UDP] {
-        return None;
-    }
-    let port = u16::from_be_bytes(*attribute(attribute(reply, TUPLE_PROTO)?, PROTO_SOURCE_PORT)?.first_chunk()?);
+    let protocol = attribute(reply, TUPLE_PROTO)?;
+    let is_udp = attribute(protocol, PROTO_NUMBER)? == [UDP];
+    let port = u16::from_be_bytes(*attribute(protocol, PROTO_SOURCE_PORT)?.first_chunk()?);
     let backend = (ends(reply)?.0, port);
-    let is_stale = stale.has(ends(orig)?.1, &backend);
+    let is_stale = stale.has(is_udp, ends(orig)?.1, &backend);
     let names = attributes(entry).filter(|(kind, ..)| matches!(*kind, TUPLE_ORIG | ZONE));
     is_stale.then(|| names.flat_map(|(_, _, whole)| whole.to_vec()).collect())
 }
@@ -102,11 +101,20 @@ mod tests {
         let both = [nested(IPV6.0, &[1; 16]), nested(IPV6.1, &[2; 16])].concat();
         assert_eq!(ends(&nested(TUPLE_IP, &both)), Some(([1; 16].into(), [2; 16].into())));
         let strays = |service: [u8; 4], endpoints: &BTreeSet<_>| Stale {
-            strays: Some(Strays { services: BTreeSet::from([service.into()]), endpoints: endpoints.clone() }),
+            strays: Some(Strays {
+                services: BTreeSet::from([service.into()]),
+                endpoints: endpoints.clone(),
+                ranges: vec!["10.96.0.0/24".parse().unwrap()],
+            }),
             ..Stale::default()
         };
         assert!(stale_entry(&entry, &strays(service.0, &BTreeSet::new())).is_some());
         assert_eq!(stale_entry(&entry, &strays(service.0, &known)), None, "it is an endpoint");
         assert_eq!(stale_entry(&entry, &strays([10, 96, 0, 11], &BTreeSet::new())), None, "it went to no service");
+        let unled = tuple(TUPLE_ORIG, 6, client, service);
+        let entry = [unled.clone(), tuple(TUPLE_REPLY, 6, service, client)].concat();
+        assert_eq!(stale_entry(&entry, &strays(service.0, &known)), Some(unled));
+        assert_eq!(stale_entry(&direct, &strays(service.0, &known)), None, "it asks for no service");
+        assert_eq!(stale_entry(&tcp, &strays(service.0, &BTreeSet::new())), None, "TCP says itself when it ends");
     }
 }

@@ -1,4 +1,5 @@
-//! UDP connections that lead to endpoints that have left, until the kernel has forgotten them.
+//! Connections that lead nowhere, until the kernel has forgotten them: of UDP to endpoints that have left, and any that began
+//! while there were no rules.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -6,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mizzen_network::Subnet;
 use mizzen_reconcile::Backoff;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -18,19 +20,22 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_s
 /// Has the kernel forget connections; answers how many. May block.
 pub type Forget = Arc<dyn Fn(&Stale) -> io::Result<usize> + Send + Sync>;
 
-/// Which UDP connections lead nowhere any more.
+/// Which connections lead nowhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stale {
-    /// Those that lead to endpoints that have left.
+    /// Those of UDP that lead to endpoints that have left.
     pub gone: BTreeSet<Backend>,
-    /// After a start, when nobody knows who has left meanwhile: those that lead from a service's address to no endpoint.
+    /// After the rules have been away, or nobody has minded them, when nobody knows who has left meanwhile.
     pub strays: Option<Strays>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Strays {
+    /// Connections of UDP that lead from these to none of `endpoints` are stale,
     pub services: BTreeSet<IpAddr>,
     pub endpoints: BTreeSet<Backend>,
+    /// and so is what asks for an address of these and is led nowhere, over whatever protocol.
+    pub ranges: Vec<Subnet>,
 }
 
 impl Stale {
@@ -39,11 +44,14 @@ impl Stale {
     }
 
     /// Whether a connection from a client to `address` that the kernel leads to `backend` is among them.
-    pub fn has(&self, address: IpAddr, backend: &Backend) -> bool {
+    pub fn has(&self, is_udp: bool, address: IpAddr, backend: &Backend) -> bool {
+        let strays = self.strays.as_ref();
         // What goes to the endpoint by its own address was led by nobody.
-        let is_led = address != backend.0;
+        if address == backend.0 {
+            return strays.is_some_and(|strays| strays.ranges.iter().any(|range| range.contains(address)));
+        }
         let is_stray = |strays: &Strays| strays.services.contains(&address) && !strays.endpoints.contains(backend);
-        is_led && (self.gone.contains(backend) || self.strays.as_ref().is_some_and(is_stray))
+        is_udp && (self.gone.contains(backend) || strays.is_some_and(is_stray))
     }
 
     fn add(&mut self, more: Self) {
@@ -81,11 +89,11 @@ impl Forgetter {
             let (forget, asked) = (self.forget.clone(), stale.clone());
             match spawn_blocking(move || forget(&asked)).await.unwrap_or_else(|error| Err(io::Error::other(error))) {
                 Ok(forgotten) => {
-                    tracing::debug!(forgotten, "UDP connections to endpoints that are gone");
+                    tracing::debug!(forgotten, "connections that lead nowhere");
                     failures = 0;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "UDP clients that go on stay with endpoints that are gone; this is tried again");
+                    tracing::warn!(%error, "clients that go on may be led nowhere; this is tried again");
                     // What was learnt since stands.
                     let since = std::mem::replace(&mut *self.stale.lock(), stale);
                     self.stale.lock().add(since);

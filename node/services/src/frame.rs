@@ -87,10 +87,13 @@ impl Scope {
         let Self { bridge, pods, .. } = self;
         let [a, b, c, d, e, f] = self.wasm_mac;
         let wasm_mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+        let [client, node_client] = [Door::Address, Door::NodePort].map(|door| door.client_type(pods.family()));
         let (gateway, ip, address) = (pods.gateway(), pods.family().nft(), pods.family().nft_type());
         // What comes from another cluster's bridge, or by the machine's routes would go there, is that cluster's, but for ports of
         // the node, which are everybody's: on all of its addresses but those of other clusters' bridges.
         // Refusing goes before leading, and only for what begins: who talks to an endpoint that has just left goes on.
+        // What asks for a service that no rule leads to yet is dropped before the kernel has noted a connection for it: one that is
+        // noted un-led stays so while its client goes on trying. The client's next packet is led.
         // `services` stands after the chain of host ports, which has priority -100: hosts' ports are leads of their own.
         format!(
             r#"  map service_ips {{ type {address} . inet_proto . inet_service : verdict; }}
@@ -101,10 +104,11 @@ impl Scope {
   map node_endpoints {{ type inet_proto . inet_service . classid : {address} . inet_service; }}
   map choices {{ type {address} . inet_proto . inet_service . classid : classid; }}
   map node_choices {{ type inet_proto . inet_service . classid : classid; }}
-  map affinity {{ type {address} . {address} . inet_proto . inet_service : classid; size {AFFINITIES}; flags dynamic,timeout; }}
-  map node_affinity {{ type {address} . inet_proto . inet_service : classid; size {AFFINITIES}; flags dynamic,timeout; }}
+  map affinity {{ type {client} : classid; size {AFFINITIES}; flags dynamic,timeout; }}
+  map node_affinity {{ type {node_client} : classid; size {AFFINITIES}; flags dynamic,timeout; }}
   set source_ranges {{ type {address} . inet_proto . inet_service . {address}; flags interval; }}
   set cluster_ips {{ type {address}; }}
+  set service_ranges {{ type {address}; flags interval; }}
   set hairpin {{ type {address} . {address}; }}
   set wasm {{ type {address}; }}
   chain refuse {{
@@ -161,12 +165,19 @@ impl Scope {
     goto services
   }}
   chain unled {{
-    type filter hook forward priority -90; policy accept;
+    ct state established,related accept
     {ip} daddr @cluster_ips reject
+    {ip} daddr @service_ranges drop
+  }}
+  chain unled_in {{
+    type filter hook forward priority -90; policy accept;
+    iifname "mz*" iifname != "{bridge}" accept
+    goto unled
   }}
   chain unled_out {{
     type filter hook output priority -90; policy accept;
-    {ip} daddr @cluster_ips reject
+    oifname "mz*" oifname != "{bridge}" accept
+    goto unled
   }}
   chain leave {{
     type nat hook postrouting priority 99; policy accept;
@@ -194,7 +205,7 @@ mod tests {
         assert_eq!(chains[&(Part::Chain, "refuse".into())], "reject");
         assert_eq!(chains[&(Part::Chain, "leave".into())].lines().count(), 3);
         assert_eq!(chains[&(Part::Chain, scope("mzx").version())], "");
-        assert_eq!(chains.len(), 16, "{:?}", chains.keys());
+        assert_eq!(chains.len(), 17, "{:?}", chains.keys());
     }
 
     #[test]

@@ -18,13 +18,14 @@ pub enum Part {
     NodeChoices,
     SourceRanges,
     ClusterIps,
+    ServiceRanges,
     Hairpin,
     Wasm,
 }
 
 impl Part {
     /// Of maps and sets.
-    pub const SETS: [Self; 12] = [
+    pub const SETS: [Self; 13] = [
         Self::ServiceIps,
         Self::NodePorts,
         Self::Refused,
@@ -35,6 +36,7 @@ impl Part {
         Self::NodeChoices,
         Self::SourceRanges,
         Self::ClusterIps,
+        Self::ServiceRanges,
         Self::Hairpin,
         Self::Wasm,
     ];
@@ -53,6 +55,7 @@ impl Part {
             Self::NodeChoices => "node_choices",
             Self::SourceRanges => "source_ranges",
             Self::ClusterIps => "cluster_ips",
+            Self::ServiceRanges => "service_ranges",
             Self::Hairpin => "hairpin",
             Self::Wasm => "wasm",
         }

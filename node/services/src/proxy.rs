@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::apply::{Apply, ApplyError};
 use crate::cache::ServiceCaches;
-use crate::compile::{Node, Seats, compile};
+use crate::compile::{Node, Seats, compile, ranges};
 use crate::endpoints::Backend;
 use crate::forget::{Forget, Forgetter, Stale, Strays};
 use crate::model::{Changes, Model, Part, difference};
@@ -33,7 +33,7 @@ pub struct ProxyConfig {
     pub node: Box<dyn Fn(&ServiceCaches) -> Node + Send + Sync>,
     /// Is told a service's `healthCheckNodePort`, if it has one, with the number of endpoints on this node.
     pub on_health: OnHealth,
-    /// Asked once the table leads nowhere to endpoints that have left services over UDP.
+    /// Asked once the table leads as it should, and does not to endpoints that have left services over UDP.
     pub forget: Forget,
     /// Is told in words what was put back after somebody else had changed it.
     pub on_repair: Box<dyn Fn(String) + Send + Sync>,
@@ -65,6 +65,11 @@ pub struct Proxy {
     /// Endpoints of UDP that are to be forgotten when the table is as it should be.
     gone: BTreeSet<Backend>,
     forgetter: Arc<Forgetter>,
+}
+
+/// In whose name the table has the ranges of services. Services are of namespaces.
+fn ranges_holder() -> ObjectRef {
+    ObjectRef::cluster("ranges")
 }
 
 fn udp(seats: &Seats) -> BTreeSet<Backend> {
@@ -127,12 +132,16 @@ impl Proxy {
         Strays {
             services: addresses.filter_map(|(_, address)| address.parse().ok()).collect(),
             endpoints: self.seats.values().flat_map(udp).collect(),
+            ranges: (self.config.node)(&self.config.caches).service_ranges,
         }
     }
 
     /// Has changes of objects noted.
     fn follow(&self) {
         let caches = &self.config.caches;
+        self.dirty.add([ranges_holder()]);
+        let dirty = self.dirty.clone();
+        caches.ranges.on_change(move |_| dirty.add([ranges_holder()]));
         let dirty = self.dirty.clone();
         caches.services.on_change(move |change| dirty.add([change.key.clone()]));
         let dirty = self.dirty.clone();
@@ -157,6 +166,10 @@ impl Proxy {
         let caches = &self.config.caches;
         let node = (self.config.node)(caches);
         for key in dirty {
+            if key == ranges_holder() {
+                self.model.put(&key, ranges(&node), &mut changes);
+                continue;
+            }
             let before = self.seats.remove(&key).unwrap_or_default();
             let service = caches.services.get(&key);
             let primary = service.as_ref().and_then(|service| service.primary());
@@ -202,7 +215,10 @@ impl Proxy {
         match self.settle().await {
             Ok(Some(0)) => {}
             Ok(Some(wrong)) => (self.config.on_repair)(format!("{wrong} rules of services had been changed by somebody else")),
-            Ok(None) => (self.config.on_repair)("The rules of services had been removed by somebody else".into()),
+            Ok(None) => {
+                (self.config.on_repair)("The rules of services had been removed by somebody else".into());
+                self.forgetter.add(Stale { strays: Some(self.strays()), ..Stale::default() });
+            }
             Err(error) => {
                 tracing::warn!(%error, "the rules of services are gone, or cannot be read");
                 return false;

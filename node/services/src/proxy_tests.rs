@@ -92,6 +92,7 @@ impl World {
                 bridge: "mzx".into(),
                 pods: "10.64.3.0/24".parse().unwrap(),
                 wasm: BTreeSet::new(),
+                service_ranges: caches.ranges().collect(),
             }),
             on_health: Box::new(|_, _| {}),
             forget: Arc::new(move |stale| {
@@ -222,7 +223,8 @@ async fn what_somebody_takes_away_is_put_back_and_said() {
     let services = GroupVersionResource::new("", "v1", "services");
     world.client.write(ApiRequest::delete(&services, "default", "a", DeleteOptions::default())).await.unwrap();
     world.leads_to(&[]).await;
-    assert_eq!(world.table.table(), Some(Elements::new()));
+    let ranges = Elements::from([((Part::ServiceRanges, "10.96.0.0/16".to_owned()), String::new())]);
+    assert_eq!(world.table.table(), Some(ranges));
 }
 
 #[tokio::test]
@@ -239,7 +241,8 @@ async fn udp_that_leads_to_who_has_left_is_forgotten_though_the_kernel_fails_onc
     world.start_proxy();
     let strays = world.forgets(4).await.strays.expect("nobody knows who has left");
     let services = BTreeSet::from(["10.96.0.9".parse().unwrap()]);
-    assert_eq!(strays, Strays { services, endpoints: BTreeSet::from([of("10.64.3.6")]) });
+    let ranges = vec!["10.96.0.0/16".parse().unwrap()];
+    assert_eq!(strays, Strays { services, endpoints: BTreeSet::from([of("10.64.3.6")]), ranges });
 }
 
 #[tokio::test]

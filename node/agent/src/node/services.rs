@@ -7,13 +7,12 @@ use mizzen_services::compile::Node;
 use mizzen_services::frame::Scope;
 use mizzen_services::nft::Nft;
 use mizzen_services::{Proxy, ProxyConfig, ServiceCaches, conntrack, routes};
-use tokio_util::sync::CancellationToken;
 
 use super::health_ports::HealthPorts;
 use crate::shared::Shared;
 
-/// Runs until `cancel`. The rules stay.
-pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
+/// Never ends. The rules stay.
+pub(crate) async fn run(shared: Arc<Shared>) {
     let health = Arc::new(HealthPorts::default());
     let proxies = Scope::all(&shared.network).map(|scope| proxy(&shared, scope, health.clone()).run());
     let on_routes = |count: usize| {
@@ -21,7 +20,7 @@ pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
         tracing::warn!("{told}");
         shared.recorder.warning(&super::about(&shared.node_name), "ServiceRoutesRestored", told);
     };
-    tokio::join!(join_all(proxies), routes::run(shared.client.clone(), shared.network.clone(), on_routes, cancel));
+    tokio::join!(join_all(proxies), routes::run(shared.services.clone(), shared.network.clone(), on_routes));
 }
 
 /// What leads the packets of one family.
@@ -32,6 +31,7 @@ fn proxy(shared: &Arc<Shared>, scope: Scope, health: Arc<HealthPorts>) -> Proxy 
         bridge: bridge.clone(),
         pods,
         wasm: network.wasm_addresses(),
+        service_ranges: caches.ranges().chain(network.service_cidr()).collect(),
     };
     let (telling, table) = (shared.clone(), scope.place());
     let on_repair = move |what: String| {
@@ -44,7 +44,7 @@ fn proxy(shared: &Arc<Shared>, scope: Scope, health: Arc<HealthPorts>) -> Proxy 
         apply: Arc::new(Nft::new(scope)),
         node: Box::new(node),
         on_health: Box::new(move |service, wanted| health.set(service, wanted)),
-        forget: Arc::new(move |stale| conntrack::forget_udp(pods.family(), stale)),
+        forget: Arc::new(move |stale| conntrack::forget(pods.family(), stale)),
         on_repair: Box::new(on_repair),
     })
 }
