@@ -26,10 +26,10 @@ def unique(stem):
 
 
 class World:
-    """One run of one behaviour: an API and what is to be undone afterwards."""
+    """One run of one behaviour: an API, the image of its containers, and what is to be undone afterwards."""
 
-    def __init__(self, api):
-        self.api, self.undo = api, []
+    def __init__(self, api, image=None):
+        self.api, self.image, self.undo = api, image, []
 
     def namespace(self, stem="conformance", labels=None):
         """A namespace as the test framework makes one: labelled, with its service account and root certificate."""

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Runs the conformance behaviours that need only the API server and its controllers, from outside, against any cluster.
+"""Runs conformance behaviours from outside, against any cluster.
 
     python3 -m venv venv && venv/bin/pip install kubernetes
     venv/bin/python tests/conformance/run.py KUBECONFIG [--only TEXT]... [--skip TEXT]... [--jobs 4] [--hollow-nodes 2]
-                                             [--list conformance-list.txt]
+                                             [--list conformance-list.txt] [--image REFERENCE]
 
-Each behaviour is written from its description in Kubernetes' conformance.yaml and bears its title there. Pods run on
-nodes that only report (`hollow.py`), so no image is pulled. `kubectl` behaviours need kubectl on the PATH. With --list it
-also names the behaviours of class A that are not written here. The exit code is 1 when one fails.
+Each behaviour is written from its description in Kubernetes' conformance.yaml and bears its title there. Those of `areas`
+need only the API server and its controllers: pods run on nodes that only report (`hollow.py`), so no image is pulled.
+With --image, those of `containers` run instead, on the cluster's own nodes: it names an image that the nodes can pull and
+`image.py` made. `kubectl` behaviours need kubectl on the PATH. With --list it also names the behaviours of these classes
+that are not written here. The exit code is 1 when one fails.
 """
 
 import argparse
@@ -29,9 +31,9 @@ from hollow import HollowNodes  # noqa: E402
 from registry import BEHAVIOURS, World  # noqa: E402
 
 
-def run_one(title, function, api):
+def run_one(title, function, api, image):
     """None, or what went wrong."""
-    world, wrong = World(api), None
+    world, wrong = World(api, image), None
     try:
         function(world)
     except Exception as error:  # any failure of a behaviour is a result, not the end of the run
@@ -58,8 +60,8 @@ def is_furnished(api):
         eventually(f"the {plural} of the API server", lambda resource=resource: resource.exists("kubernetes"))
 
 
-def class_a(path):
-    lines = re.findall(r"^A +\S+ +\S+ +(.*\S)", pathlib.Path(path).read_text(), re.M)
+def of_classes(classes, path):
+    lines = re.findall(rf"^[{classes}] +\S+ +\S+ +(.*\S)", pathlib.Path(path).read_text(), re.M)
     return {line for line in lines if line.startswith("[sig-")}
 
 
@@ -71,10 +73,12 @@ def main():
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--hollow-nodes", type=int, default=2)
     parser.add_argument("--list", help="Kubernetes' behaviours with their class, to compare")
+    parser.add_argument("--image", help="run the behaviours that need containers, with this image")
     options = parser.parse_args()
 
-    for area in sorted(path.stem for path in (HERE / "areas").glob("*.py")):
-        importlib.import_module(f"areas.{area}")
+    package = "containers" if options.image else "areas"
+    for area in sorted(path.stem for path in (HERE / package).glob("*.py")):
+        importlib.import_module(f"{package}.{area}")
     chosen = {
         title: found
         for title, found in BEHAVIOURS.items()
@@ -84,14 +88,14 @@ def main():
 
     def judge(title):
         begun = time.monotonic()
-        wrong = run_one(title, chosen[title][0], api)
+        wrong = run_one(title, chosen[title][0], api, options.image)
         with said:
             print(f"{'FAIL' if wrong else 'pass'} {time.monotonic() - begun:5.1f} s  {title}", flush=True)
             if wrong:
                 failed[title] = wrong
 
     is_furnished(api)
-    with HollowNodes(Api(options.kubeconfig), options.hollow_nodes):
+    with HollowNodes(Api(options.kubeconfig), 0 if options.image else options.hollow_nodes):
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as workers:
             list(workers.map(judge, [title for title, (_, serial) in chosen.items() if not serial]))
         for title in [title for title, (_, serial) in chosen.items() if serial]:
@@ -103,7 +107,7 @@ def main():
     for title, wrong in failed.items():
         print(f"\n--- {title}\n{wrong}")
     if options.list:
-        wanted = class_a(options.list)
+        wanted = of_classes("KS" if options.image else "A", options.list)
         for title in sorted(wanted - BEHAVIOURS.keys()):
             print(f"not written: {title}")
         for title in sorted(BEHAVIOURS.keys() - wanted):
