@@ -14,6 +14,9 @@ use nix::unistd::Pid;
 const ATTEMPTS: u32 = 500;
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// Where containers see the cgroup hierarchies.
+pub(crate) const MOUNT: &str = "/sys/fs/cgroup";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchies(Vec<CgroupDirectory>);
 
@@ -64,6 +67,26 @@ impl Hierarchies {
             .map(|root| CgroupDirectory { controllers: root.controllers.clone(), path: root.path.join(relative) })
             .collect()
     }
+}
+
+/// The mounts of v1 hierarchies, named ones too, below [`MOUNT`]: containers get one of each.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub(crate) fn legacy_mounts() -> io::Result<Vec<PathBuf>> {
+    Ok(parse_legacy(&fs::read_to_string("/proc/self/mountinfo")?))
+}
+
+fn parse_legacy(mountinfo: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for line in mountinfo.lines() {
+        let Some((mount, source)) = line.split_once(" - ") else { continue };
+        let Some(path) = mount.split(' ').nth(4).map(PathBuf::from) else { continue };
+        if source.split(' ').next() == Some("cgroup") && path.starts_with(MOUNT) && !found.contains(&path) {
+            found.push(path);
+        }
+    }
+    found
 }
 
 /// Kills every process of the cgroup and takes its directories away, its children's too.
@@ -144,6 +167,13 @@ mod tests {
                 ("memory".to_owned(), "/sys/fs/cgroup/memory/mizzen/pod/a".to_owned())
             ]
         );
+    }
+
+    #[test]
+    fn the_legacy_mounts_are_those_with_a_name_too_and_no_unified_one() {
+        let seen = parse_legacy(&format!("{HYBRID}30 25 0:27 / /mnt/cpu rw - cgroup cgroup rw,cpu\n"));
+        let wanted = ["cpu,cpuacct", "memory", "systemd"].map(|name| Path::new(MOUNT).join(name));
+        assert_eq!(seen, wanted);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 
-use crate::cgroup::Hierarchies;
+use crate::cgroup::{self, Hierarchies};
 
 /// All capabilities that the kernel has, by their number.
 pub const CAPABILITIES: [&str; 41] = [
@@ -55,6 +55,8 @@ pub const CAPABILITIES: [&str; 41] = [
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     pub(super) hierarchies: Hierarchies,
+    /// The mounts of v1 cgroup hierarchies that a container gets.
+    pub(super) legacy_cgroups: Vec<PathBuf>,
     /// What this process may hand down.
     pub(super) capabilities: Vec<String>,
     /// The lowest `oom_score_adj` that this process may set.
@@ -85,6 +87,7 @@ impl Host {
         let (_, open_files) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?;
         Ok(Self {
             hierarchies: Hierarchies::discover()?,
+            legacy_cgroups: cgroup::legacy_mounts()?,
             capabilities,
             oom_score_floor: if unbounded { -1000 } else { own },
             open_files,

@@ -1,11 +1,12 @@
 //! From a [`ContainerSpec`] to the OCI runtime's configuration. Pure, but for reading a seccomp profile.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::host::Host;
 use super::seccomp;
+use crate::cgroup::MOUNT as CGROUPS;
 use crate::spec::{ContainerSpec, Mount, Seccomp};
 
 /// The search path of a container that sets none.
@@ -106,16 +107,28 @@ fn mounts(spec: &ContainerSpec) -> Vec<Value> {
         ("/dev/shm", "tmpfs", "shm", json!(["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"])),
         ("/dev/mqueue", "mqueue", "mqueue", json!(["nosuid", "noexec", "nodev"])),
         ("/sys", "sysfs", "sysfs", json!(["nosuid", "noexec", "nodev", system])),
-        ("/sys/fs/cgroup", "cgroup", "cgroup", json!(["nosuid", "noexec", "nodev", "relatime", system])),
+        (CGROUPS, "cgroup", "cgroup", json!(["nosuid", "noexec", "nodev", "relatime", system])),
     ];
-    let taken = |target: &str| spec.mounts.iter().any(|mount| mount.target == Path::new(target));
-    let defaults = defaults.into_iter().filter(|(target, ..)| !taken(target)).map(
+    let defaults = defaults.into_iter().filter(|(target, ..)| !taken(spec, Path::new(target))).map(
         |(target, kind, source, options)| json!({ "destination": target, "type": kind, "source": source, "options": options }),
     );
     // Outer ones first, whatever order they were given in.
     let mut own: Vec<&Mount> = spec.mounts.iter().collect();
     own.sort_by_key(|mount| mount.target.components().count());
     defaults.chain(own.into_iter().map(bind)).collect()
+}
+
+fn taken(spec: &ContainerSpec, target: &Path) -> bool {
+    spec.mounts.iter().any(|mount| mount.target == target)
+}
+
+/// The v1 hierarchies in the container: libcontainer mounts them writable whatever the options say, and a container's root
+/// could raise its own limits there.
+fn legacy_cgroups<'a>(spec: &'a ContainerSpec, host: &'a Host) -> impl Iterator<Item = &'a Path> {
+    let below = if taken(spec, Path::new(CGROUPS)) { &[] } else { host.legacy_cgroups.as_slice() };
+    // The one around them last, which takes them along.
+    let around = if below.is_empty() { None } else { Some(Path::new(CGROUPS)) };
+    below.iter().map(PathBuf::as_path).filter(|path| !taken(spec, path)).chain(around)
 }
 
 fn bind(mount: &Mount) -> Value {
@@ -179,7 +192,8 @@ fn linux(spec: &ContainerSpec, cgroup: &str, host: &Host) -> Result<Value, Strin
         return Ok(linux);
     }
     linux["maskedPaths"] = json!(process.masked_paths);
-    linux["readonlyPaths"] = json!(process.readonly_paths);
+    let readonly = process.readonly_paths.iter().map(Path::new).chain(legacy_cgroups(spec, host));
+    linux["readonlyPaths"] = readonly.map(|path| json!(path)).collect();
     match &process.seccomp {
         Seccomp::Unconfined => {}
         Seccomp::RuntimeDefault => linux["seccomp"] = seccomp::default_profile(&process.capabilities),

@@ -164,6 +164,22 @@ async fn a_container_has_its_own_processes_devices_and_cgroup() {
 }
 
 #[tokio::test]
+async fn a_container_cannot_raise_its_own_limits_unless_it_is_privileged() {
+    let node = Node::new();
+    let script = "for dir in /sys/fs/cgroup /sys/fs/cgroup/*/; do mkdir $dir/own && rmdir $dir/own; echo $?; done; \
+        file=$(ls /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null); echo 99999744 > $file";
+    for privileged in [false, true] {
+        let mut spec = node.sh(if privileged { "privileged" } else { "plain" }, script);
+        spec.resources.memory_limit = Some(64 << 20);
+        spec.process.privileged = privileged;
+        let (exit, entries) = node.run(&spec).await;
+        assert_eq!(exit.code == 0, privileged, "{entries:?}");
+        let made = entries.iter().filter(|entry| *entry == "stdout F 0").count();
+        assert_eq!(made == 0, !privileged, "{entries:?}");
+    }
+}
+
+#[tokio::test]
 async fn limits_are_set_on_the_cgroup() {
     let node = Node::new();
     let mut spec = node.spec("limited", &["sleep", "1000"]);
