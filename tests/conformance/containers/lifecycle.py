@@ -186,7 +186,7 @@ def printed(world):
 @behaviour(KUBELET + "busybox command that always fails in a pod should have an terminated reason [NodeConformance]")
 def reason(world):
     pods = Pods(world, world.namespace("kubelet-test"))
-    pods.create("bin-false", pods.container("/bin/false"))
+    pods.create("bin-false", pods.container("/bin/false"), restartPolicy="Never")
     pod = pods.wait("bin-false", "has ended", lambda pod: "terminated" in next(iter(statuses(pod).values()), {}).get("state", {}))
     state = next(iter(statuses(pod).values()))["state"]["terminated"]
     assert state["exitCode"] != 0 and state["reason"] == "Error", json.dumps(state)
@@ -195,7 +195,7 @@ def reason(world):
 @behaviour(KUBELET + "busybox command that always fails in a pod should be possible to delete [NodeConformance]")
 def deleted(world):
     pods = Pods(world, world.namespace("kubelet-test"))
-    pods.create("bin-false", pods.container("/bin/false"))
+    pods.create("bin-false", pods.container("/bin/false"), restartPolicy="Never")
     pods.resource.delete("bin-false")
     eventually("it is gone", lambda: not pods.resource.exists("bin-false"), 60)
 
