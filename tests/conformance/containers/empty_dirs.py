@@ -38,8 +38,10 @@ def has_mode(medium, title):
     @behaviour(EMPTY + f"volumes volume on {title} should have the correct mode [LinuxOnly] [NodeConformance]")
     def right(world):
         pods = Pods(world, world.namespace("emptydir"))
-        said = pods.says("pod", pods.container("stat -c %A /test-volume", volumeMounts=MOUNTS), volumes=folder(medium))
-        equal(said.strip(), "drwxrwxrwx")
+        command = "stat -c %A /test-volume; grep ' /test-volume ' /proc/mounts | cut -d' ' -f3"
+        root, kind = pods.says("pod", pods.container(command, volumeMounts=MOUNTS), volumes=folder(medium)).splitlines()
+        equal(root, "drwxrwxrwx")
+        assert (kind == "tmpfs") == (medium == "tmpfs"), kind
 
 
 has_mode("tmpfs", "tmpfs")
@@ -101,10 +103,17 @@ def parts(title, source, file, wanted, mount="/test-volume"):
         pods = Pods(world, world.namespace("subpath"))
         world.resource("v1", "configmaps", pods.namespace).create({"metadata": meta("my-configmap"), "data": {"configmap-key": "configmap-value"}})
         world.resource("v1", "secrets", pods.namespace).create({"metadata": meta("my-secret"), "stringData": {"secret-key": "secret-value"}})
-        mounts = [{"name": "test-volume", "mountPath": mount, "subPath": file}]
+        probe = {"name": "liveness-probe-volume", "mountPath": "/probe-volume"}
+        mounts = [{"name": "test-volume", "mountPath": mount, "subPath": file}, probe]
         # For longer than the node needs to write volumes again.
         command = f"for i in 1 2 3 4 5 6 7 8 9 10; do cat {mount}; sleep 1; done"
-        pods.create("pod", pods.container(command, volumeMounts=mounts), volumes=[{"name": "test-volume", **source}], restartPolicy="Never")
+        spec = {
+            "initContainers": [pods.container("true", "init-volume", volumeMounts=[*MOUNTS, probe])],
+            "volumes": [{"name": "test-volume", **source}, {"name": "liveness-probe-volume", "emptyDir": {}}],
+            # A node without SELinux passes over it.
+            "securityContext": {"seLinuxOptions": {"level": "s0:c0,c1"}},
+        }
+        pods.create("pod", pods.container(command, volumeMounts=mounts), restartPolicy="Never", **spec)
         pods.phase("pod", "Succeeded")
         equal(pods.logs("pod"), wanted("pod") * 10)
 
@@ -112,7 +121,7 @@ def parts(title, source, file, wanted, mount="/test-volume"):
 parts("secret pod", {"secret": {"secretName": "my-secret"}}, "secret-key", lambda _: "secret-value")
 parts("configmap pod", {"configMap": {"name": "my-configmap"}}, "configmap-key", lambda _: "configmap-value")
 parts(
-    "configmap pod with mountPath of existing file", {"configMap": {"name": "my-configmap"}}, "configmap-key", lambda _: "configmap-value", "/etc/passwd"
+    "configmap pod with mountPath of existing file", {"configMap": {"name": "my-configmap"}}, "configmap-key", lambda _: "configmap-value", "/etc/resolv.conf"
 )
 NAME = [{"path": "downward/podname", "fieldRef": {"fieldPath": "metadata.name"}}]
 parts("downward pod", {"downwardAPI": {"items": NAME}}, "downward/podname", lambda name: name)

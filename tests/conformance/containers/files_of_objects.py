@@ -90,10 +90,11 @@ def consumed(kind, projected):
         pods.ready("pod")
         equal(pods.exec("pod", "cat /etc/deleted/data-1; ls /etc/created"), "value-1")
         objects.delete("deleted")
-        objects.change("updated", lambda body: body.update({field: {"data-1": "value-1", "data-3": "value-3"}}))
+        objects.change("updated", lambda body: body.update({"data": None, field: {"data-3": "value-3"}}))
         objects.create({"metadata": meta("created"), field: {"data-1": "value-1"}})
-        wanted = "value-1;value-3;gone"
-        command = "cat /etc/created/data-1; echo -n ';'; cat /etc/updated/data-3; echo -n ';'; ls /etc/deleted/data-1 >/dev/null 2>&1 || echo -n gone"
+        wanted = "value-1;value-3;gone;gone"
+        command = """cat /etc/created/data-1; echo -n ';'; cat /etc/updated/data-3
+            for file in deleted updated; do echo -n ';'; ls /etc/$file/data-1 >/dev/null 2>&1 || echo -n gone; done"""
         eventually("the files are as the objects", lambda: pods.exec("pod", command) == wanted, 150, 1)
 
 
