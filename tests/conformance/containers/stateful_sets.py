@@ -151,13 +151,16 @@ def rolling(world):
     status = here.status("a second revision", lambda status: status["currentRevision"] != status["updateRevision"])
     equal(status["currentRevision"], first)
     second = status["updateRevision"]
-    eventually("ss-2 is updated", lambda: here.pods.get("ss-2")["metadata"]["labels"][REVISION] == second)
+    watch = here.pods.watch(labelSelector=SELECTOR, resourceVersion=here.pods.list()["metadata"]["resourceVersion"])
     here.inside.exec("ss-1", READY)
     here.rolled(second)
+    order(watch, "DELETED", ["ss-2", "ss-1", "ss-0"])
+    watch.close()
     status = here.status("the rollout is complete", lambda status: status["currentRevision"] == second and status.get("updatedReplicas") == 3)
     equal({pod["spec"]["containers"][0]["image"] for pod in here.ready(3)}, {other})
 
     here.inside.exec("ss-1", UNREADY)
+    here.inside.wait("ss-1", "is not ready", lambda pod: condition_of(pod, "Ready")["status"] == "False")
     here.image(world.image)
     here.status("back at the first revision", lambda status: status["updateRevision"] == first)
     here.inside.exec("ss-1", READY)
