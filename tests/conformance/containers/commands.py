@@ -201,7 +201,7 @@ def guestbook(world):
     store = CGI + '[ -n "$QUERY_STRING" ] && echo "$QUERY_STRING" >> /tmp/entries; cat /tmp/entries'
     ask = CGI + f"printf \"GET /cgi-bin/store?$QUERY_STRING HTTP/1.0\\r\\n\\r\\n\" | nc {HOST % shell.namespace} 6379 | sed '1,/^\\r*$/d'"
     for name, labels, count, script in (("agnhost-primary", PRIMARY, 1, ("store", store)), ("frontend", {"app": "guestbook", "tier": "frontend"}, 3, ("guestbook", ask))):
-        script_file = f"mkdir -p /www/cgi-bin; (echo '#!/bin/sh'; printenv SCRIPT) > /www/cgi-bin/{script[0]}; chmod +x /www/cgi-bin/{script[0]}; touch /tmp/entries; {serve}"
+        script_file = f"mkdir -p /www/cgi-bin; (echo '#!/bin/sh'; echo \"$SCRIPT\") > /www/cgi-bin/{script[0]}; chmod +x /www/cgi-bin/{script[0]}; touch /tmp/entries; {serve}"
         pod = template(world, labels, script_file, {"env": [{"name": "SCRIPT", "value": script[1]}]})
         shell("create", "-f", "-", input=shell.service(name, labels, 6379 if count == 1 else 80))
         shell("create", "-f", "-", input=workload("Deployment", name, labels, pod, replicas=count))
