@@ -56,6 +56,8 @@ pub(crate) enum Command {
 pub(crate) enum Why {
     PodEnds,
     Unhealthy(String),
+    /// The manifest names another image.
+    Changed,
     /// It cannot be given other amounts while it runs.
     Resized,
 }
@@ -245,6 +247,10 @@ fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision:
     match &state.current {
         None => start(view, name, state, state.first, decision),
         Some(current) => match current.exit() {
+            // Under another policy nothing would come after it.
+            None if policy == RestartPolicy::Always && is_changed(container, current) => {
+                decision.add(stop(view, container, &current.id, None, Why::Changed));
+            }
             None if state.is_coming_up() => {}
             None => match &state.unhealthy {
                 Some((why, grace)) => {
@@ -262,6 +268,10 @@ fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision:
             }
         },
     }
+}
+
+fn is_changed(container: &Container, current: &Attempt) -> bool {
+    !current.asked_image.is_empty() && container.image.as_deref().is_some_and(|image| image != current.asked_image)
 }
 
 fn resize(view: &View<'_>, container: &Container, state: &ContainerView, id: &str, decision: &mut Decision) {

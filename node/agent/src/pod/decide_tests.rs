@@ -218,6 +218,22 @@ fn an_unhealthy_container_is_stopped_with_the_pods_grace() {
 }
 
 #[test]
+fn a_container_of_another_image_than_the_manifest_names_is_started_anew() {
+    let asked = |policy: &str, image: &str| {
+        let spec = json!({"restartPolicy": policy, "containers": [{"name": "a", "image": "i:2"}]});
+        let mut world = World::new(spec).running("a", 0);
+        let state = world.containers.get_mut("a").expect("is there");
+        state.current.as_mut().expect("runs").asked_image = image.into();
+        world.commands()
+    };
+    let stop = Command::Stop { container: "a".into(), id: "a-0".into(), grace: 30, why: Why::Changed };
+    assert_eq!(asked("Always", "i:1"), [stop]);
+    assert_eq!(asked("Always", "i:2"), []);
+    assert_eq!(asked("Always", ""), [], "an older agent did not note it");
+    assert_eq!(asked("Never", "i:1"), []);
+}
+
+#[test]
 fn the_active_deadline_ends_the_pod() {
     let spec = json!({"activeDeadlineSeconds": 60, "restartPolicy": "Always", "containers": [{"name": "a"}]});
     let world = World::new(spec).running("a", 0).now(59);

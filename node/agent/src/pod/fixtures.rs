@@ -182,6 +182,7 @@ fn attempt(name: &str, number: u32, state: ContainerState) -> Attempt {
         id: format!("{name}-{number}"),
         state,
         image: "i:1".into(),
+        asked_image: String::new(),
         image_id: "i@sha256:1".into(),
         amounts: "{}".into(),
     }

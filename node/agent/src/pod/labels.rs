@@ -10,6 +10,8 @@ pub(crate) const POD_NAMESPACE: &str = "io.kubernetes.pod.namespace";
 pub(crate) const CONTAINER: &str = "io.kubernetes.container.name";
 pub(crate) const ATTEMPT: &str = "mizzen.dev/attempt";
 pub(crate) const IMAGE: &str = "mizzen.dev/image";
+/// The image as the manifest named it when the container was started.
+pub(crate) const ASKED_IMAGE: &str = "mizzen.dev/asked-image";
 /// `repository@digest`.
 pub const IMAGE_ID: &str = "mizzen.dev/image-id";
 /// `container` or `wasm`.

@@ -362,6 +362,7 @@ fn attempt(status: &ContainerStatus) -> Attempt {
         id: status.id.clone(),
         state: status.state.clone(),
         image: labels::get(&status.labels, labels::IMAGE).to_owned(),
+        asked_image: labels::get(&status.labels, labels::ASKED_IMAGE).to_owned(),
         image_id: labels::get(&status.labels, labels::IMAGE_ID).to_owned(),
         amounts: labels::get(&status.labels, labels::AMOUNTS).to_owned(),
     }

@@ -168,6 +168,8 @@ pub(crate) struct Attempt {
     pub(crate) id: String,
     pub(crate) state: ContainerState,
     pub(crate) image: String,
+    /// As the manifest named it; empty where an older agent started the container.
+    pub(crate) asked_image: String,
     pub(crate) image_id: String,
     /// What it was started with.
     pub(crate) amounts: String,

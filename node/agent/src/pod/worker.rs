@@ -294,6 +294,7 @@ impl Worker {
             let message = match why {
                 Why::PodEnds => format!("Stopping container {container}"),
                 Why::Unhealthy(why) => why.clone(),
+                Why::Changed => format!("Container {container} definition changed, will be restarted"),
                 Why::Resized => format!("Container {container} resize requires restart"),
             };
             self.shared.recorder.normal(&about(&self.pod, Some(container)), "Killing", message);

@@ -147,6 +147,7 @@ fn container_labels(
         (labels::CONTAINER, container.name.clone()),
         (labels::ATTEMPT, attempt.to_string()),
         (labels::IMAGE, image.reference.clone()),
+        (labels::ASKED_IMAGE, of(&container.image)),
         (labels::IMAGE_ID, image_id(image)),
         (labels::RUNTIME, if wasm { "wasm" } else { "container" }.to_owned()),
         (labels::AMOUNTS, resources::amounts(container)),
