@@ -6,10 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::Response;
-use hyper::upgrade::Upgraded;
 use mizzen_api::{Object, Status};
 
 use crate::auth::Identity;
+pub use crate::carried::Carried;
 
 /// The subresources that [`Connect`] serves.
 pub(crate) const SUBRESOURCES: &[&str] = &["log", "exec", "attach", "portforward"];
@@ -35,7 +35,7 @@ pub trait Connect: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why the node does not reach the pod.
-    async fn reach(&self, _node: &str, _pod: &str) -> Option<Result<Upgraded, String>> {
+    async fn reach(&self, _node: &str, _pod: &str) -> Option<Result<Carried, String>> {
         None
     }
 

@@ -5,6 +5,7 @@ mod aggregation;
 pub mod audit;
 pub mod auth;
 pub mod authenticate;
+mod carried;
 mod cbor;
 pub mod connect;
 mod custom;

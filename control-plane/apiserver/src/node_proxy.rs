@@ -11,7 +11,6 @@ use http::{Request, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
-use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use mizzen_api::{GroupResource, Object, Status};
 use mizzen_store::Store;
@@ -21,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::auth::Identity;
+use crate::carried::Carried;
 use crate::connect::Connect;
 use crate::proxy::splice;
 use crate::streams::{self, Place};
@@ -315,7 +315,7 @@ impl Connect for NodeProxy {
         })
     }
 
-    async fn reach(&self, node: &str, pod: &str) -> Option<Result<Upgraded, String>> {
+    async fn reach(&self, node: &str, pod: &str) -> Option<Result<Carried, String>> {
         self.tunnels.reach(node, pod).await
     }
 

@@ -16,6 +16,8 @@ use mizzen_api::Status;
 use mizzen_api::tunnel::{PROTOCOL, REFUSAL};
 use parking_lot::Mutex;
 
+use crate::carried::Carried;
+
 /// A node that does not answer a ping within as long again is gone, though no packet says so.
 const PING: Duration = Duration::from_secs(10);
 /// How long a node may take to take up a connection through its tunnel.
@@ -77,7 +79,7 @@ impl Tunnels {
     }
 
     /// A connection to the node's own API; `None` when the node has no tunnel, or it does not carry any more.
-    pub(crate) async fn connect(&self, node: &str) -> Option<Upgraded> {
+    pub(crate) async fn connect(&self, node: &str) -> Option<Carried> {
         self.reach(node, &format!("{node}:443")).await?.ok()
     }
 
@@ -86,7 +88,7 @@ impl Tunnels {
     ///
     /// # Errors
     /// Why the node does not reach it.
-    pub(crate) async fn reach(&self, node: &str, to: &str) -> Option<Result<Upgraded, String>> {
+    pub(crate) async fn reach(&self, node: &str, to: &str) -> Option<Result<Carried, String>> {
         let sender = self.up.lock().get(node)?.sender.clone();
         match tokio::time::timeout(OPEN, open(sender, to)).await {
             Ok(Ok(answered)) => Some(answered),
@@ -106,12 +108,12 @@ impl Tunnels {
 async fn open(
     mut sender: SendRequest<Body>,
     to: &str,
-) -> Result<Result<Upgraded, String>, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Result<Carried, String>, Box<dyn std::error::Error + Send + Sync>> {
     sender.ready().await?;
     let response = sender.send_request(Request::connect(to).body(Body::empty())?).await?;
     if response.status() != StatusCode::OK {
         let why = response.headers().get(REFUSAL).and_then(|why| why.to_str().ok()).map(str::to_owned);
         return Ok(Err(why.unwrap_or_else(|| format!("the node answers {}", response.status()))));
     }
-    Ok(Ok(hyper::upgrade::on(response).await?))
+    Ok(Ok(Carried::new(hyper::upgrade::on(response).await?)))
 }

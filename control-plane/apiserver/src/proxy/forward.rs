@@ -10,7 +10,6 @@ use futures::StreamExt as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, StatusCode, Uri};
 use hyper::client::conn::http1;
-use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use mizzen_api::{Reason, Status};
 use rustls_pki_types::ServerName;
@@ -21,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use super::address::Upstream;
 use super::links::Links;
 use super::trust;
+use crate::carried::Carried;
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
@@ -52,7 +52,7 @@ pub(super) fn unreachable(why: impl std::fmt::Display) -> Status {
 /// `ServiceUnavailable` when the server is not reached or does not answer.
 pub(super) async fn forward(
     upstream: &Upstream,
-    tunnelled: Option<Upgraded>,
+    tunnelled: Option<Carried>,
     path: &str,
     links: &Links,
     mut request: Request<Body>,
@@ -114,7 +114,7 @@ pub(super) fn switch<B>(response: &mut http::Response<B>, client_side: Option<hy
 }
 
 /// What leads to `HOST:PORT` by a tunnel, with TLS where that is asked for.
-async fn secured(authority: &str, tunnelled: Upgraded, tls: Option<&Tls>) -> Result<Box<dyn Wire>, Status> {
+async fn secured(authority: &str, tunnelled: Carried, tls: Option<&Tls>) -> Result<Box<dyn Wire>, Status> {
     let stream = TokioIo::new(tunnelled);
     let Some(tls) = tls else { return Ok(Box::new(stream)) };
     let address: SocketAddr = authority.parse().map_err(unreachable)?;
