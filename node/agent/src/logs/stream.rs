@@ -86,7 +86,9 @@ async fn copy(
         Ok(parts)
     });
     let mut ahead: VecDeque<Part> = parts.await?.into();
-    let mut out = Out { options, sender, left: options.limit_bytes.unwrap_or(u64::MAX), mid_line: false, chunk: Vec::new() };
+    let left = options.limit_bytes.unwrap_or(u64::MAX);
+    let lines = lines.filter(|_| !options.follow);
+    let mut out = Out { options, sender, left, lines, mid_line: false, chunk: Vec::new() };
     while let Some(Part { file, id }) = ahead.pop_front() {
         let mut reader = BufReader::new(File::from_std(file));
         let mut raw = Vec::new();
@@ -122,6 +124,8 @@ struct Out<'a> {
     sender: &'a mpsc::Sender<std::io::Result<Bytes>>,
     /// Bytes that may still be sent.
     left: u64,
+    /// Lines that may still be sent: more than the last ones may have come since these were looked for.
+    lines: Option<usize>,
     mid_line: bool,
     chunk: Vec<u8>,
 }
@@ -130,13 +134,14 @@ impl Out<'_> {
     /// To the file's present end. `raw` keeps the beginning of a line that has no end yet. False when nobody wants more.
     async fn copy(&mut self, reader: &mut BufReader<File>, raw: &mut Vec<u8>) -> std::io::Result<bool> {
         loop {
-            let read = reader.read_until(b'\n', raw).await?;
-            if raw.last() == Some(&b'\n') {
+            let ended = self.lines == Some(0) || reader.read_until(b'\n', raw).await? == 0;
+            if !ended && raw.last() == Some(&b'\n') {
+                self.lines = self.lines.map(|lines| lines - 1);
                 render(&String::from_utf8_lossy(raw), self.options, &mut self.mid_line, &mut self.chunk);
                 raw.clear();
             }
             let take = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.chunk.len());
-            if self.chunk.len() >= CHUNK || read == 0 || take < self.chunk.len() {
+            if self.chunk.len() >= CHUNK || ended || take < self.chunk.len() {
                 self.chunk.truncate(take);
                 self.left -= take as u64;
                 let chunk = std::mem::take(&mut self.chunk);
@@ -144,7 +149,7 @@ impl Out<'_> {
                     return Ok(false);
                 }
             }
-            if read == 0 {
+            if ended {
                 return Ok(true);
             }
         }
@@ -250,6 +255,19 @@ mod tests {
         assert_eq!(read(LogOptions { since: "2026-01-01T00:00:02Z".parse().ok(), ..options() }).await, "two\nthree\n");
         let with_times = read(LogOptions { timestamps: true, ..options() }).await;
         assert_eq!(with_times, "2026-01-01T00:00:01Z one\n2026-01-01T00:00:02Z two\n2026-01-01T00:00:03Z three\n");
+    }
+
+    #[tokio::test]
+    async fn what_is_written_after_the_last_lines_were_found_is_not_sent() {
+        let bench = Bench::new(LOG);
+        let (sender, receiver) = mpsc::channel(8);
+        let mut reader = BufReader::new(File::open(bench.path()).await.expect("opens"));
+        let options = LogOptions::default();
+        let mut out =
+            Out { options: &options, sender: &sender, left: u64::MAX, lines: Some(3), mid_line: false, chunk: Vec::new() };
+        assert!(out.copy(&mut reader, &mut Vec::new()).await.expect("reads"));
+        drop(sender);
+        assert_eq!(rest(receiver).await, "one\ntwo\n");
     }
 
     #[tokio::test]
