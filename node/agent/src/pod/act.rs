@@ -78,13 +78,14 @@ pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'s
         }
         Command::Pull { container, .. } => {
             let spec = find(&container)?;
+            let image = spec.image.clone();
             // It ends, and is noted, also when the pod goes: a pull that is broken off looks like one that a crash ended.
             let pulling = tokio::spawn(async move { pull::pull(&shared, &pod, &spec).await });
             async move {
                 let result = pulling.await.unwrap_or_else(|error| {
                     Err(pull::PullError { reason: "ErrImagePull", message: format!("the pull ended early: {error}") })
                 });
-                Outcome::Pulled { container, result }
+                Outcome::Pulled { container, image, result }
             }
             .boxed()
         }

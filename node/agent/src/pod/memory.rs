@@ -56,6 +56,8 @@ pub(crate) struct Memory {
 pub(crate) struct ContainerMemory {
     /// Of which attempt it is the turn when no runtime knows of any.
     first: u32,
+    /// Which image the following is about, as the manifest names it.
+    pub(crate) image_named: Option<String>,
     pub(crate) image: Option<Arc<Image>>,
     image_failure: Option<Failure>,
     image_failures: u32,
@@ -307,7 +309,27 @@ impl Memory {
     }
 }
 
+impl Memory {
+    pub(crate) fn names_images(&mut self, pod: &Pod) {
+        for container in containers(pod) {
+            self.containers.entry(container.name.clone()).or_default().names_image(container.image.as_deref());
+        }
+    }
+}
+
 impl ContainerMemory {
+    /// What was found of another image than the manifest names now says nothing of this one.
+    fn names_image(&mut self, image: Option<&str>) {
+        if self.image_named.as_deref() == image {
+            return;
+        }
+        let other = self.image_named.is_some();
+        self.image_named = image.map(str::to_owned);
+        if other {
+            (self.image, self.image_failure, self.image_failures, self.image_back_off_told) = (None, None, 0, false);
+        }
+    }
+
     pub(crate) fn pulled(&mut self, image: Arc<Image>) {
         self.image = Some(image);
         self.image_failure = None;
@@ -409,6 +431,22 @@ mod tests {
         assert_eq!(waits(&memory), Some(0));
         memory.containers.get_mut("a").expect("is there").start_failed("RunContainerError", "why".into(), now);
         assert!(!memory.lacks_configuration());
+    }
+
+    #[test]
+    fn a_pull_that_failed_delays_no_other_image() {
+        let pod = |image: &str| -> Pod {
+            let document = serde_json::json!({"spec": {"containers": [{"name": "a", "image": image}]}});
+            serde_json::from_value(document).expect("is a pod")
+        };
+        let mut memory = Memory::new(&pod("i:1"), Timestamp::UNIX_EPOCH);
+        let fails = |memory: &Memory| memory.containers["a"].image_failure.is_some();
+        memory.names_images(&pod("i:1"));
+        memory.containers.entry("a".into()).or_default().pull_failed("ErrImagePull", "why".into(), Timestamp::UNIX_EPOCH);
+        memory.names_images(&pod("i:1"));
+        assert!(fails(&memory));
+        memory.names_images(&pod("i:2"));
+        assert!(!fails(&memory));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) enum Outcome {
     Refreshed(Result<(), HookError>),
     Pulled {
         container: String,
+        /// As the manifest named it when the pull began.
+        image: Option<String>,
         result: Result<Arc<Image>, PullError>,
     },
     Started {

@@ -122,6 +122,7 @@ impl Worker {
             }
             worker.contradicted |= publish::is_contradicted(&pod, worker.told.as_ref(), worker.told_at);
             worker.pod = Arc::new(publish::with_latest_status(&pod, worker.told.as_ref()));
+            worker.memory.names_images(&worker.pod);
             let listed = observed.borrow_and_update().clone();
             let exited = worker.memory.observe(&listed, worker.shared.now());
             worker.note_exits(exited).await;

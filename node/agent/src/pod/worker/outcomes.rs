@@ -28,9 +28,10 @@ impl Worker {
                 }
                 self.memory.refreshed(now);
             }
-            Outcome::Pulled { container, result } => {
+            Outcome::Pulled { container, image, result } => {
                 let memory = self.memory.containers.entry(container).or_default();
                 match result {
+                    _ if memory.image_named != image => {}
                     Ok(image) => memory.pulled(image),
                     Err(error) => memory.pull_failed(error.reason, error.message, now),
                 }
