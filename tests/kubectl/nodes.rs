@@ -329,6 +329,10 @@ fn mizzen_up_makes_three_nodes_on_one_machine_and_down_takes_all_of_them_away() 
     assert_eq!(asked_in(&cluster, "t1", &t3.to_string(), 8080), (t1.to_string(), "t3".into()));
     let service = field(&cluster, &["service", "teller"], ".spec.clusterIP");
     all_answer(&["t1", "t2", "t3"], None, || asked_in(&cluster, "t3", &service, 80));
+    // The first node leads a pod of the third back to a pod of the third.
+    let first = field(&cluster, &["node", "test-node"], ".status.addresses[?(@.type==\"InternalIP\")].address");
+    let port = field(&cluster, &["service", "teller"], ".spec.ports[0].nodePort").parse().unwrap();
+    all_answer(&["t1", "t2", "t3"], None, || asked_in(&cluster, "t3", &first, port));
     let logs = cluster.kubectl(&["exec", "t3", "--", "echo", "by kubectl"]).ok();
     assert_eq!(logs.trim(), "by kubectl");
 

@@ -85,12 +85,13 @@ impl Machines {
     pub async fn machine(&self, number: u8) -> Result<Machine, NetworkError> {
         let address = self.subnet.nth(1 + u128::from(number));
         let pin = self.config.machines_dir().join(number.to_string());
+        let outside = format!("{}{number:02x}", self.config.machines_link());
         if namespace::is_pinned(&pin) {
+            self.let_return(&outside).await?;
             return Ok(Machine { address, pin });
         }
         let made = namespace::make(&pin, Wanted { net: true, ipc: false, uts: None }).await?;
         let (Some(file), Some(inside)) = (made.net, made.links) else { return Err(NetworkError::Worker) };
-        let outside = format!("{}{number:02x}", self.config.machines_link());
         let pair = Pair {
             outside: &outside,
             inside: INTERFACE,
@@ -100,6 +101,7 @@ impl Machines {
             bridge: self.bridge,
         };
         self.links.add_pair(&pair).await?;
+        self.let_return(&outside).await?;
         let index = inside.index_of(INTERFACE).await?;
         inside.loopback_up().await?;
         inside.up(index, INTERFACE).await?;
@@ -110,6 +112,12 @@ impl Machines {
         self.links.carrier(&outside).await?;
         namespace::pin(&file, &pin)?;
         Ok(Machine { address, pin })
+    }
+
+    /// What a machine sends to a port of this one may be led back to a pod of its own. As bridges' packets pass nftables, the bridge
+    /// itself hands it on then, to the port that it came from.
+    async fn let_return(&self, outside: &str) -> Result<(), NetworkError> {
+        self.links.hairpin(self.links.index_of(outside).await?, outside).await
     }
 
     /// Takes all of them away, and the link; no error when there are none.
