@@ -2,9 +2,10 @@
 
 import json
 
-from client import eventually, meta
+from client import meta
 from kubernetes import client, config
 from kubernetes.stream import stream
+from workloads import until
 
 
 class Pods:
@@ -31,17 +32,7 @@ class Pods:
 
     def wait(self, name, what, holds, seconds=60):
         """The pod, once it is so."""
-        found = {}
-
-        def look():
-            found["pod"] = self.resource.get(name)
-            return holds(found["pod"])
-
-        try:
-            eventually(f"pod {name}: {what}", look, seconds)
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {json.dumps(found.get('pod', {}).get('status'))}") from error
-        return found["pod"]
+        return until(self.resource, name, what, holds, seconds)
 
     def ready(self, name, seconds=60):
         return self.wait(name, "is ready", lambda pod: condition(pod, "Ready") == "True", seconds)
