@@ -36,13 +36,14 @@ pub fn api_server(root: &str, pair: &PemPair) -> Result<Arc<rustls::ServerConfig
     Ok(Arc::new(config))
 }
 
-/// What the API of a node shows; only clients with a certificate of this root get through.
+/// What the API of a node shows; client certificates of this root are accepted and not required, as tokens are.
 ///
 /// # Errors
 /// When a certificate cannot be used.
 pub fn node_api(root: &str, shown: Arc<dyn ResolvesServerCert>) -> Result<Arc<rustls::ServerConfig>, TlsError> {
     const SUBJECT: &str = "the node";
-    let verifier = WebPkiClientVerifier::builder(Arc::new(roots(root)?)).build().map_err(failed(SUBJECT))?;
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots(root)?)).allow_unauthenticated();
+    let verifier = verifier.build().map_err(failed(SUBJECT))?;
     let mut config = rustls::ServerConfig::builder().with_client_cert_verifier(verifier).with_cert_resolver(shown);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))

@@ -19,6 +19,7 @@ mod kubewarden;
 mod load_balancers;
 mod network_faults;
 mod network_policies;
+mod node_use;
 mod nodes;
 mod objects;
 mod own_client;

@@ -30,7 +30,7 @@ pub struct AgentConfig {
     pub cluster: String,
     /// Where the node API (logs, exec) is served, at the network's `node_address`; its port goes into the Node's status.
     pub listener: TcpListener,
-    /// Demands client certificates of the API server's authority.
+    /// Client certificates are of the API server's authority.
     pub tls: Arc<rustls::ServerConfig>,
     /// By which the API server asks the node; without one, it dials `listener`.
     pub tunnel: Option<Tunnel>,

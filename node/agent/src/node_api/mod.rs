@@ -1,17 +1,19 @@
-//! The node's own HTTPS API, with the kubelet's paths. Only the API server may ask; it comes by the node's tunnel, too.
+//! The node's own HTTPS API, with the kubelet's paths. The API server comes by the node's tunnel, too.
 
+mod access;
 mod channels;
-mod identity;
 mod logs;
 mod port_forward;
 mod refusal;
 mod routes;
 mod streams;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -21,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pod::manager::Pods;
 use crate::shared::Shared;
+use access::{Access, Caller, Decisions};
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -32,15 +35,23 @@ const HEAD: Duration = Duration::from_secs(30);
 struct State {
     shared: Arc<Shared>,
     pods: Arc<Pods>,
+    paces: Arc<usage::Paces>,
 }
 
 pub(crate) fn router(shared: Arc<Shared>, pods: Arc<Pods>) -> Router {
-    routes::router(State { shared, pods })
+    routes::router(State { shared, pods, paces: Arc::default() })
 }
 
-/// Serves until cancelled.
-pub(crate) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: Router, cancel: CancellationToken) {
+/// Serves those who may ask until cancelled.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    shared: Arc<Shared>,
+    router: Router,
+    cancel: CancellationToken,
+) {
     let acceptor = TlsAcceptor::from(tls);
+    let decisions = Arc::new(Decisions::new(shared));
     loop {
         let accepted = tokio::select! {
             () = cancel.cancelled() => return,
@@ -49,10 +60,11 @@ pub(crate) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>,
         match accepted {
             Ok((stream, _)) => {
                 let (acceptor, router, cancel) = (acceptor.clone(), router.clone(), cancel.clone());
+                let decisions = decisions.clone();
                 tokio::spawn(async move {
                     tokio::select! {
                         () = cancel.cancelled() => {}
-                        () = connection(stream, acceptor, router) => {}
+                        () = connection(stream, acceptor, decisions, router) => {}
                     }
                 });
             }
@@ -64,7 +76,7 @@ pub(crate) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>,
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router) {
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, decisions: Arc<Decisions>, router: Router) {
     let _ = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -72,10 +84,8 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router) {
         Err(_) => return tracing::debug!("node API: TLS handshake timed out"),
     };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let router = match identity::may_ask(certificates.first()) {
-        Ok(()) => router,
-        Err(who) => routes::forbidden(&who),
-    };
+    let access = Access { decisions, caller: Caller::of(certificates.first()) };
+    let router = router.layer(middleware::from_fn_with_state(access, access::guard));
     converse(TokioIo::new(stream), router).await;
 }
 

@@ -5,7 +5,7 @@ pub(crate) mod allocation;
 pub(crate) mod backoff;
 pub(crate) mod conditions;
 pub(crate) mod decide;
-mod handle;
+pub(crate) mod handle;
 mod health;
 pub(crate) mod labels;
 pub(crate) mod manager;

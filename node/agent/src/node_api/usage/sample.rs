@@ -1,0 +1,165 @@
+//! What everybody uses at one moment.
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use mizzen_runtime::{ContainerState, ContainerStatus};
+
+use super::super::State;
+use super::machine::{self, Machine, MachineError};
+use crate::node::capacity;
+use crate::pod::handle::Handle;
+use crate::pod::labels;
+
+/// How many containers are asked at once.
+const AT_ONCE: usize = 16;
+/// Under which the node's own pace is kept; no container has such an id.
+const NODE: &str = "";
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SampleError {
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    #[error("read what the machine uses: {0}")]
+    Join(#[from] tokio::task::JoinError),
+}
+
+#[derive(Debug)]
+pub(super) struct Sample {
+    pub(super) at: Timestamp,
+    pub(super) machine: Machine,
+    pub(super) node_pace: Option<u64>,
+    /// Total and available bytes of the file system with images and pods.
+    pub(super) disk: Option<(i64, i64)>,
+    pub(super) pods: Vec<PodUse>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PodUse {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) started: Option<Timestamp>,
+    pub(super) containers: Vec<ContainerUse>,
+}
+
+#[derive(Debug)]
+pub(super) struct ContainerUse {
+    pub(super) name: String,
+    id: String,
+    pub(super) started: Option<Timestamp>,
+    /// Nanoseconds since its start.
+    pub(super) cpu: u64,
+    /// Billionths of a processor; not known before it was asked for twice.
+    pub(super) pace: Option<u64>,
+    /// Bytes that could not be given back at once.
+    pub(super) memory: u64,
+}
+
+impl PodUse {
+    pub(super) fn cpu(&self) -> u64 {
+        self.containers.iter().map(|container| container.cpu).sum()
+    }
+
+    pub(super) fn memory(&self) -> u64 {
+        self.containers.iter().map(|container| container.memory).sum()
+    }
+
+    /// `None` while some container's is not known.
+    pub(super) fn pace(&self) -> Option<u64> {
+        self.containers.iter().map(|container| container.pace).sum()
+    }
+}
+
+pub(super) async fn take(state: &State) -> Result<Sample, SampleError> {
+    let data_dir = state.shared.data_dir.clone();
+    let read = tokio::task::spawn_blocking(move || (machine::read(), capacity::storage(&data_dir)));
+    let (machine, disk) = read.await?;
+    let machine = machine?;
+    let mut pods = Vec::new();
+    for handle in state.pods.all() {
+        pods.push(of_pod(state, &handle).await);
+    }
+    pods.sort_by(|a, b| (&a.namespace, &a.name, &a.uid).cmp(&(&b.namespace, &b.name, &b.uid)));
+    let at = state.shared.now();
+    let all = pods.iter().flat_map(|pod| &pod.containers);
+    let counters = std::iter::once((NODE, machine.cpu)).chain(all.map(|container| (container.id.as_str(), container.cpu)));
+    let mut paces = state.paces.take_in(at, counters).into_iter();
+    let node_pace = paces.next().flatten();
+    for (container, pace) in pods.iter_mut().flat_map(|pod| &mut pod.containers).zip(paces) {
+        container.pace = pace;
+    }
+    Ok(Sample { at, machine, node_pace, disk, pods })
+}
+
+async fn of_pod(state: &State, handle: &Handle) -> PodUse {
+    let pod = handle.desired.borrow().pod.clone();
+    let latest: Vec<ContainerStatus> = handle.latest.borrow().values().cloned().collect();
+    let asked = latest.into_iter().map(|status| of_container(state, status));
+    let mut containers: Vec<_> = futures::stream::iter(asked).buffered(AT_ONCE).filter_map(async |found| found).collect().await;
+    containers.sort_by(|a, b| a.name.cmp(&b.name));
+    PodUse { started: started(&pod), containers, ..named(&pod) }
+}
+
+fn named(pod: &Pod) -> PodUse {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    PodUse {
+        namespace: text(&pod.metadata.namespace),
+        name: text(&pod.metadata.name),
+        uid: text(&pod.metadata.uid),
+        ..PodUse::default()
+    }
+}
+
+fn started(pod: &Pod) -> Option<Timestamp> {
+    Some(pod.status.as_ref()?.start_time.as_ref()?.0)
+}
+
+/// Nothing of a container that does not run, or whose runtime cannot tell.
+async fn of_container(state: &State, status: ContainerStatus) -> Option<ContainerUse> {
+    let ContainerState::Running { started_at, .. } = &status.state else { return None };
+    let runtime = state.shared.runtime(labels::is_wasm(&status))?;
+    let stats = runtime.stats(&status.id).await;
+    let stats = stats.inspect_err(|error| tracing::debug!(container = %status.id, %error, "use is not known")).ok()?;
+    Some(ContainerUse {
+        name: labels::get(&status.labels, labels::CONTAINER).to_owned(),
+        started: started_at.parse().ok(),
+        cpu: stats.cpu,
+        pace: None,
+        memory: stats.memory,
+        id: status.id,
+    })
+}
+
+#[cfg(test)]
+pub(super) mod fixtures {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).expect("a time")
+    }
+
+    fn container(name: &str, cpu: u64, pace: Option<u64>, memory: u64) -> ContainerUse {
+        ContainerUse { name: name.to_owned(), id: name.to_owned(), started: Some(at(1_600_000_000)), cpu, pace, memory }
+    }
+
+    /// A pod of two containers; of the second nobody knows the pace yet.
+    pub(in super::super) fn sample() -> Sample {
+        let text = str::to_owned;
+        let containers = vec![container("app", 2_500_000_000, Some(7), 1000), container("side", 500_000_000, None, 2000)];
+        let started = Some(at(1_500_000_000));
+        Sample {
+            at: at(1_700_000_000),
+            machine: Machine {
+                booted: at(1_400_000_000),
+                cpu: 100_000_000_000,
+                memory_used: 600_000,
+                working_set: 500_000,
+                memory_available: 400_000,
+            },
+            node_pace: Some(5),
+            disk: Some((100, 60)),
+            pods: vec![PodUse { namespace: text("n"), name: text("p"), uid: text("u"), started, containers }],
+        }
+    }
+}
