@@ -1,5 +1,6 @@
 //! One endpoint: how to reach it, its open connections, how busy it is, and whether it could be reached of late.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,13 +15,14 @@ use hyper::client::conn::http2;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use tokio::runtime::{self, Handle};
 use tokio::time::sleep;
 
 use crate::body::{FromBackend, Outgoing};
 use crate::link::{self, Link, Unanswered, limited};
 use crate::resolve::Speaks;
 
-/// Connections kept for requests to come.
+/// Connections that a thread keeps for requests to come.
 const KEPT: usize = 256;
 /// Sweeps after which a connection that nobody used is closed: a minute.
 const RESTED: u8 = 30;
@@ -35,7 +37,8 @@ pub(crate) struct Endpoint {
     busy: AtomicUsize,
     /// Could not be reached since the last sweep.
     failing: AtomicBool,
-    kept: Mutex<Vec<Link>>,
+    /// By whose reactor tells of them: on another thread each event would have to wake this one.
+    kept: Mutex<HashMap<runtime::Id, Vec<Link>>>,
     /// All requests of HTTP/2 share one.
     shared: tokio::sync::Mutex<Option<http2::SendRequest<Outgoing>>>,
 }
@@ -95,6 +98,7 @@ impl Endpoint {
     pub(crate) fn keep(&self, mut link: Link) {
         link.rested = 0;
         let mut kept = self.kept.lock();
+        let kept = kept.entry(link.reactor).or_default();
         if kept.len() < KEPT {
             kept.push(link);
         }
@@ -103,16 +107,20 @@ impl Endpoint {
     /// Closes connections that nobody uses, and lets the endpoint be tried again.
     pub(crate) fn sweep(&self) {
         self.failing.store(false, Ordering::Relaxed);
-        self.kept.lock().retain_mut(|link| {
-            link.rested = link.rested.saturating_add(1);
-            link.rested <= RESTED
+        self.kept.lock().retain(|_, kept| {
+            kept.retain_mut(|link| {
+                link.rested = link.rested.saturating_add(1);
+                link.rested <= RESTED
+            });
+            !kept.is_empty()
         });
     }
 
     /// A kept connection that the endpoint has not closed, the last used first.
     fn take(&self, cx: &mut Context<'_>) -> Option<Link> {
+        let reactor = Handle::current().id();
         loop {
-            let mut link = self.kept.lock().pop()?;
+            let mut link = self.kept.lock().get_mut(&reactor)?.pop()?;
             if link.is_ready(cx) {
                 return Some(link);
             }

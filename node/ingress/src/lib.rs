@@ -25,6 +25,7 @@ pub mod table;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -76,6 +77,8 @@ pub struct Config {
 pub enum IngressError {
     #[error("set up TLS: {0}")]
     Tls(#[source] rustls::Error),
+    #[error("start the proxy's threads: {0}")]
+    Threads(#[source] std::io::Error),
 }
 
 /// Somebody else may have the port.
@@ -86,7 +89,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Serves ingresses until `cancel`; then requests under way get a few seconds to end.
 ///
 /// # Errors
-/// When TLS cannot be set up.
+/// When TLS cannot be set up, or there are no threads to be had.
 pub async fn run(config: Config, cancel: CancellationToken) -> Result<(), IngressError> {
     let Config { settings, node_name, node_client, client, clock } = config;
     let nodes = announce::own_node(node_client.clone(), &node_name, cancel.clone());

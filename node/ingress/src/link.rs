@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, Sleep};
 
 use crate::body::Outgoing;
@@ -32,6 +33,8 @@ pub(crate) struct Link {
     connection: Option<Box<Connection>>,
     /// Ends the wait for an answer. One for all requests: to move its time is cheaper than to make another.
     limit: Pin<Box<Sleep>>,
+    /// Whose events it wakes by.
+    pub(crate) reactor: runtime::Id,
     /// Sweeps since it was used.
     pub(crate) rested: u8,
 }
@@ -67,7 +70,7 @@ impl Link {
     pub(crate) async fn open(address: SocketAddr) -> std::io::Result<Self> {
         let (sender, connection) = open(address).await?;
         let limit = Box::pin(tokio::time::sleep(Duration::ZERO));
-        Ok(Self { sender, connection: Some(Box::new(connection)), limit, rested: 0 })
+        Ok(Self { sender, connection: Some(Box::new(connection)), limit, reactor: Handle::current().id(), rested: 0 })
     }
 
     /// Lets the connection go on; it wakes the task of `cx` when it can go on further.

@@ -24,6 +24,7 @@ use crate::IngressError;
 use crate::headers::Client;
 use crate::idle::{Call, Calls, LookedAt};
 use crate::proxy::Proxy;
+use crate::workers::Workers;
 
 /// Connections of all clients at once; more wait to be accepted.
 const CONNECTIONS: usize = 8192;
@@ -48,12 +49,13 @@ pub(crate) struct Doors {
     trusted: Vec<Subnet>,
     permits: Arc<Semaphore>,
     connections: TaskTracker,
+    workers: Workers,
     cancel: CancellationToken,
 }
 
 impl Doors {
     /// # Errors
-    /// When TLS cannot be set up.
+    /// When TLS cannot be set up, or there are no threads to be had.
     pub(crate) fn new(proxy: Arc<Proxy>, trusted: Vec<Subnet>, cancel: CancellationToken) -> Result<Self, IngressError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -66,6 +68,7 @@ impl Doors {
             trusted,
             permits: Arc::new(Semaphore::new(CONNECTIONS)),
             connections: TaskTracker::new(),
+            workers: Workers::start().map_err(IngressError::Threads)?,
             cancel,
         })
     }
@@ -79,15 +82,20 @@ impl Doors {
                 () = self.cancel.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
-            match accepted {
+            // Its events are to come to the thread that serves it.
+            match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
                 Ok((stream, peer)) => {
                     let (doors, port) = (self.clone(), port.clone());
-                    self.connections.spawn(async move {
-                        if let Err(why) = doors.connection(stream, peer, port, is_tls).await {
+                    self.workers.spawn(self.connections.track_future(async move {
+                        let served = match TcpStream::from_std(stream) {
+                            Ok(stream) => doors.connection(stream, peer, port, is_tls).await,
+                            Err(error) => Err(error.to_string()),
+                        };
+                        if let Err(why) = served {
                             tracing::debug!(%peer, why, "connection ended");
                         }
                         drop(permit);
-                    });
+                    }));
                 }
                 Err(error) => {
                     // Out of file descriptors, most often: others have to close first.

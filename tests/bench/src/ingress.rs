@@ -1,7 +1,7 @@
 //! Requests through the proxy of ingresses, beside Debian's nginx as reverse proxy before the same server.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(crate) async fn measure(table: &mut Table) -> anyhow::Result<()> {
     let backend = serve(node).await?;
     let ingress = SocketAddr::new(node, 80);
     lead(&cluster, backend).await?;
-    let nginx = Nginx::start(backend)?;
+    let nginx = Nginx::start(node, backend)?;
     for (name, address) in [("the ingress", ingress), ("nginx", nginx.address)] {
         eventually_async(&format!("{name} answers"), async || ask_once(address).await.map_err(|error| error.to_string())).await;
     }
@@ -63,7 +63,7 @@ pub(crate) async fn measure(table: &mut Table) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn node_address(cluster: &Cluster) -> anyhow::Result<std::net::IpAddr> {
+async fn node_address(cluster: &Cluster) -> anyhow::Result<IpAddr> {
     let nodes = Api::<Node>::all(client_of(cluster).await?).list(&ListParams::default()).await?;
     let status = nodes.items.first().and_then(|node| node.status.as_ref()).context("the node has a status")?;
     let addresses = status.addresses.as_ref().context("the node has addresses")?;
@@ -71,7 +71,7 @@ async fn node_address(cluster: &Cluster) -> anyhow::Result<std::net::IpAddr> {
 }
 
 /// A server that always answers the same, as long as this process runs.
-async fn serve(address: std::net::IpAddr) -> anyhow::Result<SocketAddr> {
+async fn serve(address: IpAddr) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((address, 0)).await?;
     let address = listener.local_addr()?;
     let answer = Bytes::from(vec![b'x'; ANSWER]);
@@ -161,9 +161,10 @@ struct Nginx {
 }
 
 impl Nginx {
-    fn start(backend: SocketAddr) -> anyhow::Result<Self> {
+    /// At the same address as the ingress, so that the kernel does the same with the packets of both.
+    fn start(node: IpAddr, backend: SocketAddr) -> anyhow::Result<Self> {
         let (dir, port) = (tempfile::tempdir()?, Port::reserve());
-        let address = port.address();
+        let address = SocketAddr::new(node, port.address().port());
         let configuration = format!(
             "daemon off; worker_processes auto; pid nginx.pid; error_log stderr error;
              events {{ worker_connections 4096; }}
