@@ -141,13 +141,18 @@ impl Builder<'_> {
             return Some(index);
         }
         let schemas = self.schemas;
-        let Shape::Object(shape) = &schemas.get(name)?.shape else { return None };
-        if !self.table.contains_key(name) {
-            return None;
-        }
+        let rows = self.table.get(name)?;
+        let shape = match &schemas.get(name)?.shape {
+            Shape::Object(shape) => Some(shape),
+            // A struct without fields: that it is there is all that it says.
+            _ if rows.fields.is_empty() => None,
+            _ => return None,
+        };
         let index = self.reserve();
         self.layouts.by_name.insert(name.to_owned(), index);
-        self.fill(index, name, shape);
+        if let Some(shape) = shape {
+            self.fill(index, name, shape);
+        }
         Some(index)
     }
 
@@ -189,11 +194,11 @@ impl Builder<'_> {
             if let Some((package, base)) = name.split_once("JSONSchemaPropsOr") {
                 return self.union(&format!("{package}JSONSchemaProps"), base);
             }
-            let schemas = self.schemas;
-            if let Some(resolved) = schemas.get(name)
-                && matches!(resolved.shape, Shape::Object(_))
-            {
-                return self.message(name).map(Kind::Message);
+            if let Some(index) = self.message(name) {
+                return Some(Kind::Message(index));
+            }
+            if self.schemas.get(name).is_some_and(|schema| matches!(schema.shape, Shape::Object(_))) {
+                return None;
             }
         }
         let schemas = self.schemas;

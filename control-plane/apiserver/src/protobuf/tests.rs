@@ -122,6 +122,18 @@ fn pointers_tell_zero_from_absent_and_other_fields_do_not() {
 }
 
 #[test]
+fn a_struct_without_fields_is_there_or_not() {
+    let definition = |subresources: Value| {
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "spec": {"group": "example.com", "versions": [{"name": "v1", "subresources": subresources}]}})
+    };
+    for subresources in [json!({"status": {}}), json!({})] {
+        let back = decode(&encode(&definition(subresources.clone())).expect("encodes")).expect("decodes");
+        assert_eq!(back["spec"]["versions"][0]["subresources"], subresources);
+    }
+}
+
+#[test]
 fn a_list_is_its_head_and_the_messages_of_its_items() {
     let objects: Vec<Object> = (0..3)
         .map(|index| {
