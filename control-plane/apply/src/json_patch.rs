@@ -11,12 +11,16 @@ pub const MAX_OPERATIONS: usize = 10_000;
 /// How many bytes all `copy` operations of a patch may add: the size of the largest request.
 pub const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
 
-/// Applies `patch`, a list of operations.
+/// Applies `patch`, a list of operations; null is none.
 ///
 /// # Errors
 /// When the patch is malformed, too large, or an operation does not fit; the document is then half patched.
 pub fn apply(doc: &mut Value, patch: &Value) -> Result<(), PatchError> {
     bounds::check_depth(patch)?;
+    // Go's decoder takes null for a list without items, and so do webhooks that have nothing to change (Knative's).
+    if patch.is_null() {
+        return Ok(());
+    }
     let Value::Array(list) = patch else {
         return Err(PatchError::Decode { reason: "a JSON patch is a list of operations".to_owned() });
     };
@@ -121,6 +125,14 @@ mod tests {
             doc,
             json!({"spec": {"replicas": 3, "other": [0, 1, 2, 3]}, "moved": [0, 1, 2, 3], "metadata": {"labels": {}}})
         );
+    }
+
+    #[test]
+    fn null_changes_nothing() {
+        let mut doc = json!({"a": 1});
+        apply(&mut doc, &Value::Null).unwrap();
+        assert_eq!(doc, json!({"a": 1}));
+        assert!(apply(&mut doc, &json!({})).is_err());
     }
 
     #[test]
