@@ -90,7 +90,8 @@ fn needs(description: &Description) -> Vec<Need> {
 
 pub(super) fn refusal(error: &LoadError) -> Refusal {
     let reason = match error {
-        LoadError::NotWasm | LoadError::NoWorld { .. } | LoadError::WrongWorld { .. } => "NotAComponent",
+        LoadError::NotWasm => "NotAComponent",
+        LoadError::NoWorld { .. } | LoadError::WrongWorld { .. } => "WrongWorld",
         LoadError::TooLarge { .. } => "TooLarge",
         LoadError::Compile(_) | LoadError::Link(_) => "CompileFailed",
         LoadError::Version { .. } => "WrongVersion",

@@ -101,12 +101,15 @@ impl Loads for SchedulerEngine {
         };
         let spec = &document["spec"];
         self.roster.enter(&object.name, spec, component).map_err(|error| Refusal::new("NameTaken", error.to_string()))?;
-        match self.roster.unknown(spec).as_slice() {
-            [] => Ok(()),
-            names => {
-                let message = format!("the scheduler has no profile for spec.schedulerNames: {}", names.join(", "));
-                Err(Refusal::new("UnknownProfile", message))
-            }
+        let (unknown, lacking) = (self.roster.unknown(spec), Roster::lacking(spec, component));
+        if !unknown.is_empty() {
+            let message = format!("the scheduler has no profile for spec.schedulerNames: {}", unknown.join(", "));
+            return Err(Refusal::new("UnknownProfile", message));
         }
+        if !lacking.is_empty() {
+            let message = format!("the component does nothing at spec.extensionPoints: {}", lacking.join(", "));
+            return Err(Refusal::new("UnknownExtensionPoint", message));
+        }
+        Ok(())
     }
 }

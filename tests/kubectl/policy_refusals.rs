@@ -48,7 +48,7 @@ fn bad_components_are_refused_by_their_faults_and_block_nobody() {
     let cases: [(&str, Vec<u8>, &str, &str, &str); 7] = [
         ("truncated", good[..good.len() / 2].to_vec(), "", "CompileFailed", "cannot be compiled"),
         ("nonsense", b"\0asm\x0d\0\x01\0and then this".to_vec(), "", "CompileFailed", "cannot be compiled"),
-        ("world", other_world, "", "NotAComponent", "exports neither mizzen:scheduler/plugin nor mizzen:policy/policy"),
+        ("world", other_world, "", "WrongWorld", "exports neither mizzen:scheduler/plugin nor mizzen:policy/policy"),
         ("version", hollow("", "mizzen:policy/policy@0.9.0"), "", "WrongVersion", "was built for mizzen:policy/policy@0.9.0"),
         (
             "ungranted",

@@ -115,6 +115,21 @@ fn pods_go_where_a_plugin_wants_them_and_who_turned_down_which_node_is_told() {
     });
     cluster.kubectl(&["delete", "schedulerplugin", "spot"]).ok();
     assert!(node_of(&cluster, "stuck").starts_with("steady-"), "it is tried again");
+
+    // Who refuses a node that was chosen is told too, and what a component has nothing to say to.
+    let image = images::sample(&registry, "gang", "gang:v1");
+    plugin(&cluster, "gang", &image, "  settings: {waitSeconds: 1}\n");
+    ready(&cluster, "gang");
+    let gang = ", labels: {mizzen.dev/gang: two}, annotations: {mizzen.dev/gang-size: '2'}";
+    pod(&cluster, "one", gang, "  nodeSelector: {kubernetes.io/hostname: spot-3}\n");
+    told(&cluster, "one", "gang: no permission within 1000 ms (node spot-3)");
+    plugin(&cluster, "gang", &image, "  extensionPoints: [{name: reserve}, {name: score}]\n");
+    eventually("a point that it has not is told", || {
+        let object = of(&cluster, "gang");
+        let ready = object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == "Ready")?;
+        let said = "the component does nothing at spec.extensionPoints: score";
+        (ready["reason"] == "UnknownExtensionPoint" && ready["message"] == said).then_some(())
+    });
 }
 
 #[test]

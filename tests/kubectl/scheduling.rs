@@ -143,6 +143,44 @@ fn pods_of_a_scheduler_name_are_decided_on_by_its_profile() {
 }
 
 #[test]
+fn a_profile_spreads_pods_that_say_nothing_of_it_as_its_arguments_say() {
+    let config = "scheduler:
+  profiles:
+  - {}
+  - schedulerName: even
+    pluginConfig:
+    - name: PodTopologySpread
+      args:
+        defaultingType: List
+        defaultConstraints: [{maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule}]
+";
+    let cluster = Cluster::server_configured(config);
+    let _hollow = Hollow::start(&cluster, &["--nodes", "2"], NODE);
+    cluster.kubectl(&["cordon", "hollow-1"]).ok();
+    let set = |name: &str, scheduler: &str| {
+        cluster.kubectl_apply(&format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  replicas: 2\n  selector: {{matchLabels: {{app: \
+             {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec:\n      schedulerName: {scheduler}\n      \
+             containers: [{{name: main, image: none}}]\n"
+        ));
+    };
+    set("even", "even");
+    let events = ["get", "events", "--field-selector", "reason=FailedScheduling", "-o", "jsonpath={.items[*].message}"];
+    eventually("the second one would lead by too much", || {
+        let said = cluster.kubectl(&events).stdout;
+        said.contains("1 node(s) didn't match pod topology spread constraints").then_some(())
+    });
+    set("uneven", "default-scheduler");
+    cluster.kubectl(&["rollout", "status", "deployment/uneven"]).ok();
+    cluster.kubectl(&["uncordon", "hollow-1"]).ok();
+    cluster.kubectl(&["rollout", "status", "deployment/even"]).ok();
+    let nodes = cluster.kubectl(&["get", "pods", "-l", "app=even", "-o", "jsonpath={.items[*].spec.nodeName}"]).ok();
+    let mut nodes: Vec<&str> = nodes.split(' ').collect();
+    nodes.sort_unstable();
+    assert_eq!(nodes, ["hollow-0", "hollow-1"]);
+}
+
+#[test]
 fn hollow_nodes_run_pods_by_their_profile_and_go_when_interrupted() {
     let cluster = Cluster::server();
     let profile = "nodes: {zones: 2}\npods:\n- {selector: app=ends, finishAfter: 1s}\n- {selector: app=fails, finishAfter: 1s, failPercent: 100}\n";

@@ -203,7 +203,7 @@ async fn a_permit_that_never_comes_ends_with_the_guests_patience() {
     let asked = plugin.component().plugin().status().calls;
     let begun = std::time::Instant::now();
     let error = plugin.permit(&pod(), "n0").await.unwrap_err().to_string();
-    assert_eq!(error, "the plugin guest did not permit it within 60 ms");
+    assert_eq!(error, "guest: no permission within 60 ms (node n0)");
     assert!(begun.elapsed() >= Duration::from_millis(60));
     assert!(plugin.component().plugin().status().calls > asked + 1, "it is asked again");
     let willing = Guest::default().plugin(Mode::Enforce, FailurePolicy::Closed).await;

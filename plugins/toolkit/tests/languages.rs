@@ -245,8 +245,11 @@ fn unit_tests(language: Language, folder: &Path) {
             let go = "GOFLAGS=-buildvcs=false $(command -v go || echo .venv/bin/go)";
             run(Command::new("sh").args(["-c", &format!("{go} vet . && {go} test ./...")]).current_dir(folder));
         }
-        // C has its table only.
-        Language::C => {}
+        Language::C => {
+            run(Command::new("make").args(["--silent", "test"]).current_dir(folder));
+            // What a component is kept by is its sources.
+            std::fs::remove_file(folder.join("unit-tests")).unwrap();
+        }
     }
 }
 

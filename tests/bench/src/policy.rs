@@ -7,8 +7,10 @@ use mizzen_tests::executables::guest;
 use mizzen_tests::{Cluster, Registry, images};
 use serde_json::{Value, json};
 
+use crate::api::{Client, Operation};
 use crate::cpu::{Used, of_server_each};
 use crate::https::{Endpoint, Https, Request};
+use crate::load::{self, Caller};
 use crate::memory::{self, megabytes};
 use crate::samples::{Samples, show};
 use crate::table::Table;
@@ -16,6 +18,9 @@ use crate::table::Table;
 /// Requests of each measurement, one after the other on one connection.
 const REQUESTS: usize = 2_000;
 const MANY: usize = 100;
+/// Clients that keep the policy's code and memory in the processors' caches, and for how long they create.
+const CLIENTS: usize = 64;
+const BUSY: Duration = Duration::from_secs(5);
 /// Objects that a context-aware policy knows of.
 const CONTEXT: usize = 10_000;
 /// Policies whose memory is measured.
@@ -33,6 +38,7 @@ pub(crate) async fn measure(table: &mut Table) -> anyhow::Result<()> {
     let mut connection = Endpoint::of(&cluster)?.connect().await?;
     let image = images::wasm(&registry, "policy_v1", "bench:v1");
     create_with_policies(table, &cluster, &mut connection, &image).await?;
+    busy(table, &cluster, &mut connection, &image).await?;
     with_context(table, &mut connection, &image).await?;
     load_to_live(table, &registry, &mut connection).await?;
     memory_held(table, &cluster, &mut connection, &image).await
@@ -89,13 +95,13 @@ async fn creates(connection: &mut Https, prefix: &str) -> anyhow::Result<Samples
     Ok(samples)
 }
 
-/// Percentiles of a policy's reviews as the server has measured them, once all of them are said.
-async fn reviews(connection: &mut Https, name: &str) -> anyhow::Result<String> {
+/// Percentiles of a policy's reviews as the server has measured them, once so many are counted.
+async fn reviews(connection: &mut Https, name: &str, count: usize) -> anyhow::Result<String> {
     let begin = Instant::now();
     loop {
         let policy = object(connection, &format!("{POLICIES}/{name}")).await?;
         let status = &policy["status"];
-        if status["calls"].as_u64().unwrap_or_default() >= REQUESTS as u64 {
+        if status["calls"].as_u64().unwrap_or_default() >= count as u64 {
             let micros = |field: &str| status["latency"][field].as_u64().unwrap_or_default();
             return Ok(format!("{} µs / {} µs", micros("p50Microseconds"), micros("p99Microseconds")));
         }
@@ -128,14 +134,31 @@ async fn create_with_policies(table: &mut Table, cluster: &Cluster, connection: 
         let what = format!("create a ConfigMap of 1 kB, {policies} admission policies asked, 1 client (p50 / p99)");
         table.row(&what, samples.summary(), goal, beside);
         if policies == 1 {
-            let measured = reviews(connection, "bench-0").await?;
-            table.row("review by 1 warm policy within the server (p50 / p99)", measured, "10 µs / 1 ms", String::new());
+            let measured = reviews(connection, "bench-0", REQUESTS).await?;
+            table.row("review by 1 warm policy within the server, 1 client (p50 / p99)", measured, "10 µs / 1 ms", String::new());
         }
     }
     for number in 0..MANY {
         delete(connection, &format!("{POLICIES}/bench-{number}")).await?;
     }
     Ok(())
+}
+
+/// The same policy where many clients create at once.
+async fn busy(table: &mut Table, cluster: &Cluster, connection: &mut Https, image: &str) -> anyhow::Result<()> {
+    // A label that each of the clients' objects has.
+    post(connection, POLICIES, &policy("busy", image, &json!({"labels": ["client"]}), "configmaps")).await?;
+    ready(connection, "busy").await?;
+    let endpoint = Endpoint::of(cluster)?;
+    let mut writers: Vec<Box<dyn Caller>> = Vec::new();
+    for client in 0..CLIENTS {
+        writers.push(Box::new(Client::new(&endpoint, Operation::Create, &format!("busy-{client}"), 0).await?));
+    }
+    let load = load::run(writers, BUSY, cluster.pid()).await?;
+    let measured = reviews(connection, "busy", load.latencies.count()).await?;
+    let what = format!("review by 1 warm policy within the server, {CLIENTS} clients (p50 / p99)");
+    table.row(&what, measured, "10 µs / 1 ms", load.summary());
+    delete(connection, &format!("{POLICIES}/busy")).await
 }
 
 async fn with_context(table: &mut Table, connection: &mut Https, image: &str) -> anyhow::Result<()> {
@@ -148,7 +171,7 @@ async fn with_context(table: &mut Table, connection: &mut Https, image: &str) ->
     post(connection, POLICIES, &policy("unique", image, &settings, "configmaps")).await?;
     ready(connection, "unique").await?;
     creates(connection, "unique").await?;
-    let measured = reviews(connection, "unique").await?;
+    let measured = reviews(connection, "unique", REQUESTS).await?;
     let what = format!("review by a policy that looks among {CONTEXT} objects of the cluster (p50 / p99)");
     table.row(&what, measured, "p99 1 ms", String::new());
     delete(connection, &format!("{POLICIES}/unique")).await

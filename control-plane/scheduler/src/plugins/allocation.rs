@@ -27,10 +27,10 @@ enum Kind {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ResourceSpec {
-    name: String,
+pub(super) struct ResourceSpec {
+    pub(super) name: String,
     #[serde(default = "one")]
-    weight: i64,
+    pub(super) weight: i64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -72,7 +72,7 @@ enum Worth {
     Ratio(Vec<(i64, i64)>),
 }
 
-enum Resource {
+pub(super) enum Resource {
     Cpu,
     Memory,
     EphemeralStorage,
@@ -80,7 +80,7 @@ enum Resource {
 }
 
 impl Resource {
-    fn named(name: &str) -> Self {
+    pub(super) fn named(name: &str) -> Self {
         match name {
             "cpu" => Self::Cpu,
             "memory" => Self::Memory,
@@ -89,22 +89,30 @@ impl Resource {
         }
     }
 
-    /// What the node has of it, and what is taken once the pod is there. `None` where it has none, or the pod does not care.
+    pub(super) fn of(&self, amounts: &Amounts) -> i64 {
+        match self {
+            Self::Cpu => amounts.milli_cpu,
+            Self::Memory => amounts.memory,
+            Self::EphemeralStorage => amounts.ephemeral_storage,
+            Self::Other(name) => amounts.others.get(name).copied().unwrap_or(0),
+        }
+    }
+
+    /// What the node has of it, and what is requested once the pod is there. `None` where it has none, or the pod does not care.
+    pub(super) fn requested(&self, pod: &PodInfo, node: &NodeInfo) -> Option<(i64, i64)> {
+        let (capacity, asked) = (self.of(&node.allocatable), self.of(&pod.requests));
+        let is_of_interest = capacity > 0 && (asked > 0 || !matches!(self, Self::Other(_)));
+        is_of_interest.then(|| (capacity, self.of(&node.requested).saturating_add(asked)))
+    }
+
+    /// The same, with what pods that request nothing count for.
     fn amounts(&self, pod: &PodInfo, node: &NodeInfo) -> Option<(i64, i64)> {
-        let (capacity, taken, asked) = match self {
+        let (capacity, counted, counts) = match self {
             Self::Cpu => (node.allocatable.milli_cpu, node.scoring.0, pod.scoring.0),
             Self::Memory => (node.allocatable.memory, node.scoring.1, pod.scoring.1),
-            Self::EphemeralStorage => {
-                let of = |amounts: &Amounts| amounts.ephemeral_storage;
-                (of(&node.allocatable), of(&node.requested), of(&pod.requests))
-            }
-            Self::Other(name) => {
-                let of = |amounts: &Amounts| amounts.others.get(name).copied().unwrap_or(0);
-                let asked = of(&pod.requests);
-                (if asked > 0 { of(&node.allocatable) } else { 0 }, of(&node.requested), asked)
-            }
+            _ => return self.requested(pod, node),
         };
-        (capacity > 0).then(|| (capacity, taken.saturating_add(asked)))
+        (capacity > 0).then(|| (capacity, counted.saturating_add(counts)))
     }
 }
 

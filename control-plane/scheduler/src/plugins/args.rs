@@ -5,10 +5,12 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::balanced_allocation::BalancedAllocation;
 use super::default_preemption::DefaultPreemption;
 use super::inter_pod_affinity::InterPodAffinity;
 use super::node_affinity::NodeAffinity;
 use super::resource_fit::NodeResourcesFit;
+use super::topology_spread::PodTopologySpread;
 use crate::framework::Plugin;
 
 /// The native plugin of the name, told this.
@@ -20,6 +22,8 @@ pub(crate) fn told(name: &str, args: &Value) -> Result<Arc<dyn Plugin>, String> 
         "NodeResourcesFit" => Arc::new(NodeResourcesFit::new(&read(args)?)?),
         "NodeAffinity" => Arc::new(NodeAffinity::new(&read(args)?)?),
         "InterPodAffinity" => Arc::new(InterPodAffinity::new(read(args)?)?),
+        "NodeResourcesBalancedAllocation" => Arc::new(BalancedAllocation::new(&read(args)?)?),
+        "PodTopologySpread" => Arc::new(PodTopologySpread::new(read(args)?)?),
         "DefaultPreemption" => Arc::new(DefaultPreemption::new(read(args)?)?),
         _ => return Err("takes no args here; what components are told stands in their objects".to_owned()),
     })
@@ -46,6 +50,8 @@ mod tests {
             ("NodeResourcesFit", json!({"kind": "NodeResourcesFitArgs", "scoringStrategy": {"type": "MostAllocated"}})),
             ("InterPodAffinity", json!({"hardPodAffinityWeight": 5, "ignorePreferredTermsOfExistingPods": true})),
             ("NodeAffinity", json!({"addedAffinity": {}})),
+            ("NodeResourcesBalancedAllocation", json!({"resources": [{"name": "cpu", "weight": 1}]})),
+            ("PodTopologySpread", json!({"defaultingType": "List", "defaultConstraints": []})),
             ("DefaultPreemption", json!({"minCandidateNodesPercentage": 5, "minCandidateNodesAbsolute": 10})),
         ];
         for (name, args) in good {
@@ -56,6 +62,7 @@ mod tests {
             ("NodeResourcesFit", json!({"scoringStrategy": {"type": "Best"}}), "unknown variant `Best`"),
             ("InterPodAffinity", json!({"hardPodAffinityWeight": 101}), "is not between 0 and 100"),
             ("DefaultPreemption", json!({"minCandidateNodesPercentage": 101}), "is not between 0 and 100"),
+            ("PodTopologySpread", json!({"defaultingType": "Nearly"}), "unknown variant `Nearly`"),
             ("ImageLocality", json!({}), "takes no args here"),
         ];
         for (name, args, why) in bad {

@@ -32,10 +32,10 @@ pub fn all() -> Vec<Arc<dyn Plugin>> {
         Arc::new(host_ports::NodePorts),
         Arc::new(resource_fit::NodeResourcesFit::default()),
         Arc::new(volume_binding::VolumeBinding),
-        Arc::new(topology_spread::PodTopologySpread),
+        Arc::new(topology_spread::PodTopologySpread::default()),
         Arc::new(inter_pod_affinity::InterPodAffinity::default()),
         Arc::new(default_preemption::DefaultPreemption::default()),
-        Arc::new(balanced_allocation::BalancedAllocation),
+        Arc::new(balanced_allocation::BalancedAllocation::default()),
         Arc::new(image_locality::ImageLocality),
     ]
 }

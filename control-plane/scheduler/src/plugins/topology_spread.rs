@@ -1,11 +1,12 @@
 //! PodTopologySpread: keeps the pods of one kind evenly over zones, nodes or any other label. A pod without
-//! constraints of its own is spread softly against the other pods of its controller.
+//! constraints of its own is spread against the other pods of its controller: softly, or as the profile says.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::TopologySpreadConstraint;
 use mizzen_api::selector::LabelSelector;
+use serde::Deserialize;
 
 use super::node_affinity::Stated;
 use super::{node_affinity, taint_toleration};
@@ -14,16 +15,85 @@ use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::snapshot::Snapshot;
 
-pub(super) struct PodTopologySpread;
+/// `PodTopologySpreadArgs`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Args {
+    default_constraints: Vec<TopologySpreadConstraint>,
+    defaulting_type: Defaulting,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+enum Defaulting {
+    #[default]
+    System,
+    List,
+}
+
+#[derive(Default)]
+pub(super) struct PodTopologySpread {
+    /// For pods without constraints of their own; Kubernetes' default ones without it.
+    defaults: Option<Vec<TopologySpreadConstraint>>,
+}
+
+impl PodTopologySpread {
+    /// # Errors
+    /// What is wrong with the arguments.
+    pub(super) fn new(args: Args) -> Result<Self, String> {
+        let Args { default_constraints, defaulting_type } = args;
+        if defaulting_type == Defaulting::System {
+            return match default_constraints.is_empty() {
+                true => Ok(Self::default()),
+                false => Err("args: defaultConstraints is for the defaultingType List".to_owned()),
+            };
+        }
+        for constraint in &default_constraints {
+            let wrong = |why: &str| Err(format!("args: the constraint of {:?} {why}", constraint.topology_key));
+            if constraint.topology_key.is_empty() {
+                return wrong("has no topologyKey");
+            }
+            if constraint.max_skew < 1 {
+                return wrong("has a maxSkew below 1");
+            }
+            if !["DoNotSchedule", "ScheduleAnyway"].contains(&constraint.when_unsatisfiable.as_str()) {
+                return wrong("has a whenUnsatisfiable that is neither DoNotSchedule nor ScheduleAnyway");
+            }
+            if constraint.label_selector.is_some() || constraint.match_label_keys.is_some() {
+                return wrong("selects by labels: the pods of the same controller are what counts");
+            }
+        }
+        Ok(Self { defaults: Some(default_constraints) })
+    }
+
+    /// The constraints of a pod: its own, or those of the profile.
+    fn constraints<'a>(&'a self, pod: &'a PodInfo, when_unsatisfiable: &'a str) -> impl Iterator<Item = Constraint> + 'a {
+        let defaults = self.defaults.as_deref().filter(|_| has_defaults(pod)).unwrap_or_default();
+        let all = pod.spread.iter().map(|stated| (stated, true)).chain(defaults.iter().map(|stated| (stated, false)));
+        let wanted = all.filter(move |(stated, _)| stated.when_unsatisfiable == when_unsatisfiable);
+        wanted.map(|(stated, is_own)| constraint(pod, stated, if is_own { of_labels(pod, stated) } else { Counted::SameOwner }))
+    }
+}
+
+/// Whether default constraints hold for it.
+fn has_defaults(pod: &PodInfo) -> bool {
+    pod.spread.is_empty() && !pod.owner.is_empty()
+}
 
 const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// Which pods count.
+#[derive(Clone)]
+enum Counted {
+    Labelled(LabelSelector),
+    SameOwner,
+}
 
 #[derive(Clone)]
 struct Constraint {
     key: String,
     max_skew: i64,
     min_domains: i64,
-    selector: LabelSelector,
+    counted: Counted,
     /// The pod itself is among the counted.
     counts_itself: bool,
     /// Where the pod may go, if only nodes there count.
@@ -52,7 +122,8 @@ enum Soft {
     },
 }
 
-fn constraint(pod: &PodInfo, stated: &TopologySpreadConstraint) -> Constraint {
+/// The pods that a pod's own constraint selects.
+fn of_labels(pod: &PodInfo, stated: &TopologySpreadConstraint) -> Counted {
     let document = stated.label_selector.as_ref().and_then(|selector| serde_json::to_value(selector).ok());
     let mut requirements = LabelSelector::from_document(document.as_ref()).unwrap_or_else(|_| LabelSelector::nothing());
     let keys: Vec<String> =
@@ -63,12 +134,16 @@ fn constraint(pod: &PodInfo, stated: &TopologySpreadConstraint) -> Constraint {
         });
         requirements = LabelSelector::new(requirements.requirements().iter().cloned().chain(own).collect());
     }
+    Counted::Labelled(requirements)
+}
+
+fn constraint(pod: &PodInfo, stated: &TopologySpreadConstraint, counted: Counted) -> Constraint {
     Constraint {
         key: stated.topology_key.clone(),
         max_skew: stated.max_skew.into(),
         min_domains: stated.min_domains.unwrap_or(1).into(),
-        counts_itself: requirements.matches(&pod.labels),
-        selector: requirements,
+        counts_itself: counted.has(pod, pod),
+        counted,
         affinity: (stated.node_affinity_policy.as_deref() != Some("Ignore") && !node_affinity::is_indifferent(pod))
             .then(|| Arc::new(Stated::of(pod))),
         honor_taints: stated.node_taints_policy.as_deref() == Some("Honor"),
@@ -110,13 +185,23 @@ fn crowding(present: i64, domains: usize, max_skew: i64) -> i64 {
     present.saturating_mul(weight).saturating_add(max_skew - 1)
 }
 
+impl Counted {
+    /// Whether another pod counts for a pod.
+    fn has(&self, pod: &PodInfo, other: &PodInfo) -> bool {
+        match self {
+            Self::Labelled(selector) => selector.matches(&other.labels),
+            Self::SameOwner => other.owner == pod.owner,
+        }
+    }
+}
+
 impl Constraint {
     fn domain<'a>(&self, node: &'a NodeInfo) -> Option<&'a str> {
         node.labels.get(&self.key).map(String::as_str)
     }
 
     fn counts(&self, pod: &PodInfo, other: &PodInfo) -> bool {
-        !other.terminating && other.key.namespace == pod.key.namespace && self.selector.matches(&other.labels)
+        !other.terminating && other.key.namespace == pod.key.namespace && self.counted.has(pod, other)
     }
 
     /// Whether pods on the node count.
@@ -174,10 +259,6 @@ fn tolerated(pod: &PodInfo, node: &NodeInfo) -> bool {
     keeps_off.into_iter().all(|taint| taint_toleration::tolerates(&pod.tolerations, taint))
 }
 
-fn stated<'a>(pod: &'a PodInfo, when_unsatisfiable: &'a str) -> impl Iterator<Item = Constraint> + 'a {
-    pod.spread.iter().filter(move |stated| stated.when_unsatisfiable == when_unsatisfiable).map(|stated| constraint(pod, stated))
-}
-
 impl Plugin for PodTopologySpread {
     fn name(&self) -> &'static str {
         "PodTopologySpread"
@@ -192,7 +273,7 @@ impl Plugin for PodTopologySpread {
     }
 
     fn pre_filter(&self, pod: &PodInfo, snapshot: &Snapshot, state: &mut PluginState) -> Result<Scope, Rejection> {
-        let mut constraints: Vec<Constraint> = stated(pod, "DoNotSchedule").collect();
+        let mut constraints: Vec<Constraint> = self.constraints(pod, "DoNotSchedule").collect();
         if constraints.is_empty() {
             return Ok(Scope::Skip);
         }
@@ -223,8 +304,8 @@ impl Plugin for PodTopologySpread {
 
     fn pre_score(&self, pod: &PodInfo, _feasible: &[Arc<NodeInfo>], snapshot: &Snapshot, state: &mut PluginState) {
         *state = PluginState::default();
-        let mut soft: Vec<Constraint> = stated(pod, "ScheduleAnyway").collect();
-        if pod.spread.is_empty() && !pod.owner.is_empty() {
+        let mut soft: Vec<Constraint> = self.constraints(pod, "ScheduleAnyway").collect();
+        if self.defaults.is_none() && has_defaults(pod) {
             state.set(same_owner(pod, snapshot));
         } else if !soft.is_empty() {
             soft.iter_mut().for_each(|constraint| constraint.count_all(pod, &snapshot.nodes, &HashSet::new()));
@@ -262,6 +343,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorDocument;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -291,12 +373,55 @@ mod tests {
         };
         let waiting = PodInfo { spread: vec![stated], ..pod("new", "set") };
         let snapshot = Snapshot::of(vec![node("n1", "a", 1), node("n2", "a", 1), node("n3", "b", 1)]);
+        assert_eq!(feasible(&PodTopologySpread::default(), &waiting, &snapshot), ["n3"]);
+    }
+
+    fn feasible(plugin: &PodTopologySpread, pod: &PodInfo, snapshot: &Snapshot) -> Vec<String> {
         let mut state = PluginState::default();
-        PodTopologySpread.pre_filter(&waiting, &snapshot, &mut state).expect("goes on");
+        plugin.pre_filter(pod, snapshot, &mut state).expect("goes on");
         let mut candidates = Candidates::new(&snapshot.nodes);
-        PodTopologySpread.filter(&waiting, &snapshot, &mut candidates, &mut state);
-        let feasible: Vec<_> = candidates.into_verdicts().filter(|(_, why)| why.is_none()).map(|(n, _)| n.name.clone()).collect();
-        assert_eq!(feasible, ["n3"]);
+        plugin.filter(pod, snapshot, &mut candidates, &mut state);
+        candidates.into_verdicts().filter(|(_, why)| why.is_none()).map(|(n, _)| n.name.clone()).collect()
+    }
+
+    fn told(args: Value) -> Result<PodTopologySpread, String> {
+        PodTopologySpread::new(serde_json::from_value(args).expect("has its fields"))
+    }
+
+    #[test]
+    fn a_profile_says_how_pods_of_one_controller_are_spread() {
+        let hard = json!({"maxSkew": 1, "topologyKey": ZONE, "whenUnsatisfiable": "DoNotSchedule"});
+        let plugin = told(json!({"defaultingType": "List", "defaultConstraints": [hard]})).expect("is one");
+        let snapshot = Snapshot::of(vec![node("n1", "a", 1), node("n2", "a", 1), node("n3", "b", 1)]);
+        assert_eq!(feasible(&plugin, &pod("new", "set"), &snapshot), ["n3"]);
+        for (what, other) in [("another controller", pod("new", "other")), ("no controller", pod("new", ""))] {
+            assert_eq!(feasible(&plugin, &other, &snapshot).len(), 3, "{what}");
+        }
+        // An empty list spreads nothing.
+        let none = told(json!({"defaultingType": "List"})).expect("is one");
+        let mut state = PluginState::default();
+        none.pre_score(&pod("new", "set"), &snapshot.nodes, &snapshot, &mut state);
+        assert!(none.score(&pod("new", "set"), &snapshot, &snapshot.nodes, &mut state).is_none());
+    }
+
+    #[test]
+    fn default_constraints_that_make_no_sense_are_named() {
+        let selecting = json!({"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}});
+        for (args, why) in [
+            (json!({"defaultConstraints": [{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "ScheduleAnyway"}]}), "List"),
+            (
+                json!({"defaultingType": "List", "defaultConstraints": [{"maxSkew": 0, "topologyKey": "a", "whenUnsatisfiable": ""}]}),
+                "maxSkew below 1",
+            ),
+            (
+                json!({"defaultingType": "List", "defaultConstraints": [{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "No"}]}),
+                "whenUnsatisfiable",
+            ),
+            (json!({"defaultingType": "List", "defaultConstraints": [selecting]}), "selects by labels"),
+        ] {
+            let said = told(args).err().expect("is refused");
+            assert!(said.contains(why), "{said}");
+        }
     }
 
     #[test]
@@ -304,9 +429,10 @@ mod tests {
         let waiting = pod("new", "set");
         let snapshot = Snapshot::of(vec![node("n1", "a", 2), node("n2", "a", 0), node("n3", "a", 1)]);
         let mut state = PluginState::default();
-        PodTopologySpread.pre_score(&waiting, &snapshot.nodes, &snapshot, &mut state);
-        let mut scores = PodTopologySpread.score(&waiting, &snapshot, &snapshot.nodes, &mut state).expect("scores");
-        PodTopologySpread.normalize(&mut scores);
+        let plugin = PodTopologySpread::default();
+        plugin.pre_score(&waiting, &snapshot.nodes, &snapshot, &mut state);
+        let mut scores = plugin.score(&waiting, &snapshot, &snapshot.nodes, &mut state).expect("scores");
+        plugin.normalize(&mut scores);
         assert!(scores[1] > scores[2] && scores[2] > scores[0], "{scores:?}");
     }
 }

@@ -68,14 +68,19 @@ impl WasmPlugin {
     }
 
     /// What a call at or after reserving comes to.
-    fn settled<R>(&self, answer: Result<Option<R>, CallError>) -> Result<Option<R>, PluginError> {
+    fn settled<R>(&self, node: &str, answer: Result<Option<R>, CallError>) -> Result<Option<R>, PluginError> {
         match answer {
             Ok(answer) => Ok(answer),
             Err(error) => match self.failed(&error) {
-                Some(_) => Err(PluginError(format!("{}: {}", self.name(), said(&error)))),
+                Some(_) => Err(self.turned_down(node, &said(&error))),
                 None => Ok(None),
             },
         }
+    }
+
+    /// Why the pod does not get its node, as the pod's event tells it.
+    fn turned_down(&self, node: &str, why: &str) -> PluginError {
+        PluginError(format!("{}: {why} (node {node})", self.name()))
     }
 }
 
@@ -184,7 +189,7 @@ impl Plugin for WasmPlugin {
         let Some(cycle) = self.component.cycle_of(pod) else { return Ok(()) };
         let answer = self.guest().on_node(&cycle, node, |session, row| session.reserve(cycle.number, &cycle.state, row));
         self.component.moved.notify_waiters();
-        self.settled(answer)?.unwrap_or(Ok(())).map_err(PluginError)
+        self.settled(node, answer)?.unwrap_or(Ok(())).map_err(|why| self.turned_down(node, &why))
     }
 
     fn unreserve(&self, pod: &PodInfo, node: &str) {
@@ -202,15 +207,15 @@ impl Plugin for WasmPlugin {
         loop {
             let moved = self.component.moved.notified();
             let answer = self.guest().on_node(&cycle, node, |session, row| session.permit(cycle.number, &cycle.state, row));
-            let (again, most) = match self.settled(answer)? {
+            let (again, most) = match self.settled(node, answer)? {
                 None | Some(Permission::Allow) => return Ok(()),
-                Some(Permission::Deny(why)) => return Err(PluginError(why)),
+                Some(Permission::Deny(why)) => return Err(self.turned_down(node, &why)),
                 Some(Permission::Wait((again, most))) => (millis(again), millis(most)),
             };
             let now = Instant::now();
             let end = *patience.get_or_insert(now + most);
             if now >= end {
-                return Err(PluginError(format!("the plugin {} did not permit it within {} ms", self.name(), most.as_millis())));
+                return Err(self.turned_down(node, &format!("no permission within {} ms", most.as_millis())));
             }
             tokio::select! {
                 () = moved => {}
@@ -222,7 +227,7 @@ impl Plugin for WasmPlugin {
     async fn pre_bind(&self, pod: &PodInfo, node: &str) -> Result<(), PluginError> {
         let Some(cycle) = self.component.cycle_of(pod) else { return Ok(()) };
         let answer = self.guest().on_node(&cycle, node, |session, row| session.pre_bind(cycle.number, &cycle.state, row));
-        self.settled(answer)?.unwrap_or(Ok(())).map_err(PluginError)
+        self.settled(node, answer)?.unwrap_or(Ok(())).map_err(|why| self.turned_down(node, &why))
     }
 
     fn end(&self, pod: &PodInfo) {
@@ -245,7 +250,7 @@ fn native(rejection: GuestRejection) -> Rejection {
 }
 
 /// `pre-filter` brings the pod, so it is always among them.
-fn points(of: GuestPoints, mode: Mode) -> Points {
+pub(super) fn points(of: GuestPoints, mode: Mode) -> Points {
     let all = [
         (GuestPoints::FILTER, Point::Filter, true),
         (GuestPoints::POST_FILTER, Point::PostFilter, false),

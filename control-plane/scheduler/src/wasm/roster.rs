@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use super::plugin::points;
 use super::{Component, FailurePolicy, Mode, WasmPlugin};
 use crate::framework::{Point, Points};
 use crate::profile::{Loaded, ProfileError, Profiles};
@@ -46,6 +47,13 @@ fn names(spec: &Value) -> impl Iterator<Item = &str> {
     spec["schedulerNames"].as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
+/// The extension points that a spec names and that are not among `has`.
+fn lacking(spec: &Value, has: Points) -> Vec<&str> {
+    let stated = spec["extensionPoints"].as_array().into_iter().flatten().filter_map(|point| point["name"].as_str());
+    let is_there = |name: &str| Point::ALL.into_iter().any(|point| point.as_str() == name && has.contains(point));
+    stated.filter(|name| !is_there(name)).collect()
+}
+
 /// Keeps the plugins of profiles as objects want them. A cycle that has begun ends with the plugins that it began with.
 pub struct Roster {
     profiles: Arc<Profiles>,
@@ -79,6 +87,11 @@ impl Roster {
     /// The profiles in which an object wants its component to take part, and that there are not.
     pub fn unknown<'a>(&self, spec: &'a Value) -> Vec<&'a str> {
         names(spec).filter(|name| !self.profiles.has(name)).collect()
+    }
+
+    /// The extension points at which an object wants its component to be asked, and that the component does not have.
+    pub fn lacking<'a>(spec: &'a Value, component: &Component) -> Vec<&'a str> {
+        lacking(spec, points(component.plugin().description().points, Mode::Enforce))
     }
 
     /// Takes the object's component out of all profiles.
@@ -116,5 +129,13 @@ mod tests {
         let part = Part::of(&json!({"extensionPoints": points, "failurePolicy": "Fail", "mode": "shadow"}));
         assert_eq!(part.points, Points::of(&[Point::PreFilter, Point::PreScore, Point::Score]));
         assert_eq!((part.mode, part.failure, part.weight), (Mode::Shadow, FailurePolicy::Closed, 7));
+    }
+
+    #[test]
+    fn points_that_a_component_has_not_are_known() {
+        let spec = json!({"extensionPoints": [{"name": "preFilter"}, {"name": "score", "weight": 7}, {"name": "permit"}]});
+        let has = Points::of(&[Point::PreFilter, Point::Filter, Point::Score]);
+        assert_eq!(lacking(&spec, has), ["permit"]);
+        assert_eq!(lacking(&json!({}), has), [""; 0], "all that it has");
     }
 }

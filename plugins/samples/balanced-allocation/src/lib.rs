@@ -33,14 +33,15 @@ impl Plugin for BalancedAllocation {
             let of = |column| node.get(column).unwrap_or(0);
             share(of(allocatable), of(requested).saturating_add(cycle.pod.request(name)))
         });
-        // With two resources the standard deviation is half their distance.
-        (1000 - (cpu - memory).abs() / 2) * 100 / 1000
+        // With two resources the standard deviation is half their distance; one alone has none.
+        let deviation = cpu.zip(memory).map_or(0, |(cpu, memory)| (cpu - memory).abs() / 2);
+        (1000 - deviation) * 100 / 1000
     }
 }
 
-/// The used share in thousandths.
-fn share(capacity: i64, taken: i64) -> i64 {
-    if capacity > 0 { (taken.saturating_mul(1000) / capacity).clamp(0, 1000) } else { 1000 }
+/// The used share in thousandths, where there is something to use.
+fn share(capacity: i64, taken: i64) -> Option<i64> {
+    (capacity > 0).then(|| (taken.saturating_mul(1000) / capacity).clamp(0, 1000))
 }
 
 plugin!(BalancedAllocation);
