@@ -7,6 +7,7 @@ use super::error::ApplyError;
 use super::extract::extract_at;
 use super::fieldset::FieldSet;
 use super::node::{Kind, Node};
+use super::owned::Owned;
 use super::versions::{self, Changes};
 use super::{Context, last_applied, merge, ownership, remove, update};
 use crate::bounds;
@@ -44,8 +45,8 @@ pub(super) fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, fo
                 Ok(())
             } else {
                 let mut owned = fields.clone();
-                managed.iter().for_each(|entry| owned.add(entry.fields.clone()));
-                remove::prune(ctx.set, root, &mut merged, &last.fields, &owned).map_err(Into::into)
+                managed.iter().for_each(|entry| owned.add(entry.fields.set().into_owned()));
+                remove::prune(ctx.set, root, &mut merged, &last.fields.set(), &owned).map_err(Into::into)
             }
         } else {
             remove::prune_across(ctx, &mut merged, last, &owned_by_version(ctx, &fields, &managed))
@@ -65,14 +66,19 @@ pub(super) fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, fo
     ownership::take_away(&mut managed, &changes);
 
     ownership::strip(&mut fields);
-    let is_same_object = live.is_some_and(|live| entries::is_same_object(live, &merged));
-    let written = last.as_ref().and_then(|last| last.written);
-    let time = match last {
-        Some(last) if is_same_object && last.fields == fields && last.api_version == ctx.api_version => last.time,
-        _ => Some(super::timestamp(ctx.now).into()),
+    let now = || Some(super::timestamp(ctx.now).into());
+    let entry = match last {
+        Some(last) if last.fields == fields && last.api_version == ctx.api_version => {
+            let is_same_object = live.is_some_and(|live| entries::is_same_object(live, &merged));
+            Entry { time: if is_same_object { last.time } else { now() }, ..last }
+        }
+        last => {
+            let written = last.and_then(|last| last.written);
+            Entry { manager, api_version: ctx.api_version.into(), time: now(), fields: Owned::Read(fields), written }
+        }
     };
-    if !fields.is_empty() {
-        managed.push(Entry { manager, api_version: ctx.api_version.into(), time, fields, written });
+    if !entry.fields.is_empty() {
+        managed.push(entry);
     }
     if ctx.manager == last_applied::MANAGER {
         last_applied::refresh(&mut merged, applied);
@@ -86,8 +92,8 @@ fn owned_by_version<'a>(ctx: &Context<'_>, fields: &FieldSet<'a>, others: &[Entr
     let mut owned = vec![(ctx.api_version.to_owned(), fields.clone())];
     for entry in others {
         match owned.iter_mut().find(|(version, _)| *version == *entry.api_version) {
-            Some((_, fields)) => fields.add(entry.fields.clone()),
-            None => owned.push((entry.api_version.clone().into_owned(), entry.fields.clone())),
+            Some((_, fields)) => fields.add(entry.fields.set().into_owned()),
+            None => owned.push((entry.api_version.clone().into_owned(), entry.fields.set().into_owned())),
         }
     }
     owned

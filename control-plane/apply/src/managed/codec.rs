@@ -115,7 +115,7 @@ fn json(value: &Scalar<'_>) -> String {
         .collect()
 }
 
-fn decode_element(key: &str) -> Result<Option<PathElement<'_>>, DecodeError> {
+pub(super) fn decode_element(key: &str) -> Result<Option<PathElement<'_>>, DecodeError> {
     let Some((kind, content)) = key.split_at_checked(2).filter(|(kind, _)| kind.ends_with(':')) else {
         return Err(bad(format!("{key:?} has no kind of path element")));
     };

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::fieldset::FieldSet;
 use super::node::is_empty;
+use super::owned::Owned;
 
 /// As many entries of updates as an object keeps; the oldest are merged beyond that.
 const MAX_UPDATERS: usize = 10;
@@ -32,7 +33,7 @@ pub(super) struct Entry<'a> {
     pub(super) api_version: Cow<'a, str>,
     /// RFC 3339, as it was written.
     pub(super) time: Option<Cow<'a, str>>,
-    pub(super) fields: FieldSet<'a>,
+    pub(super) fields: Owned<'a>,
     /// What it was read from.
     pub(super) written: Option<&'a Value>,
 }
@@ -68,8 +69,8 @@ impl<'a> Entry<'a> {
             return Err(format!("invalid fieldsType {:?}", text("fieldsType")));
         }
         let fields = match entry.get("fieldsV1") {
-            None | Some(Value::Null) => FieldSet::default(),
-            Some(fields) => FieldSet::from_json(fields).map_err(|error| error.to_string())?,
+            None | Some(Value::Null) => Owned::Read(FieldSet::default()),
+            Some(fields) => Owned::of(fields).map_err(|error| error.to_string())?,
         };
         Ok(Self {
             manager: Manager { name: text("manager").into(), operation, subresource: text("subresource").into() },
@@ -119,7 +120,7 @@ impl<'a> Entry<'a> {
     fn line(&self, list: &[Value]) -> Line {
         let Some(written) = self.as_written() else { return Line::New(self.encode()) };
         let time = self.time.as_ref().filter(|time| written["time"] != ***time).map(|time| json!(time));
-        match list.iter().position(|entry| std::ptr::eq(entry, written)) {
+        match list.iter().position(|entry| std::ptr::eq(entry, written) || entry == written) {
             Some(place) => Line::Kept(place, time),
             None => {
                 let mut entry = written.clone();
@@ -278,7 +279,10 @@ pub(super) fn cap_updaters(entries: &mut Vec<Entry<'_>>) {
         return;
     }
     updaters.sort_by(|left, right| {
-        let key = |place: &usize| (&entries[*place].time, &entries[*place].manager.name);
+        let key = |place: &usize| {
+            let Entry { manager, api_version, time, .. } = &entries[*place];
+            (time, &manager.name, api_version, &manager.subresource)
+        };
         key(left).cmp(&key(right))
     });
     // The first entry of each version becomes the bucket of the others, unless there is one from before.
@@ -296,7 +300,8 @@ pub(super) fn cap_updaters(entries: &mut Vec<Entry<'_>>) {
         match buckets.iter().copied().find(|bucket| entries[*bucket].api_version == entries[place].api_version) {
             None => buckets.push(place),
             Some(bucket) => {
-                let Entry { fields, time, .. } = entries[place].clone();
+                let fields = entries[place].fields.set().into_owned();
+                let time = entries[place].time.clone();
                 entries[bucket].fields.add(fields);
                 entries[bucket].time = time;
                 entries[bucket].manager = Manager { name: ANCIENT.into(), operation: Operation::Update, subresource: "".into() };

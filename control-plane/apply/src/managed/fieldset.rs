@@ -117,6 +117,11 @@ impl<'a> FieldSet<'a> {
         self.items.is_empty()
     }
 
+    /// How many fields are members.
+    pub(super) fn count(&self) -> usize {
+        self.items.iter().map(|item| usize::from(item.is_member) + item.below.count()).sum()
+    }
+
     /// Adds one element, greater than all that are there, with what is owned below it.
     pub(super) fn graft(&mut self, element: PathElement<'a>, is_member: bool, below: Self) {
         debug_assert!(self.items.last().is_none_or(|last| last.element < element), "{element} comes too late");

@@ -10,6 +10,7 @@ mod fieldset;
 mod last_applied;
 mod merge;
 mod node;
+mod owned;
 mod ownership;
 mod path;
 mod remove;
@@ -17,6 +18,7 @@ mod remove;
 mod tests;
 mod update;
 mod versions;
+mod written;
 
 use mizzen_api::schema::SchemaSet;
 use serde_json::Value;

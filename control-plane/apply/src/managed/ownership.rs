@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::Context;
+use super::compare::Comparison;
 use super::entries::Entry;
 use super::error::{Conflict, Conflicts};
 use super::fieldset::FieldSet;
@@ -25,9 +26,10 @@ const NEVER_OWNED: &[&[&str]] = &[
     &["metadata", "resourceVersion"],
 ];
 
+static NEVER: LazyLock<FieldSet<'static>> = LazyLock::new(|| FieldSet::of_fields(NEVER_OWNED));
+
 /// Removes what nobody owns.
 pub(super) fn strip(fields: &mut FieldSet<'_>) {
-    static NEVER: LazyLock<FieldSet<'static>> = LazyLock::new(|| FieldSet::of_fields(NEVER_OWNED));
     fields.subtract(&NEVER);
 }
 
@@ -38,6 +40,15 @@ pub(super) fn reset_fields<'a>(ctx: &Context<'a>) -> FieldSet<'a> {
         fields.insert(&[PathElement::field(name)]);
     }
     fields
+}
+
+/// Whether the writer of a change owns all of it already and loses nothing by it: its fields stay as they are.
+pub(super) fn has_all(writer: &Entry<'_>, change: &Comparison<'_>) -> bool {
+    !(change.modified.is_empty() && change.added.is_empty())
+        && writer.fields.covers(&change.modified)
+        && writer.fields.covers(&change.added)
+        && !writer.fields.meets(&change.removed)
+        && !writer.fields.meets(&NEVER)
 }
 
 /// What each of `others` owns that the change sets to something else.

@@ -91,7 +91,7 @@ pub(super) fn prune_across(
     let set = ctx.set;
     // Of a version that is gone, nothing is known to have been applied.
     let Some(root) = root_of(ctx, &last.api_version) else { return Ok(()) };
-    let applied = last.fields.with_declared_parents(set, root);
+    let applied = last.fields.set().with_declared_parents(set, root);
     let before = in_version(ctx, merged, &last.api_version)?;
     let mut pruned = before.clone();
     remove(set, root, &mut pruned, &applied);

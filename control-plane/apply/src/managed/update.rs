@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::entries::{self, Entry, Lines, Manager, Operation};
 use super::extract::BadItem;
+use super::owned::Owned;
 use super::versions::{Changes, Failure, NeedsConversion};
 use super::{Context, ownership};
 use crate::bounds;
@@ -55,20 +56,31 @@ pub(super) fn record<'a>(
         bounds::check_depth(document).map_err(|error| BadItem { path: String::new(), reason: error.to_string() })?;
     }
     let changes = Changes::new(ctx, managed, old, new)?;
+    let name = if manager.is_empty() { "unknown" } else { manager };
+    let manager = Manager { name: name.into(), operation: Operation::Update, subresource: ctx.subresource.into() };
+    let is_writer = |entry: &Entry<'_>| entry.is(&manager, ctx.api_version);
+    let kept = managed.iter().position(|entry| is_writer(entry) && ownership::has_all(entry, &changes.own));
+    let kept = kept.map(|place| managed.remove(place));
     ownership::take_away(managed, &changes);
 
+    let time = || Some(super::timestamp(ctx.now).into());
+    if let Some(kept) = kept {
+        managed.push(Entry { time: time(), ..kept });
+        entries::cap_updaters(managed);
+        return Ok(());
+    }
     let mut fields = changes.own.set();
     ownership::strip(&mut fields);
     if !fields.is_empty() {
-        let name = if manager.is_empty() { "unknown" } else { manager };
-        let manager = Manager { name: name.into(), operation: Operation::Update, subresource: ctx.subresource.into() };
-        let time = Some(super::timestamp(ctx.now).into());
-        match managed.iter_mut().find(|entry| entry.is(&manager, ctx.api_version)) {
+        match managed.iter_mut().find(|entry| is_writer(entry)) {
             Some(entry) => {
                 entry.fields.add(fields);
-                entry.time = time;
+                entry.time = time();
             }
-            None => managed.push(Entry { manager, api_version: ctx.api_version.into(), time, fields, written: None }),
+            None => {
+                let (api_version, fields) = (ctx.api_version.into(), Owned::Read(fields));
+                managed.push(Entry { manager, api_version, time: time(), fields, written: None });
+            }
         }
     }
     entries::cap_updaters(managed);

@@ -2,6 +2,7 @@ mod applies;
 mod builtin;
 mod fields;
 mod properties;
+mod unread;
 mod updates;
 mod versions;
 

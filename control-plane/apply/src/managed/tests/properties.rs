@@ -11,7 +11,7 @@ fn word() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["a", "b", "c", "d"]).prop_map(str::to_owned)
 }
 
-fn words() -> impl Strategy<Value = Value> {
+pub(super) fn words() -> impl Strategy<Value = Value> {
     prop::collection::btree_map(word(), word(), 0..3).prop_map(|map| map.into_iter().collect())
 }
 
@@ -34,7 +34,7 @@ fn container() -> impl Strategy<Value = Value> {
     })
 }
 
-fn config() -> impl Strategy<Value = Value> {
+pub(super) fn config() -> impl Strategy<Value = Value> {
     let containers = prop::collection::hash_map(word(), container(), 0..4).prop_map(|containers| {
         containers
             .into_iter()
@@ -68,7 +68,7 @@ fn config() -> impl Strategy<Value = Value> {
         })
 }
 
-fn path_element() -> impl Strategy<Value = PathElement<'static>> {
+pub(super) fn path_element() -> impl Strategy<Value = PathElement<'static>> {
     let scalar = || {
         prop_oneof!["[ -~]{0,6}".prop_map(Value::from), any::<i64>().prop_map(Value::from), any::<bool>().prop_map(Value::from)]
     };
@@ -82,7 +82,7 @@ fn path_element() -> impl Strategy<Value = PathElement<'static>> {
 }
 
 /// Elements that often are the same.
-fn few() -> impl Strategy<Value = PathElement<'static>> {
+pub(super) fn few() -> impl Strategy<Value = PathElement<'static>> {
     prop_oneof![
         4 => word().prop_map(|name| PathElement::Field(name.into())),
         1 => (79..81_u16).prop_map(|port| PathElement::Key(vec![("port".into(), json!(port).into())])),
