@@ -7,20 +7,25 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Caches have filled and bootstrap's writes are done by then.
-const SETTLED: Duration = Duration::from_secs(5);
+/// How long after start: most is needed no longer once the node is ready, the rest when caches have filled and bootstrap's
+/// writes are done.
+const SETTLED: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
-/// Gives the pages back once, some seconds after start, unless the process ends before.
+/// Gives the pages back, twice, unless the process ends before.
 pub async fn give_back(cancel: CancellationToken) {
-    tokio::select! {
-        () = cancel.cancelled() => return,
-        () = tokio::time::sleep(SETTLED) => {}
-    }
-    match now() {
-        Ok(bytes) => tracing::debug!(bytes, "gave back what only starting needed of the executable"),
-        Err(error) => tracing::warn!(%error, "what only starting needed of the executable stays mapped"),
+    let start = Instant::now();
+    for settled in SETTLED {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep_until(start + settled) => {}
+        }
+        match now() {
+            Ok(bytes) => tracing::debug!(bytes, "gave back what only starting needed of the executable"),
+            Err(error) => tracing::warn!(%error, "what only starting needed of the executable stays mapped"),
+        }
     }
 }
 

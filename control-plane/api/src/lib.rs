@@ -21,6 +21,7 @@ pub mod print;
 pub mod qos;
 pub mod quantity;
 pub mod quota;
+pub mod recent;
 pub mod registry;
 pub mod schema;
 pub mod selector;

@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::pick::Pick;
+use crate::recent::Recent;
 
 /// Which object: namespace (empty for a cluster-scoped one) and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -64,14 +65,33 @@ pub struct Head {
     pub deletion_timestamp: Option<String>,
     pub deletion_grace_period_seconds: Option<i64>,
     pub finalizers: Vec<String>,
-    /// Shared with what caches keep of the object.
+    /// Shared with what caches keep of the object, and with objects of the same labels.
+    #[serde(deserialize_with = "labels")]
     pub labels: Arc<BTreeMap<String, String>>,
     pub owner_references: Vec<OwnerReference>,
+    #[serde(skip)]
+    key: OnceLock<Arc<ObjectRef>>,
+}
+
+fn labels<'de, D: Deserializer<'de>>(labels: D) -> Result<Arc<BTreeMap<String, String>>, D::Error> {
+    thread_local! {
+        static LABELS: Recent<BTreeMap<String, String>> = const { Recent::new() };
+    }
+    BTreeMap::deserialize(labels).map(|labels| Recent::share(&LABELS, labels))
 }
 
 impl Head {
     pub fn object_ref(&self) -> ObjectRef {
         ObjectRef::new(self.namespace.clone(), self.name.clone())
+    }
+
+    /// The same, made once for all that keep it.
+    pub fn key(&self) -> &Arc<ObjectRef> {
+        self.key.get_or_init(|| Arc::new(self.object_ref()))
+    }
+
+    pub fn has_finalizer(&self, name: &str) -> bool {
+        self.finalizers.iter().any(|finalizer| finalizer == name)
     }
 
     pub fn is_terminating(&self) -> bool {
@@ -88,7 +108,7 @@ impl Head {
 pub struct Object {
     bytes: Bytes,
     revision: u64,
-    head: OnceLock<Head>,
+    head: OnceLock<Arc<Head>>,
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// Boxed: most objects are never asked for in another encoding.
     encoded: OnceLock<Box<Bytes>>,
@@ -120,12 +140,18 @@ impl Object {
 
     /// The metadata, parsed on first use. A document that has none (which the API never stores) has an empty head.
     pub fn head(&self) -> &Head {
+        self.shared_head()
+    }
+
+    /// The metadata, for those who keep it and not the document.
+    pub fn shared_head(&self) -> &Arc<Head> {
         #[derive(Deserialize)]
         struct OnlyMetadata {
             #[serde(default)]
             metadata: Head,
         }
-        self.head.get_or_init(|| serde_json::from_slice::<OnlyMetadata>(&self.bytes).map(|o| o.metadata).unwrap_or_default())
+        self.head
+            .get_or_init(|| serde_json::from_slice::<OnlyMetadata>(&self.bytes).map(|o| o.metadata).unwrap_or_default().into())
     }
 
     /// Decodes the whole document.
@@ -205,7 +231,7 @@ impl Encoded {
         if metadata.is_empty() {
             return None;
         }
-        let mut bytes = Vec::with_capacity(1024);
+        let mut bytes = Vec::with_capacity(2048);
         let mut splice_at = None;
         let (version, others): (Vec<_>, Vec<_>) = document.iter().partition(|(key, _)| *key == "apiVersion");
         for (index, (key, value)) in version.into_iter().chain(others).enumerate() {
@@ -219,6 +245,8 @@ impl Encoded {
             serde_json::to_writer(&mut bytes, value).ok()?;
         }
         bytes.push(b'}');
+        // The log keeps it for a while.
+        bytes.shrink_to_fit();
         Some(Self { bytes: bytes.into(), splice_at: u32::try_from(splice_at?).ok()? })
     }
 

@@ -40,7 +40,7 @@ pub(crate) struct JobPod {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PodView {
-    pub(crate) key: ObjectRef,
+    pub(crate) key: Arc<ObjectRef>,
     pub(crate) uid: String,
     pub(crate) labels: Arc<BTreeMap<String, String>>,
     /// The owner that controls the pod.
@@ -85,8 +85,8 @@ impl PodView {
         let of_job = tracked || head.controller().is_some_and(|owner| owner.kind == "Job");
         Some(Self {
             job: of_job.then(|| Arc::new(document.job_pod(tracked))),
-            claims: document.spec.claims(&head.object_ref()),
-            key: head.object_ref(),
+            claims: document.spec.claims(head.key()),
+            key: head.key().clone(),
             uid: head.uid.clone(),
             labels: head.labels.clone(),
             owner: head.controller().cloned().map(recent::owner),

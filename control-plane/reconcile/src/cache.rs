@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mizzen_api::{GroupVersionResource, Object, ObjectRef};
+use mizzen_api::{GroupVersionResource, Head, Object, ObjectRef};
 use mizzen_client::Client;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
@@ -76,11 +76,15 @@ impl<T: Send + Sync + 'static> Builder<T> {
 
 impl<T: Send + Sync + 'static> Fed for WatchCache<T> {
     fn put(&self, object: &Arc<Object>) {
-        self.set(&object.head().object_ref(), (self.project)(object));
+        let key = object.head().key();
+        match (self.project)(object) {
+            Some(new) => self.change(key, Some(&new), |store| store.put(key, &new)),
+            None => self.remove(key),
+        }
     }
 
     fn remove(&self, key: &ObjectRef) {
-        self.set(key, None);
+        self.change(key, None, |store| store.remove(key));
     }
 
     fn known(&self) -> Vec<ObjectRef> {
@@ -96,6 +100,13 @@ impl WatchCache<Object> {
     /// A cache of whole documents.
     pub fn objects(spec: WatchSpec) -> Builder<Object> {
         Builder { spec, project: Box::new(|object| Some(object.clone())), indices: Vec::new() }
+    }
+}
+
+impl WatchCache<Head> {
+    /// A cache of metadata, which documents that are in memory share with it.
+    pub fn heads(spec: WatchSpec) -> Builder<Head> {
+        Builder { spec, project: Box::new(|object| Some(object.shared_head().clone())), indices: Vec::new() }
     }
 }
 
@@ -192,13 +203,13 @@ impl<T: Send + Sync + 'static> WatchCache<T> {
         receiver
     }
 
-    fn set(&self, key: &ObjectRef, new: Option<Arc<T>>) {
+    fn change(&self, key: &ObjectRef, new: Option<&Arc<T>>, apply: impl FnOnce(&mut Store<T>) -> Option<Arc<T>>) {
         let listeners = self.listeners.lock();
-        let old = self.store.write().put(key, new.clone());
+        let old = apply(&mut self.store.write());
         if old.is_none() && new.is_none() {
             return;
         }
-        let change = Change { key, old: old.as_ref(), new: new.as_ref() };
+        let change = Change { key, old: old.as_ref(), new };
         for listener in listeners.iter() {
             listener(&change);
         }

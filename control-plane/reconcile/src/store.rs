@@ -8,11 +8,47 @@ use mizzen_api::ObjectRef;
 /// Gives the index keys of an object.
 pub(crate) type IndexFn<T> = Box<dyn Fn(&T) -> Vec<String> + Send + Sync>;
 
+/// The objects under one index key. Most keys find one: a set of its own would cost more than all else about it.
+enum Keys {
+    One(Arc<ObjectRef>),
+    Many(BTreeSet<Arc<ObjectRef>>),
+}
+
+impl Keys {
+    fn insert(&mut self, key: &Arc<ObjectRef>) {
+        match self {
+            Self::One(known) if *known == *key => {}
+            Self::One(known) => *self = Self::Many([known.clone(), key.clone()].into()),
+            Self::Many(keys) => {
+                keys.insert(key.clone());
+            }
+        }
+    }
+
+    /// Answers whether none is left.
+    fn remove(&mut self, key: &ObjectRef) -> bool {
+        match self {
+            Self::One(known) => **known == *key,
+            Self::Many(keys) => {
+                keys.remove(key);
+                keys.is_empty()
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Arc<ObjectRef>> {
+        let (one, many) = match self {
+            Self::One(key) => (Some(key), None),
+            Self::Many(keys) => (None, Some(keys)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
+
 pub(crate) struct Index<T> {
     name: &'static str,
     keys_of: IndexFn<T>,
-    /// Most values find one object: a set of one is cheap, and shares its key with the entries.
-    entries: HashMap<String, BTreeSet<Arc<ObjectRef>>>,
+    entries: HashMap<Box<str>, Keys>,
 }
 
 impl<T> Index<T> {
@@ -28,15 +64,12 @@ impl<T> Index<T> {
             return;
         }
         for value in before {
-            if let Some(set) = self.entries.get_mut(&value) {
-                set.remove(key);
-                if set.is_empty() {
-                    self.entries.remove(&value);
-                }
+            if self.entries.get_mut(&*value).is_some_and(|keys| keys.remove(key)) {
+                self.entries.remove(&*value);
             }
         }
         for value in after {
-            self.entries.entry(value).or_default().insert(key.clone());
+            self.entries.entry(value.into()).and_modify(|keys| keys.insert(key)).or_insert_with(|| Keys::One(key.clone()));
         }
     }
 }
@@ -51,24 +84,26 @@ impl<T> Store<T> {
         Self { objects: BTreeMap::new(), indices }
     }
 
-    /// Sets or removes an entry; answers what was there.
-    pub(crate) fn put(&mut self, key: &ObjectRef, new: Option<Arc<T>>) -> Option<Arc<T>> {
-        let known = self.objects.get_key_value(key).map(|(key, _)| key.clone());
-        let key = known.unwrap_or_else(|| Arc::new(key.clone()));
-        let old = match &new {
-            Some(new) => self.objects.insert(key.clone(), new.clone()),
-            None => self.objects.remove(&key),
-        };
-        for index in &mut self.indices {
-            index.replace(&key, old.as_ref(), new.as_ref());
-        }
+    /// Sets an entry; answers what was there.
+    pub(crate) fn put(&mut self, key: &Arc<ObjectRef>, new: &Arc<T>) -> Option<Arc<T>> {
+        // The key that is there already is shared with the indices.
+        let key = self.objects.get_key_value(&**key).map_or(key, |(known, _)| known).clone();
+        let old = self.objects.insert(key.clone(), new.clone());
+        self.indices.iter_mut().for_each(|index| index.replace(&key, old.as_ref(), Some(new)));
         old
+    }
+
+    /// Removes an entry; answers what was there.
+    pub(crate) fn remove(&mut self, key: &ObjectRef) -> Option<Arc<T>> {
+        let (key, old) = self.objects.remove_entry(key)?;
+        self.indices.iter_mut().for_each(|index| index.replace(&key, Some(&old), None));
+        Some(old)
     }
 
     /// The objects under one index key, in the order of their names.
     pub(crate) fn by(&self, index: &str, value: &str) -> Vec<Arc<T>> {
         let keys = self.indices.iter().find(|known| known.name == index).and_then(|index| index.entries.get(value));
-        keys.into_iter().flatten().filter_map(|key| self.objects.get(key).cloned()).collect()
+        keys.into_iter().flat_map(Keys::iter).filter_map(|key| self.objects.get(key).cloned()).collect()
     }
 
     pub(crate) fn in_namespace(&self, namespace: &str) -> Vec<Arc<T>> {
@@ -77,5 +112,34 @@ impl<T> Store<T> {
             .take_while(|(key, _)| key.namespace == namespace)
             .map(|(_, object)| object.clone())
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn under(store: &Store<Vec<String>>, value: &str) -> Vec<Vec<String>> {
+        store.by("words", value).iter().map(|found| (**found).clone()).collect()
+    }
+
+    #[test]
+    fn an_index_finds_one_object_and_many_and_forgets_them() {
+        let mut store = Store::new(vec![Index::new("words", Box::new(|words: &Vec<String>| words.clone()))]);
+        let words = |text: &str| Arc::new(text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let [a, b] = ["a", "b"].map(|name| Arc::new(ObjectRef::cluster(name)));
+        assert_eq!(store.put(&b, &words("x y")), None);
+        assert_eq!(under(&store, "x"), [["x", "y"]]);
+        assert_eq!(store.put(&a, &words("x x")), None);
+        assert_eq!(under(&store, "x"), [["x", "x"], ["x", "y"]]);
+        // Another key with the same names is the same.
+        assert_eq!(store.put(&Arc::new((*b).clone()), &words("z y")), Some(words("x y")));
+        assert_eq!(
+            (under(&store, "x"), under(&store, "y"), under(&store, "z").len()),
+            (vec![vec!["x".into(); 2]], under(&store, "z"), 1)
+        );
+        assert!(Arc::ptr_eq(store.objects.keys().nth(1).expect("b is there"), &b));
+        assert_eq!((store.remove(&a), store.remove(&a)), (Some(words("x x")), None));
+        assert_eq!((under(&store, "x").len(), store.indices[0].entries.len()), (0, 2));
     }
 }

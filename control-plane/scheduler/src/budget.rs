@@ -65,7 +65,11 @@ mod tests {
             Budget::of(&Arc::new(Object::new(document.to_string(), 1))).expect("is a budget")
         };
         let labels = Arc::new(BTreeMap::from([("app".to_owned(), "db".to_owned())]));
-        let pod = |namespace: &str| PodInfo { key: ObjectRef::new(namespace, "a"), labels: labels.clone(), ..PodInfo::default() };
+        let pod = |namespace: &str| PodInfo {
+            key: ObjectRef::new(namespace, "a").into(),
+            labels: labels.clone(),
+            ..PodInfo::default()
+        };
         let named = budget(json!({"selector": {"matchLabels": {"app": "db"}}}));
         assert!(named.counts(&pod("d")) && !named.counts(&pod("other")));
         for nobodys in [json!({}), json!({"selector": {}}), json!({"selector": {"matchLabels": {}, "matchExpressions": []}})] {

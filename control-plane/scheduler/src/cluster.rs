@@ -16,7 +16,7 @@ use crate::volumes::Volumes;
 pub(crate) struct Cluster {
     nodes: BTreeMap<String, Arc<NodeInfo>>,
     /// Pods that take something of a node, also of one not seen yet; `node` says which.
-    placed: HashMap<ObjectRef, Arc<PodInfo>>,
+    placed: HashMap<Arc<ObjectRef>, Arc<PodInfo>>,
     /// Uids of placed pods whose binding the cache has not shown yet.
     assumed: HashSet<String>,
     /// Waiting pods that room is made for, by uid; `nominated_node` says where.
@@ -328,7 +328,7 @@ mod tests {
 
     fn pod(name: &str, uid: &str, node: &str, milli_cpu: i64) -> PodInfo {
         let requests = Amounts { milli_cpu, ..Amounts::default() };
-        PodInfo { key: ObjectRef::new("d", name), uid: uid.into(), node: node.into(), requests, ..PodInfo::default() }
+        PodInfo { key: ObjectRef::new("d", name).into(), uid: uid.into(), node: node.into(), requests, ..PodInfo::default() }
     }
 
     fn requested(cluster: &mut Cluster, node: &str) -> i64 {

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Affinity, ObjectReference, Toleration, TopologySpreadConstraint};
 use mizzen_api::pick::Pick;
+use mizzen_api::recent::Recent;
 use mizzen_api::{Object, ObjectRef, pod_resources};
 use serde::de::{DeserializeOwned, DeserializeSeed};
 use serde::{Deserialize, Deserializer};
@@ -25,7 +26,7 @@ pub struct HostPort {
 
 #[derive(Clone, Debug, Default)]
 pub struct PodInfo {
-    pub key: ObjectRef,
+    pub key: Arc<ObjectRef>,
     pub uid: String,
     pub resource_version: String,
     pub labels: Arc<BTreeMap<String, String>>,
@@ -53,7 +54,7 @@ pub struct PodInfo {
     /// CPU and memory for scoring: containers that ask for nothing count as a small one.
     pub scoring: (i64, i64),
     pub host_ports: Vec<HostPort>,
-    pub tolerations: Vec<Toleration>,
+    pub tolerations: Arc<[Toleration]>,
     pub node_selector: BTreeMap<String, String>,
     pub affinity: Option<Affinity>,
     pub spread: Vec<TopologySpreadConstraint>,
@@ -64,6 +65,10 @@ pub struct PodInfo {
     pub object: Option<Arc<Object>>,
     /// The PodScheduled condition's reason and message, when it is False.
     pub unscheduled: Option<(String, String)>,
+}
+
+thread_local! {
+    static TOLERATIONS: Recent<[Toleration]> = const { Recent::new() };
 }
 
 /// What a container without requests counts for when nodes are scored.
@@ -90,7 +95,7 @@ impl PodInfo {
         let node = text(spec, "nodeName");
         let waits = as_waiting || node.is_empty();
         let affinity: Option<Affinity> = part(spec, "affinity")?;
-        let key = head.object_ref();
+        let key = head.key().clone();
         Some(Self {
             relations: affinity.as_ref().and_then(|affinity| Relations::of(affinity, &key.namespace, &head.labels)).map(Arc::new),
             key,
@@ -113,7 +118,7 @@ impl PodInfo {
             may_preempt: text(spec, "preemptionPolicy") != "Never",
             is_preempted: condition("DisruptionTarget")
                 .is_some_and(|found| found.status == "True" && found.reason.as_deref() == Some("PreemptionByScheduler")),
-            tolerations: part(spec, "tolerations")?,
+            tolerations: Recent::share(&TOLERATIONS, part::<Vec<Toleration>>(spec, "tolerations")?),
             node_selector: part(spec, "nodeSelector")?,
             affinity,
             spread: part(spec, "topologySpreadConstraints")?,

@@ -401,7 +401,7 @@ mod tests {
             onlookers: Onlookers::default(),
             under_way: Arc::new(Semaphore::new(1)),
         };
-        let gone = PodInfo { key: ObjectRef::new("d", "gone"), uid: "u1".into(), ..PodInfo::default() };
+        let gone = PodInfo { key: ObjectRef::new("d", "gone").into(), uid: "u1".into(), ..PodInfo::default() };
         assert!(!scheduler.keep_room(&gone, "n1"));
         assert!(scheduler.cluster.lock().nomination("u1").is_none());
         cancel.cancel();

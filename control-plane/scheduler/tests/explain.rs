@@ -38,7 +38,7 @@ fn tainted(name: &str, milli_cpu: i64) -> NodeInfo {
 
 fn pod(milli_cpu: i64) -> PodInfo {
     let (key, requests) = (ObjectRef::new("d", "web"), amounts(milli_cpu));
-    PodInfo { key, uid: "u".into(), scoring: (requests.milli_cpu, requests.memory), requests, ..PodInfo::default() }
+    PodInfo { key: key.into(), uid: "u".into(), scoring: (requests.milli_cpu, requests.memory), requests, ..PodInfo::default() }
 }
 
 /// Rejects nodes whose names begin so, and prefers long names.

@@ -139,7 +139,7 @@ proptest! {
         let mut snapshot = Snapshot::of(by_name.into_values().map(Arc::new).collect());
         for (number, pod) in pods.into_iter().enumerate() {
             let uid = format!("u{number}");
-            let pod = Arc::new(PodInfo { key: ObjectRef::new("default", &uid), uid, ..pod });
+            let pod = Arc::new(PodInfo { key: ObjectRef::new("default", &uid).into(), uid, ..pod });
             let mut totals: BTreeMap<&str, i64> = BTreeMap::new();
             let rejects = |plugin: &dyn Plugin| decide(plugin, &pod, &snapshot, &[]).rejections;
             let verdicts: Vec<_> = pairs.iter().map(|(native, _)| rejects(native.as_ref())).collect();

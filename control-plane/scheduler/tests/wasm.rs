@@ -56,7 +56,7 @@ fn snapshot(nodes: u64) -> Snapshot {
 }
 
 fn pod() -> PodInfo {
-    PodInfo { key: ObjectRef::new("default", "web"), uid: "u1".into(), ..PodInfo::default() }
+    PodInfo { key: ObjectRef::new("default", "web").into(), uid: "u1".into(), ..PodInfo::default() }
 }
 
 /// Why each node is rejected; empty where it is not.

@@ -252,7 +252,7 @@ fn decide(table: &mut Table, nodes: usize) -> anyhow::Result<()> {
     let (begin, used) = (Instant::now(), Used::now(None));
     for number in 0..pods {
         let pod = PodInfo {
-            key: ObjectRef::new("default", format!("pod-{number}")),
+            key: ObjectRef::new("default", format!("pod-{number}")).into(),
             uid: format!("uid-{number}"),
             owner: format!("owner-{}", number % 100).into(),
             requests: amounts(100, 64 << 20),

@@ -229,7 +229,7 @@ mod tests {
     /// A pod on a node, of a template, available or not.
     fn pod(name: &str, node: &str, hash: &str, ready: bool) -> Arc<PodView> {
         Arc::new(PodView {
-            key: ObjectRef::new("default", name),
+            key: ObjectRef::new("default", name).into(),
             node: node.to_owned(),
             phase: "Running".to_owned(),
             created: Some(at(0)),

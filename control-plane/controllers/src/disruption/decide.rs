@@ -118,7 +118,7 @@ mod tests {
 
     fn pods(ready: usize, not: usize) -> Vec<Arc<PodView>> {
         let pod = |number: usize| PodView {
-            key: ObjectRef::new("n", format!("p{number}")),
+            key: ObjectRef::new("n", format!("p{number}")).into(),
             ready: number < ready,
             ..PodView::default()
         };

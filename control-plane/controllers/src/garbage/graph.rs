@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use mizzen_api::{GroupVersionResource, Object, ObjectRef, OwnerReference, Verb};
+use mizzen_api::{GroupVersionResource, Head, OwnerReference, Verb};
 use mizzen_client::{Client, Discovery, ServedResource};
 use mizzen_reconcile::{Queue, WatchCache, WatchSpec};
 use parking_lot::RwLock;
@@ -14,46 +14,20 @@ pub(super) const FOREGROUND: &str = "foregroundDeletion";
 const BY_UID: &str = "uid";
 const BY_OWNER: &str = "owner";
 
-/// What garbage collection keeps of an object.
-pub(super) struct Item {
-    pub(super) key: ObjectRef,
-    pub(super) uid: String,
-    pub(super) resource_version: String,
-    pub(super) owners: Vec<OwnerReference>,
-    pub(super) terminating: bool,
-    pub(super) foreground: bool,
-    pub(super) orphans: bool,
+/// Whether its foreground deletion waits for those that it owns.
+pub(super) fn waits_for_dependents(item: &Head) -> bool {
+    item.is_terminating() && item.has_finalizer(FOREGROUND)
 }
 
-impl Item {
-    fn of(object: &Arc<Object>) -> Option<Self> {
-        let head = object.head();
-        let has = |name: &str| head.finalizers.iter().any(|finalizer| finalizer == name);
-        Some(Self {
-            key: head.object_ref(),
-            uid: head.uid.clone(),
-            resource_version: head.resource_version.clone(),
-            owners: head.owner_references.clone(),
-            terminating: head.is_terminating(),
-            foreground: has(FOREGROUND),
-            orphans: has(ORPHAN),
-        })
-    }
-
-    pub(super) fn waits_for_dependents(&self) -> bool {
-        self.terminating && self.foreground
-    }
-
-    /// Whether the owner's foreground deletion waits for this object.
-    pub(super) fn blocks(&self, owner: &str) -> bool {
-        self.owners.iter().any(|reference| reference.uid == owner && reference.block_owner_deletion == Some(true))
-    }
+/// Whether the owner's foreground deletion waits for this object.
+pub(super) fn blocks(item: &Head, owner: &str) -> bool {
+    item.owner_references.iter().any(|reference| reference.uid == owner && reference.block_owner_deletion == Some(true))
 }
 
 /// One resource.
 pub(super) struct Monitor {
     pub(super) resource: GroupVersionResource,
-    pub(super) cache: Arc<WatchCache<Item>>,
+    pub(super) cache: Arc<WatchCache<Head>>,
     pub(super) queue: Queue,
     /// Ends the cache and the workers: the resource is not served any more.
     pub(super) cancel: CancellationToken,
@@ -108,9 +82,9 @@ impl Graph {
 
     fn monitor(&self, resource: GroupVersionResource) -> Arc<Monitor> {
         let cancel = self.cancel.child_token();
-        let cache = WatchCache::projected(WatchSpec::all(resource.clone()), Item::of)
-            .index(BY_UID, |item: &Item| vec![item.uid.clone()])
-            .index(BY_OWNER, |item: &Item| item.owners.iter().map(|owner| owner.uid.clone()).collect())
+        let cache = WatchCache::heads(WatchSpec::all(resource.clone()))
+            .index(BY_UID, |item: &Head| vec![item.uid.clone()])
+            .index(BY_OWNER, |item: &Head| item.owner_references.iter().map(|owner| owner.uid.clone()).collect())
             .start(self.client.clone(), cancel.clone());
         Arc::new(Monitor { resource, cache, queue: Queue::default(), cancel })
     }
@@ -122,34 +96,35 @@ impl Graph {
         monitor.cache.on_change(move |change| {
             let Some(graph) = graph.upgrade() else { return };
             if let Some(new) = change.new
-                && (!new.owners.is_empty() || (new.terminating && (new.foreground || new.orphans)))
+                && (!new.owner_references.is_empty()
+                    || (new.is_terminating() && (new.has_finalizer(FOREGROUND) || new.has_finalizer(ORPHAN))))
             {
-                queue.add(new.key.clone());
+                queue.add(new.object_ref());
             }
             if let Some(new) = change.new
-                && new.waits_for_dependents()
-                && !change.old.is_some_and(|old| old.waits_for_dependents())
+                && waits_for_dependents(new)
+                && !change.old.is_some_and(|old| waits_for_dependents(old))
             {
                 // It may have closed a circle, in which each would wait for the next.
-                new.owners.iter().for_each(|owner| graph.wake(&owner.uid));
+                new.owner_references.iter().for_each(|owner| graph.wake(&owner.uid));
             }
             if let Some(old) = change.old {
                 let gone = change.new.is_none_or(|new| new.uid != old.uid);
                 if gone {
-                    graph.dependents(&old.uid).into_iter().for_each(|(at, dependent)| at.queue.add(dependent.key.clone()));
+                    graph.dependents(&old.uid).into_iter().for_each(|(at, dependent)| at.queue.add(dependent.object_ref()));
                 }
-                let released = |owner: &&OwnerReference| gone || change.new.is_some_and(|new| !new.blocks(&owner.uid));
-                old.owners.iter().filter(released).for_each(|owner| graph.wake(&owner.uid));
+                let released = |owner: &&OwnerReference| gone || change.new.is_some_and(|new| !blocks(new, &owner.uid));
+                old.owner_references.iter().filter(released).for_each(|owner| graph.wake(&owner.uid));
             }
         });
     }
 
     /// Whether `waiting`, through dependents that wait themselves, waits in the end for the object with uid `target`.
-    pub(super) fn waits_for(&self, waiting: &Item, target: &str) -> bool {
+    pub(super) fn waits_for(&self, waiting: &Head, target: &str) -> bool {
         let (mut seen, mut open) = (HashSet::new(), vec![waiting.uid.clone()]);
         while let Some(uid) = open.pop() {
             for (_, dependent) in self.dependents(&uid) {
-                if dependent.waits_for_dependents() && dependent.blocks(&uid) && seen.insert(dependent.uid.clone()) {
+                if waits_for_dependents(&dependent) && blocks(&dependent, &uid) && seen.insert(dependent.uid.clone()) {
                     if dependent.uid == target {
                         return true;
                     }
@@ -166,12 +141,12 @@ impl Graph {
                 .cache
                 .by(BY_UID, uid)
                 .iter()
-                .filter(|item| item.terminating)
-                .for_each(|item| monitor.queue.add(item.key.clone()));
+                .filter(|item| item.is_terminating())
+                .for_each(|item| monitor.queue.add(item.object_ref()));
         }
     }
 
-    pub(super) fn find(&self, uid: &str) -> Option<Arc<Item>> {
+    pub(super) fn find(&self, uid: &str) -> Option<Arc<Head>> {
         self.monitors().iter().find_map(|monitor| monitor.cache.by(BY_UID, uid).into_iter().next())
     }
 
@@ -182,12 +157,12 @@ impl Graph {
         let items: Vec<_> = monitors.iter().map(|monitor| monitor.cache.list()).collect();
         let known: HashSet<&str> = items.iter().flatten().map(|item| item.uid.as_str()).collect();
         for (monitor, items) in monitors.iter().zip(&items) {
-            let is_lost = |item: &&Arc<Item>| item.owners.iter().any(|owner| !known.contains(owner.uid.as_str()));
-            items.iter().filter(is_lost).for_each(|item| monitor.queue.add(item.key.clone()));
+            let is_lost = |item: &&Arc<Head>| item.owner_references.iter().any(|owner| !known.contains(owner.uid.as_str()));
+            items.iter().filter(is_lost).for_each(|item| monitor.queue.add(item.object_ref()));
         }
     }
 
-    pub(super) fn dependents(&self, uid: &str) -> Vec<(Arc<Monitor>, Arc<Item>)> {
+    pub(super) fn dependents(&self, uid: &str) -> Vec<(Arc<Monitor>, Arc<Head>)> {
         let of = |monitor: &Arc<Monitor>| {
             let monitor = monitor.clone();
             monitor.cache.by(BY_OWNER, uid).into_iter().map(move |item| (monitor.clone(), item))

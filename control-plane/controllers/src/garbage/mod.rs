@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mizzen_api::ObjectRef;
+use mizzen_api::{Head, ObjectRef};
 use mizzen_client::{Client, Discovery};
 use mizzen_reconcile::{Action, Controller, Error, Reconciler};
 
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::context::Context;
 use decide::{OwnerState, Step};
-use graph::{Graph, Item, Monitor};
+use graph::{Graph, Monitor};
 
 const NAME: &str = "generic-garbage-collector";
 /// How soon a kind that comes or goes is noticed.
@@ -84,17 +84,17 @@ struct Collector {
 impl Reconciler for Collector {
     async fn reconcile(&self, key: ObjectRef) -> Result<Action, Error> {
         let Some(item) = self.monitor.cache.get(&key) else { return Ok(Action::Done) };
-        if item.terminating {
+        if item.is_terminating() {
             return self.finish_deletion(&item).await;
         }
-        if item.owners.is_empty() {
+        if item.owner_references.is_empty() {
             return Ok(Action::Done);
         }
-        let mut owners = Vec::with_capacity(item.owners.len());
-        for owner in &item.owners {
+        let mut owners = Vec::with_capacity(item.owner_references.len());
+        for owner in &item.owner_references {
             owners.push((owner.uid.clone(), self.state_of(&item, owner).await?));
         }
-        match decide::step(&owners, self.graph.has_dependents(&item.uid), item.orphans) {
+        match decide::step(&owners, self.graph.has_dependents(&item.uid), item.has_finalizer(graph::ORPHAN)) {
             Step::Keep => {}
             Step::DropReferences(uids) => self.drop_references(&self.monitor, &item, &uids).await?,
             Step::Delete(propagation) => self.delete(&item, propagation).await?,
@@ -105,34 +105,34 @@ impl Reconciler for Collector {
 
 impl Collector {
     /// Lets an object on its way out go, once its dependents are gone (foreground) or on their own (orphan).
-    async fn finish_deletion(&self, item: &Item) -> Result<Action, Error> {
-        if item.orphans {
+    async fn finish_deletion(&self, item: &Head) -> Result<Action, Error> {
+        if item.has_finalizer(graph::ORPHAN) {
             for (monitor, dependent) in self.graph.dependents(&item.uid) {
                 self.drop_references(&monitor, &dependent, std::slice::from_ref(&item.uid)).await?;
             }
             self.remove_finalizer(item, graph::ORPHAN).await?;
-        } else if item.foreground {
+        } else if item.has_finalizer(graph::FOREGROUND) {
             let dependents = self.graph.dependents(&item.uid);
             // In a circle each waits for the next: what waits for this object in the end does not hold it.
-            let holds = |dependent: &Item| {
-                let waits = dependent.waits_for_dependents();
-                dependent.blocks(&item.uid) && !(waits && self.graph.waits_for(dependent, &item.uid))
+            let holds = |dependent: &Head| {
+                let waits = graph::waits_for_dependents(dependent);
+                graph::blocks(dependent, &item.uid) && !(waits && self.graph.waits_for(dependent, &item.uid))
             };
             if !dependents.iter().any(|(_, dependent)| holds(dependent)) {
                 self.remove_finalizer(item, graph::FOREGROUND).await?;
                 return Ok(Action::Done);
             }
             // Each decides for itself, now that its owner waits for it.
-            for (monitor, dependent) in dependents.iter().filter(|(_, dependent)| !dependent.terminating) {
-                monitor.queue.add(dependent.key.clone());
+            for (monitor, dependent) in dependents.iter().filter(|(_, dependent)| !dependent.is_terminating()) {
+                monitor.queue.add(dependent.object_ref());
             }
         }
         Ok(Action::Done)
     }
 
-    async fn state_of(&self, item: &Item, owner: &mizzen_api::OwnerReference) -> Result<OwnerState, Error> {
+    async fn state_of(&self, item: &Head, owner: &mizzen_api::OwnerReference) -> Result<OwnerState, Error> {
         if let Some(known) = self.graph.find(&owner.uid) {
-            return Ok(if known.waits_for_dependents() { OwnerState::Waiting } else { OwnerState::Solid });
+            return Ok(if graph::waits_for_dependents(&known) { OwnerState::Waiting } else { OwnerState::Solid });
         }
         self.look_up(item, owner).await
     }

@@ -86,7 +86,7 @@ mod tests {
         let document = json!({"metadata": {"name": "j", "namespace": "default", "uid": "u"},
             "spec": {"podFailurePolicy": {"rules": rules}, "selector": {}, "template": {}}});
         let job = JobView::of(&Arc::new(Object::new(document.to_string().into_bytes(), 1))).expect("decodes");
-        let view = PodView { key: ObjectRef::new("default", "j-x"), phase: "Failed".to_owned(), ..PodView::default() };
+        let view = PodView { key: ObjectRef::new("default", "j-x").into(), phase: "Failed".to_owned(), ..PodView::default() };
         verdict(&job, &view, pod)
     }
 

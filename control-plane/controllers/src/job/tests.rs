@@ -31,7 +31,7 @@ fn job(spec: &Value, status: &Value) -> JobView {
 
 fn pod(name: &str, phase: &str, of_job: JobPod) -> Arc<PodView> {
     Arc::new(PodView {
-        key: ObjectRef::new("default", name),
+        key: ObjectRef::new("default", name).into(),
         uid: name.to_owned(),
         phase: phase.to_owned(),
         node: "n1".to_owned(),

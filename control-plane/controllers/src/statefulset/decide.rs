@@ -209,7 +209,7 @@ mod tests {
     fn pod(ordinal: i32, revision: &str, state: &str) -> Arc<PodView> {
         let phase = if matches!(state, "ready" | "ill" | "leaving") { "Running" } else { state };
         Arc::new(PodView {
-            key: ObjectRef::new("default", format!("db-{ordinal}")),
+            key: ObjectRef::new("default", format!("db-{ordinal}")).into(),
             uid: format!("uid-{ordinal}"),
             phase: phase.to_owned(),
             ready: state == "ready",

@@ -204,7 +204,7 @@ mod tests {
 
     fn pod(name: &str, priority: i32, milli_cpu: i64, started: i64) -> PodInfo {
         PodInfo {
-            key: ObjectRef::new("d", name),
+            key: ObjectRef::new("d", name).into(),
             uid: name.to_owned(),
             priority,
             requests: Amounts { milli_cpu, ..Amounts::default() },

@@ -146,7 +146,7 @@ mod tests {
         }
         let document = json!({"metadata": {"namespace": "n", "name": "p"}, "spec": {"containers": [], "volumes": names}});
         let pod = PodInfo {
-            key: ObjectRef::new("n".to_owned(), "p".to_owned()),
+            key: ObjectRef::new("n".to_owned(), "p".to_owned()).into(),
             object: Some(object(&document)),
             ..PodInfo::default()
         };

@@ -78,7 +78,7 @@ fn document(pod: &PodInfo, node: &str) -> Value {
             "schedulerName": pod.scheduler,
             "priority": pod.priority,
             "nodeSelector": pod.node_selector,
-            "tolerations": pod.tolerations,
+            "tolerations": *pod.tolerations,
             "affinity": pod.affinity,
             "containers": images.collect::<Vec<_>>(),
         },
