@@ -2,10 +2,12 @@
 
 mod discovery;
 pub mod http;
+mod relay;
 pub mod request;
 mod unverified;
 
 pub use discovery::{Discovery, ServedResource};
+pub use relay::relay;
 pub use request::{
     ApiRequest, ApiResponse, Body, DeleteOptions, ListOptions, ObjectList, PatchKind, Propagation, WatchEvent, WatchOptions,
     WriteOptions,

@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mizzen_api::tunnel::{PROTOCOL, REFUSAL, path};
+use mizzen_client::relay;
 use mizzen_network::Network;
 use mizzen_reconcile::Backoff;
 use rustls_pki_types::{InvalidDnsNameError, ServerName};
@@ -210,9 +211,9 @@ async fn answer(
         match upgrade.await {
             Ok(connection) => match pod {
                 None => node_api::converse(connection, router).await,
-                Some(mut stream) => {
-                    let copied = tokio::io::copy_bidirectional(&mut TokioIo::new(connection), &mut stream).await;
-                    tracing::debug!(?copied, "a connection to a pod through the tunnel ended");
+                Some(stream) => {
+                    let ended = relay(TokioIo::new(connection), stream).await;
+                    tracing::debug!(?ended, "a connection to a pod through the tunnel ended");
                 }
             },
             Err(error) => tracing::debug!(%error, "a connection through the tunnel was not opened"),

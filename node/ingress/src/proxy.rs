@@ -12,6 +12,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use mizzen_client::relay;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
@@ -167,7 +168,7 @@ pub(crate) fn said(status: StatusCode, why: &'static str) -> Response<Answer> {
 async fn splice(client: OnUpgrade, backend: OnUpgrade, cancel: CancellationToken) {
     let both = async {
         let (client, backend) = tokio::try_join!(client, backend).map_err(std::io::Error::other)?;
-        tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(backend)).await
+        relay(TokioIo::new(client), TokioIo::new(backend)).await
     };
     let ended = tokio::select! {
         () = cancel.cancelled() => return,

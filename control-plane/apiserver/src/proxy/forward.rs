@@ -12,6 +12,7 @@ use http::{Request, StatusCode, Uri};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use mizzen_api::{Reason, Status};
+use mizzen_client::relay;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -222,12 +223,11 @@ async fn incoming(mut response: Response, links: &Links) -> Result<Response, Sta
     Ok(Response::from_parts(parts, Body::from(links.page(&page))))
 }
 
-/// Copies both ways until either side ends.
+/// Leads an upgraded connection into another one, until both have ended or one breaks.
 pub(crate) async fn splice(client: hyper::upgrade::OnUpgrade, server: hyper::upgrade::OnUpgrade) {
     match tokio::try_join!(client, server) {
         Ok((client, server)) => {
-            let copied = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(server)).await;
-            if let Err(error) = copied {
+            if let Err(error) = relay(TokioIo::new(client), TokioIo::new(server)).await {
                 tracing::debug!(%error, "a stream ended");
             }
         }
