@@ -16,7 +16,7 @@ use mizzen_runtime::{ContainerState, ContainerStatus};
 use nix::fcntl::OFlag;
 
 use super::allocation::{self, Record};
-use super::decide::Command;
+use super::decide::{Command, Why};
 use super::labels;
 use super::memory::containers;
 use super::outcome::Outcome;
@@ -107,8 +107,11 @@ pub(super) fn task(worker: &mut Worker, command: Command) -> Option<BoxFuture<'s
             }
             .boxed()
         }
-        Command::Stop { container, id, grace, .. } => {
+        Command::Stop { container, id, grace, why } => {
             let status = worker.memory.known.get(&id)?.clone();
+            if why == Why::Changed {
+                worker.memory.containers.entry(container.clone()).or_default().replaced = Some(id.clone());
+            }
             let address = worker.memory.ready.as_ref().and_then(|ready| ready.network.addresses.first().copied());
             let pods_grace = worker.grace();
             let stopping =

@@ -247,8 +247,7 @@ fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision:
     match &state.current {
         None => start(view, name, state, state.first, decision),
         Some(current) => match current.exit() {
-            // Under another policy nothing would come after it.
-            None if policy == RestartPolicy::Always && is_changed(container, current) => {
+            None if is_changed(view, container, current) => {
                 decision.add(stop(view, container, &current.id, None, Why::Changed));
             }
             None if state.is_coming_up() => {}
@@ -258,7 +257,7 @@ fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision:
                 }
                 None => resize(view, container, state, &current.id, decision),
             },
-            Some(exit) if !policy.restarts(exit) => {}
+            Some(exit) if !state.comes_again(policy, exit) => {}
             Some(exit) => {
                 let due = finished_at(exit).checked_add(state.backoff).unwrap_or(view.now);
                 if due > view.now {
@@ -270,8 +269,10 @@ fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision:
     }
 }
 
-fn is_changed(container: &Container, current: &Attempt) -> bool {
-    !current.asked_image.is_empty() && container.image.as_deref().is_some_and(|image| image != current.asked_image)
+/// Ordinary init containers run to their end as they began.
+fn is_changed(view: &View<'_>, container: &Container, current: &Attempt) -> bool {
+    let lasts = is_sidecar(container) || view.main_containers().iter().any(|main| main.name == container.name);
+    lasts && !current.asked_image.is_empty() && container.image.as_deref().is_some_and(|image| image != current.asked_image)
 }
 
 fn resize(view: &View<'_>, container: &Container, state: &ContainerView, id: &str, decision: &mut Decision) {

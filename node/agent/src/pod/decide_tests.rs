@@ -227,10 +227,30 @@ fn a_container_of_another_image_than_the_manifest_names_is_started_anew() {
         world.commands()
     };
     let stop = Command::Stop { container: "a".into(), id: "a-0".into(), grace: 30, why: Why::Changed };
-    assert_eq!(asked("Always", "i:1"), [stop]);
-    assert_eq!(asked("Always", "i:2"), []);
-    assert_eq!(asked("Always", ""), [], "an older agent did not note it");
-    assert_eq!(asked("Never", "i:1"), []);
+    for policy in ["Always", "OnFailure", "Never"] {
+        assert_eq!(asked(policy, "i:1"), [stop.clone()]);
+        assert_eq!(asked(policy, "i:2"), []);
+        assert_eq!(asked(policy, ""), [], "an older agent did not note it");
+    }
+}
+
+#[test]
+fn what_was_ended_for_another_image_comes_again_whatever_the_policy_is() {
+    for (policy, code) in [("Never", 143), ("OnFailure", 0)] {
+        let mut world = World::one(policy).running("a", 0).exited("a", code, 1, 0).now(1);
+        assert_eq!(world.commands(), [Command::Release]);
+        world.containers.get_mut("a").expect("is there").replaced = true;
+        assert_eq!(world.commands(), [start("a", 1)]);
+        assert_eq!(world.look(super::phase::of_containers), Phase::Running);
+    }
+}
+
+#[test]
+fn an_init_container_of_another_image_runs_to_its_end() {
+    let init = json!([{"name": "i", "image": "i:2"}]);
+    let mut world = World::new(json!({"initContainers": init, "containers": [{"name": "a"}]})).running("i", 0);
+    world.containers.get_mut("i").expect("is there").current.as_mut().expect("runs").asked_image = "i:1".into();
+    assert_eq!(world.commands(), []);
 }
 
 #[test]

@@ -76,6 +76,8 @@ pub(crate) struct ContainerMemory {
     pub(crate) hook_failure: Option<(String, String)>,
     pub(crate) health: Option<Health>,
     pub(crate) resizes: Resizes,
+    /// The attempt that was ended for another image.
+    pub(crate) replaced: Option<String>,
 }
 
 /// What the probes of one container say.
@@ -298,6 +300,7 @@ impl Memory {
             first: memory.first,
             starting: memory.starting,
             start_error: memory.start_failure.clone(),
+            replaced: current.as_ref().is_some_and(|current| memory.replaced.as_ref() == Some(&current.id)),
             backoff: memory.delay,
             started: health.is_some_and(|health| health.started),
             ready: health.is_some_and(|health| health.ready),

@@ -1,6 +1,6 @@
 //! `status.phase`, from the containers as they are.
 
-use super::view::{Attempt, RestartPolicy, View, finished_at, is_sidecar};
+use super::view::{Attempt, ContainerView, RestartPolicy, View, finished_at, is_sidecar};
 
 /// Reason and message of a pod that ran longer than its `activeDeadlineSeconds`.
 pub(crate) const DEADLINE_EXCEEDED: (&str, &str) =
@@ -35,15 +35,18 @@ pub(crate) fn of_containers(view: &View<'_>) -> Phase {
         });
         return if failed && policy == RestartPolicy::Never { Phase::Failed } else { Phase::Pending };
     }
-    let attempts: Vec<Option<&Attempt>> = view.main_containers().iter().map(|container| view.current(&container.name)).collect();
-    let exits: Vec<_> = attempts.iter().flatten().filter_map(|attempt| attempt.exit()).collect();
-    if attempts.iter().any(Option::is_none) {
+    let states: Vec<_> = view.main_containers().iter().map(|container| view.container(&container.name)).collect();
+    let attempts: Vec<_> = states.iter().flatten().filter_map(|state| Some((*state, state.current.as_ref()?))).collect();
+    if attempts.len() < states.len() {
         return Phase::Pending;
     }
-    if exits.len() < attempts.len() || exits.iter().any(|exit| policy.restarts(exit)) {
+    let goes_on =
+        |(state, attempt): &(&ContainerView, &Attempt)| attempt.exit().is_none_or(|exit| state.comes_again(policy, exit));
+    if attempts.iter().any(goes_on) {
         return Phase::Running;
     }
-    if exits.iter().all(|exit| exit.code == 0) { Phase::Succeeded } else { Phase::Failed }
+    let mut exits = attempts.iter().filter_map(|(_, attempt)| attempt.exit());
+    if exits.all(|exit| exit.code == 0) { Phase::Succeeded } else { Phase::Failed }
 }
 
 /// `activeDeadlineSeconds` is over, and the pod had not ended by then: it fails as soon as nothing of it runs any more.

@@ -248,7 +248,7 @@ fn waiting_to_restart(
         (true, false, RestartPolicy::Always) => RestartPolicy::OnFailure,
         (_, _, policy) => policy,
     };
-    if !policy.restarts(exit) || view.is_deleted() || view.finished.is_some() || phase::overran(view) {
+    if !known.comes_again(policy, exit) || view.is_deleted() || view.finished.is_some() || phase::overran(view) {
         return None;
     }
     if let Some(error) = known.start_error.as_ref() {

@@ -61,6 +61,8 @@ pub(crate) struct ContainerView {
     pub(crate) older: Vec<String>,
     /// Why it could not be created, since when and until when it waits.
     pub(crate) start_error: Option<Failure>,
+    /// Its current attempt was ended because the manifest names another image: the next one comes whatever the policy is.
+    pub(crate) replaced: bool,
     /// How long it must stay down after its last exit.
     pub(crate) backoff: SignedDuration,
     /// The startup probe has passed, or there is none.
@@ -148,6 +150,11 @@ impl ContainerView {
         let current = self.current.as_ref()?;
         let amounts = self.resizes.given(&current.id).unwrap_or(&current.amounts);
         (!amounts.is_empty()).then_some(amounts)
+    }
+
+    /// Whether another attempt comes after this exit of the current one.
+    pub(crate) fn comes_again(&self, policy: RestartPolicy, exit: &Exit) -> bool {
+        self.replaced || policy.restarts(exit)
     }
 
     /// It runs with other amounts than it was granted.
