@@ -286,14 +286,17 @@ fn who_asked_before_there_were_rules_or_the_service_is_led_as_soon_as_it_is_ther
         }
 
         let (nft, node) = (Nft::new(scope(Family::V4)), node_of(Family::V4));
-        nft.rebuild(&ranges(&node)).await.unwrap();
+        let held = ranges(&node.service_ranges, Family::V4);
+        nft.hold(&node.service_ranges).await.unwrap();
+        assert_eq!(nft.read(&held).await.unwrap().as_ref(), Some(&held));
         let strays = Strays { services: BTreeSet::new(), endpoints: BTreeSet::new(), ranges: node.service_ranges.clone() };
         forget(Family::V4, &Stale { gone: BTreeSet::new(), strays: Some(strays) }).unwrap();
         client.send_to(b"not yet", (service, 53)).expect_err("it is dropped");
 
-        let mut wanted = ranges(&node);
+        let mut wanted = held.clone();
         wanted.extend([Protocol::Udp, Protocol::Tcp].into_iter().flat_map(|protocol| over(protocol, server)));
-        nft.change(&difference(&ranges(&node), &wanted)).await.unwrap();
+        nft.change(&difference(&held, &wanted)).await.unwrap();
+        nft.hold(&node.service_ranges).await.unwrap();
         client.send_to(b"led", (service, 53)).unwrap();
         let mut said = [0; 9];
         datagrams.set_read_timeout(Some(wait)).unwrap();

@@ -80,8 +80,8 @@ pub fn compile(service: &ServiceView, slices: &[Arc<SliceView>], node: &Node, be
 }
 
 /// The ranges of services, from which nothing but services is to be reached.
-pub fn ranges(node: &Node) -> Elements {
-    let ranges = apart(&node.service_ranges, node.pods.family()).into_iter();
+pub fn ranges(service_ranges: &[Subnet], family: Family) -> Elements {
+    let ranges = apart(service_ranges, family).into_iter();
     ranges.map(|range| ((Part::ServiceRanges, range), String::new())).collect()
 }
 
@@ -385,7 +385,7 @@ mod tests {
     fn ranges_of_services_are_of_the_nodes_family_and_apart() {
         let service_ranges =
             ["10.96.0.0/16", "fd00::/108", "10.96.4.0/24", "10.99.0.0/24"].map(|range| range.parse().expect("a range"));
-        let elements = ranges(&Node { service_ranges: service_ranges.to_vec(), ..node() });
+        let elements = ranges(&service_ranges, node().pods.family());
         assert_eq!(of(&elements, Part::ServiceRanges), ["10.96.0.0/16", "10.99.0.0/24"]);
     }
 

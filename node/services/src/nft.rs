@@ -1,9 +1,10 @@
 //! The table in the kernel, by the `nft` command.
 
 use async_trait::async_trait;
-use mizzen_network::{netlink, nft};
+use mizzen_network::{Subnet, netlink, nft};
 
 use crate::apply::{Apply, ApplyError};
+use crate::compile::ranges;
 use crate::frame::Scope;
 use crate::listing;
 use crate::model::{Changes, Elements, Part};
@@ -23,6 +24,18 @@ impl Nft {
     async fn is_there(&self) -> Result<bool, ApplyError> {
         let text = nft::list(&self.scope.table, &["tables", self.scope.family().nft()]).await?;
         Ok(text.contains(&format!("\"{}\"", self.scope.table)))
+    }
+
+    /// Where there is no table, as after a reboot, makes one that drops what asks for services: what goes on un-led before there are
+    /// rules would stay so.
+    ///
+    /// # Errors
+    /// When nftables cannot be asked, or refuses.
+    pub async fn hold(&self, service_ranges: &[Subnet]) -> Result<(), ApplyError> {
+        if self.is_there().await? {
+            return Ok(());
+        }
+        self.rebuild(&ranges(service_ranges, self.scope.family())).await
     }
 
     fn listing(&self, text: &str, wanted: &Elements) -> Result<Elements, ApplyError> {

@@ -167,7 +167,7 @@ impl Proxy {
         let node = (self.config.node)(caches);
         for key in dirty {
             if key == ranges_holder() {
-                self.model.put(&key, ranges(&node), &mut changes);
+                self.model.put(&key, ranges(&node.service_ranges, node.pods.family()), &mut changes);
                 continue;
             }
             let before = self.seats.remove(&key).unwrap_or_default();

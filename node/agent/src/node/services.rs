@@ -11,6 +11,16 @@ use mizzen_services::{Proxy, ProxyConfig, ServiceCaches, conntrack, routes};
 use super::health_ports::HealthPorts;
 use crate::shared::Shared;
 
+/// To be called before a pod runs: has packets to services wait for rules where there are none yet.
+pub(crate) async fn hold(shared: &Shared) {
+    let ranges: Vec<_> = shared.network.service_cidr().into_iter().collect();
+    for scope in Scope::all(&shared.network) {
+        if let Err(error) = Nft::new(scope).hold(&ranges).await {
+            tracing::warn!(%error, "packets to services pass until there are rules");
+        }
+    }
+}
+
 /// Never ends. The rules stay.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let health = Arc::new(HealthPorts::default());
