@@ -24,7 +24,7 @@ fn a_load_balancers_address_is_answered_for_by_one_node_and_moves_to_another() {
     let registry = Registry::start();
     let image = images::busybox(&registry, "web:v1");
     let lan = Lan::switched(&["m1", "m2"]);
-    let pool = "loadBalancerAddresses: [198.18.0.240-198.18.0.241]\n";
+    let pool = "loadBalancerAddresses: [198.18.0.240-198.18.0.241, 198.18.9.5-198.18.9.7]\n";
     let Nodes { cluster, .. } = &nodes(&lan, &["m1", "m2"], &registry, pool);
     let hub = lan.hub();
     let machine = |node: &str| lan.machine(if node == "test-node" { "m1" } else { node });
@@ -64,6 +64,16 @@ spec: {{type: LoadBalancer, {spec}, ports: [{{port: 80, targetPort: 8080}}]}}
     assert_eq!((near.as_str(), announcer(cluster, "near").as_str()), ("198.18.0.241", "m2"), "where the pod is");
     assert_eq!(asked_on(&hub, near.parse().unwrap(), 80), (hub.address.to_string(), "t2".into()), "the client as it is");
     assert_ne!(hub.curl(&format!("http://{near}:22/")).code, Some(0), "nothing but the service is reached by it");
+
+    lan.machine("m2").run(&["ip", "addr", "add", "198.18.9.2/24", "dev", "eth0"]);
+    let links = || field(cluster, &["node", "m2"], ".metadata.annotations.mizzen\\.dev/link-ranges");
+    eventually("the node tells of its new network", || links().contains("198.18.9.0/24").then_some(()));
+    hub.run(&["ip", "addr", "add", "198.18.9.1/24", "dev", "switch"]);
+    for last in 5..8 {
+        let name = format!("there-{last}");
+        let address = service(&name, &format!("loadBalancerIP: 198.18.9.{last}, selector: {{app: teller}}"));
+        assert_eq!((address, announcer(cluster, &name)), (format!("198.18.9.{last}"), "m2".into()), "who is on the link");
+    }
 
     cluster.kubectl(&["create", "service", "loadbalancer", "late", "--tcp=80"]).ok();
     eventually("an event says that there are no more", || {

@@ -73,6 +73,21 @@ impl Network {
         Ok(announced)
     }
 
+    /// The networks on this machine's links, but those of its pods: addresses of these can be announced here.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub async fn link_ranges(&self) -> Result<BTreeSet<Subnet>, NetworkError> {
+        let _turn = self.peers.lock().await;
+        let (_, ranges) = self.reachable().await?;
+        // Each link has fe80::/10 for itself, and a range of one address has nobody else's.
+        let is_shared = |range: &Subnet| match range.network() {
+            IpAddr::V6(network) if network.is_unicast_link_local() => false,
+            _ => range.prefix() < range.family().bits(),
+        };
+        Ok(ranges.into_iter().map(|(range, _)| range).filter(is_shared).collect())
+    }
+
     /// Tells the neighbours again who answers for an address.
     ///
     /// # Errors

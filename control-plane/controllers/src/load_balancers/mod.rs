@@ -3,6 +3,7 @@
 //!
 //! Services with a `loadBalancerClass` are somebody else's.
 
+mod links;
 mod pool;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::endpoints::SERVICE_NAME;
+use links::Links;
 pub use pool::{AddressPool, PoolError};
 use pool::{Refusal, announcer};
 
@@ -28,6 +30,8 @@ const ACCOUNT: &str = "load-balancer-controller";
 const ANNOUNCED_BY: &str = "mizzen.dev/announced-by";
 /// Label of nodes that balancers leave out (well-known label of Kubernetes).
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+/// Annotation of a Node: the networks of its links, with a comma between. One without it may be on any.
+const LINK_RANGES: &str = "mizzen.dev/link-ranges";
 
 pub(crate) fn start(context: &Context) {
     if context.balancer_addresses.is_empty() {
@@ -49,7 +53,7 @@ pub(crate) fn start(context: &Context) {
     let (nodes, slices) = (context.caches.nodes.clone(), context.caches.slices.clone());
     let (woken, all) = (queue.clone(), Arc::downgrade(&services));
     nodes.on_change(move |change| {
-        if change.old.is_some_and(answers) != change.new.is_some_and(answers) {
+        if change.old.and_then(answering) != change.new.and_then(answering) {
             all.upgrade().into_iter().flat_map(|services| services.keys()).for_each(|key| woken.add(key));
         }
     });
@@ -163,9 +167,9 @@ impl LoadBalancers {
     fn announcer(&self, key: &ObjectRef, service: &View, address: IpAddr) -> Option<String> {
         let with_endpoints = service.is_local.then(|| self.with_endpoints(key));
         let nodes = self.nodes.list();
-        let answering = nodes.iter().filter(|node| answers(node)).map(|node| node.head().name.as_str());
-        let able = answering.filter(|node| with_endpoints.as_ref().is_none_or(|with| with.contains(*node)));
-        announcer(address, able).map(str::to_owned)
+        let answering = nodes.iter().filter_map(|node| Some((node.head().name.as_str(), answering(node)?)));
+        let able = answering.filter(|(node, _)| with_endpoints.as_ref().is_none_or(|with| with.contains(*node)));
+        announcer(address, &able.collect::<Vec<_>>()).map(str::to_owned)
     }
 
     /// The nodes with ready endpoints of a service.
@@ -211,10 +215,12 @@ impl LoadBalancers {
     }
 }
 
-/// Whether a node is there to answer.
-fn answers(node: &Arc<Object>) -> bool {
-    let Ok(node) = typed::view::<Node>(node) else { return false };
+/// The networks of the links on which a node is there to answer.
+fn answering(node: &Arc<Object>) -> Option<Links> {
+    let node = typed::view::<Node>(node).ok()?;
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let is_ready = conditions.clone().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    is_ready && node.metadata.labels.as_ref().is_none_or(|labels| !labels.contains_key(EXCLUDED))
+    let answers = is_ready && node.metadata.labels.as_ref().is_none_or(|labels| !labels.contains_key(EXCLUDED));
+    let links = node.metadata.annotations.as_ref().and_then(|annotations| annotations.get(LINK_RANGES));
+    answers.then(|| links.map_or(Links::Unknown, |ranges| Links::of(ranges)))
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::links::Links;
+
 /// Ranges of addresses on the nodes' link that nobody else has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressPool {
@@ -16,7 +18,7 @@ struct Range {
     last: IpAddr,
 }
 
-fn number(address: IpAddr) -> u128 {
+pub(super) fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => u32::from(address).into(),
         IpAddr::V6(address) => address.into(),
@@ -139,8 +141,9 @@ fn range(text: &str) -> Option<Range> {
     Range::new(network, last)
 }
 
-/// Who answers for an address: the same node as long as it may, and all nodes alike for many addresses (rendezvous hashing).
-pub(super) fn announcer<'a>(address: IpAddr, nodes: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// Who answers for an address: the same node as long as it may, and all nodes alike for many addresses (rendezvous hashing). One
+/// that is on its link, or else any, which says that it is not.
+pub(super) fn announcer<'a>(address: IpAddr, nodes: &[(&'a str, Links)]) -> Option<&'a str> {
     // FNV-1a and the last step of MurmurHash3, without which the last bytes would hardly count: the same in every release.
     let octets = match address {
         IpAddr::V4(address) => address.octets().to_vec(),
@@ -153,7 +156,9 @@ pub(super) fn announcer<'a>(address: IpAddr, nodes: impl Iterator<Item = &'a str
         let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
         hash ^ (hash >> 33)
     };
-    nodes.max_by_key(|node| (weight(node), *node))
+    let names = |is_near: bool| nodes.iter().filter(move |(_, links)| !is_near || links.may_have(address)).map(|(name, _)| *name);
+    let heaviest = |is_near| names(is_near).max_by_key(|node| (weight(node), *node));
+    heaviest(true).or_else(|| heaviest(false))
 }
 
 #[cfg(test)]
@@ -206,11 +211,21 @@ mod tests {
     #[test]
     fn a_node_that_goes_moves_only_the_addresses_that_it_answered_for() {
         let nodes = ["a", "b", "c"];
-        let before: Vec<_> = (0..60).map(|last| announcer(ip(last), nodes.into_iter())).collect();
+        let known = nodes.map(|node| (node, Links::Unknown));
+        let before: Vec<_> = (0..60).map(|last| announcer(ip(last), &known)).collect();
         assert!(nodes.iter().all(|node| before.contains(&Some(*node))), "{before:?}");
         for (last, before) in (0..60).zip(before).filter(|(_, before)| *before != Some("c")) {
-            assert_eq!(announcer(ip(last), ["a", "b"].into_iter()), before);
+            assert_eq!(announcer(ip(last), &known[..2]), before);
         }
-        assert_eq!(announcer(ip(1), std::iter::empty()), None);
+        assert_eq!(announcer(ip(1), &[]), None);
+    }
+
+    #[test]
+    fn who_is_on_the_link_answers_and_anybody_when_nobody_is() {
+        let away = ("a", Links::of("198.51.100.0/24"));
+        let near = ("b", Links::of("192.0.2.0/24"));
+        let chosen = |nodes: &[(&'static str, Links)]| (0..60).map(|last| announcer(ip(last), nodes)).collect::<BTreeSet<_>>();
+        assert_eq!(chosen(&[away.clone(), near]), BTreeSet::from([Some("b")]));
+        assert_eq!(chosen(&[away]), BTreeSet::from([Some("a")]));
     }
 }

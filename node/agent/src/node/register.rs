@@ -24,30 +24,38 @@ const LOOK: Duration = Duration::from_secs(10);
 /// A status that has not changed is told again after this many looks: five minutes.
 const HEARTBEAT: u32 = 30;
 const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+/// Annotation: the networks of the node's links, with a comma between. Who answers for load balancers is chosen by it.
+const LINK_RANGES: &str = "mizzen.dev/link-ranges";
 /// Annotation: where the node serves names. The endpoints of the service `kube-dns` are made of it.
 const DNS_ADDRESS: &str = "mizzen.dev/dns-address";
 const VERSION: &str = concat!("v1.36.0+mizzen-", env!("CARGO_PKG_VERSION"));
 
 /// Runs for ever; `ready` turns true when the API has the node as Ready.
 pub(crate) async fn run(shared: Arc<Shared>, port: u16, ready: watch::Sender<bool>) {
-    let mut told: Option<Value> = None;
+    let mut told: Option<(Value, String)> = None;
+    let mut links = String::new();
     let (mut looks, mut failures) = (0_u32, 0_u32);
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         looks += 1;
+        match shared.network.link_ranges().await {
+            Ok(ranges) => links = joined(ranges.into_iter()),
+            Err(error) => tracing::debug!(%error, "the node's links are not known anew"),
+        }
         let facts = facts(&shared, port);
         let mut without_times = serde_json::to_value(status(&facts, None)).unwrap_or_default();
         for condition in without_times.pointer_mut("/conditions").and_then(Value::as_array_mut).into_iter().flatten() {
             condition["lastHeartbeatTime"] = Value::Null;
             condition["lastTransitionTime"] = Value::Null;
         }
-        let is_news = told.as_ref() != Some(&without_times) || looks >= HEARTBEAT;
-        match keep(&shared, &facts, is_news).await {
+        let news = (without_times, links.clone());
+        let is_news = told.as_ref() != Some(&news) || looks >= HEARTBEAT;
+        match keep(&shared, &facts, &links, is_news).await {
             Ok(false) => {}
             Ok(true) => {
-                (told, looks) = (Some(without_times), 0);
+                (told, looks) = (Some(news), 0);
                 ready.send_replace(facts.network_problem.is_none());
             }
             Err(error) => {
@@ -64,14 +72,14 @@ pub(crate) async fn run(shared: Arc<Shared>, port: u16, ready: watch::Sender<boo
 
 /// Tells the status when it is news, or when somebody has told otherwise of this node (it was silent for too long, or its Node
 /// was deleted); whether it did.
-async fn keep(shared: &Shared, facts: &Facts, is_news: bool) -> Result<bool, mizzen_reconcile::Error> {
+async fn keep(shared: &Shared, facts: &Facts, links: &str, is_news: bool) -> Result<bool, mizzen_reconcile::Error> {
     if !is_news {
         let present = typed::get::<Node>(shared.client.as_ref(), "", &shared.node_name).await?;
         if present.is_some_and(|present| !contradicts(&present, &status(facts, Some(&present)))) {
             return Ok(false);
         }
     }
-    tell(shared, facts).await.map(|()| true)
+    tell(shared, facts, links).await.map(|()| true)
 }
 
 /// Whether the node is said to be in another condition than it is, or to have other amounts to give.
@@ -97,14 +105,14 @@ fn tell_failure(error: &mizzen_reconcile::Error) {
     }
 }
 
-async fn tell(shared: &Shared, facts: &Facts) -> Result<(), mizzen_reconcile::Error> {
+async fn tell(shared: &Shared, facts: &Facts, links: &str) -> Result<(), mizzen_reconcile::Error> {
     let client = shared.client.as_ref();
     let name = &shared.node_name;
     let labels = labels(name);
     let network = &shared.network;
     let annotations = json!({
         (DNS_ADDRESS): network.pod_cidr().gateway(), (POD_CIDR): joined(network.pod_cidrs()),
-        (local_path::FOLDER): shared.volumes_dir(),
+        (local_path::FOLDER): shared.volumes_dir(), (LINK_RANGES): links,
     });
     let node = match typed::get::<Node>(client, "", name).await? {
         Some(node) => node,
