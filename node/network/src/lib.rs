@@ -27,6 +27,7 @@ mod peers;
 mod plugins;
 mod pod;
 mod services;
+mod shares;
 mod state;
 mod subnet;
 mod teardown;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,6 +17,7 @@ use crate::nft::Backend;
 use crate::open::{self, bring_up};
 use crate::peers::{TUNNEL_OVERHEAD, Told, mtu_at};
 use crate::plugins::{Plugins, Way};
+use crate::shares::{End, Share};
 use crate::state::{self, PodState};
 use crate::wasm::WasmSpace;
 use crate::{
@@ -198,6 +200,10 @@ impl Network {
             return Ok(PodNetwork { addresses: self.or_own(addresses), ..PodNetwork::default() });
         }
         let pin = self.wasm.add(self, &addresses).await?;
+        let Bandwidth { ingress, egress } = request.bandwidth;
+        for (share, rate) in self.shares(&self.config.wasm_veth(), &pin, &addresses).into_iter().zip([ingress, egress]) {
+            share.limit(rate).await?;
+        }
         self.lead_ports(request).await?;
         Ok(PodNetwork { addresses, network_namespace: Some(pin), ..PodNetwork::default() })
     }
@@ -226,7 +232,14 @@ impl Network {
             if !rules.is_empty() {
                 nft::apply(&table, &rules).await?;
             }
-            for address in state.addresses().filter(|_| state.wasm) {
+            let addresses: Vec<_> = state.addresses().filter(|_| state.wasm).collect();
+            if state.request.bandwidth != Bandwidth::default() {
+                let (outside, pin) = (self.config.wasm_veth(), self.config.wasm_pin());
+                for share in self.shares(&outside, &pin, &addresses) {
+                    share.lift().await;
+                }
+            }
+            for address in addresses {
                 self.wasm.remove(&self.config, address).await?;
             }
         }
@@ -394,6 +407,14 @@ impl Network {
             inside.add_routes(index, INTERFACE, range, false).await?;
         }
         self.carrier(&veth).await
+    }
+
+    /// Where a Wasm pod is bounded: on what it receives, and on what it sends.
+    fn shares<'a>(&self, outside: &'a str, pin: &'a Path, addresses: &'a [IpAddr]) -> Vec<Share<'a>> {
+        let Some(address) = addresses.first() else { return Vec::new() };
+        let number = self.subnet.offset(*address);
+        let share = |namespace, interface, end| Share { namespace, interface, end, number, addresses };
+        vec![share(None, outside, End::Destination), share(Some(pin), INTERFACE, End::Source)]
     }
 
     /// Bounds what a new pod sends and receives.

@@ -1,14 +1,14 @@
 //! Cgroup, network and volumes of a pod.
 
 use k8s_openapi::api::core::v1::Pod;
-use mizzen_network::{Bandwidth, HostPort, PodNetwork, PodRequest, Protocol};
+use mizzen_network::{HostPort, PodNetwork, PodRequest, Protocol};
 use mizzen_volumes::{Mounted, VolumeError};
 
 use super::wishes::Wishes;
 use super::{files, pull, runtime_class};
 use crate::cgroups;
 use crate::error::HookError;
-use crate::shared::{Shared, about};
+use crate::shared::Shared;
 use crate::spec::resources;
 
 /// What a pod's containers share, ready to be used.
@@ -70,13 +70,7 @@ async fn join_network(shared: &Shared, pod: &Pod, wasm: Option<bool>) -> Result<
     let request = request(pod, &shared.names.domain)?;
     let network = match wasm {
         None => return Ok(shared.network.keep_address(&request).await?),
-        Some(true) if !request.host_network => {
-            if request.bandwidth != Bandwidth::default() {
-                let why = "Wasm pods of a node share an interface: the pod's bandwidth annotations have no effect";
-                shared.recorder.warning(&about(pod, None), "BandwidthNotBounded", why);
-            }
-            shared.network.ensure_wasm(&request).await?
-        }
+        Some(true) if !request.host_network => shared.network.ensure_wasm(&request).await?,
         Some(_) => shared.network.ensure_pod(&request).await?,
     };
     // Nothing runs, and so nothing is sent or answered, before the pod's policies hold.
