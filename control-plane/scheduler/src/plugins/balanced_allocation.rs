@@ -98,7 +98,8 @@ mod tests {
         let pod = |gpus| PodInfo { requests: amounts(500, 0, gpus), ..PodInfo::default() };
         let plugin = told(json!({"resources": [{"name": "cpu"}, {"name": "example.com/gpu", "weight": 1}]})).expect("is one");
         assert_eq!([0, 2, 4].map(|gpus| plugin.score(&pod(gpus), &node)), [100, 100, 75]);
-        let three = told(json!({"resources": [{"name": "cpu"}, {"name": "memory"}, {"name": "example.com/gpu"}]})).expect("is one");
+        let three =
+            told(json!({"resources": [{"name": "cpu"}, {"name": "memory"}, {"name": "example.com/gpu"}]})).expect("is one");
         // Shares of 0.5, 0 and 1: the deviation is 0.408.
         assert_eq!(three.score(&pod(4), &node), 59);
         assert!(told(json!({"resources": [{"name": "cpu", "weight": 2}]})).is_err());
