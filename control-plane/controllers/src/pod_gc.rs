@@ -142,7 +142,7 @@ mod tests {
 
     fn pod(name: &str, node: &str, phase: &str, terminating: bool) -> Arc<PodView> {
         let key = ObjectRef::new("default", name);
-        Arc::new(PodView { key, node: node.into(), phase: phase.into(), terminating, ..PodView::default() })
+        Arc::new(PodView { key: key.into(), node: node.into(), phase: phase.into(), terminating, ..PodView::default() })
     }
 
     #[test]
