@@ -28,16 +28,6 @@ impl<'a> Owned<'a> {
         }
     }
 
-    fn set_mut(&mut self) -> &mut FieldSet<'a> {
-        if let Self::Written(fields) = self {
-            *self = Self::Read(read(fields));
-        }
-        match self {
-            Self::Read(set) => set,
-            Self::Written(_) => unreachable!("it was read above"),
-        }
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         match self {
             // A plain one owns something.
@@ -83,14 +73,25 @@ impl<'a> Owned<'a> {
     }
 
     pub(super) fn add(&mut self, other: FieldSet<'a>) {
-        self.set_mut().add(other);
+        self.change(|set| set.add(other));
     }
 
     /// Removes the members of `other`, and no others.
     pub(super) fn subtract(&mut self, other: &FieldSet<'_>) {
         match self {
             Self::Written(fields) if !written::meets(fields, other) => {}
-            _ => self.set_mut().subtract(other),
+            _ => self.change(|set| set.subtract(other)),
+        }
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut FieldSet<'a>)) {
+        match self {
+            Self::Written(fields) => {
+                let mut set = read(fields);
+                change(&mut set);
+                *self = Self::Read(set);
+            }
+            Self::Read(set) => change(set),
         }
     }
 
