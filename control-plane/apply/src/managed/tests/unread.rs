@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::World;
 use super::properties::{config, few, path_element, words};
+use crate::managed::compare::Comparison;
 use crate::managed::owned::Owned;
-use crate::managed::{ApplyError, FieldSet, PathElement, apply, update, written};
+use crate::managed::{ApplyError, FieldSet, PathElement, apply, entries, ownership, update, written};
 
 type Paths = Vec<Vec<PathElement<'static>>>;
 
@@ -46,7 +47,8 @@ fn write() -> impl Strategy<Value = (usize, Write, i64)> {
         2 => words().prop_map(Write::Label),
         2 => words().prop_map(Write::Status),
     ];
-    (0..14_usize, write, 0..2_i64)
+    // Few, who write again and again, and more than an object remembers.
+    (prop_oneof![3 => 0..2_usize, 1 => 0..14_usize], write, 0..2_i64)
 }
 
 /// What a write makes of a document, or its refusal.
@@ -111,6 +113,23 @@ proptest! {
             prop_assert_eq!(unread.is_empty(), read.is_empty());
             prop_assert_eq!(unread.to_json(), read.to_json());
         }
+    }
+
+    #[test]
+    fn who_has_all_of_a_change_has_the_same_after_it(change in paths(few()), more in paths(few()), gone in paths(few())) {
+        let (change, gone) = (set_of(&change), set_of(&gone));
+        let mut owned = set_of(&more);
+        owned.add(change.clone());
+        let json = owned.to_json();
+        let entry = json!({"manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": json});
+        let list = json!([entry]);
+        let entries = entries::decode(Some(&list)).unwrap();
+        let comparison = Comparison { modified: change.clone(), added: FieldSet::default(), removed: gone.clone() };
+        let mut after = owned.clone();
+        after.subtract(&change);
+        after.subtract(&gone);
+        after.add(change);
+        prop_assert_eq!(ownership::has_all(&entries[0], &comparison), after == owned && owned.intersection(&gone).is_empty());
     }
 
     #[test]
