@@ -25,6 +25,7 @@ mod pipeline;
 mod plugin_metrics;
 mod protobuf;
 mod proxy;
+mod roots;
 mod scan;
 pub mod server;
 mod streams;

@@ -15,6 +15,8 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::roots::Roots;
+
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -108,16 +110,12 @@ fn trust(config: &Value) -> Result<Arc<rustls::ClientConfig>, WebhookError> {
 pub(crate) fn trusting(
     pem: &[u8],
 ) -> Result<rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert>, WebhookError> {
-    let mut roots = rustls::RootCertStore::empty();
+    let mut roots = Roots::empty();
     for certificate in CertificateDer::pem_slice_iter(pem).flatten() {
         // A certificate that is no root is of no use; the handshake tells.
         let _ = roots.add(certificate);
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|_| WebhookError::Config { what: "TLS" })?;
-    Ok(builder.with_root_certificates(roots))
+    roots.into_config().map_err(|_| WebhookError::Config { what: "TLS" })
 }
 
 /// Asks a webhook for its review.

@@ -10,6 +10,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use super::fetch::Known;
 use super::resolve::Found;
 use crate::proxy::{self, Connections, Shown, Tls};
+use crate::roots::Roots;
 
 /// What an APIService names. Equal claims have one backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +99,7 @@ fn tls(claim: &Claim, shown: Option<&Shown>) -> Result<Tls, String> {
         false => {
             let pem =
                 mizzen_api::validate::base64(&claim.bundle).map_err(|at| format!("the caBundle is no base64 at byte {at}"))?;
-            let mut roots = rustls::RootCertStore::empty();
+            let mut roots = Roots::empty();
             for certificate in CertificateDer::pem_slice_iter(&pem) {
                 let certificate = certificate.map_err(|error| format!("the caBundle is no PEM: {error}"))?;
                 roots.add(certificate).map_err(|error| format!("a certificate of the caBundle: {error}"))?;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use rustls::RootCertStore;
-use rustls::crypto::CryptoProvider;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::auth::certificates::PemPair;
+use crate::roots::Roots;
 
 /// The client certificate that is shown, and its key.
 pub(crate) struct Shown {
@@ -33,25 +32,18 @@ fn with(builder: NeedsClientAuth, shown: Option<&Shown>) -> Result<Arc<rustls::C
     }))
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
 /// Believes everybody.
 ///
 /// # Errors
 /// When what is shown cannot be used.
 pub(crate) fn anybody(shown: Option<&Shown>) -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
-    with(mizzen_client::unverified(provider())?, shown)
+    with(mizzen_client::unverified(Arc::new(rustls::crypto::ring::default_provider()))?, shown)
 }
 
-/// Believes whom one of the roots has certified.
+/// Believes whom the roots prove.
 ///
 /// # Errors
 /// When what is shown cannot be used.
-pub(crate) fn roots(roots: RootCertStore, shown: Option<&Shown>) -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
-    let builder = rustls::ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots);
-    with(builder, shown)
+pub(crate) fn roots(roots: Roots, shown: Option<&Shown>) -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
+    with(roots.into_config()?, shown)
 }
