@@ -8,6 +8,7 @@ mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;
+mod pod_warnings;
 mod priority;
 pub(crate) mod quota;
 mod rbac_escalation;
@@ -197,6 +198,7 @@ impl Chain {
                 Arc::new(storage_class::DefaultStorageClass),
                 Arc::new(storage_protection::StorageProtection),
                 Arc::new(pod_security::PodSecurity),
+                Arc::new(pod_warnings::PodWarnings),
                 Arc::new(rbac_escalation::RbacEscalation),
                 Arc::new(certificates::CertificateRequestor),
                 Arc::new(certificates::CertificateConditions),

@@ -166,3 +166,29 @@ async fn who_is_refused_is_warned_all_the_same() {
     let response = send(Method::POST, PODS, "application/json", &wrong).await.expect("an answer");
     assert_eq!((response.status().as_u16(), warnings(&response).len()), (422, 1));
 }
+
+#[tokio::test]
+async fn pods_that_do_not_do_what_they_seem_to_are_warned_of_when_they_change() {
+    const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+    const HIDES: &str = "299 - \"spec.template.spec.containers[0].env[1]: hides previous definition of \\\"A\\\", \
+        which may be dropped when using apply\"";
+    let served = served().await;
+    let env = json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]);
+    let labels = json!({"app": "d"});
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "c", "image": "i", "env": env}]}}}});
+    let send = async |method: Method, path: &str, kind: &str, body: &Value| {
+        let request = served.request(method, path).header("content-type", kind).body(body.to_string());
+        request.send().await.expect("an answer")
+    };
+    let made = send(Method::POST, DEPLOYMENTS, "application/json", &deployment).await;
+    assert_eq!((made.status().as_u16(), warnings(&made)), (201, vec![HIDES]));
+    let one = format!("{DEPLOYMENTS}/d");
+    let merge = "application/merge-patch+json";
+    let scaled = send(Method::PATCH, &one, merge, &json!({"spec": {"replicas": 2}})).await;
+    assert_eq!((scaled.status().as_u16(), warnings(&scaled)), (200, vec![]));
+    let changed = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 5}}}});
+    let changed = send(Method::PATCH, &one, merge, &changed).await;
+    assert_eq!((changed.status().as_u16(), warnings(&changed)), (200, vec![HIDES]));
+}

@@ -28,7 +28,7 @@ const ERROR: &str = "pod-security.kubernetes.io/error";
 const IGNORED: &[&str] = &["attach", "binding", "eviction", "exec", "log", "portforward", "proxy", "status"];
 
 /// Where workloads hold the template of their pods.
-const TEMPLATES: &[(&str, &str, &str)] = &[
+pub(super) const TEMPLATES: &[(&str, &str, &str)] = &[
     ("", "podtemplates", "/template"),
     ("", "replicationcontrollers", "/spec/template"),
     ("apps", "daemonsets", "/spec/template"),
