@@ -1,7 +1,5 @@
 //! `Endpoints`.
 
-use std::net::IpAddr;
-
 use serde_json::Value;
 
 use super::builder::{Describe, resource};
@@ -10,7 +8,7 @@ use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::print::age;
 use crate::status::Cause;
 use crate::validate::{
-    Path, complaints, dns1123_label, invalid, invalid_text, ip_address, port_number, qualified_name, required, required_one_of,
+    Path, complaints, dns1123_label, invalid, port_number, public_address, qualified_name, required, required_one_of,
 };
 
 struct Endpoints;
@@ -69,26 +67,7 @@ fn check_address(address: &Value, at: &Path, causes: &mut Vec<Cause>) {
     if !host.is_empty() {
         causes.extend(complaints(at.field("hostname"), host, dns1123_label(host)));
     }
-    causes.extend(complaints(at.field("ip"), ip, ip_address(ip)));
-    let Ok(parsed) = ip.parse::<IpAddr>() else { return };
-    let link_local = match parsed {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    let local_multicast = match parsed {
-        IpAddr::V4(address) => address.octets()[..3] == [224, 0, 0],
-        IpAddr::V6(address) => address.segments()[0] == 0xff02,
-    };
-    for (wrong, why) in [
-        (parsed.is_unspecified(), format!("may not be unspecified ({ip:?})")),
-        (parsed.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
-        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
-        (local_multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()),
-    ] {
-        if wrong {
-            causes.push(invalid_text(at.field("ip"), ip, why));
-        }
-    }
+    causes.extend(complaints(at.field("ip"), ip, public_address(ip)));
 }
 
 fn check_port(port: &Value, must_be_named: bool, at: &Path, causes: &mut Vec<Cause>) {

@@ -10,7 +10,7 @@ pub use crate::kinds::{check_match, check_match_conditions};
 pub use metadata::{validate_labels, validate_metadata, validate_metadata_update};
 pub use names::{
     NameRule, base64, cidr, config_map_key, dns1035_label, dns1123_label, dns1123_subdomain, domain_prefixed_path, env_var_name,
-    ip_address, label_key, label_value, path_segment, port_name, port_number, qualified_name, wildcard_subdomain,
+    ip_address, label_key, label_value, path_segment, port_name, port_number, public_address, qualified_name, wildcard_subdomain,
 };
 
 pub use path::Path;

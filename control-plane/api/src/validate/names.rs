@@ -197,6 +197,27 @@ pub fn port_number(port: i64) -> Vec<String> {
     }
 }
 
+/// An address that others can reach: none of the machine's own, and none of the link's.
+pub fn public_address(text: &str) -> Vec<String> {
+    let Ok(address) = text.parse::<IpAddr>() else { return ip_address(text) };
+    let (link_local, local_multicast) = match address {
+        IpAddr::V4(address) => (address.is_link_local(), address.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(address) => (address.is_unicast_link_local(), address.segments()[0] == 0xff02),
+    };
+    let mut wrong = ip_address(text);
+    for (is_wrong, why) in [
+        (address.is_unspecified(), format!("may not be unspecified ({text:?})")),
+        (address.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
+        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
+        (local_multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()),
+    ] {
+        if is_wrong {
+            wrong.push(why);
+        }
+    }
+    wrong
+}
+
 pub fn ip_address(text: &str) -> Vec<String> {
     match text.parse::<IpAddr>() {
         Ok(_) => Vec::new(),

@@ -4,14 +4,14 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::super::value::{entries, flag, int, list, text};
+use super::super::value::{flag, int, list, text};
 use super::probes::{check_lifecycle, check_probes};
-use super::spec::{SpecContext, check_seccomp};
-use crate::quantity::Quantity;
+use super::resources::{check_claims, check_resize_policies, check_resources};
+use super::spec::{SpecContext, check_profiles};
 use crate::status::Cause;
 use crate::validate::{
-    Path, check_quantity, complaints, config_map_key, dns1123_label, dns1123_subdomain, duplicate, env_var_name, forbidden,
-    invalid, invalid_text, not_found, not_supported, one_of, port_name, port_number, qualified_name, required,
+    Path, complaints, config_map_key, dns1123_label, dns1123_subdomain, duplicate, env_var_name, forbidden, invalid,
+    invalid_text, not_found, not_supported, one_of, port_name, port_number, qualified_name, required,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,9 @@ pub(super) fn check_containers(
                 causes.push(invalid_text(at.field("image"), image, "must not have leading or trailing whitespace"));
             }
             check_container(container, &at, role, volumes, causes);
+            check_resources(container.get("resources"), &at.field("resources"), causes);
+            check_claims(container, spec, &at.field("resources").field("claims"), causes);
+            check_lifecycle(container, &at, role, int(spec, "/terminationGracePeriodSeconds"), causes);
             check_ports(container, &at.field("ports"), host_network, role, &mut host_ports, causes);
         }
     }
@@ -81,9 +84,8 @@ fn check_container(container: &Value, at: &Path, role: Role, volumes: &HashSet<&
     }
     check_env(container, at, causes);
     check_mounts(container, &at.field("volumeMounts"), volumes, causes);
-    check_resources(container.get("resources"), &at.field("resources"), causes);
+    check_resize_policies(container, &at.field("resizePolicy"), causes);
     check_probes(container, at, role, causes);
-    check_lifecycle(container, at, role, causes);
     check_security(container, &at.field("securityContext"), causes);
 }
 
@@ -290,32 +292,6 @@ pub(super) fn check_inner_path(value: &str, at: &Path, causes: &mut Vec<Cause>) 
     }
 }
 
-fn check_resources(resources: Option<&Value>, at: &Path, causes: &mut Vec<Cause>) {
-    let Some(resources) = resources else { return };
-    for which in ["limits", "requests"] {
-        let at = at.field(which);
-        for (name, amount) in resources.get(which).and_then(Value::as_object).into_iter().flatten() {
-            let at = at.key(name);
-            causes.extend(complaints(&at, name, qualified_name(name)));
-            let known = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
-            if !name.contains('/') && !known {
-                causes.push(invalid_text(at, name, "must be a standard resource for containers"));
-            }
-            check_quantity(amount, &at, causes);
-        }
-    }
-    for (name, request) in entries(resources, "/requests") {
-        let limit = resources.get("limits").and_then(|limits| limits.get(name));
-        let (Ok(asked), Some(Ok(limit))) = (Quantity::from_value(request), limit.map(Quantity::from_value)) else { continue };
-        let path = at.field("requests");
-        if asked > limit {
-            causes.push(invalid(path, request, format!("must be less than or equal to {name} limit of {limit}")));
-        } else if asked != limit && (name.contains('/') || name.starts_with("hugepages-")) {
-            causes.push(invalid(path, request, format!("must be equal to {name} limit of {limit}")));
-        }
-    }
-}
-
 fn check_security(container: &Value, at: &Path, causes: &mut Vec<Cause>) {
     let Some(context) = container.get("securityContext").filter(|context| !context.is_null()) else { return };
     for field in ["runAsUser", "runAsGroup"] {
@@ -341,7 +317,7 @@ fn check_security(container: &Value, at: &Path, causes: &mut Vec<Cause>) {
         }
     }
     causes.extend(one_of(at.field("procMount"), text(context, "/procMount"), &["Default", "Unmasked"]));
-    check_seccomp(Some(context), at, causes);
+    check_profiles(Some(context), at, causes);
 }
 
 /// A volume's or reference's name that follows DNS rules.

@@ -4,6 +4,7 @@ mod containers;
 mod defaults;
 mod object;
 mod probes;
+mod resources;
 mod scheduling;
 mod spec;
 mod template;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::value::{list, text};
+use super::super::value::{int, list, text};
 use super::containers::Role;
 use crate::status::Cause;
 use crate::validate::{
@@ -44,7 +44,8 @@ pub(super) fn check_probes(container: &Value, at: &Path, role: Role, causes: &mu
     }
 }
 
-pub(super) fn check_lifecycle(container: &Value, at: &Path, role: Role, causes: &mut Vec<Cause>) {
+/// `grace` is the pod's `terminationGracePeriodSeconds`.
+pub(super) fn check_lifecycle(container: &Value, at: &Path, role: Role, grace: Option<i64>, causes: &mut Vec<Cause>) {
     let Some(lifecycle) = container.get("lifecycle").filter(|lifecycle| !lifecycle.is_null()) else { return };
     let at = at.field("lifecycle");
     match role {
@@ -53,10 +54,21 @@ pub(super) fn check_lifecycle(container: &Value, at: &Path, role: Role, causes: 
         Role::Main | Role::Sidecar => {
             for hook in ["postStart", "preStop"] {
                 if let Some(handler) = lifecycle.get(hook).filter(|handler| !handler.is_null()) {
-                    check_handler(handler, &["exec", "httpGet", "tcpSocket", "sleep"], &at.field(hook), causes);
+                    let at = at.field(hook);
+                    check_handler(handler, &["exec", "httpGet", "tcpSocket", "sleep"], &at, causes);
+                    check_sleep(handler, &at.field("sleep"), grace, causes);
                 }
             }
         }
+    }
+}
+
+fn check_sleep(handler: &Value, at: &Path, grace: Option<i64>, causes: &mut Vec<Cause>) {
+    // A wrong grace period is told of where it stands.
+    let (Some(seconds), Some(grace)) = (int(handler, "/sleep/seconds"), grace) else { return };
+    if !(0..=grace).contains(&seconds) {
+        let why = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+        causes.push(invalid(at, &seconds.into(), why));
     }
 }
 
@@ -81,11 +93,7 @@ fn check_handler(handler: &Value, kinds: &[&str], at: &Path, causes: &mut Vec<Ca
             check_port(action.get("port"), &at.field("port"), causes);
             causes.extend(one_of(at.field("scheme"), text(action, "/scheme"), &["HTTP", "HTTPS"]));
         }
-        "sleep" => {
-            if let Some(seconds) = action.get("seconds").filter(|seconds| seconds.as_i64().is_some_and(|seconds| seconds < 0)) {
-                causes.push(invalid(at.field("seconds"), seconds, "must be non-negative"));
-            }
-        }
+        "sleep" => {}
         _ => check_port(action.get("port"), &at.field("port"), causes),
     }
 }

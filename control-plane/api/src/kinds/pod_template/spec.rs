@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::value::{entries, flag, int, list, text};
 use super::containers::check_containers;
+use super::resources::check_requests;
 use super::scheduling::{check_affinity, check_node_labels, check_spreading, check_tolerations};
 use super::volumes::check_volumes;
 use crate::status::Cause;
@@ -32,6 +33,8 @@ pub(in super::super) fn check_spec(spec: &Value, path: &Path, context: SpecConte
     }
     causes.extend(one_of(path.field("restartPolicy"), text(spec, "/restartPolicy"), &["Always", "OnFailure", "Never"]));
     check_dns(spec, path, &mut causes);
+    check_requests(spec.get("resources"), &path.field("resources"), &mut causes);
+    check_host_users(spec, path, &mut causes);
     causes.extend(non_negative(path.field("terminationGracePeriodSeconds"), spec.get("terminationGracePeriodSeconds")));
     if let Some(seconds) = spec.get("activeDeadlineSeconds").filter(|seconds| !seconds.is_null())
         && !seconds.as_i64().is_some_and(|seconds| (1..=i64::from(i32::MAX)).contains(&seconds))
@@ -159,7 +162,7 @@ fn check_security(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
     }
     let policies = ["OnRootMismatch", "Always"];
     causes.extend(one_of(at.field("fsGroupChangePolicy"), text(spec, "/securityContext/fsGroupChangePolicy"), &policies));
-    check_seccomp(spec.get("securityContext"), &at, causes);
+    check_profiles(spec.get("securityContext"), &at, causes);
     check_sysctls(spec, &at.field("sysctls"), causes);
     if flag(spec, "/shareProcessNamespace") && flag(spec, "/hostPID") {
         causes.push(invalid(
@@ -174,7 +177,41 @@ fn check_security(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
     }
 }
 
-pub(super) fn check_seccomp(context: Option<&Value>, path: &Path, causes: &mut Vec<Cause>) {
+/// A pod with users of its own shares no namespace with the node.
+fn check_host_users(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
+    if spec.get("hostUsers") != Some(&Value::Bool(false)) {
+        return;
+    }
+    for field in ["hostNetwork", "hostPID", "hostIPC"].into_iter().filter(|field| flag(spec, &format!("/{field}"))) {
+        causes.push(forbidden(path.field(field), "when `hostUsers` is false"));
+    }
+}
+
+/// What confines a pod or a container: its seccomp and its AppArmor profile.
+pub(super) fn check_profiles(context: Option<&Value>, path: &Path, causes: &mut Vec<Cause>) {
+    check_seccomp(context, path, causes);
+    let Some(profile) = context.and_then(|context| context.get("appArmorProfile")).filter(|profile| !profile.is_null()) else {
+        return;
+    };
+    let at = path.field("appArmorProfile");
+    let local = text(profile, "/localhostProfile");
+    match text(profile, "/type") {
+        "" => causes.push(required(at.field("type"), "type is required when appArmorProfile is set")),
+        "Localhost" if local.trim().is_empty() => {
+            causes.push(required(at.field("localhostProfile"), "must be set when AppArmor type is Localhost"));
+        }
+        "Localhost" => {}
+        kind => {
+            causes.extend(one_of(at.field("type"), kind, &["Localhost", "RuntimeDefault", "Unconfined"]));
+            if !local.is_empty() {
+                let why = "can only be set when AppArmor type is Localhost";
+                causes.push(invalid(at.field("localhostProfile"), &local.into(), why));
+            }
+        }
+    }
+}
+
+fn check_seccomp(context: Option<&Value>, path: &Path, causes: &mut Vec<Cause>) {
     let Some(profile) = context.and_then(|context| context.get("seccompProfile")).filter(|profile| !profile.is_null()) else {
         return;
     };
@@ -278,6 +315,10 @@ mod tests {
                 json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}),
                 "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
             ),
+            (
+                json!({"resources": {"claims": [{"name": "x"}]}}),
+                "spec.containers[0].resources.claims[0]: Not found: \"x\": must be one of the names in pod.spec.resourceClaims",
+            ),
             (json!({"livenessProbe": {}}), "spec.containers[0].livenessProbe: Required value: must specify a handler type"),
             (
                 json!({"livenessProbe": {"exec": {"command": ["x"]}, "successThreshold": 2}}),
@@ -333,6 +374,15 @@ mod tests {
                 "spec.tolerations[0].operator: Unsupported value: \"Near\"",
             ),
             (json!({"nodeSelector": {"a": "-"}}), "spec.nodeSelector: Invalid value: \"-\": a valid label must"),
+            (json!({"hostUsers": false, "hostNetwork": true}), "spec.hostNetwork: Forbidden: when `hostUsers` is false"),
+            (
+                json!({"securityContext": {"appArmorProfile": {"type": "X"}}}),
+                "spec.securityContext.appArmorProfile.type: Unsupported value: \"X\": supported values: \"Localhost\"",
+            ),
+            (
+                json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}),
+                "spec.resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
+            ),
             (json!({"dnsPolicy": "None"}), "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"),
             (
                 json!({"activeDeadlineSeconds": 0}),

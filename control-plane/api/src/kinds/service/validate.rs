@@ -10,7 +10,7 @@ use crate::service_addresses::has_health_check;
 use crate::status::Cause;
 use crate::validate::{
     Path, complaints, dns1123_label, dns1123_subdomain, duplicate, forbidden, invalid, ip_address, not_supported, one_of,
-    port_name, port_number, required, validate_labels,
+    port_name, port_number, public_address, qualified_name, required, validate_labels,
 };
 
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
@@ -72,8 +72,10 @@ pub(super) fn validate(object: &Value) -> Vec<Cause> {
     let external = spec.field("externalIPs");
     for (index, ip) in list(object, "/spec/externalIPs").iter().enumerate() {
         let ip = ip.as_str().unwrap_or("");
-        causes.extend(complaints(external.index(index), ip, ip_address(ip)));
+        causes.extend(complaints(external.index(index), ip, public_address(ip)));
     }
+    let traffic = ["PreferClose", "PreferSameNode", "PreferSameZone"];
+    causes.extend(one_of(spec.field("trafficDistribution"), text(object, "/spec/trafficDistribution"), &traffic));
     causes
 }
 
@@ -180,6 +182,9 @@ fn check_ports(ports: &[Value], kind: &str, path: &Path, causes: &mut Vec<Cause>
             }
             None => {}
         }
+        if let Some(name) = port.get("appProtocol").and_then(Value::as_str) {
+            causes.extend(complaints(at.field("appProtocol"), name, qualified_name(name)));
+        }
         if int(port, "/nodePort").unwrap_or(0) != 0 && !matches!(kind, "NodePort" | "LoadBalancer") {
             causes.push(forbidden(at.field("nodePort"), &format!("may not be used when `type` is '{kind}'")));
         }
@@ -244,6 +249,13 @@ mod tests {
             (json!({"type": "ClusterIP", "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}]}), vec![]),
             (json!({"type": "ClusterIP", "clusterIP": "None"}), vec![]),
             (json!({"type": "ClusterIP"}), vec!["spec.ports: Required value"]),
+            (
+                json!({"type": "ClusterIP", "clusterIP": "None", "externalIPs": ["127.0.0.1"], "trafficDistribution": "X"}),
+                vec![
+                    "spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+                    "spec.trafficDistribution: Unsupported value: \"X\": supported values: \"PreferClose\", \"PreferSameNode\", \"PreferSameZone\"",
+                ],
+            ),
             (
                 json!({"type": "Other", "clusterIP": "None"}),
                 vec![
