@@ -78,7 +78,7 @@ impl Probe {
         let all = ENDPOINTS.into_iter().find(|(endpoint, _)| *endpoint == self.endpoint).map_or(&[][..], |(_, checks)| checks);
         let wanted = |check: &&Check| match &self.only {
             Some(only) => check.name() == only,
-            None => !self.excluded.iter().any(|excluded| excluded == check.name()),
+            None => true,
         };
         all.iter().filter(wanted).copied().collect()
     }
@@ -91,12 +91,24 @@ impl Probe {
             return Err(errors::no_such_path());
         }
         let (mut report, mut failed) = (String::new(), false);
-        for check in checks {
+        let excludes = |check: &Check| self.only.is_none() && self.excluded.iter().any(|excluded| excluded == check.name());
+        for check in &checks {
+            if excludes(check) {
+                report.push_str(&format!("[+]{} excluded: ok\n", check.name()));
+                continue;
+            }
             let passes = check.passes(store, shutdown).await;
             failed |= !passes;
             // What is wrong inside is not told to who may only ask for health.
             let (sign, word) = if passes { ('+', "ok") } else { ('-', "failed: reason withheld") };
             report.push_str(&format!("[{sign}]{} {word}\n", check.name()));
+        }
+        let mut strange: Vec<_> = self.excluded.iter().filter(|name| !checks.iter().any(|check| check.name() == *name)).collect();
+        strange.sort_unstable();
+        strange.dedup();
+        if self.only.is_none() && !strange.is_empty() {
+            let names = strange.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+            report.push_str(&format!("warn: some health checks cannot be excluded: no matches for {names}\n"));
         }
         let endpoint = self.endpoint;
         Ok(match (failed, self.verbose) {
@@ -133,6 +145,10 @@ mod tests {
         assert_eq!(report, "[+]ping ok\n[-]etcd failed: reason withheld\n[+]shutdown ok\nreadyz check failed\n");
         assert_eq!(ask(&store, "/readyz/etcd", "").await.0, 500);
         assert_eq!(ask(&store, "/readyz", "exclude=etcd").await.0, 200);
+        let (code, report) = ask(&store, "/readyz", "verbose&exclude=etcd&exclude=none").await;
+        let warning = "warn: some health checks cannot be excluded: no matches for \"none\"";
+        let wanted = format!("[+]ping ok\n[+]etcd excluded: ok\n[+]shutdown ok\n{warning}\nreadyz check passed\n");
+        assert_eq!((code, report), (200, wanted));
         assert_eq!(ask(&store, "/readyz/ping", "").await.0, 200);
         assert_eq!(ask(&store, "/livez", "verbose").await, (200, "[+]ping ok\nlivez check passed\n".to_owned()));
     }
