@@ -255,7 +255,11 @@ fn aggregated_remote(remote: &RemoteVersion) -> Value {
 
 fn aggregated_resource(descriptor: &ResourceDescriptor, version: &str) -> Value {
     let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
-    let own = kind(&descriptor.group, version, &descriptor.kind);
+    // Of its own kinds Kubernetes names neither group nor version here: they are those of the list.
+    let own = match descriptor.custom {
+        Some(_) => kind(&descriptor.group, version, &descriptor.kind),
+        None => kind("", "", &descriptor.kind),
+    };
     let scope = match descriptor.scope {
         Scope::Cluster => "Cluster",
         Scope::Namespaced => "Namespaced",
@@ -274,7 +278,13 @@ fn aggregated_resource(descriptor: &ResourceDescriptor, version: &str) -> Value 
         .subresources
         .iter()
         .map(|subresource| {
-            let answers = subresource.kind.as_ref().map_or_else(|| own.clone(), |k| kind(&k.group, &k.version, &k.kind));
+            let answers = subresource.kind.as_ref().map_or_else(
+                || own.clone(),
+                |k| match k.group == descriptor.group {
+                    true => kind("", "", &k.kind),
+                    false => kind(&k.group, &k.version, &k.kind),
+                },
+            );
             json!({"subresource": subresource.name, "responseKind": answers, "verbs": verbs(subresource.verbs)})
         })
         .collect();
