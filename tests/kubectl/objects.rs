@@ -231,3 +231,34 @@ fn kubectl_explains_the_api_and_the_cluster() {
     assert!(said.contains(&cluster.api().to_string()), "{said}");
     assert_eq!(cluster.kubectl(&["get", "--raw", "/readyz"]).ok(), "ok");
 }
+
+#[test]
+fn kubectl_is_told_of_what_a_kind_does_not_have() {
+    let cluster = Cluster::up();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let map = write("map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: odd}\ndata: {a: b}\ncolour: red\n");
+    let applied = cluster.kubectl(&["apply", "--server-side", "--validate=ignore", "-f", &map]).err();
+    let why = "failed to create typed patch object (default/odd; /v1, Kind=ConfigMap): .colour: field not declared in schema";
+    assert!(applied.contains(why), "{applied}");
+    assert!(cluster.kubectl(&["create", "-f", &map]).err().contains("unknown field \"colour\""));
+    cluster.kubectl(&["create", "--validate=ignore", "-f", &map]).ok();
+    assert_eq!(cluster.kubectl(&["get", "cm", "odd", "-o", "jsonpath={.data.a}{.colour}"]).ok(), "b");
+
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  hostUsers: false\n  hostNetwork: true\n  containers:\n  \
+               - {name: c, image: x, resources: {requests: {a.b/c: 1}, claims: [{name: gpu}]}}\n";
+    let said = cluster.kubectl(&["create", "-f", &write("pod.yaml", pod)]).err();
+    for part in [
+        "spec.hostNetwork: Forbidden: when `hostUsers` is false",
+        "spec.containers[0].resources.limits: Required value: Limit must be set for non overcommitable resources",
+        "spec.containers[0].resources.claims[0]: Not found: \"gpu\"",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let report = cluster.kubectl(&["get", "--raw", "/readyz?verbose&exclude=etcd"]).ok();
+    assert!(report.contains("[+]etcd excluded: ok\n") && report.ends_with("readyz check passed\n"), "{report}");
+}

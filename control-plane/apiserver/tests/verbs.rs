@@ -417,29 +417,37 @@ async fn patches_at_the_same_time_all_count() {
 }
 
 #[tokio::test]
-async fn an_unknown_field_that_is_there_already_is_no_fault_of_the_next_write() {
+async fn an_unknown_field_is_told_of_and_left_out_or_refused() {
     let (_server, client) = server().await;
-    let mut object = config_map("a");
-    object["colour"] = json!("blue");
-    let kept = client.write(ApiRequest::create(&config_maps(), "default", object)).await.expect("creates");
-    assert_eq!(kept.warnings, ["unknown field \"colour\""]);
-    let strictly = |mut request: ApiRequest| {
-        request.write.field_validation = "Strict".to_owned();
+    let write = |mut request: ApiRequest, validation: &str| {
+        request.write.field_validation = validation.to_owned();
         let client = client.clone();
         async move { client.write(request).await }
     };
-
-    let patch = |patch| ApiRequest::patch(&config_maps(), "default", "a", PatchKind::Merge, patch);
-    let patched = strictly(patch(json!({"data": {"b": "2"}}))).await.expect("patches");
-    assert!(patched.warnings.is_empty(), "{:?}", patched.warnings);
-    let mut back = patched.object.value().expect("JSON");
-    assert_eq!(back["colour"], "blue");
-    strictly(ApiRequest::update(&config_maps(), "default", "a", back.clone())).await.expect("what was read can be sent back");
-
-    assert!(strictly(patch(json!({"shape": "round"}))).await.is_err());
-    back["shape"] = json!("round");
-    let refused = strictly(ApiRequest::update(&config_maps(), "default", "a", back)).await.expect_err("is refused");
-    assert!(refused.message.ends_with("strict decoding error: unknown field \"shape\""), "{refused}");
+    let unknown = "unknown field \"colour\"";
+    for (name, validation, warnings) in [("a", "", vec![unknown]), ("b", "Warn", vec![unknown]), ("c", "Ignore", vec![])] {
+        let mut object = config_map(name);
+        object["colour"] = json!("blue");
+        let created = write(ApiRequest::create(&config_maps(), "default", object.clone()), validation).await.expect("creates");
+        assert_eq!(created.warnings, warnings);
+        let updated = write(ApiRequest::update(&config_maps(), "default", name, object), validation).await.expect("updates");
+        let patch = ApiRequest::patch(&config_maps(), "default", name, PatchKind::Merge, json!({"colour": "red"}));
+        let patched = write(patch, validation).await.expect("patches");
+        for written in [created, updated, patched] {
+            assert_eq!(written.object.value().expect("JSON").get("colour"), None, "{validation}");
+        }
+    }
+    let patch = |kind, patch| ApiRequest::patch(&config_maps(), "default", "a", kind, patch);
+    let refused = write(patch(PatchKind::Merge, json!({"colour": "red"})), "Strict").await.expect_err("is refused");
+    assert!(refused.message.ends_with("strict decoding error: unknown field \"colour\""), "{refused}");
+    for validation in ["", "Ignore", "Strict"] {
+        let applied = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "colour": "red"});
+        let mut request = patch(PatchKind::Apply, applied);
+        request.write.field_manager = "me".to_owned();
+        let refused = write(request, validation).await.expect_err("is refused");
+        let why = "failed to create typed patch object (default/a; /v1, Kind=ConfigMap): .colour: field not declared in schema";
+        assert_eq!((refused.code, refused.message.as_str()), (500, why), "{validation}");
+    }
 }
 
 #[tokio::test]

@@ -3,10 +3,12 @@
 mod check;
 mod defaults;
 mod facts;
+mod prune;
 mod source;
 
 pub use check::{Problem, check, note};
 pub use defaults::apply_defaults;
+pub use prune::prune;
 pub use source::builtin;
 
 use std::collections::{BTreeMap, HashMap};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mizzen_api::Pointed as _;
-use mizzen_api::schema::{Problem, SchemaSet};
+use mizzen_api::schema::SchemaSet;
 use mizzen_api::{Reason, Status};
 use mizzen_apply::managed::{self, ApplyError, Versions};
 use mizzen_client::WriteOptions;
@@ -14,7 +14,7 @@ use super::create::Ownership;
 use super::metadata;
 use super::modify::Change;
 use super::owners::{Conversions, Unmade};
-use super::schema::Validation;
+use super::schema::{Validation, unreadable};
 use super::target::Target;
 use super::{Pipeline, Written, told};
 use crate::auth::Identity;
@@ -33,15 +33,15 @@ impl Pipeline {
         if applied.at("/metadata/managedFields").and_then(Value::as_array).is_some_and(|fields| !fields.is_empty()) {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
         }
-        if target.descriptor.custom.is_some() {
-            check_declared(target, &applied)?;
-        }
+        let warnings = self.check_applied(target, &applied, parsed.duplicates, validation)?;
         if let (Validation::Strict, Some(duplicate)) = (validation, &parsed.duplicate_line) {
             return Err(Status::bad_request(format!(
                 "error decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {duplicate}"
             )));
         }
-        let warnings = self.check_body(target, target.schema(), &applied, parsed.duplicates, validation, || None)?;
+        if validation == Validation::Strict && !warnings.is_empty() {
+            return Err(unreadable(target, &format!("strict decoding error: {}", warnings.join(", "))));
+        }
         told(self.apply_checked(user, target, applied, options).await, warnings)
     }
 
@@ -149,32 +149,6 @@ fn context<'a>(
         versions: None,
         now,
     }
-}
-
-/// Fields that a custom kind does not declare can have no owner: such a configuration is not applied.
-fn check_declared(target: &Target, applied: &Value) -> Result<(), Status> {
-    let unknown: Vec<String> = target
-        .descriptor
-        .strategy
-        .problems(applied)
-        .into_iter()
-        .flatten()
-        .filter_map(|problem| match problem {
-            Problem::Unknown(path) => Some(format!(".{path}: field not declared in schema")),
-            _ => None,
-        })
-        .collect();
-    let why = match unknown.as_slice() {
-        [] => return Ok(()),
-        [one] => one.clone(),
-        many => format!("errors:\n  {}", many.join("\n  ")),
-    };
-    let name = match target.namespace.as_str() {
-        "" => target.name.clone(),
-        namespace => format!("{namespace}/{}", target.name),
-    };
-    let kind = format!("{}, Kind={}", target.api_version(), target.descriptor.kind);
-    Err(Status::new(Reason::InternalError, format!("failed to create typed patch object ({name}; {kind}): {why}")))
 }
 
 /// The fields that a write through the target never changes, and so never owns.

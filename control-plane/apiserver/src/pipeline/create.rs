@@ -30,7 +30,7 @@ impl Pipeline {
         let parsed = super::body::parse(request.body)?;
         let mut object = parsed.value;
         metadata::fit_to_target(&mut object, target)?;
-        let warnings = self.check_body(target, target.schema(), &object, parsed.duplicates, validation, || None)?;
+        let warnings = self.check_body(target, target.schema(), &mut object, parsed.duplicates, validation, || None)?;
         told(self.create_checked(user, target, object, &request.write).await, warnings)
     }
 

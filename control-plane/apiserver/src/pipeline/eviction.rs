@@ -43,7 +43,7 @@ impl Pipeline {
             return Err(Status::bad_request("name in URL does not match name in Eviction object"));
         }
         let validation = Validation::of(&request.write.field_validation);
-        let warnings = self.check_body(target, SCHEMA, &eviction, parsed.duplicates, validation, || None)?;
+        let warnings = self.check_body(target, SCHEMA, &mut eviction, parsed.duplicates, validation, || None)?;
         told(self.evict_checked(user, target, eviction, &request.write).await, warnings)
     }
 

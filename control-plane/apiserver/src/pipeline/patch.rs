@@ -42,7 +42,7 @@ impl Pipeline {
                 return Err(Status::bad_request("a patch may not change apiVersion or kind"));
             }
             self.refuse_stale(target, old, &document)?;
-            let warnings = self.check_patched(target, &document, duplicates.clone(), &patch, validation, || {
+            let warnings = self.check_patched(target, &mut document, duplicates.clone(), &patch, validation, || {
                 let mut present = old.clone();
                 target.show_form(&mut present);
                 Some(present)

@@ -36,8 +36,38 @@ pub(super) fn unreadable(target: &Target, what: &str) -> Status {
     Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {what}"))
 }
 
+/// What strict decoding has to say of a document.
+#[derive(Default)]
+struct Found {
+    warnings: Vec<String>,
+    fatal: Option<String>,
+    /// Paths of fields that the schema does not know, whatever is asked to be told.
+    undeclared: Vec<String>,
+    /// The kind itself said so, and sees itself to what becomes of such fields.
+    is_own: bool,
+}
+
+/// Fields that a kind does not declare can have no owner: such a configuration is not applied.
+fn untyped(target: &Target, undeclared: &[String]) -> Status {
+    let told: Vec<String> = undeclared.iter().map(|path| format!(".{path}: field not declared in schema")).collect();
+    let why = match told.as_slice() {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    let name = match target.namespace.as_str() {
+        "" => target.name.clone(),
+        namespace => format!("{namespace}/{}", target.name),
+    };
+    let version = target.api_version();
+    // Go writes the core group's empty name before the version.
+    let version = if version.contains('/') { version } else { format!("/{version}") };
+    let kind = &target.descriptor.kind;
+    Status::new(Reason::InternalError, format!("failed to create typed patch object ({name}; {version}, Kind={kind}): {why}"))
+}
+
 impl Pipeline {
-    /// Checks the shape of a body that a client sent whole. Returns warnings; none of what `present`, the object as it is,
+    /// Checks the shape of a body that a client sent whole, and leaves out of it what the kind does not have. Returns
+    /// warnings; none of what `present`, the object as it is,
     /// has already: who reads an object and sends it back has added nothing.
     ///
     /// # Errors
@@ -46,12 +76,12 @@ impl Pipeline {
         &self,
         target: &Target,
         schema_name: &str,
-        value: &Value,
+        value: &mut Value,
         duplicates: Vec<String>,
         validation: Validation,
         present: impl FnOnce() -> Option<Value>,
     ) -> Result<Vec<String>, Status> {
-        let (mut warnings, fatal) = self.problems(target, schema_name, value, duplicates, validation);
+        let Found { mut warnings, fatal, undeclared, is_own } = self.problems(target, schema_name, value, duplicates, validation);
         self.leave_out_known(target, schema_name, &mut warnings, present);
         let refuse = |what: &str| unreadable(target, what);
         if let Some(fatal) = fatal {
@@ -59,7 +89,31 @@ impl Pipeline {
         }
         match validation {
             Validation::Strict if !warnings.is_empty() => Err(refuse(&format!("strict decoding error: {}", warnings.join(", ")))),
-            _ => Ok(warnings),
+            _ => {
+                if !undeclared.is_empty() && !is_own {
+                    schema::prune(&self.registry.schemas(), schema_name, value);
+                }
+                Ok(warnings)
+            }
+        }
+    }
+
+    /// The same for what is applied. Nobody can own a field that the schema does not know, so none is taken.
+    ///
+    /// # Errors
+    /// `BadRequest` for values of the wrong type, `InternalError`, as Kubernetes has it, for unknown fields.
+    pub(super) fn check_applied(
+        &self,
+        target: &Target,
+        value: &Value,
+        duplicates: Vec<String>,
+        validation: Validation,
+    ) -> Result<Vec<String>, Status> {
+        let found = self.problems(target, target.schema(), value, duplicates, validation);
+        match (found.fatal, found.undeclared.as_slice()) {
+            (Some(fatal), _) => Err(unreadable(target, &fatal)),
+            (None, []) => Ok(found.warnings),
+            (None, paths) => Err(untyped(target, paths)),
         }
     }
 
@@ -67,13 +121,14 @@ impl Pipeline {
     pub(super) fn check_patched(
         &self,
         target: &Target,
-        value: &Value,
+        value: &mut Value,
         duplicates: Vec<String>,
         patch: &Value,
         validation: Validation,
         present: impl FnOnce() -> Option<Value>,
     ) -> Result<Vec<String>, Status> {
-        let (mut warnings, fatal) = self.problems(target, target.schema(), value, duplicates, validation);
+        let Found { mut warnings, fatal, undeclared, is_own } =
+            self.problems(target, target.schema(), value, duplicates, validation);
         self.leave_out_known(target, target.schema(), &mut warnings, present);
         let refuse = |what: &str| {
             let message = format!("Invalid value: {:?}: {what}", patch.to_string());
@@ -86,7 +141,12 @@ impl Pipeline {
         }
         match validation {
             Validation::Strict if !warnings.is_empty() => Err(refuse(&format!("strict decoding error: {}", warnings.join(", ")))),
-            _ => Ok(warnings),
+            _ => {
+                if !undeclared.is_empty() && !is_own {
+                    schema::prune(&self.registry.schemas(), target.schema(), value);
+                }
+                Ok(warnings)
+            }
         }
     }
 
@@ -101,8 +161,8 @@ impl Pipeline {
             return;
         }
         if let Some(present) = present() {
-            let (known, _) = self.problems(target, schema_name, &present, Vec::new(), Validation::Warn);
-            warnings.retain(|warning| !known.contains(warning));
+            let known = self.problems(target, schema_name, &present, Vec::new(), Validation::Warn);
+            warnings.retain(|warning| !known.warnings.contains(warning));
         }
     }
 
@@ -113,22 +173,25 @@ impl Pipeline {
         value: &Value,
         duplicates: Vec<String>,
         validation: Validation,
-    ) -> (Vec<String>, Option<String>) {
+    ) -> Found {
         let schemas = self.registry.schemas();
-        let mut warnings = Vec::new();
-        let mut fatal = None;
+        let mut found = Found::default();
         let own = if *target.descriptor.schema == *schema_name { target.descriptor.strategy.problems(value) } else { None };
+        found.is_own = own.is_some();
         for problem in own.unwrap_or_else(|| schema::check(&schemas, schema_name, value)) {
             if problem.is_fatal() {
-                fatal.get_or_insert(problem.to_string());
+                found.fatal.get_or_insert(problem.to_string());
             } else if validation != Validation::Ignore {
-                warnings.push(problem.to_string());
+                found.warnings.push(problem.to_string());
+            }
+            if let Problem::Unknown(path) = problem {
+                found.undeclared.push(path);
             }
         }
         if validation != Validation::Ignore {
-            warnings.extend(duplicates.into_iter().map(|path| Problem::Duplicate(path).to_string()));
+            found.warnings.extend(duplicates.into_iter().map(|path| Problem::Duplicate(path).to_string()));
         }
-        (warnings, fatal)
+        found
     }
 
     /// Fills in the schema's constant defaults and then the kind's own.

@@ -21,7 +21,7 @@ impl Pipeline {
         let mut object = parsed.value;
         metadata::fit_to_target(&mut object, target)?;
         let stored = self.stored_target(target)?;
-        let warnings = self.check_body(target, target.schema(), &object, parsed.duplicates, validation, || {
+        let warnings = self.check_body(target, target.schema(), &mut object, parsed.duplicates, validation, || {
             let mut present = self.store.get(&stored.key())?.value().ok()?;
             target.show_form(&mut present);
             Some(present)

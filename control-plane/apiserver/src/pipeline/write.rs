@@ -75,7 +75,7 @@ impl Pipeline {
         let warnings = match target.descriptor.subresource(&target.subresource).and_then(|found| found.kind.as_ref()) {
             None => {
                 super::metadata::fit_to_target(&mut body, target)?;
-                self.check_body(target, target.schema(), &body, parsed.duplicates, validation, || None)?
+                self.check_body(target, target.schema(), &mut body, parsed.duplicates, validation, || None)?
             }
             Some(kind) => {
                 super::metadata::of(&mut body)?;
@@ -83,7 +83,7 @@ impl Pipeline {
                 body["kind"] = Value::String(kind.kind.to_string());
                 let package = kind.group.split('.').next().unwrap_or_default();
                 let schema = format!("io.k8s.api.{package}.{}.{}", kind.version, kind.kind);
-                self.check_body(target, &schema, &body, parsed.duplicates, validation, || None)?
+                self.check_body(target, &schema, &mut body, parsed.duplicates, validation, || None)?
             }
         };
         if target.subresource == "token" {
