@@ -1,6 +1,6 @@
 //! Two connections that are led into each other.
 
-use std::future::{Future, pending};
+use std::future::pending;
 use std::io;
 use std::pin::pin;
 
@@ -108,7 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn both_say_all_that_they_have_to_say() {
-        let ((mut client, one), (mut server, other)) = (duplex(8), duplex(8));
+        let ((mut client, one), (mut server, other)) = (duplex(64), duplex(64));
         let relayed = tokio::spawn(relay(one, other));
         client.write_all(b"a question").await.expect("writes");
         client.shutdown().await.expect("says that this is all");

@@ -22,8 +22,8 @@ impl wasip2::exports::http::incoming_handler::Guest for Tryout {
         let body = response.body().expect("a new response has a body");
         ResponseOutparam::set(out, Ok(response));
         if let Ok(stream) = body.write() {
-            // A client that went away needs no answer.
-            let _ = stream.blocking_write_and_flush(format!("{text}\n").as_bytes());
+            // As much at a time as the interface allows. A client that went away needs no answer.
+            let _ = format!("{text}\n").as_bytes().chunks(4096).try_for_each(|part| stream.blocking_write_and_flush(part));
         }
         let _ = OutgoingBody::finish(body, None);
     }
