@@ -1,6 +1,6 @@
 //! JSON patch (RFC 6902), one operation at a time so that what it may grow to is bounded.
 
-use ::json_patch::{PatchErrorKind, PatchOperation};
+use ::json_patch::{AddOperation, PatchErrorKind, PatchOperation};
 use serde_json::Value;
 
 use crate::{MAX_DEPTH, PatchError, bounds};
@@ -35,6 +35,8 @@ pub fn apply(doc: &mut Value, patch: &Value) -> Result<(), PatchError> {
         if is_test_for_absence(doc, operation) {
             continue;
         }
+        let added = adds_instead(doc, operation);
+        let operation = added.as_ref().unwrap_or(operation);
         ::json_patch::patch_unsafe(doc, std::slice::from_ref(operation)).map_err(|error| refusal(operation, &error.kind))?;
     }
     Ok(())
@@ -44,9 +46,21 @@ pub fn apply(doc: &mut Value, patch: &Value) -> Result<(), PatchError> {
 /// adds a first finalizer so.
 fn is_test_for_absence(doc: &Value, operation: &PatchOperation) -> bool {
     let PatchOperation::Test(test) = operation else { return false };
-    let path = test.path.as_str();
+    test.value.is_null() && lacks_member(doc, test.path.as_str())
+}
+
+/// Kubernetes adds a member that is to be replaced and is not there (RFC 6902 would not), and clients count on it: Tekton marks
+/// pods as ready so, by an annotation that they do not have.
+fn adds_instead(doc: &Value, operation: &PatchOperation) -> Option<PatchOperation> {
+    let PatchOperation::Replace(replace) = operation else { return None };
+    lacks_member(doc, replace.path.as_str())
+        .then(|| PatchOperation::Add(AddOperation { path: replace.path.clone(), value: replace.value.clone() }))
+}
+
+/// Whether the object is there and the member at `path` is not.
+fn lacks_member(doc: &Value, path: &str) -> bool {
     let parent = path.rsplit_once('/').and_then(|(parent, _)| doc.pointer(parent));
-    test.value.is_null() && parent.is_some_and(Value::is_object) && doc.pointer(path).is_none()
+    parent.is_some_and(Value::is_object) && doc.pointer(path).is_none()
 }
 
 /// Upper bounds of what the document has grown to, kept without walking it after every operation.
@@ -125,6 +139,17 @@ mod tests {
             doc,
             json!({"spec": {"replicas": 3, "other": [0, 1, 2, 3]}, "moved": [0, 1, 2, 3], "metadata": {"labels": {}}})
         );
+    }
+
+    #[test]
+    fn a_member_that_is_replaced_and_is_not_there_is_added_to_a_present_object() {
+        let mut doc = json!({"metadata": {"annotations": {"a": "b"}}, "list": [1]});
+        let replace = |path: &str| json!([{"op": "replace", "path": path, "value": "READY"}]);
+        apply(&mut doc, &replace("/metadata/annotations/tekton.dev~1ready")).unwrap();
+        assert_eq!(doc["metadata"]["annotations"], json!({"a": "b", "tekton.dev/ready": "READY"}));
+        for path in ["/metadata/labels/x", "/list/1"] {
+            assert!(apply(&mut doc, &replace(path)).is_err(), "{path}");
+        }
     }
 
     #[test]
