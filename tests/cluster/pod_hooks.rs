@@ -105,7 +105,7 @@ kind: Pod
 metadata: {{name: slow}}
 spec:
   terminationGracePeriodSeconds: 1
-  containers: [{{name: main, image: '{image}', lifecycle: {{postStart: {{sleep: {{seconds: 500}}}}}}}}]
+  containers: [{{name: main, image: '{image}', lifecycle: {{postStart: {{exec: {{command: [sleep, '500']}}}}}}}}]
 "
     ));
     eventually("it is started", || cluster.whole_events("slow").iter().any(|event| event["reason"] == "Started").then_some(()));

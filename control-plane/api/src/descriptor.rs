@@ -113,6 +113,11 @@ pub trait Strategy: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// All that is wrong with a document that is new.
+    fn validate_new(&self, object: &Value) -> Vec<Cause> {
+        self.validate(object)
+    }
+
     /// All that is wrong with a document that replaces `old`.
     fn validate_replacement(&self, object: &Value, old: &Value) -> Vec<Cause> {
         let mut causes = self.validate(object);

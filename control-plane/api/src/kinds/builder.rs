@@ -62,7 +62,9 @@ impl Describe for ResourceDescriptor {
     /// `kind` is group and kind of the body, in `v1`, where it is not the resource itself.
     fn subresource(mut self, name: &'static str, kind: Option<(&str, &str)>, verbs: &'static [Verb]) -> Self {
         let kind = kind.map(|(group, kind)| GroupVersionKind::new(group, "v1", kind));
-        self.subresources.push(Subresource { name, kind, verbs });
+        // In the order in which discovery lists them.
+        let place = self.subresources.partition_point(|known| known.name < name);
+        self.subresources.insert(place, Subresource { name, kind, verbs });
         self
     }
 

@@ -219,8 +219,9 @@ impl Pipeline {
         }
         causes.extend(old.into_iter().flat_map(|old| validate_metadata_update(object, old)));
         let check = || match (target.subresource.as_str(), old) {
+            (_, None) => strategy.validate_new(object),
             // Binding changes what an update may not.
-            (_, None) | ("binding", _) => strategy.validate(object),
+            ("binding", _) => strategy.validate(object),
             ("" | "scale", Some(old)) => strategy.validate_replacement(object, old),
             (subresource, Some(old)) => strategy.validate_subresource_update(subresource, object, old),
         };

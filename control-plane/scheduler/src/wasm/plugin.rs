@@ -160,7 +160,7 @@ impl Plugin for WasmPlugin {
 
     fn post_filter(&self, pod: &PodInfo, _unplaced: &Unplaced<'_>) -> Option<PostFilter> {
         let note = self.guest().post_filter(&self.component.cycle_of(pod)?).ok()??;
-        Some(PostFilter { note: Some(note), ..PostFilter::default() })
+        Some(PostFilter { note: Some(format!("{}: {note}", self.name())), ..PostFilter::default() })
     }
 
     fn pre_score(&self, pod: &PodInfo, feasible: &[Arc<NodeInfo>], _snapshot: &Snapshot, state: &mut PluginState) {

@@ -228,7 +228,7 @@ fn a_container_of_another_image_than_the_manifest_names_is_started_anew() {
     };
     let stop = Command::Stop { container: "a".into(), id: "a-0".into(), grace: 30, why: Why::Changed };
     for policy in ["Always", "OnFailure", "Never"] {
-        assert_eq!(asked(policy, "i:1"), [stop.clone()]);
+        assert_eq!(asked(policy, "i:1"), std::slice::from_ref(&stop));
         assert_eq!(asked(policy, "i:2"), []);
         assert_eq!(asked(policy, ""), [], "an older agent did not note it");
     }

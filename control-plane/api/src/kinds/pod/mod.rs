@@ -13,7 +13,7 @@ use crate::Pointed as _;
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy, Verb, keep_all_but};
 use crate::qos::qos_class;
 use crate::status::Cause;
-use crate::validate::Path;
+use crate::validate::{Path, forbidden};
 
 struct Pod;
 
@@ -41,10 +41,6 @@ impl Strategy for Pod {
     }
 
     fn prepare_create(&self, object: &mut Value) {
-        // Ephemeral containers come later, through their subresource.
-        if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
-            spec.remove("ephemeralContainers");
-        }
         let qos = qos_class(object.get("spec").unwrap_or(&Value::Null)).as_str();
         if let Some(object) = object.as_object_mut() {
             object.insert("status".to_owned(), json!({"phase": "Pending", "qosClass": qos}));
@@ -53,6 +49,15 @@ impl Strategy for Pod {
 
     fn validate(&self, object: &Value) -> Vec<Cause> {
         check_spec(object.get("spec").unwrap_or(&Value::Null), &Path::root("spec"), SpecContext::Pod)
+    }
+
+    fn validate_new(&self, object: &Value) -> Vec<Cause> {
+        let mut causes = self.validate(object);
+        // They come later, through their subresource.
+        if !list(object, "/spec/ephemeralContainers").is_empty() {
+            causes.push(forbidden(Path::root("spec").field("ephemeralContainers"), "cannot be set on create"));
+        }
+        causes
     }
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<Cause> {
@@ -132,3 +137,23 @@ const SELECTABLE: &[&str] = &[
     "status.podIPs",
     "status.nominatedNodeName",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ephemeral_containers_come_after_the_pod() {
+        let mut pod =
+            json!({"spec": {"containers": [{"name": "a", "image": "b"}], "ephemeralContainers": [{"name": "c", "image": "b"}]}});
+        Pod.default(&mut pod);
+        Pod.prepare_create(&mut pod);
+        let causes = Pod.validate_new(&pod);
+        assert_eq!(causes.len(), 1, "{causes:?}");
+        assert_eq!(
+            (causes[0].field.as_str(), causes[0].message.as_str()),
+            ("spec.ephemeralContainers", "Forbidden: cannot be set on create")
+        );
+        assert_eq!(Pod.validate(&pod), [], "when it is bound");
+    }
+}

@@ -26,7 +26,7 @@ pub(super) fn check_resources(resources: Option<&Value>, at: &Path, causes: &mut
             causes.extend(complaints(&at, name, qualified_name(name)));
             let known = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || name.starts_with(HUGE_PAGES);
             if !name.contains('/') && !known {
-                causes.push(invalid_text(&at, name, "must be a standard resource for containers"));
+                causes.push(invalid_text(at, name, "must be a standard resource for containers"));
             }
             check_quantity(amount, &at, causes);
             if is_extended(name) && Quantity::from_value(amount).is_ok_and(|amount| amount.milli_value() % 1000 != 0) {
@@ -38,7 +38,7 @@ pub(super) fn check_resources(resources: Option<&Value>, at: &Path, causes: &mut
     let limits = at.field("limits");
     for (name, _) in entries(resources, "/requests").filter(|(name, _)| is_extended(name) || name.starts_with(HUGE_PAGES)) {
         if resources.get("limits").and_then(|limits| limits.get(name)).is_none() {
-            causes.push(required(&limits, "Limit must be set for non overcommitable resources"));
+            causes.push(required(limits, "Limit must be set for non overcommitable resources"));
         }
     }
     let asks = |wanted: fn(&str) -> bool| {
