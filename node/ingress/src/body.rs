@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::poll_fn;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
@@ -14,6 +15,9 @@ use tokio::time::Sleep;
 use crate::endpoint::Load;
 use crate::link::Link;
 
+/// Bytes of an answer that is waited for to its end when its request may be sent again: clients see nothing of a backend that
+/// ends between the head and the body of what it says.
+const SMALL: u64 = 8 << 10;
 /// How long a backend may say nothing in the middle of an answer.
 const QUIET: Duration = Duration::from_secs(300);
 
@@ -74,8 +78,8 @@ impl Body for Outgoing {
 
 /// The body of an answer.
 pub(crate) enum Answer {
-    /// The proxy's own words.
-    Text(Option<Bytes>),
+    /// Here to its end: the proxy's own words, or a small answer of a backend.
+    Whole(Option<Bytes>),
     Backend(FromBackend),
 }
 
@@ -123,6 +127,25 @@ impl FromBackend {
         }
     }
 
+    /// Whether to wait for all of it costs little.
+    pub(crate) fn is_small(&self) -> bool {
+        self.link.is_some() && !self.body.is_end_stream() && self.body.size_hint().exact().is_some_and(|size| size <= SMALL)
+    }
+
+    /// # Errors
+    /// When the backend breaks off.
+    pub(crate) async fn whole(mut self) -> Result<Bytes, BodyError> {
+        let mut whole = Bytes::new();
+        while let Some(frame) = poll_fn(|cx| self.poll_frame(cx)).await {
+            let Ok(data) = frame?.into_data() else { continue };
+            whole = if whole.is_empty() { data } else { [whole, data].concat().into() };
+            if self.body.is_end_stream() {
+                break;
+            }
+        }
+        Ok(whole)
+    }
+
     fn give_back(&mut self) {
         if let Some(link) = self.link.take() {
             self.load.endpoint().keep(link);
@@ -145,21 +168,21 @@ impl Body for Answer {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
-            Self::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Self::Whole(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Self::Backend(body) => body.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Text(text) => text.is_none(),
+            Self::Whole(text) => text.is_none(),
             Self::Backend(body) => body.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Self::Whole(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
             Self::Backend(body) => body.body.size_hint(),
         }
     }

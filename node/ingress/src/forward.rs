@@ -1,5 +1,5 @@
 //! One request to a backend, tried elsewhere where that is safe: when nothing of it went out, or when doing it twice is the
-//! same as doing it once and it has no body.
+//! same as doing it once, it has no body, and nothing of an answer has gone on.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -58,6 +58,16 @@ pub(crate) async fn forward(
         };
         tried.push(address);
         request = match (answered, again) {
+            (Ok((response, None)), Some(again)) if response.body().is_small() => {
+                let (head, body) = response.into_parts();
+                match body.whole().await {
+                    Ok(whole) => return Ok((Response::from_parts(head, Answer::Whole(Some(whole))), None)),
+                    Err(error) => {
+                        refusal = Refusal::BadGateway(format!("{address} broke off: {error}"));
+                        again
+                    }
+                }
+            }
             (Ok((response, switched)), _) => return Ok((response.map(Answer::Backend), switched)),
             (Err(Failed::TimedOut), _) => return Err(Refusal::TimedOut(format!("{address} does not answer within {limit:?}"))),
             (Err(Failed::Unsent { request, error }), _) => {

@@ -156,7 +156,7 @@ fn refused(refusal: &Refusal) -> Response<Answer> {
 /// The proxy's own answer.
 pub(crate) fn said(status: StatusCode, why: &'static str) -> Response<Answer> {
     let text = format!("{status}: {why}\n");
-    let mut response = Response::new(Answer::Text(Some(Bytes::from(text))));
+    let mut response = Response::new(Answer::Whole(Some(Bytes::from(text))));
     *response.status_mut() = status;
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -176,8 +176,8 @@ async fn requests_are_spread_over_the_endpoints() {
     assert_eq!(count.values().copied().collect::<Vec<_>>(), [10, 10, 10], "{count:?}");
 }
 
-/// Breaks off the first connection in the middle of the first answer's headers, and answers on the others.
-async fn breaking() -> (SocketAddr, Arc<AtomicUsize>) {
+/// Says this to each request, and breaks off.
+async fn breaking(said: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
     let (address, count) = (listener.local_addr().expect("is bound"), Arc::new(AtomicUsize::new(0)));
     let asked = count.clone();
@@ -186,7 +186,7 @@ async fn breaking() -> (SocketAddr, Arc<AtomicUsize>) {
             let mut request = [0; 1024];
             let _ = stream.read(&mut request).await;
             asked.fetch_add(1, Ordering::SeqCst);
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConte").await;
+            let _ = stream.write_all(said).await;
         }
     });
     (address, count)
@@ -194,7 +194,7 @@ async fn breaking() -> (SocketAddr, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn what_may_be_done_twice_is_tried_again_and_nothing_else() {
-    let (address, count) = breaking().await;
+    let (address, count) = breaking(b"HTTP/1.1 200 OK\r\nConte").await;
     let server = Server::named("it").await;
     let door = Door::to(backend(Speaks::Http1, &[address, server.address])).await;
     for _ in 0..4 {
@@ -205,6 +205,20 @@ async fn what_may_be_done_twice_is_tried_again_and_nothing_else() {
     count.store(0, Ordering::SeqCst);
     assert_eq!(send(alone.http, "POST", "a", "/").await.0, 502);
     assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_small_answer_that_breaks_off_is_asked_for_elsewhere() {
+    let (address, count) = breaking(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nabc").await;
+    let server = Server::named("it").await;
+    let door = Door::to(backend(Speaks::Http1, &[address, server.address])).await;
+    for _ in 0..4 {
+        let (status, body) = get(door.http, "a", "/").await;
+        assert_eq!((status, body.starts_with("it ")), (200, true), "{body}");
+    }
+    assert!(count.load(Ordering::SeqCst) > 0);
+    let alone = Door::to(backend(Speaks::Http1, &[address])).await;
+    assert_eq!(get(alone.http, "a", "/").await.0, 502);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
