@@ -66,7 +66,7 @@ spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: main, image: '{co
     };
     assert!(fetched("wasm") > least, "it receives 8 Mbit/s");
     assert!(fetched("quick") < least, "its neighbour is not bounded");
-    let classes = || m1.run(&["sh", "-c", "for link in /sys/class/net/*; do tc class show dev ${link##*/}; done"]);
+    let classes = || m1.run(&["sh", "-c", "for link in $(ip -o link | cut -d: -f2); do tc class show dev ${link%@*}; done"]);
     assert!(classes().contains("rate 8Mbit"), "{}", classes());
     cluster.kubectl(&["delete", "pod", "wasm"]).ok();
     eventually("the bound goes with its pod", || (!classes().contains("rate 8Mbit")).then_some(()));
