@@ -4,16 +4,20 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use crate::command::{Ran, run};
 use crate::executables;
 use crate::folder::Folder;
 use crate::leftovers;
 use crate::ports::Port;
-use crate::wait::eventually;
+use crate::wait::{eventually, eventually_within};
 
 /// How `make` ends that somebody interrupted, whatever its programs make of it.
 pub const INTERRUPTED: i32 = 130;
+
+/// Longer than the demo itself waits for its pods, so that it is heard what it makes of them.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Where demos run: their data stays from one to the next if they are told to keep it.
 pub struct Place {
@@ -77,14 +81,15 @@ impl Place {
         let mut script = self.command(path, keep);
         let said = self.folder.path().join("said");
         script.stdin(Stdio::piped()).stdout(File::create(&said).expect("makes")).stderr(Stdio::null());
-        let mut terminal = script.spawn().expect("script starts (.ci/setup installs bsdutils)");
-        eventually("the demo has shown everything", || {
-            if let Some(status) = terminal.try_wait().expect("waits") {
-                panic!("the demo ended with {status}:\n{}", self.said());
-            }
+        let terminal = script.spawn().expect("script starts (.ci/setup installs bsdutils)");
+        // Says what the demo said also when it does not get there.
+        let mut demo = Demo { place: self, terminal };
+        eventually_within(PATIENCE, "the demo has shown everything", || {
+            let ended = demo.terminal.try_wait().expect("waits");
+            assert!(ended.is_none(), "the demo ended with {ended:?}");
             self.said().contains("Ctrl-C takes it down").then_some(())
         });
-        Demo { place: self, terminal }
+        demo
     }
 
     /// Runs a demo that cannot start.
