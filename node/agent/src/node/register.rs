@@ -170,9 +170,15 @@ fn all_labels(told: &BTreeMap<String, String>, own: &Value) -> Value {
 fn labels(name: &str) -> Value {
     let arch = arch();
     json!({
-        "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": arch,
+        "kubernetes.io/hostname": as_label_value(name), "kubernetes.io/os": "linux", "kubernetes.io/arch": arch,
         "beta.kubernetes.io/os": "linux", "beta.kubernetes.io/arch": arch,
     })
+}
+
+/// A node's name may be longer than a label's value, of 63 characters: a cut one lets the node join all the same.
+fn as_label_value(name: &str) -> &str {
+    // A DNS name is ASCII, so this is no part of a character.
+    name.get(..63).unwrap_or(name).trim_end_matches(['-', '.'])
 }
 
 /// As Go names it.
@@ -244,6 +250,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_name_that_is_too_long_for_a_label_is_cut_to_one() {
+        assert_eq!(as_label_value("n1.example"), "n1.example");
+        assert_eq!(as_label_value(&format!("{}.b", "a".repeat(62))), "a".repeat(62));
+    }
 
     #[test]
     fn images_are_told_by_size_each_once_with_all_its_names() {
