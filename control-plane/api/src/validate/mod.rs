@@ -1,5 +1,6 @@
 //! Checks that all kinds share, with Kubernetes' wording (`apimachinery/pkg/util/validation` and `…/field`).
 
+mod cel_names;
 mod metadata;
 mod names;
 mod path;
@@ -7,12 +8,12 @@ mod quantities;
 mod selectors;
 
 pub use crate::kinds::{check_match, check_match_conditions};
+pub use cel_names::{CEL_RESERVED, is_cel_identifier};
 pub use metadata::{validate_labels, validate_metadata, validate_metadata_update};
 pub use names::{
     NameRule, base64, cidr, config_map_key, dns1035_label, dns1123_label, dns1123_subdomain, domain_prefixed_path, env_var_name,
     ip_address, label_key, label_value, path_segment, port_name, port_number, public_address, qualified_name, wildcard_subdomain,
 };
-
 pub use path::Path;
 pub use quantities::{check_positive_quantity, check_quantity};
 pub use selectors::validate_label_selector;

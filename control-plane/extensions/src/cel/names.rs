@@ -2,33 +2,11 @@
 
 use std::borrow::Cow;
 
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+use mizzen_api::validate::CEL_RESERVED;
 
 /// The name of a field in expressions.
 pub(super) fn escape(name: &str) -> Cow<'_, str> {
-    if RESERVED.contains(&name) {
+    if CEL_RESERVED.contains(&name) {
         return Cow::Owned(format!("__{name}__"));
     }
     if !name.contains("__") && !name.contains(['.', '-', '/']) {
@@ -41,7 +19,7 @@ pub(super) fn escape(name: &str) -> Cow<'_, str> {
 /// The field that a name in an expression stands for.
 pub(super) fn unescape(name: &str) -> Cow<'_, str> {
     let reserved = name.strip_prefix("__").and_then(|name| name.strip_suffix("__"));
-    if let Some(reserved) = reserved.filter(|reserved| RESERVED.contains(reserved)) {
+    if let Some(reserved) = reserved.filter(|reserved| CEL_RESERVED.contains(reserved)) {
         return Cow::Borrowed(reserved);
     }
     if !name.contains("__") {

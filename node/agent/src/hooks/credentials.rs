@@ -20,7 +20,8 @@ pub(crate) struct Login {
 pub(crate) async fn find(shared: &Shared, pod: &Pod, reference: &str) -> Vec<Login> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let spec = pod.spec.clone().unwrap_or_default();
-    let names = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone());
+    // An empty name is accepted, with a warning, and names none.
+    let names = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone()).filter(|name| !name.is_empty());
     let mut found = Vec::new();
     for name in names {
         match typed::get::<Secret>(shared.client.as_ref(), namespace, &name).await {

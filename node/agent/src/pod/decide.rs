@@ -286,8 +286,8 @@ fn resize(view: &View<'_>, container: &Container, state: &ContainerView, id: &st
 
 /// Ends a container of a pod that goes on.
 fn stop(view: &View<'_>, container: &Container, id: &str, grace: Option<i64>, why: Why) -> Command {
-    let own = view.spec().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
-    Command::Stop { container: container.name.clone(), id: id.to_owned(), grace: grace.unwrap_or(own).max(0), why }
+    let grace = grace.unwrap_or_else(|| view.own_grace()).max(0);
+    Command::Stop { container: container.name.clone(), id: id.to_owned(), grace, why }
 }
 
 fn start(view: &View<'_>, name: &str, state: &ContainerView, attempt: u32, decision: &mut Decision) {

@@ -283,8 +283,15 @@ impl View<'_> {
 
     /// Seconds that containers get to end by themselves.
     pub(crate) fn grace(&self) -> i64 {
-        let own = self.spec().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
-        self.pod.metadata.deletion_grace_period_seconds.unwrap_or(own).max(0)
+        self.pod.metadata.deletion_grace_period_seconds.unwrap_or_else(|| self.own_grace()).max(0)
+    }
+
+    /// The same of a pod that goes on: a negative number is accepted, and stands for the shortest.
+    pub(crate) fn own_grace(&self) -> i64 {
+        match self.spec().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30) {
+            seconds if seconds < 0 => 1,
+            seconds => seconds,
+        }
     }
 
     /// Every init container has done its part: ordinary ones ended well, sidecars are up.

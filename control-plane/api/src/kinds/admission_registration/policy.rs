@@ -9,7 +9,7 @@ use super::rules::{check_match, check_match_conditions, default_match};
 use crate::descriptor::{Column, Context, ResourceDescriptor, Strategy};
 use crate::print::age;
 use crate::status::Cause;
-use crate::validate::{Path, invalid_text, one_of, required, required_one_of};
+use crate::validate::{Path, invalid_text, is_cel_identifier, one_of, required, required_one_of};
 
 struct Policy {
     mutating: bool,
@@ -107,7 +107,7 @@ fn check_expressions(spec: &Value, field: &str, at: &Path, causes: &mut Vec<Caus
         let at = path.index(index);
         match text(entry, "/name") {
             "" => causes.push(required(at.field("name"), "name is not specified")),
-            name if !is_identifier(name) => {
+            name if !is_cel_identifier(name) => {
                 causes.push(invalid_text(at.field("name"), name, "name is not a valid CEL identifier"));
             }
             _ => {}
@@ -116,12 +116,6 @@ fn check_expressions(spec: &Value, field: &str, at: &Path, causes: &mut Vec<Caus
             causes.push(required(at.field("expression"), "expression is not specified"));
         }
     }
-}
-
-/// Whether expressions can name a variable so.
-fn is_identifier(name: &str) -> bool {
-    let letter = |letter: char| letter.is_ascii_alphabetic() || letter == '_';
-    name.starts_with(letter) && name.chars().all(|next| letter(next) || next.is_ascii_digit())
 }
 
 fn check_validations(spec: &Value, at: &Path, causes: &mut Vec<Cause>) {
@@ -135,15 +129,14 @@ fn check_validations(spec: &Value, at: &Path, causes: &mut Vec<Cause>) {
     let path = at.field("validations");
     for (index, validation) in validations.iter().enumerate() {
         let at = path.index(index);
-        let (expression, message) = (text(validation, "/expression").trim(), text(validation, "/message").trim());
+        let (expression, message) = (text(validation, "/expression").trim(), text(validation, "/message"));
         if expression.is_empty() {
             causes.push(required(at.field("expression"), "expression is not specified"));
         }
-        if message.contains('\n') {
+        if !message.is_empty() && message.trim().is_empty() {
+            causes.push(invalid_text(at.field("message"), message, "message must be non-empty if specified"));
+        } else if message.trim().contains(['\n', '\r']) {
             causes.push(invalid_text(at.field("message"), message, "message must not contain line breaks"));
-        } else if message.is_empty() && expression.contains('\n') {
-            let why = "message must be specified if expression contains line breaks";
-            causes.push(required(at.field("message"), why));
         }
         causes.extend(one_of(at.field("reason"), text(validation, "/reason"), REASONS));
     }
@@ -203,14 +196,16 @@ mod tests {
             let about = causes.iter().filter(|cause| cause.field != "spec.matchConstraints");
             about.map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
         };
-        let spec = json!({"variables": [{"name": "a b", "expression": "1"}, {"name": "_b1", "expression": "1"}],
-            "validations": [{"expression": "true", "message": "a\nb"}, {"expression": "true\n||false"}]});
+        let spec = json!({"variables": [{"name": "a b", "expression": "1"}, {"name": "_b1", "expression": "1"},
+            {"name": "for", "expression": "1"}], "validations": [{"expression": "true", "message": "a\nb"},
+            {"expression": "true\n||false"}, {"expression": "true", "message": " "}]});
         assert_eq!(
             told(spec),
             [
                 "spec.variables[0].name: Invalid value: \"a b\": name is not a valid CEL identifier",
+                "spec.variables[2].name: Invalid value: \"for\": name is not a valid CEL identifier",
                 "spec.validations[0].message: Invalid value: \"a\\nb\": message must not contain line breaks",
-                "spec.validations[1].message: Required value: message must be specified if expression contains line breaks",
+                "spec.validations[2].message: Invalid value: \" \": message must be non-empty if specified",
             ]
         );
         assert_eq!(fields(true), ["spec.matchConstraints", "spec.mutations", "spec.reinvocationPolicy"]);

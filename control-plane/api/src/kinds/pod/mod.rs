@@ -122,7 +122,11 @@ impl Strategy for Pod {
         if text(object, "/spec/nodeName").is_empty() || matches!(text(object, "/status/phase"), "Failed" | "Succeeded") {
             return 0;
         }
-        int(object, "/spec/terminationGracePeriodSeconds").unwrap_or(30)
+        match int(object, "/spec/terminationGracePeriodSeconds").unwrap_or(30) {
+            // Accepted, and the shortest there is.
+            seconds if seconds < 0 => 1,
+            seconds => seconds,
+        }
     }
 }
 

@@ -64,7 +64,6 @@ pub(super) fn check_lifecycle(container: &Value, at: &Path, role: Role, grace: O
 }
 
 fn check_sleep(handler: &Value, at: &Path, grace: Option<i64>, causes: &mut Vec<Cause>) {
-    // A wrong grace period is told of where it stands.
     let (Some(seconds), Some(grace)) = (int(handler, "/sleep/seconds"), grace) else { return };
     if !(0..=grace).contains(&seconds) {
         let why = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");

@@ -1,5 +1,7 @@
 //! What containers and pods ask for, and how it may change (`core/validation.ValidateContainerResourceRequirements`).
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::super::value::{entries, list, text};
@@ -66,15 +68,27 @@ pub(super) fn check_requests(resources: Option<&Value>, at: &Path, causes: &mut 
 
 /// The claims that a container asks for are the pod's.
 pub(super) fn check_claims(container: &Value, spec: &Value, at: &Path, causes: &mut Vec<Cause>) {
-    let of_pod: Vec<&str> = list(spec, "/resourceClaims").iter().map(|claim| text(claim, "/name")).collect();
-    for (index, claim) in list(container, "/resources/claims").iter().enumerate() {
+    let asked = list(container, "/resources/claims");
+    if asked.is_empty() {
+        return;
+    }
+    let of_pod: HashSet<&str> = list(spec, "/resourceClaims").iter().map(|claim| text(claim, "/name")).collect();
+    // Told once: a long list beside each of many names would be a message of gigabytes.
+    let mut names = match of_pod.is_empty() {
+        true => " which is empty".to_owned(),
+        false => {
+            let some: Vec<&str> = list(spec, "/resourceClaims").iter().take(16).map(|claim| text(claim, "/name")).collect();
+            format!(": {}", some.join(", "))
+        }
+    };
+    for (index, claim) in asked.iter().enumerate() {
         let at = at.index(index);
         match text(claim, "/name") {
             "" => causes.push(required(at.field("name"), "")),
-            name if of_pod.contains(&name) => {}
+            name if of_pod.contains(name) => {}
             name => {
                 let mut cause = not_found(at, name);
-                let names = if of_pod.is_empty() { " which is empty".to_owned() } else { format!(": {}", of_pod.join(", ")) };
+                let names = std::mem::take(&mut names);
                 cause.message.push_str(&format!(": must be one of the names in pod.spec.resourceClaims{names}"));
                 causes.push(cause);
             }
@@ -83,10 +97,10 @@ pub(super) fn check_claims(container: &Value, spec: &Value, at: &Path, causes: &
 }
 
 pub(super) fn check_resize_policies(container: &Value, at: &Path, causes: &mut Vec<Cause>) {
-    let policies = list(container, "/resizePolicy");
-    for (index, policy) in policies.iter().enumerate() {
+    let mut before = HashSet::new();
+    for (index, policy) in list(container, "/resizePolicy").iter().enumerate() {
         let name = text(policy, "/resourceName");
-        if policies[..index].iter().any(|other| text(other, "/resourceName") == name) {
+        if !before.insert(name) {
             causes.push(duplicate(at.index(index), &name.into()));
         }
         for (value, known) in [(name, ["cpu", "memory"]), (text(policy, "/restartPolicy"), ["NotRequired", "RestartContainer"])] {

@@ -10,7 +10,7 @@ use super::volumes::check_volumes;
 use crate::status::Cause;
 use crate::validate::{
     NameRule, Path, check_quantity, complaints, dns1123_label, dns1123_subdomain, duplicate, forbidden, invalid, ip_address,
-    non_negative, one_of, qualified_name, required,
+    one_of, qualified_name, required,
 };
 
 /// Whether the spec is a pod's own or a template's.
@@ -35,7 +35,6 @@ pub(in super::super) fn check_spec(spec: &Value, path: &Path, context: SpecConte
     check_dns(spec, path, &mut causes);
     check_requests(spec.get("resources"), &path.field("resources"), &mut causes);
     check_host_users(spec, path, &mut causes);
-    causes.extend(non_negative(path.field("terminationGracePeriodSeconds"), spec.get("terminationGracePeriodSeconds")));
     if let Some(seconds) = spec.get("activeDeadlineSeconds").filter(|seconds| !seconds.is_null())
         && !seconds.as_i64().is_some_and(|seconds| (1..=i64::from(i32::MAX)).contains(&seconds))
     {
@@ -99,12 +98,6 @@ fn check_names(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
     for (field, check) in checks {
         if let Some(name) = spec.get(field).and_then(Value::as_str).filter(|name| !name.is_empty()) {
             causes.extend(complaints(path.field(field), name, check(name)));
-        }
-    }
-    let secrets = path.field("imagePullSecrets");
-    for (index, secret) in list(spec, "/imagePullSecrets").iter().enumerate() {
-        if text(secret, "/name").is_empty() {
-            causes.push(required(secrets.index(index).field("name"), ""));
         }
     }
     let aliases = path.field("hostAliases");
@@ -392,7 +385,6 @@ mod tests {
                 json!({"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway"}]}),
                 "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",
             ),
-            (json!({"imagePullSecrets": [{}]}), "spec.imagePullSecrets[0].name: Required value"),
         ] {
             let complaints = wrong(spec.clone(), json!({}));
             assert!(complaints.len() == 1 && complaints[0].starts_with(complaint), "{spec}: {complaints:?}");

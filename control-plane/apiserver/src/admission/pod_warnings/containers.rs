@@ -1,8 +1,13 @@
 //! Containers: variables and ports that stand there twice, and amounts.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
-use super::{fractions, items};
+use super::{MOST, fractions, items};
+
+/// Ports that are compared with those before them, each with each: more than any pod has, few enough to cost nothing.
+const COMPARED: usize = 500;
 
 pub(super) fn of(spec: &Value, at: &str) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -16,17 +21,22 @@ pub(super) fn of(spec: &Value, at: &str) -> Vec<String> {
             warnings.extend(variables(&container["env"], &at));
             for (index, port) in items(&container["ports"]) {
                 let port = Port { at: format!("{at}.ports[{index}]"), port };
-                warnings.extend(ports.iter().filter_map(|other| port.beside(other)));
+                let room = MOST.saturating_sub(warnings.len());
+                warnings.extend(ports.iter().take(COMPARED).filter_map(|other| port.beside(other)).take(room));
                 ports.push(port);
             }
         }
     }
-    let name = |port: &Port| port.port["name"].as_str().filter(|name| !name.is_empty()).map(str::to_owned);
-    for (index, port) in ports.iter().enumerate() {
-        let Some(own) = name(port) else { continue };
-        if let Some(Port { at: other, .. }) = ports[..index].iter().find(|other| name(other).as_ref() == Some(&own)) {
+    let mut first: HashMap<&str, &str> = HashMap::new();
+    for port in &ports {
+        let name = port.text("name");
+        if name.is_empty() {
+            continue;
+        }
+        let other = *first.entry(name).or_insert(&port.at);
+        if other != port.at {
             let who = format!("services and probes that select ports by name will use {other}");
-            warnings.push(format!("{}: duplicate port name {own:?} with {other}, {who}", port.at));
+            warnings.push(format!("{}: duplicate port name {name:?} with {other}, {who}", port.at));
         }
     }
     warnings
@@ -34,13 +44,13 @@ pub(super) fn of(spec: &Value, at: &str) -> Vec<String> {
 
 /// Variables that take the place of one before them without building on it.
 fn variables(env: &Value, at: &str) -> Vec<String> {
-    let names = super::texts(env, "name");
+    let mut before = HashSet::new();
     let hides = |(index, variable): (usize, &Value)| {
-        let name = names[index];
+        let name = variable["name"].as_str().unwrap_or_default();
         let reference = format!("$({name})");
         let value = variable["value"].as_str().unwrap_or_default();
         let builds_on_it = variable["valueFrom"].is_null() && value != reference && value.contains(&reference);
-        (names[..index].contains(&name) && !builds_on_it)
+        (!before.insert(name.to_owned()) && !builds_on_it)
             .then(|| format!("{at}.env[{index}]: hides previous definition of {name:?}, which may be dropped when using apply"))
     };
     items(env).filter_map(hides).collect()
@@ -51,12 +61,12 @@ struct Port<'a> {
     port: &'a Value,
 }
 
-impl Port<'_> {
+impl<'a> Port<'a> {
     fn number(&self, key: &str) -> i64 {
         self.port[key].as_i64().unwrap_or_default()
     }
 
-    fn text(&self, key: &str) -> &str {
+    fn text(&self, key: &str) -> &'a str {
         self.port[key].as_str().unwrap_or_default()
     }
 
@@ -117,6 +127,12 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn a_manifest_that_is_nothing_but_ports_costs_no_more_than_its_length() {
+        let ports: Vec<Value> = (0..20_000).map(|_| json!({"containerPort": 80, "protocol": "TCP"})).collect();
+        assert_eq!(of(&json!({"containers": [{"ports": ports}]}), "spec").len(), MOST);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 mod containers;
 mod labels;
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use mizzen_api::Status;
 use mizzen_api::quantity::Quantity;
@@ -10,6 +12,9 @@ use serde_json::Value;
 
 use super::pod_security::TEMPLATES;
 use super::{Attributes, Operation, Plugin};
+
+/// Clients are shown fewer of one request.
+const MOST: usize = 100;
 
 pub(super) struct PodWarnings;
 
@@ -19,6 +24,8 @@ impl Plugin for PodWarnings {
         let writes = matches!(attributes.operation, Operation::Create | Operation::Update) && attributes.subresource().is_empty();
         let Some(object) = object.filter(|_| writes) else { return Ok(()) };
         let at = match attributes.target.is_pod() {
+            // A pod's manifest is its author's once; whoever updates it later wrote none of this.
+            true if attributes.operation == Operation::Update => return Ok(()),
             true => "",
             false => match TEMPLATES.iter().find(|held| (held.0, held.1) == (attributes.group(), attributes.resource())) {
                 Some((_, _, at)) => at,
@@ -28,7 +35,8 @@ impl Plugin for PodWarnings {
         let spec = format!("{at}/spec");
         let Some(found) = object.pointer(&spec) else { return Ok(()) };
         if attributes.old.and_then(|old| old.pointer(&spec)) != Some(found) {
-            of(found, &spec[1..].replace('/', ".")).into_iter().for_each(|warning| attributes.warnings.add(warning));
+            let told = of(found, &spec[1..].replace('/', ".")).into_iter().take(MOST);
+            told.for_each(|warning| attributes.warnings.add(warning));
         }
         Ok(())
     }
@@ -38,11 +46,12 @@ impl Plugin for PodWarnings {
 fn of(spec: &Value, at: &str) -> Vec<String> {
     let mut warnings = labels::of(spec, at);
     for (list, key, what) in [("hostAliases", "ip", "ip"), ("imagePullSecrets", "name", "name")] {
-        let items = texts(&spec[list], key);
-        for (index, item) in items.iter().enumerate() {
+        let mut before = HashSet::new();
+        for (index, item) in items(&spec[list]) {
+            let item = item[key].as_str().unwrap_or_default();
             if item.is_empty() && list == "imagePullSecrets" {
                 warnings.push(format!("{at}.{list}[{index}].{key}: invalid empty name \"\""));
-            } else if items[..index].contains(item) {
+            } else if !before.insert(item) {
                 warnings.push(format!("{at}.{list}[{index}].{key}: duplicate {what} {item:?}"));
             }
         }
@@ -59,10 +68,6 @@ fn of(spec: &Value, at: &str) -> Vec<String> {
 
 fn items(list: &Value) -> impl Iterator<Item = (usize, &Value)> {
     list.as_array().into_iter().flatten().enumerate()
-}
-
-fn texts<'a>(list: &'a Value, key: &str) -> Vec<&'a str> {
-    items(list).map(|(_, item)| item[key].as_str().unwrap_or_default()).collect()
 }
 
 /// Bytes come whole.
