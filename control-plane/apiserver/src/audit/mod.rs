@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub use log::LogConfig;
 pub use policy::Policy;
-pub(crate) use trail::{About, Trail, annotate, annotate_if, note_request};
+pub(crate) use trail::{About, Trail, annotate, annotate_if, annotate_with_body, note_request};
 pub use webhook::{Batches, Delivery, WebhookConfig};
 
 use crate::auth::{Clock, Identity};

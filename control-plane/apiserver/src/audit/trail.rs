@@ -50,6 +50,13 @@ pub(crate) fn annotate_if(key: &str, value: impl FnOnce() -> Option<String>) {
     });
 }
 
+/// The same for what is told where the bodies of requests are.
+pub(crate) fn annotate_with_body(key: &str, value: impl FnOnce() -> String) {
+    if NOTES.try_with(|notes| notes.lock().wants_request).unwrap_or_default() {
+        annotate(key, value);
+    }
+}
+
 /// Notes the body of the request that this task answers, if it is wanted.
 pub(crate) fn note_request(headers: &HeaderMap, body: &Bytes) {
     let _ = NOTES.try_with(|notes| {
@@ -60,12 +67,17 @@ pub(crate) fn note_request(headers: &HeaderMap, body: &Bytes) {
 }
 
 /// A body as JSON; `None` for what is no document.
-fn decoded(headers: &HeaderMap, body: &[u8]) -> Option<Value> {
+///
+/// YAML is read as the pipeline reads it: what that refuses for how it nests takes the parser minutes.
+fn decoded(headers: &HeaderMap, body: &Bytes) -> Option<Value> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match content_type {
         text if text.contains("protobuf") => protobuf::decode(body).ok(),
         text if text.contains("cbor") => cbor::decode(body).ok(),
-        text if text.contains("yaml") => serde_yaml_ng::from_slice(body).ok(),
+        text if text.contains("yaml") => {
+            let body = mizzen_client::Body::Yaml(body.clone());
+            crate::pipeline::body::parse(body).ok().map(|parsed| parsed.value)
+        }
         _ => serde_json::from_slice(body).ok(),
     }
 }
@@ -267,5 +279,20 @@ struct Last {
 impl Drop for Last {
     fn drop(&mut self) {
         self.trail.write(Stage::ResponseComplete, Some(&self.status), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_refused_for_how_it_nests_is_not_read_for_the_log_either() {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/yaml"))]);
+        let flow = |levels: usize| Bytes::from(format!("a: {}{}", "[".repeat(levels), "]".repeat(levels)));
+        assert!(decoded(&headers, &flow(10)).is_some());
+        assert_eq!(decoded(&headers, &flow(1_000_000)), None);
     }
 }
