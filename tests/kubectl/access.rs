@@ -41,6 +41,37 @@ fn a_service_accounts_token_may_do_what_its_role_says_and_nothing_else() {
 }
 
 #[test]
+fn a_secret_for_the_token_of_an_account_is_filled_and_goes_with_the_account() {
+    let cluster = Cluster::server();
+    cluster.kubectl(&["create", "serviceaccount", "robot"]).ok();
+    let secret = |name: &str, account: &str| {
+        cluster.kubectl_apply(&format!(
+            "apiVersion: v1
+kind: Secret
+metadata: {{name: {name}, annotations: {{kubernetes.io/service-account.name: {account}}}}}
+type: kubernetes.io/service-account-token
+"
+        ));
+    };
+    secret("robot-token", "robot");
+    let field = |path: &str| {
+        let template = format!("--template={{{{{path} | base64decode}}}}");
+        cluster.kubectl(&["get", "secret", "robot-token", &template]).stdout
+    };
+    let token = eventually("the secret has a token", || Some(field(".data.token")).filter(|token| token.starts_with("ey")));
+    assert!(with_token(&cluster, &token, &["auth", "whoami"]).ok().contains("system:serviceaccount:default:robot"));
+    assert_eq!(field(".data.namespace"), "default");
+    assert!(field("index .data \"ca.crt\"").starts_with("-----BEGIN CERTIFICATE-----"));
+
+    secret("nobodys", "nobody");
+    let is_gone = |name: &str| cluster.kubectl(&["get", "secret", name]).stderr.contains("NotFound").then_some(());
+    eventually("a secret of no account is removed", || is_gone("nobodys"));
+    cluster.kubectl(&["delete", "serviceaccount", "robot"]).ok();
+    eventually("the secret goes with its account", || is_gone("robot-token"));
+    assert!(with_token(&cluster, &token, &["get", "pods"]).err().contains("Unauthorized"));
+}
+
+#[test]
 fn a_machine_with_a_bootstrap_token_may_ask_to_become_a_node() {
     let cluster = Cluster::server();
     let until = "2999-01-01T00:00:00Z";

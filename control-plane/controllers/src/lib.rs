@@ -37,6 +37,7 @@ mod replicaset;
 mod replication_controller;
 mod revisions;
 mod root_ca;
+mod service_account_tokens;
 mod service_accounts;
 mod service_cidrs;
 mod statefulset;
@@ -120,6 +121,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
         definitions::start(&context);
         garbage::start(&context);
         namespace::start(&context);
+        service_account_tokens::start(&context);
         service_accounts::start(&context);
         service_cidrs::start(&context);
         kubernetes_service::start(&context);

@@ -48,6 +48,14 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
+            "service-account-token-controller",
+            vec![
+                rule("delete get list update watch", "core", "secrets"),
+                rule("get list watch", "core", "serviceaccounts"),
+                rule("create", "core", "serviceaccounts/token"),
+            ],
+        ),
+        (
             "deployment-controller",
             vec![
                 rule("get list update watch", "apps", "deployments"),
