@@ -10,6 +10,7 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, P
 use kube::client::Body;
 use kube::core::WatchEvent;
 use mizzen_tests::authority::Authority;
+use mizzen_tests::folder::Folder;
 use mizzen_tests::sample_server::{GROUP, NAMESPACE, SERVICE, SampleServer, administrator, ask, until};
 use mizzen_tests::{Cluster, eventually_async};
 use serde_json::{Value, json};
@@ -20,8 +21,12 @@ const FLUNDERS: &str = "/apis/wardle.example.com/v1alpha1/namespaces/default/flu
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 fn with_cluster<F: Future<Output = ()>>(scenario: impl FnOnce(Cluster) -> F) {
+    with(Cluster::server, scenario);
+}
+
+fn with<F: Future<Output = ()>>(start: impl FnOnce() -> Cluster + Send + 'static, scenario: impl FnOnce(Cluster) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async { scenario(tokio::task::spawn_blocking(Cluster::server).await.unwrap()).await });
+    runtime.block_on(async { scenario(tokio::task::spawn_blocking(start).await.unwrap()).await });
 }
 
 fn flunder(name: &str) -> Value {
@@ -111,6 +116,23 @@ fn a_sample_api_server_works_behind_the_aggregator() {
         ask(&admin, "DELETE", &format!("{API_SERVICES}?labelSelector=e2e%3Dyes"), None).await.unwrap();
         until(&admin, "/apis", |groups| !groups["groups"].as_array().unwrap().iter().any(|group| group["name"] == GROUP)).await;
         until_answered(&admin, &[], (404, "")).await;
+    });
+}
+
+#[test]
+fn an_api_server_is_believed_by_the_machines_store_where_there_is_no_bundle() {
+    let folder = Folder::new();
+    let (store, file) = (folder.path().join("store.pem"), folder.path().join("store.pem"));
+    let start = move || Cluster::up_with(&[("SSL_CERT_FILE", &store)]);
+    with(start, async |cluster| {
+        let admin = administrator(&cluster).await;
+        let sample = SampleServer::start(&cluster, &admin).await;
+        // The store is read when somebody is to be believed by it.
+        std::fs::write(&file, sample.bundle()).unwrap();
+        let mut api_service = sample.api_service();
+        api_service["spec"].as_object_mut().unwrap().remove("caBundle");
+        sample.register_as(&admin, api_service).await;
+        until_answered(&admin, &[], (200, "FlunderList")).await;
     });
 }
 

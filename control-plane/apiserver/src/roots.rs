@@ -1,6 +1,6 @@
 //! The certificates by which a server that others run is believed.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WantsClientCert, WebPkiServerVerifier, verify_server_name};
@@ -19,6 +19,18 @@ pub(crate) struct Roots {
 impl Roots {
     pub(crate) fn empty() -> Self {
         Self { anchors: RootCertStore::empty(), certificates: Vec::new() }
+    }
+
+    /// The authorities that the machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` take the place of its store), as they
+    /// were when this process first asked, like other servers' and Kubernetes' own.
+    pub(crate) fn of_the_machine() -> Self {
+        static STORE: LazyLock<Vec<CertificateDer<'static>>> = LazyLock::new(|| rustls_native_certs::load_native_certs().certs);
+        let mut roots = Self::empty();
+        for certificate in STORE.iter() {
+            // Stores have old certificates in them that nobody can use.
+            let _ = roots.add(certificate.clone());
+        }
+        roots
     }
 
     /// # Errors

@@ -142,6 +142,11 @@ impl SampleServer {
             "ports": [{"name": "https", "port": self.address.port()}]})
     }
 
+    /// The certificate by which it is believed, in PEM.
+    pub fn bundle(&self) -> &[u8] {
+        &self.bundle
+    }
+
     pub fn api_service(&self) -> Value {
         use base64::Engine as _;
         let bundle = base64::engine::general_purpose::STANDARD.encode(&self.bundle);
@@ -155,10 +160,18 @@ impl SampleServer {
     /// # Panics
     /// When that does not come about.
     pub async fn register(&self, admin: &Client) {
+        self.register_as(admin, self.api_service()).await;
+    }
+
+    /// The same with another APIService.
+    ///
+    /// # Panics
+    /// When that does not come about.
+    pub async fn register_as(&self, admin: &Client, api_service: Value) {
         for (path, object) in [
             (format!("/api/v1/namespaces/{NAMESPACE}/services"), self.service()),
             (format!("/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"), self.slice(true)),
-            ("/apis/apiregistration.k8s.io/v1/apiservices".to_owned(), self.api_service()),
+            ("/apis/apiregistration.k8s.io/v1/apiservices".to_owned(), api_service),
         ] {
             ask(admin, "POST", &path, Some(object)).await.expect("is made");
         }

@@ -99,7 +99,7 @@ fn tls(claim: &Claim, shown: Option<&Shown>) -> Result<Tls, String> {
         false => {
             let pem =
                 mizzen_api::validate::base64(&claim.bundle).map_err(|at| format!("the caBundle is no base64 at byte {at}"))?;
-            let mut roots = Roots::empty();
+            let mut roots = if claim.bundle.is_empty() { Roots::of_the_machine() } else { Roots::empty() };
             for certificate in CertificateDer::pem_slice_iter(&pem) {
                 let certificate = certificate.map_err(|error| format!("the caBundle is no PEM: {error}"))?;
                 roots.add(certificate).map_err(|error| format!("a certificate of the caBundle: {error}"))?;
