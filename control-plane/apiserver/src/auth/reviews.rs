@@ -79,8 +79,15 @@ impl Reviews {
     }
 
     /// SelfSubjectRulesReview.
-    pub fn self_rules(&self, user: &Identity, mut review: Value) -> Value {
-        let rules = self.rbac.rules(user, text(&review["spec"], "namespace"));
+    ///
+    /// # Errors
+    /// `BadRequest` when it names no namespace: there are no rules everywhere to tell of.
+    pub fn self_rules(&self, user: &Identity, mut review: Value) -> Result<Value, Status> {
+        let namespace = text(&review["spec"], "namespace");
+        if namespace.is_empty() {
+            return Err(Status::bad_request("no namespace on request"));
+        }
+        let rules = self.rbac.rules(user, namespace);
         let (paths, resources): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| !rule.non_resource_urls.is_empty());
         let resource_rule = |rule: &&super::rbac::Rule| {
             let mut value = json!({"verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources});
@@ -97,7 +104,7 @@ impl Reviews {
             paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
         }
         review["status"] = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
-        review
+        Ok(review)
     }
 
     /// SelfSubjectReview (`kubectl auth whoami`).
@@ -107,8 +114,14 @@ impl Reviews {
     }
 
     /// TokenReview.
-    pub fn token(&self, mut review: Value) -> Value {
+    ///
+    /// # Errors
+    /// `BadRequest` when there is no token.
+    pub fn token(&self, mut review: Value) -> Result<Value, Status> {
         let spec = &review["spec"];
+        if text(spec, "token").is_empty() {
+            return Err(Status::bad_request("token is required for TokenReview in authentication"));
+        }
         let mut audiences = strings(&spec["audiences"]);
         if audiences.is_empty() {
             audiences.push(ISSUER.to_owned());
@@ -118,7 +131,7 @@ impl Reviews {
             Ok((identity, meant)) => json!({"authenticated": true, "user": identity.user_info(), "audiences": meant}),
             Err(why) => json!({"authenticated": false, "user": {}, "error": why}),
         };
-        review
+        Ok(review)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mizzen_api::{GroupResource, Reason, Status};
+use mizzen_api::{GroupResource, Status};
 use mizzen_store::Store;
 use serde_json::{Value, json};
 
@@ -32,10 +32,13 @@ impl TokenRequests {
         let spec = request.get("spec").cloned().unwrap_or_default();
         let seconds = spec.get("expirationSeconds").and_then(Value::as_i64).unwrap_or(DEFAULT_EXPIRY);
         if !(SHORTEST_EXPIRY..=LONGEST_EXPIRY).contains(&seconds) {
-            let why = format!(
-                "spec.expirationSeconds: Invalid value: {seconds}: may not specify a duration less than 10 minutes or larger than 2^32 seconds"
-            );
-            return Err(Status::new(Reason::Invalid, why));
+            let why = match seconds < SHORTEST_EXPIRY {
+                true => "may not specify a duration less than 10 minutes",
+                false => "may not specify a duration larger than 2^32 seconds",
+            };
+            let message = format!("Invalid value: {seconds}: {why}");
+            let cause = crate::errors::cause("FieldValueInvalid", "spec.expirationSeconds", message);
+            return Err(Status::invalid("TokenRequest.authentication.k8s.io", "", vec![cause]));
         }
         let mut audiences: Vec<String> =
             spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();

@@ -52,9 +52,9 @@ const REVIEWS: &[(&str, &str, Answer)] = &[
         reviews.subject_access(&context.namespace, body)
     }),
     ("authorization.k8s.io", "selfsubjectaccessreviews", |reviews, context, body| reviews.self_access(&context.identity, body)),
-    ("authorization.k8s.io", "selfsubjectrulesreviews", |reviews, context, body| Ok(reviews.self_rules(&context.identity, body))),
+    ("authorization.k8s.io", "selfsubjectrulesreviews", |reviews, context, body| reviews.self_rules(&context.identity, body)),
     ("authentication.k8s.io", "selfsubjectreviews", |_, context, body| Ok(Reviews::who_am_i(&context.identity, body))),
-    ("authentication.k8s.io", "tokenreviews", |reviews, _, body| Ok(reviews.token(body))),
+    ("authentication.k8s.io", "tokenreviews", |reviews, _, body| reviews.token(body)),
 ];
 
 /// Every answered resource of this module.
