@@ -59,13 +59,28 @@ pub fn check_types(program: &Compiled, given: &Typed<'_>, wanted: Plain) -> Resu
     }
 }
 
+/// The names that an expression may use, where nothing is known of the documents themselves.
+pub struct Names<'a> {
+    pub documents: &'a [&'a str],
+    /// The fields of `variables`; `None` where there is no such name.
+    pub variables: Option<&'a [&'a str]>,
+}
+
 /// # Errors
-/// The first name in an expression that is none of `variables`.
-pub fn check_names(program: &Compiled, variables: &[&str]) -> Result<(), String> {
-    let variables = variables.iter().map(|name| (*name, Known::Unknown)).collect();
-    let mut walk = Walk { variables, wrong: None };
-    walk.expression(&program.expression);
-    walk.wrong.map_or(Ok(()), |wrong| Err(format!("ERROR: <input>: {wrong}")))
+/// The first name in an expression that is none of `names`, or that it is of none of the types `wanted`.
+pub fn check_names(program: &Compiled, names: &Names<'_>, wanted: &[Plain]) -> Result<(), String> {
+    let documents = names.documents.iter().map(|name| (*name, Known::Unknown));
+    let own = names.variables.map(|fields| ("variables", Known::Fields(fields)));
+    let mut walk = Walk { variables: documents.chain(own).collect(), wrong: None };
+    let (known, _) = walk.expression(&program.expression);
+    match (walk.wrong, plain(known)) {
+        (Some(wrong), _) => Err(format!("ERROR: <input>: {wrong}")),
+        (None, Some(plain)) if !wanted.contains(&plain) => {
+            let wanted: Vec<&str> = wanted.iter().map(|plain| plain.as_str()).collect();
+            Err(format!("must evaluate to {}", wanted.join(" or ")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What is known of a value.
@@ -77,6 +92,8 @@ enum Known<'a> {
     KeyOf(&'a Structural),
     /// Typed by a schema of a set.
     In(&'a SchemaSet, &'a Schema),
+    /// These fields, of which nothing is known.
+    Fields(&'a [&'a str]),
     Plain(Plain),
     Unknown,
 }
@@ -183,6 +200,7 @@ impl<'a> Walk<'a> {
         let found = match operand {
             Known::Of(schema, whole) => child(schema, whole, name),
             Known::In(set, schema) => child_in(set, schema, name),
+            Known::Fields(fields) => fields.iter().any(|field| *field == name).then_some(Known::Unknown),
             _ => return Known::Unknown,
         };
         found.unwrap_or_else(|| {
@@ -277,7 +295,7 @@ fn size(range: Known<'_>) -> u64 {
             _ => 1,
         },
         Known::KeyOf(schema) => size(Known::Of(schema, false)),
-        Known::In(..) | Known::Plain(_) | Known::Unknown => 1,
+        Known::In(..) | Known::Fields(_) | Known::Plain(_) | Known::Unknown => 1,
     }
 }
 

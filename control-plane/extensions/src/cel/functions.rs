@@ -105,6 +105,8 @@ fn guarded() -> Context<'static> {
         Ok(value)
     });
     context.add_function(KEYS, keys);
+    // Types are looked at while an expression runs only: nothing is to be hidden.
+    context.add_function("dyn", |value: Value| -> Result<Value, ExecutionError> { Ok(value) });
     context.add_function(ADD, |left: Value, right: Value| -> Result<Value, ExecutionError> {
         spend(size(&left).saturating_add(size(&right)))?;
         left + right
