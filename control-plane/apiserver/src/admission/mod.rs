@@ -4,6 +4,7 @@ mod certificates;
 mod default_tolerations;
 mod dynamic;
 mod ingress_class;
+mod kind_warnings;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
@@ -199,6 +200,7 @@ impl Chain {
                 Arc::new(storage_protection::StorageProtection),
                 Arc::new(pod_security::PodSecurity),
                 Arc::new(pod_warnings::PodWarnings),
+                Arc::new(kind_warnings::KindWarnings),
                 Arc::new(rbac_escalation::RbacEscalation),
                 Arc::new(certificates::CertificateRequestor),
                 Arc::new(certificates::CertificateConditions),

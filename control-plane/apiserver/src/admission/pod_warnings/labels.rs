@@ -13,7 +13,8 @@ const RENAMED: &[(&str, &str, &str)] = &[
     ("failure-domain.beta.kubernetes.io/zone", "v1.17", "topology.kubernetes.io/zone"),
 ];
 
-fn instead(label: &str) -> Option<String> {
+/// Since when a label is deprecated, and by which name it goes now.
+pub(in crate::admission) fn instead(label: &str) -> Option<String> {
     let (_, since, new) = RENAMED.iter().find(|(old, ..)| *old == label)?;
     Some(format!("deprecated since {since}; use {new:?} instead"))
 }
@@ -41,7 +42,8 @@ pub(super) fn of(spec: &Value, at: &str) -> Vec<String> {
     warnings
 }
 
-fn of_term(term: &Value, at: &str) -> Vec<String> {
+/// Of one term of a node selector.
+pub(in crate::admission) fn of_term(term: &Value, at: &str) -> Vec<String> {
     let renamed = |(index, expression): (usize, &Value)| {
         let key = expression["key"].as_str()?;
         Some(format!("{at}.matchExpressions[{index}].key: {key} is {}", instead(key)?))

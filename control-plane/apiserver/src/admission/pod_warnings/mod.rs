@@ -2,6 +2,7 @@
 
 mod containers;
 mod labels;
+mod volumes;
 
 use std::collections::HashSet;
 
@@ -9,6 +10,8 @@ use async_trait::async_trait;
 use mizzen_api::Status;
 use mizzen_api::quantity::Quantity;
 use serde_json::Value;
+
+pub(super) use labels::{instead, of_term};
 
 use super::pod_security::TEMPLATES;
 use super::{Attributes, Operation, Plugin};
@@ -62,6 +65,7 @@ fn of(spec: &Value, at: &str) -> Vec<String> {
             "{at}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
         ));
     }
+    warnings.extend(volumes::of(spec, at));
     warnings.extend(containers::of(spec, at));
     warnings
 }
