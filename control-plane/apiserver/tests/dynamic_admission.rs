@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
-use mizzen_client::{ApiRequest, Client, DeleteOptions};
+use mizzen_client::{ApiRequest, Client, DeleteOptions, PatchKind};
 use serde_json::{Value, json};
 
 const GROUP: &str = "admissionregistration.k8s.io";
@@ -144,6 +144,88 @@ async fn webhooks_patch_and_refuse() {
     let status = create(&client, map("bad", &json!({"bad": "1"}))).await.expect_err("is refused");
     assert_eq!((status.code, status.message.as_str()), (403, "admission webhook \"m.example.com\" denied the request: bad data"));
     create(&client, map("skip", &json!({"bad": "1"}))).await.expect("the webhook is not asked");
+}
+
+/// An answer that allows the request with a patch.
+fn patched(request: &Value, patch: &str) -> Value {
+    let patch = base64::engine::general_purpose::STANDARD.encode(patch);
+    let response = json!({"uid": request["uid"], "allowed": true, "patchType": "JSONPatch", "patch": patch});
+    json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response})
+}
+
+#[tokio::test]
+async fn what_a_webhook_made_of_an_object_is_decoded_anew() {
+    let (_server, client) = support::server().await;
+    let as_told = |review: &Value| {
+        let request = &review["request"];
+        patched(request, request["object"]["data"]["patch"].as_str().unwrap_or("[]"))
+    };
+    let (url, bundle) = support::webhook::serve("/mutate", as_told).await;
+    store(&client, "mutatingwebhookconfigurations", hook("t", &json!({"url": url, "caBundle": bundle}), "Ignore")).await;
+    let told = |name: &str, op: &str, path: &str, value: Value| {
+        map(name, &json!({"patch": json!([{"op": op, "path": path, "value": value}]).to_string()}))
+    };
+    let labelled =
+        |outcome: &Result<Value, _>| outcome.as_ref().is_ok_and(|object: &Value| object["metadata"]["labels"]["a"] == "b");
+    until(&client, told("first", "add", "/metadata/labels", json!({"a": "b"})), labelled).await.expect("is stored");
+
+    for (name, op, path, value, why) in [
+        ("kind", "replace", "/kind", json!("Secret"), "the kind in the data (Secret) does not match"),
+        ("place", "replace", "/metadata/namespace", json!("kube-system"), "does not match the namespace sent on the request"),
+        ("type", "add", "/data/x", json!([1]), "cannot unmarshal array"),
+        ("nowhere", "replace", "/nothing/here", json!(1), "the patch of admission webhook \"t.example.com\""),
+    ] {
+        let status = create(&client, told(name, op, path, value)).await.expect_err(name);
+        assert!(status.code == 500 && status.message.contains(why), "{name}: {status}");
+    }
+    let stored = create(&client, told("field", "add", "/nothing", json!(1))).await.expect("is stored");
+    assert_eq!(stored["nothing"], Value::Null);
+    let stored = create(&client, told("before", "replace", "/metadata/name", json!("after"))).await.expect("is stored");
+    assert_eq!(stored["metadata"]["name"], "after");
+    let maps = support::gvr("", "v1", "configmaps");
+    client.get(&maps, "default", "after").await.expect("is where its name says");
+    assert_eq!(client.get(&maps, "default", "before").await.expect_err("is nowhere").code, 404);
+}
+
+#[tokio::test]
+async fn a_webhook_sees_the_options_and_of_a_scale_the_scale() {
+    let (_server, client) = support::server().await;
+    let heard = Arc::new(parking_lot::Mutex::new(Value::Null));
+    let hears = heard.clone();
+    let three = move |review: &Value| {
+        *hears.lock() = review["request"].clone();
+        patched(&review["request"], r#"[{"op": "replace", "path": "/spec/replicas", "value": 3}]"#)
+    };
+    let (url, bundle) = support::webhook::serve("/scale", three).await;
+    let mut configuration = hook("s", &json!({"url": url, "caBundle": bundle}), "Fail");
+    configuration["webhooks"][0]["rules"] =
+        json!([{"operations": ["UPDATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments/scale"]}]);
+    store(&client, "mutatingwebhookconfigurations", configuration).await;
+    let deployments = support::gvr("apps", "v1", "deployments");
+    let labels = json!({"app": "a"});
+    let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "a:1"}]}});
+    let deployment =
+        json!({"metadata": {"name": "d"}, "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}});
+    client.write(ApiRequest::create(&deployments, "default", deployment)).await.expect("is stored");
+    let tries = async {
+        loop {
+            let scale = json!({"spec": {"replicas": 2}});
+            let mut request = ApiRequest::patch(&deployments, "default", "d", PatchKind::Merge, scale).subresource("scale");
+            request.write.field_manager = "me".to_owned();
+            let scale = client.write(request).await.expect("is scaled").object.value().expect("JSON");
+            if scale["spec"]["replicas"] == 3 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), tries).await.expect("the webhook decides");
+    let request = heard.lock().clone();
+    let kind = json!({"group": "autoscaling", "version": "v1", "kind": "Scale"});
+    assert_eq!((&request["kind"], &request["requestKind"], &request["subResource"]), (&kind, &kind, &json!("scale")));
+    assert_eq!(request["object"]["kind"], "Scale");
+    assert_eq!(request["object"]["spec"], json!({"replicas": 2}));
+    assert_eq!(request["options"]["fieldManager"], "me");
 }
 
 #[tokio::test]

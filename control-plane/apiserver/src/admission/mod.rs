@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mizzen_api::{Object, Registry, Status};
+use mizzen_client::{DeleteOptions, WriteOptions};
 use mizzen_store::{RangeOptions, Store};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -39,6 +40,14 @@ pub enum Operation {
     Delete,
     /// `exec`, `attach`, `portforward` and `proxy`.
     Connect,
+}
+
+/// With what options the client asked.
+#[derive(Clone, Copy)]
+pub enum Options<'a> {
+    None,
+    Write(&'a WriteOptions),
+    Delete(&'a DeleteOptions),
 }
 
 /// What plugins tell a client whose request is admitted all the same.
@@ -62,6 +71,7 @@ pub struct Attributes<'a> {
     pub operation: Operation,
     pub(crate) target: &'a Target,
     pub dry_run: bool,
+    pub options: Options<'a>,
     pub now: jiff::Timestamp,
     /// The stored document; `None` on create.
     pub old: Option<&'a Value>,
@@ -223,16 +233,17 @@ impl Chain {
         &self.dynamic
     }
 
-    pub(crate) async fn mutate(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
+    /// Whether something from outside changed the document, which may be anything then.
+    pub(crate) async fn mutate(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<bool, Status> {
         for plugin in &self.plugins {
             plugin.mutate(attributes, object).await?;
         }
-        let Some(mut round) = self.dynamic.mutate(attributes, object).await? else { return Ok(()) };
+        let Some(mut round) = self.dynamic.mutate(attributes, object).await? else { return Ok(false) };
         // What was changed from outside the plugins have not seen yet: a container that was added wants its token.
         for plugin in &self.plugins {
             plugin.mutate(attributes, object).await?;
         }
-        round.again(attributes, object).await
+        round.again(attributes, object).await.map(|()| true)
     }
 
     /// Looks at the options of a stream before it is opened. No built-in plugin has a word in it.
@@ -241,6 +252,12 @@ impl Chain {
             round.again(attributes, options).await?;
         }
         self.dynamic.validate(attributes, Some(options)).await
+    }
+
+    /// Looks at a review or a request for a token, which are answered and not stored. Webhooks have a word in both; no built-in
+    /// plugin has in reviews.
+    pub(crate) async fn admit_question(&self, attributes: &Attributes<'_>, question: &mut Value) -> Result<(), Status> {
+        self.connect(attributes, question).await
     }
 
     /// Looks at a request for a token, which is answered and not stored.

@@ -13,7 +13,7 @@ use super::metadata;
 use super::target::Target;
 use super::write::{Beside, decoded, unstored, without_metadata};
 use super::{Pipeline, Written};
-use crate::admission::{Attributes, Operation, Warnings};
+use crate::admission::{Attributes, Operation, Options, Warnings};
 use crate::auth::Identity;
 use crate::errors;
 
@@ -43,7 +43,11 @@ impl Pipeline {
         metadata::of(&mut binding)?;
         let warnings = Warnings::default();
         let dry_run = request.write.dry_run;
-        let attributes = Attributes { dry_run, ..self.attributes(user, Operation::Create, target, &warnings) };
+        let attributes = Attributes {
+            dry_run,
+            options: Options::Write(&request.write),
+            ..self.attributes(user, Operation::Create, target, &warnings)
+        };
         self.admission.mutate(&attributes, &mut binding).await?;
         self.admission.validate(&attributes, Some(&binding)).await?;
         let node = node_of(&binding)?;

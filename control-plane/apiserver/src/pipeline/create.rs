@@ -13,7 +13,7 @@ use super::target::Target;
 use super::write::{Beside, unstored};
 use super::{Pipeline, Written, told};
 use crate::admission::quota::Demand;
-use crate::admission::{Attributes, Operation, Warnings};
+use crate::admission::{Attributes, Operation, Options, Warnings};
 use crate::auth::Identity;
 
 /// How many generated names are tried until one is free.
@@ -80,8 +80,12 @@ impl Pipeline {
         }
         let target = &target;
         let admission_warnings = Warnings::default();
-        let attributes =
-            Attributes { dry_run: options.dry_run, now, ..self.attributes(user, Operation::Create, target, &admission_warnings) };
+        let attributes = Attributes {
+            dry_run: options.dry_run,
+            options: Options::Write(options),
+            now,
+            ..self.attributes(user, Operation::Create, target, &admission_warnings)
+        };
         descriptor.strategy.prepare_create(&mut object);
         let admitted = self.admit_new(&attributes, object, options, ownership).await;
         let warnings = admission_warnings.take();
@@ -103,7 +107,12 @@ impl Pipeline {
         if let Ownership::Write = ownership {
             self.track(target, options, None, &mut object, attributes.now).await?;
         }
-        self.admission.mutate(attributes, &mut object).await?;
+        let renamed = match self.admission.mutate(attributes, &mut object).await? {
+            true => self.check_mutated(target, &mut object)?,
+            false => None,
+        };
+        let target = renamed.as_ref().unwrap_or(target);
+        let attributes = &Attributes { target, ..*attributes };
         self.apply_defaults(target, &mut object);
         // Only a service is given something that others may take first.
         let draft = addresses::is_service(target).then(|| object.clone());

@@ -11,7 +11,7 @@ use super::metadata;
 use super::target::Target;
 use super::write::{decoded, unstored};
 use super::{Pipeline, Written};
-use crate::admission::{Attributes, Operation, Warnings};
+use crate::admission::{Attributes, Operation, Options, Warnings};
 use crate::auth::Identity;
 use crate::errors;
 
@@ -42,6 +42,7 @@ impl Pipeline {
             let admission_warnings = Warnings::default();
             let attributes = Attributes {
                 dry_run: options.dry_run,
+                options: Options::Delete(options),
                 old: Some(seen.as_ref().unwrap_or(&old)),
                 ..self.attributes(user, Operation::Delete, target, &admission_warnings)
             };

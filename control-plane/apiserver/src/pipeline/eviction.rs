@@ -12,7 +12,7 @@ use super::schema::Validation;
 use super::target::Target;
 use super::write::{decoded, unstored};
 use super::{Pipeline, Written, metadata, told};
-use crate::admission::{Attributes, Operation, Warnings};
+use crate::admission::{Attributes, Operation, Options, Warnings};
 use crate::auth::Identity;
 use crate::errors;
 
@@ -58,8 +58,11 @@ impl Pipeline {
         let mut options = DeleteOptions { dry_run: write.dry_run, ..DeleteOptions::default() };
         super::delete_options::take_body(&asked, &mut options)?;
         let admission_warnings = Warnings::default();
-        let attributes =
-            Attributes { dry_run: options.dry_run, ..self.attributes(user, Operation::Create, target, &admission_warnings) };
+        let attributes = Attributes {
+            dry_run: options.dry_run,
+            options: Options::Write(write),
+            ..self.attributes(user, Operation::Create, target, &admission_warnings)
+        };
         let admitted = async {
             self.admission.mutate(&attributes, &mut eviction).await?;
             self.admission.validate(&attributes, Some(&eviction)).await

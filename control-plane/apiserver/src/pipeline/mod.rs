@@ -21,7 +21,7 @@ mod modify;
 mod options;
 mod owners;
 mod patch;
-mod scale;
+pub(crate) mod scale;
 mod schema;
 mod select;
 mod target;
@@ -38,7 +38,7 @@ pub(crate) use list::Listed;
 pub(crate) use target::Target;
 pub(crate) use watch::{Next, WatchItem, events};
 
-use crate::admission::{Attributes, Chain, Operation, Warnings};
+use crate::admission::{Attributes, Chain, Operation, Options, Warnings};
 use crate::audit;
 use crate::auth::{Action, Authorizer, Clock, Decision, Identity};
 use crate::custom::CustomKinds;
@@ -97,6 +97,7 @@ impl Pipeline {
             operation,
             target,
             dry_run: false,
+            options: Options::None,
             now: (self.clock)(),
             old: None,
             registry: &self.registry,

@@ -12,7 +12,7 @@ use super::target::Target;
 use super::write::{Beside, decoded, unstored};
 use super::{Pipeline, Written, told};
 use crate::admission::quota::Demand;
-use crate::admission::{Attributes, Operation, Warnings};
+use crate::admission::{Attributes, Operation, Options, Warnings};
 use crate::auth::Identity;
 use crate::custom::CustomKinds;
 use crate::errors;
@@ -84,6 +84,7 @@ impl Pipeline {
             let admission_warnings = Warnings::default();
             let attributes = Attributes {
                 dry_run: options.dry_run,
+                options: Options::Write(options),
                 old: Some(&old),
                 ..self.attributes(user, Operation::Update, target, &admission_warnings)
             };
@@ -125,7 +126,9 @@ impl Pipeline {
         if !owned {
             self.track(target, options, Some(old), &mut new, attributes.now).await?;
         }
-        self.admission.mutate(attributes, &mut new).await?;
+        if self.admission.mutate(attributes, &mut new).await? && self.check_mutated(target, &mut new)?.is_some() {
+            return Err(Status::internal("admission changed the name of the object"));
+        }
         self.apply_defaults(target, &mut new);
         if target.subresource != "status" && strategy.is_new_generation(&new, old) {
             metadata::bump_generation(&mut new);

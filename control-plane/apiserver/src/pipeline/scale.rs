@@ -28,7 +28,8 @@ fn paths(target: &Target) -> Result<&ScalePaths, Status> {
     target.descriptor.scale.as_ref().ok_or_else(errors::no_such_path)
 }
 
-fn view(target: &Target, object: &Value) -> Result<Value, Status> {
+/// The scale of a document.
+pub(crate) fn view(target: &Target, object: &Value) -> Result<Value, Status> {
     let paths = paths(target)?;
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
     let meta = |field: &str| object.get("metadata").and_then(|metadata| metadata.get(field)).cloned();
@@ -120,25 +121,10 @@ impl Pipeline {
         options: &mizzen_client::WriteOptions,
         mut scale: impl FnMut(&Value) -> Result<Value, Status> + Send,
     ) -> Result<Written, Status> {
-        let paths = paths(target)?;
         let mut written = self
             .modify(user, target, options, |old| {
                 let scale = scale(old)?;
-                let refuse = |why: &str| {
-                    let cause = errors::cause("FieldValueInvalid", "spec.replicas", why);
-                    Err(errors::invalid(&target.descriptor, &target.name, vec![cause]))
-                };
-                let replicas = match scale.pointer("/spec/replicas") {
-                    None | Some(Value::Null) => 0,
-                    Some(value) => match value.as_i64() {
-                        Some(replicas) if i32::try_from(replicas).is_ok() && replicas >= 0 => replicas,
-                        _ => {
-                            return refuse(&format!("Invalid value: {value}: must be greater than or equal to 0"));
-                        }
-                    },
-                };
-                let mut document = old.clone();
-                set(&mut document, &paths.spec_replicas, json!(replicas));
+                let document = write(target, old.clone(), &scale)?;
                 let asked = metadata::text(&scale, "resourceVersion");
                 if !asked.is_empty() && asked != metadata::text(old, "resourceVersion") {
                     return Err(errors::modified(&target.group_resource(), &target.name));
@@ -149,6 +135,26 @@ impl Pipeline {
         written.object = of(target, &written.object)?;
         Ok(written)
     }
+}
+
+/// The document with the number of a scale.
+///
+/// # Errors
+/// `Invalid` when it is no number of replicas.
+pub(crate) fn write(target: &Target, mut document: Value, scale: &Value) -> Result<Value, Status> {
+    let replicas = match scale.pointer("/spec/replicas") {
+        None | Some(Value::Null) => 0,
+        Some(value) => match value.as_i64() {
+            Some(replicas) if i32::try_from(replicas).is_ok() && replicas >= 0 => replicas,
+            _ => {
+                let why = format!("Invalid value: {value}: must be greater than or equal to 0");
+                let cause = errors::cause("FieldValueInvalid", "spec.replicas", &why);
+                return Err(errors::invalid(&target.descriptor, &target.name, vec![cause]));
+            }
+        },
+    };
+    set(&mut document, &paths(target)?.spec_replicas, json!(replicas));
+    Ok(document)
 }
 
 /// Sets the value at a pointer of field names, making the objects on the way.

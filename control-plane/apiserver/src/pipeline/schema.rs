@@ -150,6 +150,23 @@ impl Pipeline {
         }
     }
 
+    /// The same for what admission from outside made of a document: it is decoded anew. A new object may have got another
+    /// name, and the target of that name is returned then.
+    ///
+    /// # Errors
+    /// `InternalError` for what is no such object any more: the client has not sent it.
+    pub(super) fn check_mutated(&self, target: &Target, value: &mut Value) -> Result<Option<Target>, Status> {
+        let wrong = |status: Status| Status::internal(format!("what admission made of the object: {}", status.message));
+        let anywhere = Target { name: String::new(), ..target.clone() };
+        super::metadata::fit_to_target(value, &anywhere).map_err(wrong)?;
+        self.check_body(target, target.schema(), value, Vec::new(), Validation::Ignore, || None).map_err(wrong)?;
+        let name = super::metadata::text(value, "name");
+        if name.is_empty() {
+            return Err(wrong(Status::bad_request("it has no name")));
+        }
+        Ok((name != target.name).then(|| Target { name: name.to_owned(), ..anywhere }))
+    }
+
     fn leave_out_known(
         &self,
         target: &Target,

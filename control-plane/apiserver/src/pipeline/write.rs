@@ -13,7 +13,7 @@ use super::schema::Validation;
 use super::target::Target;
 use super::{Pipeline, Written};
 use crate::admission::quota::Demand;
-use crate::admission::{Attributes, Operation, Warnings};
+use crate::admission::{Attributes, Operation, Options, Warnings};
 use crate::auth::Identity;
 use crate::errors;
 use crate::virtuals::RequestContext;
@@ -72,25 +72,39 @@ impl Pipeline {
         let parsed = super::body::parse(request.body)?;
         let mut body = parsed.value;
         // What answers relies on the shape of the body.
-        let warnings = match target.descriptor.subresource(&target.subresource).and_then(|found| found.kind.as_ref()) {
+        let own_schema;
+        let schema = match target.descriptor.subresource(&target.subresource).and_then(|found| found.kind.as_ref()) {
             None => {
                 super::metadata::fit_to_target(&mut body, target)?;
-                self.check_body(target, target.schema(), &mut body, parsed.duplicates, validation, || None)?
+                &**target.schema()
             }
             Some(kind) => {
                 super::metadata::of(&mut body)?;
                 body["apiVersion"] = Value::String(kind.group_version().to_string());
                 body["kind"] = Value::String(kind.kind.to_string());
                 let package = kind.group.split('.').next().unwrap_or_default();
-                let schema = format!("io.k8s.api.{package}.{}.{}", kind.version, kind.kind);
-                self.check_body(target, &schema, &mut body, parsed.duplicates, validation, || None)?
+                own_schema = format!("io.k8s.api.{package}.{}.{}", kind.version, kind.kind);
+                &*own_schema
             }
         };
+        let warnings = self.check_body(target, schema, &mut body, parsed.duplicates, validation, || None)?;
+        let admission_warnings = Warnings::default();
+        let attributes = Attributes {
+            dry_run: request.write.dry_run,
+            options: Options::Write(&request.write),
+            ..self.attributes(user, Operation::Create, target, &admission_warnings)
+        };
         if target.subresource == "token" {
-            let warnings = Warnings::default();
-            let attributes =
-                Attributes { dry_run: request.write.dry_run, ..self.attributes(user, Operation::Create, target, &warnings) };
             self.admission.validate_token_request(&attributes, &body).await?;
+        }
+        let before = body.clone();
+        let admitted = self.admission.admit_question(&attributes, &mut body).await;
+        let warnings = [warnings, admission_warnings.take()].concat();
+        if let Err(status) = admitted {
+            return Err(status.warned(warnings));
+        }
+        if body != before {
+            self.check_body(target, schema, &mut body, Vec::new(), Validation::Ignore, || None)?;
         }
         let context = RequestContext {
             identity: user.clone(),

@@ -1,6 +1,7 @@
 //! Admission webhooks: who is asked, and what their answers do.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,10 +13,13 @@ use serde_json::Value;
 
 use super::request::Request;
 use super::review;
+use super::turn::Turn;
 use crate::audit;
 
 pub(super) struct Hook {
     pub(super) name: String,
+    /// The name of the configuration that it stands in.
+    pub(super) configuration: Arc<str>,
     pub(super) client: Value,
     pub(super) timeout_seconds: u64,
     /// `admission.k8s.io/…`, the first of the versions that both sides know.
@@ -24,23 +28,26 @@ pub(super) struct Hook {
     conditions: Conditions,
     ignores_failures: bool,
     pub(super) is_reinvoked: bool,
+    pub(super) is_mutating: bool,
 }
 
 impl Hook {
-    pub(super) fn parse(document: &Value) -> Self {
+    pub(super) fn parse(configuration: &Arc<str>, document: &Value, is_mutating: bool) -> Self {
         let mut versions = document["admissionReviewVersions"].as_array().into_iter().flatten().filter_map(Value::as_str);
         Self {
             name: document["name"].as_str().unwrap_or_default().to_owned(),
+            configuration: configuration.clone(),
             client: document["clientConfig"].clone(),
             timeout_seconds: document["timeoutSeconds"].as_u64().unwrap_or(10),
             review_version: match versions.find(|version| ["v1", "v1beta1"].contains(version)) {
                 Some("v1beta1") => "admission.k8s.io/v1beta1",
-                _ => "admission.k8s.io/v1",
+                _ => review::V1,
             },
             matching: Matching::parse(document, "rules", false),
             conditions: Conditions::parse(document),
             ignores_failures: document["failurePolicy"] == "Ignore",
             is_reinvoked: document["reinvocationPolicy"] == "IfNeeded",
+            is_mutating,
         }
     }
 
@@ -66,11 +73,12 @@ impl Hook {
     ///
     /// # Errors
     /// When the webhook refuses, or fails and may not.
-    async fn answer(&self, request: &Request<'_>, version: &str) -> Result<Option<Value>, Status> {
+    async fn answer(&self, request: &Request<'_>, version: &str, turn: Turn) -> Result<Option<Value>, Status> {
         let response = match review::ask(self, request, version).await? {
             Ok(response) => response,
             Err(error) if self.ignores_failures => {
                 tracing::warn!(webhook = self.name, error, "failed calling webhook, failing open");
+                turn.failed_open(self);
                 return Ok(None);
             }
             Err(error) => return Err(self.failed(&error)),
@@ -94,33 +102,29 @@ impl Hook {
     }
 }
 
-pub(super) async fn validate(hook: &Hook, request: &Request<'_>) -> Result<(), Status> {
+pub(super) async fn validate(hook: &Hook, request: &Request<'_>, turn: Turn) -> Result<(), Status> {
     match hook.asked(request).await? {
-        Some(version) => hook.answer(request, &version).await.map(drop),
+        Some(version) => hook.answer(request, &version, turn).await.map(drop),
         None => Ok(()),
     }
 }
 
 /// The document as the webhook wants it; `None` when it is to stay as it is.
-pub(super) async fn mutate(hook: &Hook, request: &Request<'_>) -> Result<Option<Value>, Status> {
+pub(super) async fn mutate(hook: &Hook, request: &Request<'_>, turn: Turn) -> Result<Option<Value>, Status> {
     let Some(version) = hook.asked(request).await? else { return Ok(None) };
-    let Some(response) = hook.answer(request, &version).await? else { return Ok(None) };
+    let Some(response) = hook.answer(request, &version, turn).await? else { return Ok(None) };
     let (Some(patch), Some(object)) = (response["patch"].as_str().filter(|patch| !patch.is_empty()), request.object) else {
+        turn.answered(hook, false, None);
         return Ok(None);
     };
-    let failed = |why: String| match hook.ignores_failures {
-        true => Ok(None),
-        false => Err(hook.failed(&why)),
-    };
-    if response["patchType"] != "JSONPatch" && !response["patchType"].is_null() {
-        return failed(format!("unsupported patch type {}", response["patchType"]));
-    }
+    // The webhook was reached and has allowed the request: `failurePolicy` is not about what it made of it.
+    let wrong = |why: String| Status::internal(format!("the patch of admission webhook {:?}: {why}", hook.name));
     let patch = STANDARD.decode(patch).ok().and_then(|patch| serde_json::from_slice::<Value>(&patch).ok());
-    let Some(patch) = patch else { return failed("the patch is no JSON patch".to_owned()) };
-    let mut changed = request.in_version(&version, object).await?.into_owned();
-    if let Err(error) = json_patch::apply(&mut changed, &patch) {
-        return failed(error.to_string());
-    }
+    let patch = patch.ok_or_else(|| wrong("it is no JSON".to_owned()))?;
+    let shown = request.in_version(&version, object).await?;
+    let mut changed = shown.clone().into_owned();
+    json_patch::apply(&mut changed, &patch).map_err(|error| wrong(error.to_string()))?;
+    turn.answered(hook, changed != *shown, Some(&patch));
     request.back(&version, changed).await.map(Some)
 }
 

@@ -8,12 +8,14 @@ mod follow;
 mod hooks;
 mod metrics;
 mod mutation;
+mod options;
 mod panel;
 mod plugins;
 mod policies;
 mod request;
 mod review;
 mod snapshot;
+mod turn;
 mod types;
 
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use audit::Audited;
 use plugins::Asking;
 use request::Request;
 use snapshot::{Entries, Snapshot};
+use turn::Turn;
 
 /// Its own objects are never asked about: a mistake in them could not be mended.
 const GROUP: &str = "admissionregistration.k8s.io";
@@ -89,15 +92,24 @@ impl Dynamic {
             for plugin in &snapshot.mutating_plugins {
                 plugins::mutate(plugin, &request, &mut asking).await?;
             }
-            for hook in &snapshot.mutating_hooks {
-                hooks::mutate(hook, &request).await?;
+            for (index, hook) in snapshot.mutating_hooks.iter().enumerate() {
+                hooks::mutate(hook, &request, Turn { round: 0, index }).await?;
             }
         }
-        policies::validate(&snapshot.validating, &request).await?;
-        plugins::validate(&snapshot.validating_plugins, &request).await?;
-        futures::future::try_join_all(snapshot.validating_hooks.iter().map(|hook| hooks::validate(hook, &request))).await?;
+        if !is_review(attributes) {
+            policies::validate(&snapshot.validating, &request).await?;
+            plugins::validate(&snapshot.validating_plugins, &request).await?;
+        }
+        let hooks = snapshot.validating_hooks.iter().enumerate();
+        let asked = hooks.map(|(index, hook)| hooks::validate(hook, &request, Turn { round: 0, index }));
+        futures::future::try_join_all(asked).await?;
         Ok(())
     }
+}
+
+/// Who may do what, and who somebody is: only webhooks are asked about that, as in Kubernetes.
+fn is_review(attributes: &Attributes<'_>) -> bool {
+    ["authentication.k8s.io", "authorization.k8s.io"].contains(&attributes.group())
 }
 
 /// Expressions that cannot be compiled are refused where they are written.

@@ -6,17 +6,20 @@ use mizzen_api::Status;
 use serde_json::Value;
 
 use super::hooks::{self, Hook};
+use super::is_review;
 use super::plugins::{self, Asking, Plugin};
 use super::policies;
 use super::request::Request;
 use super::snapshot::{Bound, Snapshot};
+use super::turn::Turn;
 use crate::admission::Attributes;
 
 #[derive(Clone)]
 enum Step {
     Policy(Arc<Bound>),
     Plugin(Arc<Plugin>),
-    Hook(Arc<Hook>),
+    /// And its place among the webhooks.
+    Hook(usize, Arc<Hook>),
 }
 
 impl Step {
@@ -25,19 +28,21 @@ impl Step {
         match self {
             Self::Policy(bound) => bound.policy.is_reinvoked,
             Self::Plugin(plugin) => plugin.is_reinvoked,
-            Self::Hook(hook) => hook.is_reinvoked,
+            Self::Hook(_, hook) => hook.is_reinvoked,
         }
     }
 
     /// `asking` is what plugins before were asked about the same document.
-    async fn run(&self, attributes: &Attributes<'_>, object: &mut Value, asking: &mut Asking) -> Result<(), Status> {
+    async fn run(&self, round: u8, attributes: &Attributes<'_>, object: &mut Value, asking: &mut Asking) -> Result<(), Status> {
         let changed = match self {
             Self::Policy(bound) => {
                 *asking = Asking::default();
                 return policies::mutate(bound, attributes, object).await;
             }
             Self::Plugin(plugin) => plugins::mutate(plugin, &Request::new(attributes, Some(object)), asking).await?,
-            Self::Hook(hook) => hooks::mutate(hook, &Request::new(attributes, Some(object))).await?,
+            Self::Hook(index, hook) => {
+                hooks::mutate(hook, &Request::new(attributes, Some(object)), Turn { round, index: *index }).await?
+            }
         };
         if let Some(changed) = changed {
             *object = changed;
@@ -65,8 +70,10 @@ impl Round {
         let policies = snapshot.mutating.iter().cloned().map(Step::Policy);
         let plugins = snapshot.mutating_plugins.iter().cloned().map(Step::Plugin);
         let mut asking = Asking::default();
-        for step in policies.chain(plugins).chain(snapshot.mutating_hooks.iter().cloned().map(Step::Hook)) {
-            step.run(attributes, object, &mut asking).await?;
+        let policies = policies.chain(plugins).filter(|_| !is_review(attributes));
+        let hooks = snapshot.mutating_hooks.iter().cloned().enumerate();
+        for step in policies.chain(hooks.map(|(index, hook)| Step::Hook(index, hook))) {
+            step.run(0, attributes, object, &mut asking).await?;
             if step.is_reinvoked() {
                 seen.push((step, object.clone()));
             }
@@ -78,7 +85,7 @@ impl Round {
     pub(in crate::admission) async fn again(&mut self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
         for (step, left) in self.seen.drain(..) {
             if left != *object {
-                step.run(attributes, object, &mut Asking::default()).await?;
+                step.run(1, attributes, object, &mut Asking::default()).await?;
             }
         }
         Ok(())

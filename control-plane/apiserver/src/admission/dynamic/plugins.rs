@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mizzen_api::{ObjectRef, Status};
+use mizzen_api::{ObjectRef, Reason, Status};
 use mizzen_apply::json_patch;
 use mizzen_extensions::matching::Matching;
 use mizzen_extensions::plugins::{self, Answer, Decision, Denial, Forms, Named, Policies, Review, User};
@@ -179,7 +179,11 @@ impl Plugin {
         one(&self.counts.denied);
         let Denial { code, reason, message } = denial;
         let result = json!({"code": code, "reason": reason, "message": message});
-        self.object_to(review::refusal(&self.title(), &result, 403), request)
+        let mut refusal = review::refusal(&self.title(), &result, 403);
+        if reason.is_empty() && refusal.reason == Reason::Unknown {
+            refusal.reason = usual_reason(refusal.code);
+        }
+        self.object_to(refusal, request)
     }
 
     /// Refuses, or only says so.
@@ -423,4 +427,17 @@ pub(super) async fn mutate(policy: &Arc<Plugin>, request: &Request<'_>, asking: 
         Err(failure) => failure,
     };
     policy.failed(failure, request).map(|()| None)
+}
+
+/// What a refusal is for that says a code only.
+fn usual_reason(code: u16) -> Reason {
+    match code {
+        400 => Reason::BadRequest,
+        403 => Reason::Forbidden,
+        404 => Reason::NotFound,
+        409 => Reason::Conflict,
+        422 => Reason::Invalid,
+        500 => Reason::InternalError,
+        _ => Reason::Unknown,
+    }
 }

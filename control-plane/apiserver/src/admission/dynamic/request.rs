@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use mizzen_api::{Scope, Status};
+use mizzen_api::{GroupVersionKind, Scope, Status};
 use mizzen_extensions::cel::{Question, Scope as Documents};
 use mizzen_extensions::matching::{Matching, Subject};
 use serde_json::{Value, json};
 
 use super::authority::Asking;
+use super::options;
 use crate::admission::{Attributes, Operation};
+use crate::pipeline::scale;
 
 pub(super) struct Request<'a> {
     pub(super) attributes: &'a Attributes<'a>,
@@ -34,12 +36,15 @@ impl<'a> Request<'a> {
         Self { attributes, object, versions }
     }
 
-    /// A document in another version, as it is in the version of the request.
+    /// A document in another version, as it is in the version of the request. Of a scale only its number counts.
     ///
     /// # Errors
     /// When a conversion webhook fails.
     pub(super) async fn back(&self, version: &str, document: Value) -> Result<Value, Status> {
         let target = self.attributes.target;
+        if let (true, Some(whole)) = (self.is_scale(), self.object) {
+            return scale::write(target, whole.clone(), &document);
+        }
         let Some(custom) = target.descriptor.custom.as_ref().filter(|_| version != &*target.version) else {
             return Ok(document);
         };
@@ -104,6 +109,9 @@ impl<'a> Request<'a> {
     /// # Errors
     /// When a conversion webhook fails.
     pub(super) async fn in_version<'v>(&self, version: &str, document: &'v Value) -> Result<Cow<'v, Value>, Status> {
+        if self.is_scale() {
+            return scale::view(self.attributes.target, document).map(Cow::Owned);
+        }
         let descriptor = &self.attributes.target.descriptor;
         let Some(custom) = descriptor.custom.as_ref().filter(|_| version != &*self.attributes.target.version) else {
             return Ok(Cow::Borrowed(document));
@@ -112,12 +120,23 @@ impl<'a> Request<'a> {
         converted.pop().map(Cow::Owned).ok_or_else(|| Status::internal("a conversion lost the object"))
     }
 
+    /// Whether the document is the whole object, of which only its scale is asked about.
+    fn is_scale(&self) -> bool {
+        self.attributes.subresource() == "scale"
+    }
+
     /// The kind of what is asked about.
     pub(super) fn kind(&self) -> &str {
-        match self.attributes.operation {
-            Operation::Connect => self.object.and_then(|options| options["kind"].as_str()).unwrap_or_default(),
-            _ => &self.attributes.target.descriptor.kind,
+        match (self.attributes.operation, self.own_kind()) {
+            (Operation::Connect, _) => self.object.and_then(|options| options["kind"].as_str()).unwrap_or_default(),
+            (_, Some(kind)) => &kind.kind,
+            (_, None) => &self.attributes.target.descriptor.kind,
         }
+    }
+
+    /// That of a subresource with a kind of its own.
+    fn own_kind(&self) -> Option<&GroupVersionKind> {
+        self.attributes.target.descriptor.subresource(self.attributes.subresource())?.kind.as_ref()
     }
 
     /// A namespace counts as in itself.
@@ -136,7 +155,7 @@ impl<'a> Request<'a> {
             Operation::Delete => "DeleteOptions",
             Operation::Connect => return None,
         };
-        Some(json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"}))
+        Some(options::shown(kind, &self.attributes.options, self.attributes.dry_run))
     }
 
     /// `AdmissionRequest` without the objects.
@@ -144,7 +163,11 @@ impl<'a> Request<'a> {
         let attributes = self.attributes;
         let (target, who) = (attributes.target, attributes.identity);
         let kind = self.kind();
-        let kind_in = |version: &str| json!({"group": attributes.group(), "version": version, "kind": kind});
+        let own = self.own_kind().filter(|_| attributes.operation != Operation::Connect);
+        let kind_in = |version: &str| match own {
+            Some(own) => json!({"group": &*own.group, "version": &*own.version, "kind": kind}),
+            None => json!({"group": attributes.group(), "version": version, "kind": kind}),
+        };
         let resource_in =
             |version: &str| json!({"group": attributes.group(), "version": version, "resource": attributes.resource()});
         let options = self.options().unwrap_or_default();

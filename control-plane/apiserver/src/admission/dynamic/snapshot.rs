@@ -143,8 +143,10 @@ fn parse(key: &str, object: &Object, before: Option<&Entry>, host: Option<&Arc<d
             Some(Entry::Binding(Arc::new(Binding::parse(&document))))
         }
         "mutatingwebhookconfigurations" | "validatingwebhookconfigurations" => {
+            let is_mutating = key.starts_with("mutating");
             let hooks = document["webhooks"].as_array().into_iter().flatten();
-            Some(Entry::Hooks(hooks.map(|hook| Arc::new(Hook::parse(hook))).collect()))
+            let configuration = Arc::from(document["metadata"]["name"].as_str().unwrap_or_default());
+            Some(Entry::Hooks(hooks.map(|hook| Arc::new(Hook::parse(&configuration, hook, is_mutating))).collect()))
         }
         _ => None,
     }
