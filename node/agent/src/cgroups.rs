@@ -1,13 +1,14 @@
 //! The cgroups of pods: `/mizzen-<cluster>/pod<uid>` for guaranteed pods, one level deeper in `burstable` and `besteffort`
 //! for the others, and `wasm` for the processes that host Wasm pods. What is below belongs to the runtimes.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use cgroups_rs::fs::cpu::CpuController;
 use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::{Cgroup, hierarchies};
 use mizzen_api::qos::Qos;
-use mizzen_runtime::Resources;
+use mizzen_runtime::{Resources, cpu_shares};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
@@ -27,6 +28,9 @@ pub enum CgroupError {
     },
 }
 
+const BURSTABLE: &str = "burstable";
+const BEST_EFFORT: &str = "besteffort";
+
 fn root(cluster: &str) -> String {
     format!("mizzen-{cluster}")
 }
@@ -34,8 +38,8 @@ fn root(cluster: &str) -> String {
 fn parent(cluster: &str, qos: Qos) -> String {
     match qos {
         Qos::Guaranteed => root(cluster),
-        Qos::Burstable => format!("{}/burstable", root(cluster)),
-        Qos::BestEffort => format!("{}/besteffort", root(cluster)),
+        Qos::Burstable => format!("{}/{BURSTABLE}", root(cluster)),
+        Qos::BestEffort => format!("{}/{BEST_EFFORT}", root(cluster)),
     }
 }
 
@@ -54,10 +58,11 @@ pub(crate) fn ensure(path: &str, resources: &Resources) -> Result<(), CgroupErro
     let relative = path.trim_start_matches('/');
     let failed = |operation| move |source| CgroupError::Control { operation, path: path.to_owned(), source };
     let cgroup = Cgroup::new(hierarchies::auto(), relative).map_err(failed("create"))?;
+    if let Some(shares) = resources.cpu_shares {
+        cpu_shares::weigh(&cgroup, shares).map_err(failed("set the CPU shares of"))?;
+        weigh_class(relative).map_err(failed("set the CPU shares of the class of"))?;
+    }
     if let Some(cpu) = cgroup.controller_of::<CpuController>() {
-        if let Some(shares) = resources.cpu_shares {
-            cpu.set_shares(shares).map_err(failed("set the CPU shares of"))?;
-        }
         if let (Some(quota), Some(period)) = (resources.cpu_quota, resources.cpu_period) {
             cpu.set_cfs_quota_and_period(Some(quota), Some(period)).map_err(failed("set the CPU quota of"))?;
         }
@@ -66,6 +71,17 @@ pub(crate) fn ensure(path: &str, resources: &Resources) -> Result<(), CgroupErro
         memory.set_limit(limit).map_err(failed("set the memory limit of"))?;
     }
     Ok(())
+}
+
+/// Beside guaranteed pods, burstable ones weigh what they ask for together, and those of best effort the least there is.
+fn weigh_class(pod: &str) -> Result<(), cgroups_rs::fs::error::Error> {
+    let Some(class) = Path::new(pod).parent() else { return Ok(()) };
+    let cgroup = || Cgroup::load(hierarchies::auto(), class);
+    match class.file_name().and_then(OsStr::to_str) {
+        Some(BURSTABLE) => cpu_shares::weigh_as_those_below(&cgroup()),
+        Some(BEST_EFFORT) => cpu_shares::weigh(&cgroup(), cpu_shares::LEAST),
+        _ => Ok(()),
+    }
 }
 
 /// Bytes that the processes of a cgroup use now; `None` where that cannot be read. Blocks.
@@ -81,8 +97,13 @@ pub(crate) fn memory_usage(path: &str) -> Option<u64> {
 /// # Errors
 /// When a process is still in one of them.
 pub(crate) fn remove(path: &str) -> Result<(), CgroupError> {
+    let relative = path.trim_start_matches('/');
     for hierarchy in hierarchy_roots() {
-        remove_tree(&hierarchy.join(path.trim_start_matches('/')))?;
+        remove_tree(&hierarchy.join(relative))?;
+    }
+    if let Err(error) = weigh_class(relative) {
+        // The next pod of its class weighs it again.
+        tracing::debug!(path, %error, "class not weighed");
     }
     Ok(())
 }
@@ -144,6 +165,14 @@ mod tests {
         assert_eq!(pod_path("0a1b2c3d", Qos::BestEffort, "u"), "/mizzen-0a1b2c3d/besteffort/podu");
     }
 
+    /// Or weights, of which 512 shares are 59.
+    fn class_shares(pod: &str) -> u64 {
+        let class = Path::new(pod.trim_start_matches('/')).parent().expect("a class");
+        let cgroup = Cgroup::load(hierarchies::auto(), class);
+        let shares = cgroup.controller_of::<CpuController>().expect("a controller").shares().expect("reads");
+        if cgroup.v2() { shares / 59 * 512 } else { shares }
+    }
+
     #[test]
     fn a_pods_cgroup_is_made_bounded_found_and_removed() {
         if !nix::unistd::geteuid().is_root() {
@@ -154,9 +183,13 @@ mod tests {
         let resources = Resources { cpu_shares: Some(512), memory_limit: Some(64 << 20), ..Resources::default() };
         let made = ensure(&path, &resources).and_then(|()| ensure(&path, &resources));
         let found = pods(&cluster);
+        let other = pod_path(&cluster, Qos::Burstable, "u2");
+        let beside = ensure(&other, &resources).map(|()| class_shares(&other));
+        let alone = remove(&other).map(|()| class_shares(&path));
         let removed = remove(&path).and_then(|()| remove_all(&cluster));
         made.expect("is made, twice");
         assert_eq!(found, [("u1".to_owned(), path)]);
+        assert_eq!((beside.expect("is made"), alone.expect("is removed")), (1024, 512));
         removed.expect("is removed");
         assert!(pods(&cluster).is_empty());
     }

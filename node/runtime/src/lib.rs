@@ -1,6 +1,7 @@
 //! What a node can run: containers and Wasm modules behind one [`Runtime`] trait.
 
 mod cgroup;
+pub mod cpu_shares;
 mod executable;
 pub mod oci;
 pub mod spec;

@@ -4,9 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use cgroups_rs::fs::cpu::CpuController;
 use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::pid::PidController;
 use cgroups_rs::fs::{Cgroup, MaxValue, hierarchies};
@@ -14,6 +13,7 @@ use mizzen_shim_protocol::CgroupDirectory;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{self, Hierarchies};
+use crate::cpu_shares;
 
 /// Threads of a host: those that run guests, those that wait for files, the clock.
 const THREADS: i64 = 1024;
@@ -23,9 +23,6 @@ const HOST: u64 = 128 << 20;
 
 /// Bytes that the host needs for a pod beside its memories: buffers, stacks, names, connections.
 const POD: u64 = 16 << 20;
-
-/// The least that the kernel takes.
-const SHARES: u64 = 2;
 
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
@@ -59,7 +56,7 @@ impl Bounds {
             unbounded |= pod.memory.is_none();
         }
         let memory = if unbounded { machine } else { sum.memory.min(machine) };
-        Self { memory, shares: sum.shares.max(SHARES) }
+        Self { memory, shares: sum.shares.max(cpu_shares::LEAST) }
     }
 }
 
@@ -214,8 +211,10 @@ impl HostCgroup {
         let path = PathBuf::from(&self.path);
         let cgroup = Cgroup::new_with_specified_controllers(hierarchies::auto(), path, Some(controllers))
             .map_err(failed("make the cgroup"))?;
-        if let Some(cpu) = cgroup.controller_of::<CpuController>() {
-            cpu.set_shares(bounds.shares).map_err(failed("set the CPU shares"))?;
+        cpu_shares::weigh(&cgroup, bounds.shares).map_err(failed("set the CPU shares"))?;
+        if let Some(hosts) = Path::new(&self.path).parent().filter(|hosts| hosts.file_name().is_some()) {
+            let hosts = Cgroup::load(hierarchies::auto(), hosts);
+            cpu_shares::weigh_as_those_below(&hosts).map_err(failed("set the CPU shares of all hosts"))?;
         }
         if let Some(pids) = cgroup.controller_of::<PidController>() {
             pids.set_pid_max(MaxValue::Value(THREADS)).map_err(failed("set the process limit"))?;
@@ -252,7 +251,7 @@ mod tests {
         assert_eq!(bounds(&[pod(None), pod(Some(64 << 20))]).memory, MACHINE);
         assert_eq!(bounds(&[pod(Some(64 << 20)), pod(None)]).memory, MACHINE);
         assert_eq!(bounds(&[pod(Some(u64::MAX))]).memory, MACHINE);
-        assert_eq!(bounds(&[]), Bounds { memory: HOST, shares: SHARES });
+        assert_eq!(bounds(&[]), Bounds { memory: HOST, shares: cpu_shares::LEAST });
     }
 
     #[test]
