@@ -156,7 +156,7 @@ impl HollowPod {
             let state = json!({"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": written(now), "finishedAt": written(now)}});
             container_status(container, &state, 0, true)
         });
-        json!({
+        let mut status = json!({
             "phase": "Running",
             "observedGeneration": self.generation,
             "hostIP": host_address.to_string(),
@@ -164,10 +164,12 @@ impl HollowPod {
             "podIP": address.to_string(),
             "podIPs": [{"ip": address.to_string()}],
             "startTime": written(now),
-            "conditions": self.conditions("True", None, now),
-            "initContainerStatuses": init.collect::<Vec<_>>(),
-            "containerStatuses": self.all(&json!({"running": {"startedAt": written(now)}}), self.restarts, true),
-        })
+        });
+        // The macro would copy them.
+        status["conditions"] = self.conditions("True", None, now).into();
+        status["initContainerStatuses"] = init.collect();
+        status["containerStatuses"] = self.all(&json!({"running": {"startedAt": written(now)}}), self.restarts, true).into();
+        status
     }
 
     fn finish(&self, rule: &Rule, now: Timestamp) -> Step {

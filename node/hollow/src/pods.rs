@@ -53,7 +53,8 @@ impl Reconciler for Pods {
 impl Pods {
     /// The change comes back by the watch, and with it the next step.
     async fn write(&self, pod: &HollowPod, status: Value) -> Result<Action, Error> {
-        let patch = json!({"metadata": {"uid": pod.uid}, "status": status});
+        let mut patch = json!({"metadata": {"uid": pod.uid}});
+        patch["status"] = status;
         let (namespace, name) = (&pod.key.namespace, &pod.key.name);
         let written = typed::patch::<Pod>(self.nodes.client.as_ref(), namespace, name, "status", PatchKind::Strategic, patch);
         match written.await {
