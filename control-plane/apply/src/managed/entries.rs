@@ -105,8 +105,8 @@ impl<'a> Entry<'a> {
             "operation": operation,
             "apiVersion": self.api_version,
             "fieldsType": "FieldsV1",
-            "fieldsV1": self.fields.to_json(),
         });
+        entry["fieldsV1"] = self.fields.to_json();
         if let Some(time) = &self.time {
             entry["time"] = json!(time);
         }

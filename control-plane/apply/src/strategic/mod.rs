@@ -40,6 +40,10 @@ fn merge_object(
         Some(Directive::Replace) => doc.clear(),
         Some(Directive::Merge) | None => {}
     }
+    // Most objects of a patch have none.
+    if !patch.keys().any(|key| directive::key(key) != Key::Field) {
+        return patch.iter().try_for_each(|(key, value)| merge_field(set, schema, doc, key, value, None));
+    }
     directive::retain_keys(doc, patch)?;
     // Deleting from primitive lists first: what the patch adds again is then added.
     for (key, value) in patch {
