@@ -363,6 +363,28 @@ async fn status_and_spec_are_written_through_their_own_paths() {
     );
     let scaled = client.get(&deployments, "default", "d").await.expect("is there");
     assert_eq!(scaled.head().generation, 2);
+
+    let apply = |manager: &str, replicas: i64, force: bool| {
+        let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": replicas}});
+        let mut request =
+            ApiRequest::patch(&deployments, "default", "d", PatchKind::Apply, scale).subresource("scale").manager(manager);
+        request.write.force = force;
+        client.write(request)
+    };
+    let refused = apply("autoscaler", 7, false).await.expect_err("another manager has it");
+    assert_eq!((refused.code, refused.details.causes[0].field.as_str()), (409, ".spec.replicas"));
+    let scaled = apply("autoscaler", 7, true).await.expect("applies").object.value().expect("JSON");
+    assert_eq!((&scaled["kind"], &scaled["spec"]["replicas"]), (&json!("Scale"), &json!(7)));
+    let scaled = client.get(&deployments, "default", "d").await.expect("is there").value().expect("JSON");
+    let entries = scaled["metadata"]["managedFields"].as_array().expect("owners");
+    let owner = entries.iter().find(|entry| entry["manager"] == "autoscaler").expect("owns it");
+    assert_eq!(
+        (&owner["operation"], &owner["subresource"], &owner["fieldsV1"]),
+        (&json!("Apply"), &json!("scale"), &json!({"f:spec": {"f:replicas": {}}}))
+    );
+    let kindless = ApiRequest::patch(&deployments, "default", "d", PatchKind::Apply, json!({"spec": {"replicas": 1}}));
+    let refused = client.write(kindless.subresource("scale").manager("a")).await.expect_err("says no kind");
+    assert_eq!((refused.code, refused.message.as_str()), (400, "invalid object type: /, Kind="));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use super::create::Ownership;
 use super::metadata;
 use super::modify::Change;
 use super::owners::{Conversions, Unmade};
-use super::schema::{Validation, unreadable};
+use super::schema::{Validation, unreadable, untyped};
 use super::target::Target;
 use super::{Pipeline, Written, told};
 use crate::auth::Identity;
@@ -29,6 +29,7 @@ impl Pipeline {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         let mut applied = parsed.value;
+        check_kind(&applied, &target.api_version(), &target.descriptor.kind)?;
         metadata::fit_to_target(&mut applied, target)?;
         if applied.at("/metadata/managedFields").and_then(Value::as_array).is_some_and(|fields| !fields.is_empty()) {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
@@ -89,7 +90,7 @@ impl Pipeline {
         }
     }
 
-    fn merge(
+    pub(super) fn merge(
         &self,
         target: &Target,
         options: &WriteOptions,
@@ -103,6 +104,7 @@ impl Pipeline {
         let context = managed::Context { versions, ..context };
         managed::apply(&context, live, applied, options.force).map_err(|error| match error {
             ApplyError::NeedsConversion(needs) => Unmade::Needs(*needs),
+            ApplyError::Untyped(why) => Unmade::Refused(untyped(target, &why.to_string())),
             error => Unmade::Refused(error.to_status().about(&target.group_resource(), &target.name)),
         })
     }
@@ -132,6 +134,16 @@ impl Pipeline {
     }
 }
 
+/// A configuration says itself what it is of.
+pub(super) fn check_kind(applied: &Value, api_version: &str, kind: &str) -> Result<(), Status> {
+    let text = |field: &str| applied.get(field).and_then(Value::as_str).unwrap_or_default();
+    if !applied.is_object() || (text("apiVersion"), text("kind")) == (api_version, kind) {
+        return Ok(());
+    }
+    let (group, version) = text("apiVersion").rsplit_once('/').unwrap_or(("", text("apiVersion")));
+    Err(Status::bad_request(format!("invalid object type: {group}/{version}, Kind={}", text("kind"))))
+}
+
 fn context<'a>(
     schemas: &'a SchemaSet,
     target: &'a Target,
@@ -157,5 +169,25 @@ fn reset(target: &Target) -> &'static [&'static str] {
         "" if target.descriptor.subresource("status").is_some() => &["status"],
         "status" => &["spec"],
         _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_applied_says_of_which_kind_it_is() {
+        let told = |applied: Value| check_kind(&applied, "apps/v1", "Deployment").map_err(|status| (status.code, status.message));
+        assert_eq!(told(json!({"apiVersion": "apps/v1", "kind": "Deployment"})), Ok(()));
+        for (applied, why) in [
+            (json!({}), "invalid object type: /, Kind="),
+            (json!({"apiVersion": "apps/v1"}), "invalid object type: apps/v1, Kind="),
+            (json!({"apiVersion": "v1", "kind": "Pod"}), "invalid object type: /v1, Kind=Pod"),
+        ] {
+            assert_eq!(told(applied), Err((400, why.to_owned())));
+        }
     }
 }

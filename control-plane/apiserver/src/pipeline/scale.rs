@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use mizzen_api::descriptor::ScalePaths;
 use mizzen_api::{Object, Status};
-use mizzen_client::ApiRequest;
+use mizzen_client::{ApiRequest, PatchKind, WriteOptions};
 use serde_json::{Map, Value, json};
 
+use super::apply_patch::check_kind;
 use super::metadata;
 use super::modify::Change;
+use super::owners::Unmade;
 use super::patch::unsupported;
 use super::target::Target;
 use super::write::{decoded, unstored};
@@ -16,9 +18,17 @@ use super::{Pipeline, Written};
 use crate::auth::Identity;
 use crate::errors;
 
+const API_VERSION: &str = "autoscaling/v1";
+const KIND: &str = "Scale";
+
 /// The scale of a stored object.
 pub(super) fn of(target: &Target, object: &Object) -> Result<Arc<Object>, Status> {
-    let value = view(target, &decoded(object)?)?;
+    let document = decoded(object)?;
+    let place = &paths(target)?.spec_replicas;
+    if target.descriptor.custom.is_some() && document.pointer(place).is_none_or(Value::is_null) {
+        return Err(Status::internal(format!("the spec replicas field {:?} does not exist", place.replace('/', "."))));
+    }
+    let value = view(target, &document)?;
     let mut view = unstored(&value)?;
     view = Object::new(view.bytes().clone(), object.revision());
     Ok(Arc::new(view))
@@ -49,7 +59,7 @@ pub(crate) fn view(target: &Target, object: &Value) -> Result<Value, Status> {
         status["selector"] = Value::String(selector);
     }
     Ok(json!({
-        "apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata,
+        "apiVersion": API_VERSION, "kind": KIND, "metadata": metadata,
         "spec": {"replicas": number(&paths.spec_replicas)}, "status": status,
     }))
 }
@@ -98,37 +108,58 @@ impl Pipeline {
         target: &Target,
         request: ApiRequest,
     ) -> Result<Written, Status> {
-        let kind = request.patch.ok_or_else(unsupported)?;
+        let kind = match request.patch.ok_or_else(unsupported)? {
+            PatchKind::Apply => return self.apply_scale(user, target, request).await,
+            // A scale has no lists: both merges are the same.
+            PatchKind::Strategic => PatchKind::Merge,
+            kind => kind,
+        };
         let patch = super::body::parse(request.body)?.value;
         self.rescale(user, target, &request.write, |old| {
             let mut scale = view(target, old)?;
-            match kind {
-                // A scale has no lists: both merges are the same.
-                mizzen_client::PatchKind::Strategic | mizzen_client::PatchKind::Apply => {
-                    self.apply_patch(target, mizzen_client::PatchKind::Merge, &mut scale, &patch)?;
-                }
-                kind => self.apply_patch(target, kind, &mut scale, &patch)?,
-            }
+            self.apply_patch(target, kind, &mut scale, &patch)?;
             Ok(scale)
         })
         .await
+    }
+
+    /// Applies the one field of a scale that a client sets to the object that has it.
+    async fn apply_scale(&self, user: &Arc<Identity>, target: &Target, request: ApiRequest) -> Result<Written, Status> {
+        let scale = super::body::parse(request.body)?.value;
+        check_kind(&scale, API_VERSION, KIND)?;
+        let options = &request.write;
+        let place = &paths(target)?.spec_replicas;
+        let mut written = self
+            .modify_in_versions(user, target, options, |old, conversions| {
+                refuse_stale(target, &scale, old).map_err(Unmade::Refused)?;
+                let mut config = json!({"apiVersion": target.api_version(), "kind": &*target.descriptor.kind});
+                if scale.pointer("/spec/replicas").is_some_and(|replicas| !replicas.is_null()) {
+                    set(&mut config, place, json!(replicas(target, &scale).map_err(Unmade::Refused)?));
+                }
+                let mut document = self.merge(target, options, (Some(old), conversions), &config)?;
+                if document.pointer(place).is_none() {
+                    // A scale that does not say how many is one of none.
+                    set(&mut document, place, json!(0));
+                }
+                Ok(Change { document, warnings: Vec::new(), owned: true })
+            })
+            .await?;
+        written.object = of(target, &written.object)?;
+        Ok(written)
     }
 
     async fn rescale(
         &self,
         user: &Arc<Identity>,
         target: &Target,
-        options: &mizzen_client::WriteOptions,
+        options: &WriteOptions,
         mut scale: impl FnMut(&Value) -> Result<Value, Status> + Send,
     ) -> Result<Written, Status> {
         let mut written = self
             .modify(user, target, options, |old| {
                 let scale = scale(old)?;
                 let document = write(target, old.clone(), &scale)?;
-                let asked = metadata::text(&scale, "resourceVersion");
-                if !asked.is_empty() && asked != metadata::text(old, "resourceVersion") {
-                    return Err(errors::modified(&target.group_resource(), &target.name));
-                }
+                refuse_stale(target, &scale, old)?;
                 Ok(Change::from(document))
             })
             .await?;
@@ -142,19 +173,27 @@ impl Pipeline {
 /// # Errors
 /// `Invalid` when it is no number of replicas.
 pub(crate) fn write(target: &Target, mut document: Value, scale: &Value) -> Result<Value, Status> {
-    let replicas = match scale.pointer("/spec/replicas") {
-        None | Some(Value::Null) => 0,
-        Some(value) => match value.as_i64() {
-            Some(replicas) if i32::try_from(replicas).is_ok() && replicas >= 0 => replicas,
-            _ => {
-                let why = format!("Invalid value: {value}: must be greater than or equal to 0");
-                let cause = errors::cause("FieldValueInvalid", "spec.replicas", &why);
-                return Err(errors::invalid(&target.descriptor, &target.name, vec![cause]));
-            }
-        },
-    };
-    set(&mut document, &paths(target)?.spec_replicas, json!(replicas));
+    set(&mut document, &paths(target)?.spec_replicas, json!(replicas(target, scale)?));
     Ok(document)
+}
+
+/// How many a scale asks for.
+fn replicas(target: &Target, scale: &Value) -> Result<i64, Status> {
+    let Some(value) = scale.pointer("/spec/replicas").filter(|value| !value.is_null()) else { return Ok(0) };
+    let count = value.as_i64().filter(|count| i32::try_from(*count).is_ok() && *count >= 0);
+    count.ok_or_else(|| {
+        let why = format!("Invalid value: {value}: must be greater than or equal to 0");
+        errors::invalid(&target.descriptor, &target.name, vec![errors::cause("FieldValueInvalid", "spec.replicas", why)])
+    })
+}
+
+/// A scale that names a revision is of that one.
+fn refuse_stale(target: &Target, scale: &Value, old: &Value) -> Result<(), Status> {
+    let asked = metadata::text(scale, "resourceVersion");
+    if asked.is_empty() || asked == metadata::text(old, "resourceVersion") {
+        return Ok(());
+    }
+    Err(errors::modified(&target.group_resource(), &target.name))
 }
 
 /// Sets the value at a pointer of field names, making the objects on the way.

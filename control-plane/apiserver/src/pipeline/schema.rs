@@ -48,12 +48,17 @@ struct Found {
 }
 
 /// Fields that a kind does not declare can have no owner: such a configuration is not applied.
-fn untyped(target: &Target, undeclared: &[String]) -> Status {
-    let told: Vec<String> = undeclared.iter().map(|path| format!(".{path}: field not declared in schema")).collect();
+fn undeclared(target: &Target, paths: &[String]) -> Status {
+    let told: Vec<String> = paths.iter().map(|path| format!(".{path}: field not declared in schema")).collect();
     let why = match told.as_slice() {
         [one] => one.clone(),
         many => format!("errors:\n  {}", many.join("\n  ")),
     };
+    untyped(target, &why)
+}
+
+/// A configuration that the kind's schema does not fit.
+pub(super) fn untyped(target: &Target, why: &str) -> Status {
     let name = match target.namespace.as_str() {
         "" => target.name.clone(),
         namespace => format!("{namespace}/{}", target.name),
@@ -62,7 +67,8 @@ fn untyped(target: &Target, undeclared: &[String]) -> Status {
     // Go writes the core group's empty name before the version.
     let version = if version.contains('/') { version } else { format!("/{version}") };
     let kind = &target.descriptor.kind;
-    Status::new(Reason::InternalError, format!("failed to create typed patch object ({name}; {version}, Kind={kind}): {why}"))
+    // Kubernetes has no reason for it.
+    Status::new(Reason::Unknown, format!("failed to create typed patch object ({name}; {version}, Kind={kind}): {why}"))
 }
 
 impl Pipeline {
@@ -101,7 +107,7 @@ impl Pipeline {
     /// The same for what is applied. Nobody can own a field that the schema does not know, so none is taken.
     ///
     /// # Errors
-    /// `BadRequest` for values of the wrong type, `InternalError`, as Kubernetes has it, for unknown fields.
+    /// `BadRequest` for values of the wrong type, 500 without a reason, as Kubernetes has it, for unknown fields.
     pub(super) fn check_applied(
         &self,
         target: &Target,
@@ -113,7 +119,7 @@ impl Pipeline {
         match (found.fatal, found.undeclared.as_slice()) {
             (Some(fatal), _) => Err(unreadable(target, &fatal)),
             (None, []) => Ok(found.warnings),
-            (None, paths) => Err(untyped(target, paths)),
+            (None, paths) => Err(undeclared(target, paths)),
         }
     }
 

@@ -28,8 +28,7 @@ pub(super) fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, fo
     }
 
     let reset = ownership::reset_fields(ctx);
-    let mut fields = extract_at(ctx.set, root, applied)
-        .map_err(|error| ApplyError::invalid(format!("failed to create typed patch object: {error}")))?;
+    let mut fields = extract_at(ctx.set, root, applied).map_err(ApplyError::Untyped)?;
     fields.subtract_recursively(&reset);
 
     // The applier's own entry leaves the list: what is left are the others.
@@ -126,8 +125,7 @@ fn merged(ctx: &Context<'_>, root: Node<'_>, live: Option<&Value>, applied: &Val
     if let (Kind::Fields(fields), Value::Object(config)) = (root.kind(ctx.set, [Some(applied), None]), applied)
         && let Value::Object(object) = &mut merged
     {
-        merge::merge_fields(ctx.set, fields, object, config, ctx.reset)
-            .map_err(|error| ApplyError::invalid(format!("failed to merge config: {error}")))?;
+        merge::merge_fields(ctx.set, fields, object, config, ctx.reset).map_err(ApplyError::Untyped)?;
     }
     entries::take(&mut merged);
     Ok(merged)

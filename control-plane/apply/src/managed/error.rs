@@ -2,6 +2,7 @@
 
 use mizzen_api::status::{Cause, Reason, Status};
 
+use super::extract::BadItem;
 use super::versions::{Failure, NeedsConversion};
 
 /// One field that another manager owns with another value.
@@ -43,6 +44,9 @@ pub enum ApplyError {
     /// The configuration cannot be applied to an object of this kind.
     #[error("{reason}")]
     Invalid { reason: String },
+    /// Items of the configuration's lists cannot be told apart.
+    #[error("failed to create typed patch object: {0}")]
+    Untyped(BadItem),
     /// Fields are owned in another version.
     #[error("{0}")]
     NeedsConversion(Box<NeedsConversion>),
@@ -78,6 +82,8 @@ impl ApplyError {
                 status
             }
             Self::Invalid { reason } => Status::bad_request(reason.clone()),
+            // So Kubernetes answers what it has no reason for.
+            Self::Untyped(_) => Status::new(Reason::Unknown, self.to_string()),
             Self::NeedsConversion(_) => Status::internal(self),
         }
     }

@@ -22,6 +22,10 @@ impl BadItem {
         Self { path: String::new(), reason: format!("element {index}: {reason}") }
     }
 
+    pub(super) fn twice(element: &PathElement<'_>) -> Self {
+        Self { path: String::new(), reason: format!("duplicate entries for key {element}") }
+    }
+
     pub(super) fn below(mut self, element: &PathElement<'_>) -> Self {
         self.path.insert_str(0, &element.to_string());
         self

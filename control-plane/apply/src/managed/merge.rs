@@ -80,9 +80,9 @@ fn merge_items(set: &SchemaSet, list: ListItems<'_>, live: Vec<Value>, config: &
     let ours = elements(set, list, config)?;
     let theirs: Vec<_> = elements(set, list, &live)?.into_iter().map(PathElement::into_owned).collect();
     let mut wanted = BTreeSet::new();
-    for (place, element) in ours.iter().enumerate() {
+    for element in &ours {
         if !wanted.insert(element) {
-            return Err(BadItem::new(place, format!("duplicate entries for key {element}")));
+            return Err(BadItem::twice(element));
         }
     }
     // Live items that are there twice are not merged with the configuration's one.

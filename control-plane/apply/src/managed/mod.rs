@@ -56,7 +56,8 @@ pub struct Context<'a> {
 ///
 /// # Errors
 /// [`ApplyError::Conflicts`] when the configuration changes what others own and `force` is not set;
-/// [`ApplyError::Invalid`] when a document does not fit the schema's lists or nests too deep;
+/// [`ApplyError::Untyped`] when the configuration does not fit the schema's lists;
+/// [`ApplyError::Invalid`] when it is of another version or nests too deep;
 /// [`ApplyError::NeedsConversion`] when somebody owns fields in another version.
 pub fn apply(ctx: &Context<'_>, live: Option<&Value>, applied: &Value, force: bool) -> Result<Value, ApplyError> {
     apply::apply(ctx, live, applied, force)

@@ -227,7 +227,7 @@ fn kubectl_takes_over_what_it_applied_from_the_client() {
 }
 
 #[test]
-fn configurations_that_cannot_be_applied_are_bad_requests() {
+fn configurations_that_cannot_be_applied_are_refused() {
     let mut managed = spec(json!({}));
     managed["metadata"]["managedFields"] = json!([{"manager": "a"}]);
     let mut version = spec(json!({}));
@@ -239,16 +239,16 @@ fn configurations_that_cannot_be_applied_are_bad_requests() {
         deep = json!({ "a": deep });
     }
     let cases = [
-        (managed, "managedFields must be nil"),
-        (version, "Incorrect version specified in apply patch"),
-        (twice, "duplicate entries for key [name=\"x\"]"),
-        (keyless, "omits all key fields"),
-        (json!([]), "not an object"),
-        (spec(json!({"extension": deep})), "levels deep"),
+        (managed, 400, "managedFields must be nil"),
+        (version, 400, "Incorrect version specified in apply patch"),
+        (twice, 500, ".spec.containers: duplicate entries for key [name=\"x\"]"),
+        (keyless, 500, ".spec.containers: element 0: associative list with keys has an element that omits all key fields"),
+        (json!([]), 400, "not an object"),
+        (spec(json!({"extension": deep})), 400, "levels deep"),
     ];
-    for (config, expected) in cases {
+    for (config, code, expected) in cases {
         let error = World::new().try_apply("a", &config, false).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
-        assert_eq!(error.to_status().code, 400);
+        assert_eq!(error.to_status().code, code);
     }
 }
