@@ -1,5 +1,6 @@
 //! What the server counts about itself, under Kubernetes' names, in Prometheus' text format.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -7,6 +8,8 @@ use std::time::Duration;
 
 use indexmap::{Equivalent, IndexMap};
 use parking_lot::{Mutex, RwLock};
+
+use crate::process_metrics;
 
 /// Upper bounds of `apiserver_request_duration_seconds`, in seconds.
 const BOUNDS: [f64; 24] = [
@@ -35,6 +38,9 @@ const BOUNDS: [f64; 24] = [
     60.0,
     f64::INFINITY,
 ];
+
+/// Upper bounds of `apiserver_response_sizes`, in bytes.
+const SIZES: [f64; 8] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, f64::INFINITY];
 
 /// What a request was about. Empty texts where it was about no resource that is served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -76,6 +82,11 @@ struct Series {
     buckets: [AtomicU64; BOUNDS.len()],
     micros: AtomicU64,
     long_running: AtomicI64,
+    /// Of answers to reads.
+    sizes: [AtomicU64; SIZES.len()],
+    bytes: AtomicU64,
+    /// That watchers were sent.
+    events: AtomicU64,
 }
 
 #[derive(Default)]
@@ -83,6 +94,8 @@ pub(crate) struct Metrics {
     series: RwLock<IndexMap<Labels, Arc<Series>>>,
     reading: Arc<AtomicI64>,
     mutating: Arc<AtomicI64>,
+    authenticated: AtomicU64,
+    unauthenticated: AtomicU64,
 }
 
 /// Counts one as long as it lives.
@@ -107,6 +120,13 @@ pub(crate) struct Streams(Arc<Series>);
 impl AsRef<AtomicI64> for Streams {
     fn as_ref(&self) -> &AtomicI64 {
         &self.0.long_running
+    }
+}
+
+impl Gauge<Streams> {
+    /// Counts events that the stream was sent.
+    pub(crate) fn sent(&self, events: usize) {
+        self.0.0.events.fetch_add(events as u64, Ordering::Relaxed);
     }
 }
 
@@ -137,8 +157,15 @@ impl Metrics {
         Gauge::begin(Streams(self.series(asked)))
     }
 
-    /// A request that was answered. `took` is `None` for streams, which last as long as the client likes.
-    pub(crate) fn answered(&self, asked: &Asked<'_>, code: u16, took: Option<Duration>) {
+    /// Somebody said who they are, rightly or not.
+    pub(crate) fn authenticated(&self, rightly: bool) {
+        let counter = if rightly { &self.authenticated } else { &self.unauthenticated };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request that was answered. `took` is `None` for streams, which last as long as the client likes; `bytes` are those
+    /// of the answer to a read.
+    pub(crate) fn answered(&self, asked: &Asked<'_>, code: u16, took: Option<Duration>, bytes: Option<u64>) {
         let series = self.series(asked);
         let mut codes = series.codes.lock();
         match codes.iter_mut().find(|(known, _)| *known == code) {
@@ -146,8 +173,12 @@ impl Metrics {
             None => codes.push((code, 1)),
         }
         drop(codes);
+        if let Some(bytes) = bytes {
+            series.sizes[place(&SIZES, bytes as f64)].fetch_add(1, Ordering::Relaxed);
+            series.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
         if let Some(took) = took {
-            let bucket = BOUNDS.iter().position(|bound| took.as_secs_f64() <= *bound).unwrap_or(BOUNDS.len() - 1);
+            let bucket = place(&BOUNDS, took.as_secs_f64());
             series.buckets[bucket].fetch_add(1, Ordering::Relaxed);
             series.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
@@ -164,9 +195,23 @@ impl Metrics {
         let mut page = String::with_capacity(64 * 1024);
         self.requests(&mut page, &series);
         durations(&mut page, &series);
+        sizes(&mut page, &series);
         self.gauges(&mut page, &series);
-        process(&mut page);
+        process_metrics::report(&mut page);
         page
+    }
+
+    /// Of watches of the same resource, whatever their scope.
+    fn events(&self) -> BTreeMap<String, u64> {
+        let mut events = BTreeMap::new();
+        for (Labels { group, version, resource, .. }, series) in self.series.read().iter() {
+            let count = series.events.load(Ordering::Relaxed);
+            if count > 0 {
+                let labels = format!("group=\"{group}\",version=\"{version}\",resource=\"{resource}\"");
+                *events.entry(labels).or_default() += count;
+            }
+        }
+        events
     }
 
     fn requests(&self, page: &mut String, series: &[(String, String, Arc<Series>)]) {
@@ -183,6 +228,14 @@ impl Metrics {
         for (kind, gauge) in [("mutating", &self.mutating), ("readOnly", &self.reading)] {
             let count = gauge.load(Ordering::Relaxed);
             line(page, "apiserver_current_inflight_requests", &format!("request_kind=\"{kind}\""), count);
+        }
+        heading(page, "authentication_attempts", "counter", "Requests, by whether their credentials were right.");
+        for (result, count) in [("success", &self.authenticated), ("failure", &self.unauthenticated)] {
+            line(page, "authentication_attempts", &format!("result=\"{result}\""), count.load(Ordering::Relaxed));
+        }
+        heading(page, "apiserver_watch_events_total", "counter", "Events sent to watchers.");
+        for (labels, events) in self.events() {
+            line(page, "apiserver_watch_events_total", &labels, events);
         }
         heading(page, "apiserver_longrunning_requests", "gauge", "Streams that are open now.");
         for (labels, _, series) in series {
@@ -204,44 +257,42 @@ impl Labels {
     }
 }
 
+/// The first bucket that holds a value; the last one holds any.
+fn place(bounds: &[f64], value: f64) -> usize {
+    bounds.iter().position(|bound| value <= *bound).unwrap_or(bounds.len() - 1)
+}
+
 fn durations(page: &mut String, series: &[(String, String, Arc<Series>)]) {
     const NAME: &str = "apiserver_request_duration_seconds";
     heading(page, NAME, "histogram", "How long answers took, in seconds; streams are left out.");
     for (labels, dry_run, series) in series {
-        let labels = format!("{labels},dry_run=\"{dry_run}\"");
-        let mut count = 0;
-        let mut lines = String::new();
-        for (bound, bucket) in BOUNDS.iter().zip(&series.buckets) {
-            count += bucket.load(Ordering::Relaxed);
-            let bound = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
-            line(&mut lines, &format!("{NAME}_bucket"), &format!("{labels},le=\"{bound}\""), count);
-        }
-        if count > 0 {
-            page.push_str(&lines);
-            let seconds = series.micros.load(Ordering::Relaxed) as f64 / 1e6;
-            line(page, &format!("{NAME}_sum"), &labels, seconds);
-            line(page, &format!("{NAME}_count"), &labels, count);
-        }
+        let seconds = series.micros.load(Ordering::Relaxed) as f64 / 1e6;
+        histogram(page, NAME, &format!("{labels},dry_run=\"{dry_run}\""), (&BOUNDS, &series.buckets), seconds);
     }
 }
 
-/// What the kernel says of this process, and which version it is.
-fn process(page: &mut String) {
-    heading(page, "kubernetes_build_info", "gauge", "Always 1; the labels say which version this is.");
-    let labels = format!("major=\"1\",minor=\"36\",git_version=\"{}\"", crate::version::GIT_VERSION);
-    line(page, "kubernetes_build_info", &labels, 1);
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.trim().trim_end_matches(" kB").trim().parse::<u64>().ok());
-    if let Some(kib) = kib {
-        heading(page, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.");
-        let _ = writeln!(page, "process_resident_memory_bytes {}", kib * 1024);
+fn sizes(page: &mut String, series: &[(String, String, Arc<Series>)]) {
+    const NAME: &str = "apiserver_response_sizes";
+    heading(page, NAME, "histogram", "Sizes of answers to reads, in bytes; streams are left out.");
+    for (labels, _, series) in series {
+        histogram(page, NAME, labels, (&SIZES, &series.sizes), series.bytes.load(Ordering::Relaxed) as f64);
     }
-    let open = std::fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap_or_default();
-    heading(page, "process_open_fds", "gauge", "Number of open file descriptors.");
-    let _ = writeln!(page, "process_open_fds {open}");
+}
+
+/// The lines of one series, if it counted anything.
+fn histogram(page: &mut String, name: &str, labels: &str, (bounds, buckets): (&[f64], &[AtomicU64]), sum: f64) {
+    let mut count = 0;
+    let mut lines = String::new();
+    for (bound, bucket) in bounds.iter().zip(buckets) {
+        count += bucket.load(Ordering::Relaxed);
+        let bound = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
+        line(&mut lines, &format!("{name}_bucket"), &format!("{labels},le=\"{bound}\""), count);
+    }
+    if count > 0 {
+        page.push_str(&lines);
+        line(page, &format!("{name}_sum"), labels, sum);
+        line(page, &format!("{name}_count"), labels, count);
+    }
 }
 
 pub(crate) fn heading(page: &mut String, name: &str, kind: &str, help: &str) {
@@ -262,9 +313,11 @@ mod tests {
         let metrics = Metrics::default();
         let asked = Asked { verb: "GET", version: "v1", resource: "pods", scope: "resource", ..Asked::default() };
         for code in [200, 200, 404] {
-            metrics.answered(&asked, code, Some(Duration::from_millis(30)));
+            metrics.answered(&asked, code, Some(Duration::from_millis(30)), Some(5_000));
         }
         let watch = metrics.long_running(&Asked { verb: "WATCH", ..asked });
+        watch.sent(7);
+        metrics.authenticated(true);
         let page = metrics.page();
         let labels = "component=\"apiserver\",verb=\"GET\",group=\"\",version=\"v1\",resource=\"pods\",subresource=\"\",scope=\"resource\"";
         for wanted in [
@@ -272,6 +325,11 @@ mod tests {
             format!("apiserver_request_duration_seconds_bucket{{{labels},dry_run=\"\",le=\"0.025\"}} 0\n"),
             format!("apiserver_request_duration_seconds_bucket{{{labels},dry_run=\"\",le=\"+Inf\"}} 3\n"),
             format!("apiserver_request_duration_seconds_sum{{{labels},dry_run=\"\"}} 0.09\n"),
+            format!("apiserver_response_sizes_bucket{{{labels},le=\"1000\"}} 0\n"),
+            format!("apiserver_response_sizes_bucket{{{labels},le=\"10000\"}} 3\n"),
+            format!("apiserver_response_sizes_sum{{{labels}}} 15000\n"),
+            "apiserver_watch_events_total{group=\"\",version=\"v1\",resource=\"pods\"} 7\n".to_owned(),
+            "authentication_attempts{result=\"success\"} 1\n".to_owned(),
             format!("apiserver_longrunning_requests{{{}}} 1\n", labels.replace("GET", "WATCH")),
         ] {
             assert!(page.contains(&wanted), "{wanted} in {page}");

@@ -22,16 +22,8 @@ pub(super) fn asked<'a>(registry: &Registry, is_remote: bool, path: &'a Path, re
         return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
     }
     let collection = path.name.is_empty();
-    let watch = || {
-        path.watch
-            || match is_remote {
-                // As the other server reads it: authorization goes by this, and nothing refuses what is neither.
-                true => {
-                    Params::parse(query).get("watch").is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
-                }
-                false => query.split('&').any(|pair| matches!(pair, "watch" | "watch=true" | "watch=1")),
-            }
-    };
+    // As it is read when it is answered, here or by another server: authorization goes by this.
+    let watch = || path.watch || (query.contains("watch") && Params::parse(query).flag("watch").unwrap_or(false));
     let apply = || request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/apply"));
     let verb = match *request.method() {
         _ if is_connect(path) || is_proxy(path) => "CONNECT",

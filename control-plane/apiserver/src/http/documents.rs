@@ -16,7 +16,7 @@ use super::respond;
 use crate::auth::tokens::ISSUER;
 use crate::auth::{Action, Identity};
 use crate::plugin_metrics::{self, Own};
-use crate::{discovery, errors, version};
+use crate::{discovery, errors, storage_metrics, version};
 
 /// How long a document may be kept whose address has its hash.
 const YEAR: i64 = 365 * 24 * 3600;
@@ -73,6 +73,7 @@ impl Handler {
             "version" if rest(&mut parts).is_empty() => Ok(respond::value(200, &version::info(), Format::Json)),
             "metrics" if rest(&mut parts).is_empty() => {
                 let mut page = self.metrics.page();
+                storage_metrics::report(&mut page, &self.pipeline.registry, &*self.pipeline.store);
                 self.fairness.report(&mut page);
                 let mut own = Own::default();
                 self.pipeline.admission.dynamic().report(&mut page, &mut own);

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{ACCEPT, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http_body::Body as _;
 use mizzen_api::{GroupResource, GroupVersionResource, ResourceDescriptor, Scope, Status, Verb};
 use mizzen_extensions::plugins::SchedulerPlugins;
 use tokio_util::sync::CancellationToken;
@@ -80,6 +81,7 @@ impl Handler {
         let verb = method.as_str().to_ascii_lowercase();
         let action = action(&path, &asked, &uri, &verb);
         let came = self.authenticator.authenticate(connection.peer.as_ref(), request.headers());
+        self.metrics.authenticated(came.is_ok());
         let came = came.map(|user| user.unwrap_or_else(|| Arc::new(anonymous())));
         let mut trail = self.trail(came.as_deref().ok(), (&path, &action, stream), connection, &request, audit_id.as_ref());
         let who = came.and_then(|user| {
@@ -127,7 +129,8 @@ impl Handler {
             class.tell(response.headers_mut());
         }
         let (code, took) = (response.status().as_u16(), started.elapsed());
-        self.metrics.answered(&asked, code, (!stream).then_some(took));
+        let bytes = matches!(asked.verb, "GET" | "LIST").then(|| response.body().size_hint().exact()).flatten();
+        self.metrics.answered(&asked, code, (!stream).then_some(took), bytes);
         tracing::debug!(%method, path = uri.path(), code, audit_id = ?audit_id, micros = took.as_micros(), "request");
         if let Some(audit_id) = audit_id {
             response.headers_mut().insert("audit-id", audit_id);
@@ -245,7 +248,7 @@ impl Handler {
             return self.tunnel(&user, path, request);
         }
         self.fits_scope(path)?;
-        let watch = path.watch || params.flag("watch")?.unwrap_or(false);
+        let watch = path.watch || params.flag("watch").unwrap_or(false);
         let place = Place { gvr, path, params, asked };
         let mut answered = self.by_method(user, watch, &place, request).await;
         for warning in deprecation(path).map(str::to_owned).into_iter().chain(self.custom_deprecation(path)) {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::path::percent_decode;
 use crate::errors;
+use crate::number;
 use crate::pipeline::delete_options::{self, DELETE_OPTIONS, parse_dry_run, propagation};
 
 /// The parameters of one request, in order.
@@ -33,27 +34,19 @@ impl Params {
         self.get(name).unwrap_or_default().to_owned()
     }
 
-    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Status> {
-        match self.get(name) {
-            None => Ok(None),
-            // A flag without a value is set.
-            Some("" | "true" | "1" | "True" | "t" | "T" | "TRUE") => Ok(Some(true)),
-            Some("false" | "0" | "False" | "f" | "F" | "FALSE") => Ok(Some(false)),
-            Some(other) => Err(Status::bad_request(format!("{name}: Invalid value: {other:?}: must be true or false"))),
-        }
+    /// As Kubernetes reads flags: whatever is there and is not `false` or `0` sets one.
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+        self.get(name).map(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Status> {
-        match self.get(name) {
-            None | Some("") => Ok(None),
-            Some(text) => text
-                .parse()
-                .map(Some)
-                .map_err(|_| Status::bad_request(format!("{name}: Invalid value: {text:?}: must be a number"))),
-        }
+    /// # Errors
+    /// `BadRequest` in the words of Go's `strconv`, in which clients know it.
+    fn number(&self, name: &str) -> Result<Option<i64>, Status> {
+        self.get(name).map(|text| number::signed(text).map_err(Status::bad_request)).transpose()
     }
 
     pub(super) fn list(&self) -> Result<ListOptions, Status> {
+        self.number("timeoutSeconds")?;
         if self.get("sendInitialEvents").is_some() {
             let cause = validate::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
             errors::options("ListOptions", vec![cause])?;
@@ -61,7 +54,8 @@ impl Params {
         Ok(ListOptions {
             label_selector: self.text("labelSelector"),
             field_selector: self.text("fieldSelector"),
-            limit: self.number("limit")?.unwrap_or(0),
+            // Less than none is no limit.
+            limit: self.number("limit")?.and_then(|limit| u64::try_from(limit).ok()).unwrap_or(0),
             continue_token: self.text("continue"),
             resource_version: self.text("resourceVersion"),
             resource_version_match: self.text("resourceVersionMatch"),
@@ -69,14 +63,15 @@ impl Params {
     }
 
     pub(super) fn watch(&self) -> Result<WatchOptions, Status> {
+        self.number("limit")?;
         Ok(WatchOptions {
             label_selector: self.text("labelSelector"),
             field_selector: self.text("fieldSelector"),
             resource_version: self.text("resourceVersion"),
             resource_version_match: self.text("resourceVersionMatch"),
-            allow_bookmarks: self.flag("allowWatchBookmarks")?.unwrap_or(false),
-            send_initial_events: self.flag("sendInitialEvents")?,
-            timeout_seconds: self.number("timeoutSeconds")?,
+            allow_bookmarks: self.flag("allowWatchBookmarks").unwrap_or(false),
+            send_initial_events: self.flag("sendInitialEvents"),
+            timeout_seconds: self.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()),
         })
     }
 
@@ -90,7 +85,7 @@ impl Params {
             dry_run: parse_dry_run(kind, self.all("dryRun"))?,
             field_manager: manager,
             field_validation: self.text("fieldValidation"),
-            force: self.flag("force")?.unwrap_or(false),
+            force: self.flag("force").unwrap_or(false),
         })
     }
 
@@ -98,7 +93,7 @@ impl Params {
     pub(super) fn delete(&self, body: &Value) -> Result<DeleteOptions, Status> {
         let mut options = DeleteOptions {
             grace_period_seconds: self.number("gracePeriodSeconds")?,
-            propagation: propagation(self.get("propagationPolicy"), self.flag("orphanDependents")?)?,
+            propagation: propagation(self.get("propagationPolicy"), self.flag("orphanDependents"))?,
             dry_run: parse_dry_run(DELETE_OPTIONS, self.all("dryRun"))?,
             ..DeleteOptions::default()
         };
@@ -119,8 +114,27 @@ mod tests {
         let params = Params::parse("labelSelector=a%3Db%2Cc+in+(d)&limit=5&watch");
         let list = params.list().expect("parses");
         assert_eq!((list.label_selector.as_str(), list.limit), ("a=b,c in (d)", 5));
-        assert_eq!(params.flag("watch"), Ok(Some(true)));
-        assert!(Params::parse("limit=x").list().is_err());
+        assert_eq!(params.flag("watch"), Some(true));
+    }
+
+    #[test]
+    fn flags_and_numbers_are_read_as_kubernetes_reads_them() {
+        for (value, set) in [("", true), ("x", true), ("F", true), ("1", true), ("0", false), ("False", false)] {
+            assert_eq!(Params::parse(&format!("watch={value}")).flag("watch"), Some(set), "{value}");
+        }
+        assert_eq!(Params::parse("a=b").flag("watch"), None);
+        let refused = |query: &str| Params::parse(query).list().map(|_| ()).map_err(|status| (status.code, status.message));
+        for (query, why) in [
+            ("limit=x", "strconv.ParseInt: parsing \"x\": invalid syntax"),
+            ("limit=", "strconv.ParseInt: parsing \"\": invalid syntax"),
+            ("limit=9223372036854775808", "strconv.ParseInt: parsing \"9223372036854775808\": value out of range"),
+            ("timeoutSeconds=x", "strconv.ParseInt: parsing \"x\": invalid syntax"),
+        ] {
+            assert_eq!(refused(query), Err((400, why.to_owned())), "{query}");
+        }
+        assert_eq!(Params::parse("limit=-1").list().map(|options| options.limit), Ok(0));
+        assert!(Params::parse("limit=x").watch().is_err());
+        assert_eq!(Params::parse("allowWatchBookmarks=yes").watch().map(|options| options.allow_bookmarks), Ok(true));
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Handler {
             clock: self.pipeline.clock.clone(),
             columns_sent: false,
             failed: false,
-            _open: self.metrics.long_running(&place.asked),
+            open: self.metrics.long_running(&place.asked),
         };
         Ok(respond::bytes(200, content_type, watch_body::body(watching.stream(self.shutdown.clone()), frames)))
     }

@@ -28,7 +28,7 @@ pub(super) struct Frames {
     /// An event could not be shown: to go on would be to leave it out.
     pub(super) failed: bool,
     /// Counts the watch as open.
-    pub(super) _open: Gauge<Streams>,
+    pub(super) open: Gauge<Streams>,
 }
 
 /// What the frames are, for the header of the answer.
@@ -92,11 +92,15 @@ impl Frames {
     fn chunk(&mut self, next: WatchItem) -> Bytes {
         match next {
             Ok(Next::All(batch)) => {
+                self.open.sent(batch.len());
                 // Whole objects look the same to all watchers: one of them makes the frames.
                 let made = self.shared_form().and_then(|form| batch.made(form, |changes| self.all(&events(changes))));
                 made.unwrap_or_else(|| self.of(&events(&batch)))
             }
-            Ok(Next::Events(events)) => self.of(&events),
+            Ok(Next::Events(events)) => {
+                self.open.sent(events.len());
+                self.of(&events)
+            }
             Err(status) => {
                 let mut chunk = Vec::new();
                 value_frame(&mut chunk, self.accepted.format, "ERROR", &status.to_json());

@@ -42,14 +42,22 @@ impl ContinueToken {
     /// # Errors
     /// `BadRequest` when the token is not one of ours.
     pub(crate) fn decode(token: &str) -> Result<Self, Status> {
-        let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
-        let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|_| invalid("not base64"))?;
-        let token: Self = serde_json::from_slice(&bytes).map_err(|_| invalid("not a continue token"))?;
+        let invalid = |why: &dyn std::fmt::Display| {
+            Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+        };
+        let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|error| invalid(&error))?;
+        let token: Self = serde_json::from_slice(&bytes).map_err(|error| invalid(&error))?;
         if token.version != VERSION {
-            return Err(invalid("unrecognized version"));
+            return Err(invalid(&format!("server does not recognize this encoded version {:?}", token.version)));
+        }
+        if token.revision == 0 {
+            return Err(invalid(&format!("incorrect encoded start resourceVersion (version {VERSION})")));
+        }
+        if token.after.is_empty() {
+            return Err(invalid(&format!("encoded start key empty (version {VERSION})")));
         }
         if token.after.starts_with('/') || token.after.split('/').any(|part| part == "..") {
-            return Err(invalid("the key leaves the collection"));
+            return Err(invalid(&format!("{:?} leaves the collection", token.after)));
         }
         Ok(token)
     }
@@ -74,7 +82,7 @@ mod tests {
         #[test]
         fn a_token_of_ours_comes_back_and_stays_in_its_collection(revision in any::<u64>(), after in "[a-z./-]{0,12}") {
             let token = ContinueToken::new(revision, &after);
-            let leaves = after.starts_with('/') || after.split('/').any(|part| part == "..");
+            let leaves = revision == 0 || after.is_empty() || after.starts_with('/') || after.split('/').any(|part| part == "..");
             match ContinueToken::decode(&token.encode()) {
                 Ok(back) => prop_assert!(!leaves && back == token),
                 Err(status) => prop_assert!(leaves && status.code == 400),

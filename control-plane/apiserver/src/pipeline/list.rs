@@ -13,6 +13,7 @@ use super::select::Selection;
 use super::target::Target;
 use crate::auth::Identity;
 use crate::errors;
+use crate::number;
 
 /// A list as it is answered.
 pub(crate) struct Listed {
@@ -119,17 +120,17 @@ impl Pipeline {
     /// Where a list begins, and at which revision (API concepts, "Semantics for get and list").
     async fn start(&self, prefix: &str, options: &ListOptions) -> Result<Start, Status> {
         check(options)?;
-        let asked = parse_revision(&options.resource_version)?;
         if !options.continue_token.is_empty() {
-            if asked > 0 {
+            let token = ContinueToken::decode(&options.continue_token)?;
+            if !matches!(options.resource_version.as_str(), "" | "0") {
                 return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
             }
-            let token = ContinueToken::decode(&options.continue_token)?;
             if token.revision().is_none() {
                 self.store.barrier().await.map_err(errors::store)?;
             }
             return Ok(Start { after: Some(format!("{prefix}{}", token.after)), revision: token.revision() });
         }
+        let asked = parse_revision(&options.resource_version)?;
         if options.resource_version_match == "Exact" {
             return Ok(Start { after: None, revision: Some(asked) });
         }
@@ -192,10 +193,23 @@ fn start_error(error: StoreError, options: &ListOptions) -> Status {
 /// # Errors
 /// `BadRequest` when `text` is no revision.
 pub(super) fn parse_revision(text: &str) -> Result<u64, Status> {
-    match text {
-        "" => Ok(0),
-        text => {
-            text.parse().map_err(|_| Status::bad_request(format!("Invalid value: {text:?}: resourceVersion must be a number")))
-        }
+    if text.is_empty() {
+        return Ok(0);
+    }
+    number::unsigned(text)
+        .map_err(|why| Status::bad_request(format!("invalid resource version: resourceVersion: Invalid value: {text:?}: {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_revision_is_refused() {
+        assert_eq!((parse_revision(""), parse_revision("0"), parse_revision("12")), (Ok(0), Ok(0), Ok(12)));
+        let refused = parse_revision("xx").map_err(|status| (status.code, status.message));
+        let why = "invalid resource version: resourceVersion: Invalid value: \"xx\": \
+                   strconv.ParseUint: parsing \"xx\": invalid syntax";
+        assert_eq!(refused, Err((400, why.to_owned())));
     }
 }

@@ -66,6 +66,10 @@ async fn requests_and_open_watches_are_counted() {
         format!("apiserver_request_total{{{},code=\"201\",dry_run=\"\"}} 1\n", of("POST", "namespace")),
         format!("apiserver_request_total{{{},code=\"404\",dry_run=\"\"}} 1\n", of("GET", "resource")),
         format!("apiserver_longrunning_requests{{{}}} 1\n", of("WATCH", "namespace")),
+        format!("apiserver_response_sizes_count{{{}}} 1\n", of("GET", "resource")),
+        "apiserver_storage_objects{resource=\"pods\"} 1\n".to_owned(),
+        "apiserver_resource_objects{group=\"apps\",resource=\"deployments\"} 0\n".to_owned(),
+        "process_cpu_seconds_total ".to_owned(),
     ] {
         assert!(page.contains(&wanted), "{wanted} in {page}");
     }

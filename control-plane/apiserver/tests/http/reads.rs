@@ -38,7 +38,18 @@ async fn parameters_that_do_not_go_together_are_refused() {
         assert!(status["message"].as_str().is_some_and(|message| message.contains(wanted)), "{query}: {status}");
         assert_eq!(status["details"]["kind"], "ListOptions");
     }
-    assert_eq!(served.get(&format!("{CONFIG_MAPS}?resourceVersion=x")).await.0, 400);
+    for (query, wanted) in [
+        ("resourceVersion=x", "invalid resource version: resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing"),
+        ("limit=x", "strconv.ParseInt: parsing \"x\": invalid syntax"),
+        ("timeoutSeconds=x", "strconv.ParseInt: parsing \"x\": invalid syntax"),
+        ("watch=1&timeoutSeconds=x", "strconv.ParseInt: parsing \"x\": invalid syntax"),
+        ("continue=%25", "invalid continue token: continue key is not valid: "),
+    ] {
+        let (code, status) = served.get(&format!("{CONFIG_MAPS}?{query}")).await;
+        assert_eq!(code, 400, "{query}: {status}");
+        assert!(status["message"].as_str().is_some_and(|message| message.starts_with(wanted)), "{query}: {status}");
+    }
+    assert_eq!(served.get(&format!("{CONFIG_MAPS}?limit=-1&watch=False")).await.0, 200);
     let (code, ahead) = served.get(&format!("{CONFIG_MAPS}?resourceVersion=99999")).await;
     assert_eq!((code.as_u16(), &ahead["details"]["causes"][0]["reason"]), (504, &json!("ResourceVersionTooLarge")));
 }
