@@ -53,7 +53,8 @@ impl Pipeline {
             }
             let done = match step(target, &old, options, (self.clock)()) {
                 Step::Wait => Some(written(current, false)),
-                _ if options.dry_run => Some(written(Arc::new(unstored(&old)?), false)),
+                Step::Remove if options.dry_run => Some(written(Arc::new(unstored(&old)?), true)),
+                Step::Mark(new) if options.dry_run => Some(written(Arc::new(unstored(&new)?), false)),
                 Step::Remove => {
                     let claims = self.claims(target, None, Some(&old))?;
                     self.remove(&target.key(), &current, claims).await?.map(|object| written(object, true))

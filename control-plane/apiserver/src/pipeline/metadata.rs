@@ -33,16 +33,25 @@ pub(super) fn fit_to_target(object: &mut Value, target: &Target) -> Result<(), S
     let text = |field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default();
     let is_right =
         [("apiVersion", target.is_api_version(text("apiVersion"))), ("kind", *text("kind") == *target.descriptor.kind)];
+    // Of a custom kind there is no type that would say what a document is.
+    let is_custom = target.descriptor.custom.is_some();
+    if is_custom && text("kind").is_empty() {
+        return Err(Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing",
+            target.descriptor.kind
+        )));
+    }
     for (field, _) in is_right.into_iter().filter(|(_, is_right)| !is_right) {
         let (what, expected) = match field {
             "kind" => ("kind", target.descriptor.kind.to_string()),
             _ => ("API version", target.api_version()),
         };
         match document.get(field).and_then(Value::as_str) {
-            None | Some("") => {
+            None | Some("") if !is_custom => {
                 document.insert(field.to_owned(), Value::String(expected));
             }
-            Some(given) => {
+            given => {
+                let given = given.unwrap_or_default();
                 return Err(Status::bad_request(format!(
                     "the {what} in the data ({given}) does not match the expected {what} ({expected})"
                 )));

@@ -7,6 +7,21 @@ use crate::served::{DEFINITIONS, Served, WIDGETS, answer, definition, widget, wi
 use crate::support::eventually;
 
 #[tokio::test]
+async fn an_object_says_of_which_kind_it_is() {
+    let served = Served::start().await;
+    served.define(&definition(widget_schema())).await;
+    for (field, why) in [
+        ("kind", "the object provided is unrecognized (must be of type Widget): Object 'Kind' is missing"),
+        ("apiVersion", "the API version in the data () does not match the expected API version (example.com/v1)"),
+    ] {
+        let mut object = widget("a", json!({}));
+        object.as_object_mut().expect("an object").remove(field);
+        let (code, told) = served.create(WIDGETS, &object).await;
+        assert_eq!((code.as_u16(), told["message"].as_str()), (400, Some(why)), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn objects_are_pruned_defaulted_and_checked_in_every_verb() {
     let served = Served::start().await;
     served.define(&definition(widget_schema())).await;

@@ -89,6 +89,15 @@ async fn a_collection_is_deleted_with_options_and_shown() {
     let (code, dry) = send(&served, Method::DELETE, &format!("{path}&dryRun=All"), "application/json", "").await;
     assert_eq!((code, &dry["kind"], dry["items"].as_array().map(Vec::len)), (200, &json!("ConfigMapList"), Some(2)));
     assert_eq!(served.get(CONFIG_MAPS).await.1["items"].as_array().map(Vec::len), Some(3));
+    let one = format!("{CONFIG_MAPS}/c?dryRun=All");
+    let (code, dry) = send(&served, Method::DELETE, &one, "application/json", "").await;
+    assert_eq!((code, &dry["kind"], &dry["status"]), (200, &json!("Status"), &json!("Success")));
+    let held = json!({"metadata": {"finalizers": ["example.com/a"]}}).to_string();
+    let merge = "application/merge-patch+json";
+    assert_eq!(send(&served, Method::PATCH, &format!("{CONFIG_MAPS}/c"), merge, &held).await.0, 200);
+    let (_, dry) = send(&served, Method::DELETE, &one, "application/json", "").await;
+    assert!(dry["metadata"]["deletionTimestamp"].is_string(), "{dry}");
+    assert!(served.get(&format!("{CONFIG_MAPS}/c")).await.1["metadata"]["deletionTimestamp"].is_null());
     assert_eq!(send(&served, Method::DELETE, &path, "application/json", "").await.0, 200);
     let (_, left) = served.get(CONFIG_MAPS).await;
     assert_eq!((left["items"].as_array().map(Vec::len), &left["items"][0]["metadata"]["name"]), (Some(1), &json!("c")));
