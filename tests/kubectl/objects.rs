@@ -259,6 +259,18 @@ fn kubectl_is_told_of_what_a_kind_does_not_have() {
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  os: {name: windows}\n  hostPID: true\n  containers:\n  \
+               - {name: c, image: x, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [3]}}]}\n";
+    let said = cluster.kubectl(&["create", "-f", &write("windows.yaml", pod)]).err();
+    for part in [
+        "spec.hostPID: Forbidden: cannot be set for a windows pod",
+        "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let node = "apiVersion: v1\nkind: Node\nmetadata: {name: far}\nspec: {podCIDR: x}\n";
+    let said = cluster.kubectl(&["create", "-f", &write("node.yaml", node)]).err();
+    assert!(said.contains("spec.podCIDRs[0]: Invalid value: \"x\": must be a valid CIDR value"), "{said}");
     let report = cluster.kubectl(&["get", "--raw", "/readyz?verbose&exclude=etcd"]).ok();
     assert!(report.contains("[+]etcd excluded: ok\n") && report.ends_with("readyz check passed\n"), "{report}");
 }

@@ -8,7 +8,7 @@ use super::value::{entries, flag, list, text};
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::print::{age, or_none};
 use crate::status::Cause;
-use crate::validate::{Path, forbidden};
+use crate::validate::{Path, cidr, complaints, forbidden, invalid};
 
 struct Node;
 
@@ -40,21 +40,33 @@ impl Strategy for Node {
         let mut causes = Vec::new();
         let spec = Path::root("spec");
         check_taints(list(object, "/spec/taints"), &spec.field("taints"), &mut causes);
+        check_ranges(object, &spec.field("podCIDRs"), &mut causes);
         causes
     }
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<Cause> {
         let mut causes = Vec::new();
-        for field in ["providerID", "podCIDR", "podCIDRs"] {
-            let pointer = format!("/spec/{field}");
-            if let Some(before) = old.pointer(&pointer)
-                && *before != Value::String(String::new())
-                && object.pointer(&pointer) != Some(before)
-            {
-                causes.push(forbidden(format!("spec.{field}"), "node updates may not change this once it is set"));
-            }
+        let once = |name: &str| format!("node updates may not change {name} except from \"\" to valid");
+        let before = list(old, "/spec/podCIDRs");
+        if !before.is_empty() && list(object, "/spec/podCIDRs") != before {
+            causes.push(forbidden("spec.podCIDRs", &once("podCIDR")));
+        }
+        let before = text(old, "/spec/providerID");
+        if !before.is_empty() && text(object, "/spec/providerID") != before {
+            causes.push(forbidden("spec.providerID", &once("providerID")));
         }
         causes
+    }
+
+    /// The older field is the first of the newer one; where they differ, the older one counts.
+    fn default(&self, object: &mut Value) {
+        let older = text(object, "/spec/podCIDR").to_owned();
+        let newer = list(object, "/spec/podCIDRs").first().and_then(Value::as_str).unwrap_or("").to_owned();
+        let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut).filter(|_| older != newer) else { return };
+        match older.as_str() {
+            "" => spec.insert("podCIDR".to_owned(), newer.into()),
+            _ => spec.insert("podCIDRs".to_owned(), serde_json::json!([older])),
+        };
     }
 
     fn selectable(&self, object: &Value, path: &str) -> Option<String> {
@@ -90,6 +102,19 @@ impl Strategy for Node {
         .into_iter()
         .map(Value::String)
         .collect()
+    }
+}
+
+/// Addresses for pods: one range of each family.
+fn check_ranges(node: &Value, path: &Path, causes: &mut Vec<Cause>) {
+    let ranges: Vec<&str> = list(node, "/spec/podCIDRs").iter().filter_map(Value::as_str).collect();
+    let wrong = causes.len();
+    for (index, range) in ranges.iter().enumerate() {
+        causes.extend(complaints(path.index(index), range, cidr(range)));
+    }
+    let of_v6 = ranges.iter().filter(|range| range.contains(':')).count();
+    if causes.len() == wrong && (of_v6 > 1 || ranges.len() - of_v6 > 1) {
+        causes.push(invalid(path, &ranges.into(), "may specify no more than one CIDR for each IP family"));
     }
 }
 
@@ -150,7 +175,37 @@ mod tests {
             causes.iter().map(|cause| cause.field.as_str()).collect::<Vec<_>>(),
             ["spec.taints[0].effect", "spec.taints[2]"]
         );
-        let old = json!({"spec": {"podCIDR": "10.0.0.0/24", "providerID": ""}});
-        assert_eq!(Node.validate_update(&json!({"spec": {"providerID": "x"}}), &old)[0].field, "spec.podCIDR");
+        let old = json!({"spec": {"podCIDRs": ["10.0.0.0/24"], "providerID": ""}});
+        let causes = Node.validate_update(&json!({"spec": {"providerID": "x"}}), &old);
+        assert_eq!(causes.iter().map(|cause| cause.field.as_str()).collect::<Vec<_>>(), ["spec.podCIDRs"]);
+    }
+
+    #[test]
+    fn both_fields_say_the_same_range_for_pods() {
+        let defaulted = |spec: Value| {
+            let mut node = json!({"spec": spec});
+            Node.default(&mut node);
+            node["spec"].clone()
+        };
+        let both = json!({"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.0.0/24", "fd00::/64"]});
+        assert_eq!(defaulted(both.clone()), both);
+        assert_eq!(defaulted(json!({"podCIDRs": both["podCIDRs"]})), both);
+        for spec in [json!({"podCIDR": "a"}), json!({"podCIDR": "a", "podCIDRs": ["b"]})] {
+            assert_eq!(defaulted(spec), json!({"podCIDR": "a", "podCIDRs": ["a"]}));
+        }
+        assert_eq!(defaulted(json!({})), json!({}));
+    }
+
+    #[test]
+    fn ranges_for_pods_are_ranges_of_different_families() {
+        let told = |ranges: Value| -> Vec<String> {
+            Node.validate(&json!({"spec": {"podCIDRs": ranges}})).into_iter().map(|cause| cause.message).collect()
+        };
+        assert_eq!(told(json!(["10.0.0.0/24", "fd00::/64"])), [""; 0]);
+        let not_one = "Invalid value: \"x\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+        assert_eq!(told(json!(["10.0.0.0/24", "x"])), [not_one]);
+        for ranges in [json!(["10.0.0.0/24", "10.0.1.0/24"]), json!(["10.0.0.0/24", "fd00::/64", "10.0.1.0/24"])] {
+            assert!(told(ranges)[0].ends_with("may specify no more than one CIDR for each IP family"));
+        }
     }
 }

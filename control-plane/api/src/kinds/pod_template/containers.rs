@@ -7,11 +7,12 @@ use serde_json::Value;
 use super::super::value::{flag, int, list, text};
 use super::probes::{check_lifecycle, check_probes};
 use super::resources::{check_claims, check_resize_policies, check_resources};
+use super::restarts::check_restarts;
 use super::spec::{SpecContext, check_profiles};
 use crate::status::Cause;
 use crate::validate::{
     Path, complaints, config_map_key, dns1123_label, dns1123_subdomain, duplicate, env_var_name, forbidden, invalid,
-    invalid_text, not_found, not_supported, one_of, port_name, port_number, qualified_name, required,
+    invalid_text, not_found, one_of, port_name, port_number, qualified_name, required,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,12 +77,7 @@ fn check_container(container: &Value, at: &Path, role: Role, volumes: &HashSet<&
     causes.extend(one_of(at.field("imagePullPolicy"), text(container, "/imagePullPolicy"), &["Always", "IfNotPresent", "Never"]));
     let policies = ["File", "FallbackToLogsOnError"];
     causes.extend(one_of(at.field("terminationMessagePolicy"), text(container, "/terminationMessagePolicy"), &policies));
-    if role == Role::Init
-        && let policy @ ("OnFailure" | "Never") = text(container, "/restartPolicy")
-        && list(container, "/restartPolicyRules").is_empty()
-    {
-        causes.push(not_supported(at.field("restartPolicy"), policy, &["Always"]));
-    }
+    check_restarts(container, at, role, causes);
     check_env(container, at, causes);
     check_mounts(container, &at.field("volumeMounts"), volumes, causes);
     check_resize_policies(container, &at.field("resizePolicy"), causes);

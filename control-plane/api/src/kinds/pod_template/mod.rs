@@ -3,8 +3,10 @@
 mod containers;
 mod defaults;
 mod object;
+mod os;
 mod probes;
 mod resources;
+mod restarts;
 mod scheduling;
 mod spec;
 mod template;

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::value::{entries, flag, int, list, text};
 use super::containers::check_containers;
+use super::os::check_os;
 use super::resources::check_requests;
 use super::scheduling::{check_affinity, check_node_labels, check_spreading, check_tolerations};
 use super::volumes::check_volumes;
@@ -41,7 +42,7 @@ pub(in super::super) fn check_spec(spec: &Value, path: &Path, context: SpecConte
         causes.push(invalid(path.field("activeDeadlineSeconds"), seconds, "must be between 1 and 2147483647, inclusive"));
     }
     causes.extend(one_of(path.field("preemptionPolicy"), text(spec, "/preemptionPolicy"), &["Never", "PreemptLowerPriority"]));
-    causes.extend(one_of(path.field("os").field("name"), text(spec, "/os/name"), &["linux", "windows"]));
+    check_os(spec, path, &mut causes);
     check_names(spec, path, &mut causes);
     check_security(spec, path, &mut causes);
     check_node_labels(spec.get("nodeSelector"), &path.field("nodeSelector"), &mut causes);
@@ -81,6 +82,31 @@ fn check_dns(spec: &Value, path: &Path, causes: &mut Vec<Cause>) {
     for (index, server) in given.iter().enumerate() {
         let server = server.as_str().unwrap_or("");
         causes.extend(complaints(servers.index(index), server, ip_address(server)));
+    }
+    check_searches(spec, &config, causes);
+    for (index, option) in list(spec, "/dnsConfig/options").iter().enumerate() {
+        if text(option, "/name").is_empty() {
+            causes.push(required(config.field("options").index(index), "must not be empty"));
+        }
+    }
+}
+
+fn check_searches(spec: &Value, config: &Path, causes: &mut Vec<Cause>) {
+    const MAX_PATHS: usize = 32;
+    const MAX_CHARACTERS: usize = 2048;
+    let at = config.field("searches");
+    let all: Vec<&str> = list(spec, "/dnsConfig/searches").iter().filter_map(Value::as_str).collect();
+    if all.len() > MAX_PATHS {
+        causes.push(invalid(at, &all.clone().into(), format!("must not have more than {MAX_PATHS} search paths")));
+    }
+    if all.join(" ").len() > MAX_CHARACTERS {
+        let why = format!("must not have more than {MAX_CHARACTERS} characters (including spaces) in the search list");
+        causes.push(invalid(at, &all.clone().into(), why));
+    }
+    for (index, search) in all.into_iter().enumerate().filter(|(_, search)| *search != ".") {
+        let domain = search.strip_suffix('.').unwrap_or(search);
+        // Underscores are let pass, as resolvers take them.
+        causes.extend(complaints(at.index(index), domain, dns1123_subdomain(&domain.replace('_', "-"))));
     }
 }
 
