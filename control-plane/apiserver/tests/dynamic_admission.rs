@@ -95,6 +95,11 @@ async fn a_policy_whose_expression_cannot_be_compiled_is_refused() {
         status.message.contains("spec.validations[0].expression") && status.message.contains("compilation failed"),
         "{status}"
     );
+    let mut webhook = hook("a.b.c", &json!({"url": "https://127.0.0.1:1/"}), "Fail");
+    webhook["webhooks"][0]["matchConditions"] = json!([{"name": "a", "expression": "request.name"}]);
+    let resource = support::gvr(GROUP, "v1", "validatingwebhookconfigurations");
+    let status = client.write(ApiRequest::create(&resource, "", webhook)).await.expect_err("is refused");
+    assert!(status.message.ends_with("Invalid value: \"request.name\": must evaluate to bool"), "{status}");
 }
 
 #[tokio::test]

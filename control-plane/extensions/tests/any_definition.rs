@@ -1,6 +1,6 @@
 //! No definition, no document of its kind and no expression makes the extensions panic, however wrong it is.
 
-use mizzen_extensions::cel::{Plain, check_rules, compile, validate_rules};
+use mizzen_extensions::cel::{Plain, Subject, check_rules, compile, validate_rules};
 use mizzen_extensions::schema::{Structural, apply_defaults, check, prune, validate};
 use mizzen_extensions::{custom, definition};
 use proptest::prelude::*;
@@ -170,7 +170,11 @@ proptest! {
     ) {
         for source in [&wild, &near] {
             let Ok(program) = compile(source) else { continue };
-            let _ = check_rules(&Structural::default(), &program, true, Plain::Bool);
+            let schema = Structural::default();
+            for optional_old_self in [false, true] {
+                let subject = Subject { schema: &schema, is_resource: true, optional_old_self };
+                let _ = check_rules(&subject, &program, Plain::Bool);
+            }
             let rules = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true,
                 "x-kubernetes-validations": [{"rule": source, "messageExpression": source, "optionalOldSelf": true}]});
             validate_rules(&Structural::parse(&rules), &value, Some(&value));

@@ -34,6 +34,13 @@ async fn definitions_that_are_wrong_are_refused_with_their_fields() {
         ),
         (
             |d| {
+                d["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] =
+                    json!({"type": "string", "x-kubernetes-validations": [{"rule": "self.x == 1"}]});
+            },
+            "Invalid value: \"self.x == 1\": compilation failed: ERROR: <input>: type 'string' does not support field selection",
+        ),
+        (
+            |d| {
                 d["spec"]["group"] = json!("x.k8s.io");
                 d["metadata"]["name"] = json!("widgets.x.k8s.io");
             },

@@ -1,11 +1,14 @@
 //! What is wrong with an expression before it runs: names that there are not, operators between what they do not take, and
 //! costs that no budget would allow. Where a type is not known for sure nothing is said: Kubernetes refuses more, never less.
 
+use std::fmt;
+
 use kube_cel::cel::common::ast::{Expr, IdedExpr, operators};
 use mizzen_api::schema::{Schema, SchemaSet, Shape};
 
 use super::access::GET;
 use super::functions::{KEEP, KEYS, OPTIONAL_SELECT, RANGE};
+use super::known;
 use super::names::escape;
 use super::parse::Compiled;
 use super::rewrite::children;
@@ -19,18 +22,29 @@ pub const MAX_TOTAL_COST: u64 = 100_000_000;
 /// The largest document, in bytes: what a list without `maxItems` can hold at most.
 const MAX_DOCUMENT: u64 = 3 * 1024 * 1024;
 
-/// What a rule on a value of `schema` may cost at most, as far as its loops tell.
+/// What a rule is about.
+pub struct Subject<'a> {
+    pub schema: &'a Structural,
+    /// The root of a document or an embedded one, which has metadata.
+    pub is_resource: bool,
+    /// `optionalOldSelf`.
+    pub optional_old_self: bool,
+}
+
+/// What a rule may cost at most, as far as its loops tell.
 ///
 /// # Errors
 /// The first thing that is wrong with it: a name that there is not, an operator that does not take its operands, or another
 /// type than `wanted`.
-pub fn check_rules(schema: &Structural, program: &Compiled, is_resource: bool, wanted: Plain) -> Result<u64, String> {
-    // The old value may be optional, which has other fields.
-    let mut walk = Walk { variables: vec![("self", Known::Of(schema, is_resource)), ("oldSelf", Known::Unknown)], wrong: None };
+pub fn check_rules(subject: &Subject<'_>, program: &Compiled, wanted: Plain) -> Result<u64, String> {
+    let this = Known::Of(subject.schema, subject.is_resource);
+    // An optional value has other fields.
+    let before = if subject.optional_old_self { Known::Unknown } else { this };
+    let mut walk = Walk { variables: vec![("self", this), ("oldSelf", before)], wrong: None };
     let (known, cost) = walk.expression(&program.expression);
     match walk.wrong {
         Some(wrong) => Err(format!("compilation failed: ERROR: <input>: {wrong}")),
-        None if plain(known).is_some_and(|plain| plain != wanted) => Err(match wanted {
+        None if outcome(known).is_some_and(|plain| plain != wanted) => Err(match wanted {
             Plain::Text => "messageExpression must evaluate to a string".to_owned(),
             wanted => format!("cel expression must evaluate to a {}", wanted.as_str()),
         }),
@@ -38,46 +52,52 @@ pub fn check_rules(schema: &Structural, program: &Compiled, is_resource: bool, w
     }
 }
 
-/// What is known of the variables of an expression: the names of schemas of a set for some, and nothing for the others.
+/// What is known of the variables of an expression: schemas of a set for some, of their own for others, and nothing for
+/// the rest.
 pub struct Typed<'a> {
     pub set: &'a SchemaSet,
     pub typed: &'a [(&'a str, &'a Schema)],
+    pub shaped: &'a [(&'a str, &'a Structural)],
     pub untyped: &'a [&'a str],
 }
 
-/// # Errors
-/// What is wrong with an expression whose variables have these types, which has to be of the type `wanted`.
-pub fn check_types(program: &Compiled, given: &Typed<'_>, wanted: Plain) -> Result<(), String> {
-    let typed = given.typed.iter().map(|(name, schema)| (*name, Known::In(given.set, schema)));
-    let variables = given.untyped.iter().map(|name| (*name, Known::Unknown)).chain(typed).collect();
-    let mut walk = Walk { variables, wrong: None };
-    let (known, _) = walk.expression(&program.expression);
-    match walk.wrong {
-        Some(wrong) => Err(format!("ERROR: <input>: {wrong}")),
-        None if plain(known).is_some_and(|plain| plain != wanted) => Err(format!("must evaluate to {}", wanted.as_str())),
-        None => Ok(()),
+/// What is wrong with an expression.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Mistyped {
+    /// It cannot be compiled.
+    Unread(String),
+    Inside(String),
+    /// It is of another type than what is wanted, which is told.
+    Outcome(String),
+}
+
+impl fmt::Display for Mistyped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unread(why) => f.write_str(why),
+            Self::Inside(wrong) => write!(f, "ERROR: <input>: {wrong}"),
+            Self::Outcome(wanted) => write!(f, "must evaluate to {wanted}"),
+        }
     }
 }
 
-/// The names that an expression may use, where nothing is known of the documents themselves.
-pub struct Names<'a> {
-    pub documents: &'a [&'a str],
-    /// The fields of `variables`; `None` where there is no such name.
-    pub variables: Option<&'a [&'a str]>,
-}
-
 /// # Errors
-/// The first name in an expression that is none of `names`, or that it is of none of the types `wanted`.
-pub fn check_names(program: &Compiled, names: &Names<'_>, wanted: &[Plain]) -> Result<(), String> {
-    let documents = names.documents.iter().map(|name| (*name, Known::Unknown));
-    let own = names.variables.map(|fields| ("variables", Known::Fields(fields)));
-    let mut walk = Walk { variables: documents.chain(own).collect(), wrong: None };
+/// What is wrong with an expression whose variables have these types, which has to be of one of the types `wanted`; of any
+/// if there are none.
+pub fn check_types(program: &Compiled, given: &Typed<'_>, wanted: &[Plain]) -> Result<(), Mistyped> {
+    let typed = given.typed.iter().map(|(name, schema)| (*name, Known::In(given.set, schema)));
+    let shaped = given.shaped.iter().map(|(name, schema)| (*name, Known::Of(schema, false)));
+    let variables = given.untyped.iter().map(|name| (*name, Known::Unknown)).chain(typed).chain(shaped).collect();
+    let mut walk = Walk { variables, wrong: None };
     let (known, _) = walk.expression(&program.expression);
-    match (walk.wrong, plain(known)) {
-        (Some(wrong), _) => Err(format!("ERROR: <input>: {wrong}")),
-        (None, Some(plain)) if !wanted.contains(&plain) => {
-            let wanted: Vec<&str> = wanted.iter().map(|plain| plain.as_str()).collect();
-            Err(format!("must evaluate to {}", wanted.join(" or ")))
+    match (walk.wrong, wanted) {
+        (Some(wrong), _) => Err(Mistyped::Inside(wrong)),
+        (None, wanted) if !wanted.is_empty() && outcome(known).is_some_and(|plain| !wanted.contains(&plain)) => {
+            let names: Vec<&str> = wanted.iter().map(|plain| plain.as_str()).collect();
+            Err(Mistyped::Outcome(match names.as_slice() {
+                [one] => (*one).to_owned(),
+                many => format!("one of [{}]", many.join(" ")),
+            }))
         }
         _ => Ok(()),
     }
@@ -92,8 +112,6 @@ enum Known<'a> {
     KeyOf(&'a Structural),
     /// Typed by a schema of a set.
     In(&'a SchemaSet, &'a Schema),
-    /// These fields, of which nothing is known.
-    Fields(&'a [&'a str]),
     Plain(Plain),
     Unknown,
 }
@@ -122,11 +140,16 @@ impl<'a> Walk<'a> {
                 let mut cost = u64::from(call.func_name != GET);
                 // The package of a function is no variable: `sets.contains`.
                 let package = match call.target.as_deref().map(|target| &target.expr) {
-                    Some(Expr::Ident(name)) => !self.variables.iter().any(|(known, _)| known == name),
-                    _ => false,
+                    Some(Expr::Ident(name)) => Some(name).filter(|name| !self.variables.iter().any(|(known, _)| known == *name)),
+                    _ => None,
                 };
+                let name = package.map(|package| format!("{package}.{}", call.func_name));
+                if !known::is_function(name.as_deref().unwrap_or(&call.func_name)) {
+                    let what = package.filter(|_| known::is_function(&call.func_name)).unwrap_or(&call.func_name);
+                    self.wrong(format!("undeclared reference to '{what}' (in container '')"));
+                }
                 let mut operands = Vec::new();
-                for operand in call.target.iter().map(AsRef::as_ref).filter(|_| !package).chain(&call.args) {
+                for operand in call.target.iter().map(AsRef::as_ref).filter(|_| package.is_none()).chain(&call.args) {
                     let (known, spent) = self.expression(operand);
                     cost = cost.saturating_add(spent);
                     operands.push(known);
@@ -149,6 +172,8 @@ impl<'a> Walk<'a> {
                         }
                         _ => Known::Unknown,
                     },
+                    // Packages have functions of the same names for other things.
+                    _ if package.is_some() => Known::Unknown,
                     (function, operands) => {
                         let plains: Vec<Option<Plain>> = operands.iter().map(|operand| plain(*operand)).collect();
                         match types::of_call(function, &plains) {
@@ -188,19 +213,27 @@ impl<'a> Walk<'a> {
                 let looped = rounds.saturating_mul(condition.saturating_add(step).min(u64::MAX / 4));
                 (known, range_cost.saturating_add(init_cost).saturating_add(looped).saturating_add(result))
             }
-            _ => {
+            other => {
                 let cost =
                     children(expression).into_iter().fold(0_u64, |cost, child| cost.saturating_add(self.expression(child).1));
-                (Known::Unknown, cost)
+                let known = match other {
+                    Expr::List(_) => Known::Plain(Plain::List),
+                    Expr::Map(_) => Known::Plain(Plain::Map),
+                    _ => Known::Unknown,
+                };
+                (known, cost)
             }
         }
     }
 
     fn field(&mut self, operand: Known<'a>, name: &str) -> Known<'a> {
+        if let Some(scalar) = plain(operand).filter(|plain| *plain != Plain::Map) {
+            self.wrong(format!("type '{}' does not support field selection", scalar.as_str()));
+            return Known::Unknown;
+        }
         let found = match operand {
             Known::Of(schema, whole) => child(schema, whole, name),
             Known::In(set, schema) => child_in(set, schema, name),
-            Known::Fields(fields) => fields.iter().any(|field| *field == name).then_some(Known::Unknown),
             _ => return Known::Unknown,
         };
         found.unwrap_or_else(|| {
@@ -252,21 +285,36 @@ fn element<'a>(set: &'a SchemaSet, schema: &'a Schema) -> Known<'a> {
     }
 }
 
+/// The type of a whole expression, where it is known for sure: a field that may be null is of its type, too.
+fn outcome(known: Known<'_>) -> Option<Plain> {
+    match known {
+        Known::Of(schema, _) if schema.nullable && !schema.int_or_string => of_kind(schema),
+        known => plain(known),
+    }
+}
+
+fn of_kind(schema: &Structural) -> Option<Plain> {
+    match schema.kind {
+        Type::Boolean => Some(Plain::Bool),
+        Type::Integer => Some(Plain::Int),
+        Type::Number => Some(Plain::Double),
+        Type::Array => Some(Plain::List),
+        Type::Object => Some(Plain::Map),
+        Type::String => match schema.limits.format.as_deref() {
+            None => Some(Plain::Text),
+            // Some formats are types of their own.
+            Some(_) => None,
+        },
+        Type::Any => None,
+    }
+}
+
 /// The type of a value, where it is known for sure.
 fn plain(known: Known<'_>) -> Option<Plain> {
     match known {
         Known::Plain(plain) => Some(plain),
         Known::KeyOf(schema) if schema.kind == Type::Object => Some(Plain::Text),
-        Known::Of(schema, _) if !schema.nullable && !schema.int_or_string => match schema.kind {
-            Type::Boolean => Some(Plain::Bool),
-            Type::Integer => Some(Plain::Int),
-            Type::Number => Some(Plain::Double),
-            Type::Array => Some(Plain::List),
-            Type::Object => Some(Plain::Map),
-            // Some formats are types of their own.
-            Type::String if schema.limits.format.is_none() => Some(Plain::Text),
-            Type::String | Type::Any => None,
-        },
+        Known::Of(schema, _) if !schema.nullable && !schema.int_or_string => of_kind(schema),
         Known::In(set, schema) => match &set.resolve(schema).shape {
             Shape::Boolean => Some(Plain::Bool),
             Shape::Integer { .. } => Some(Plain::Int),
@@ -295,7 +343,7 @@ fn size(range: Known<'_>) -> u64 {
             _ => 1,
         },
         Known::KeyOf(schema) => size(Known::Of(schema, false)),
-        Known::In(..) | Known::Fields(_) | Known::Plain(_) | Known::Unknown => 1,
+        Known::In(..) | Known::Plain(_) | Known::Unknown => 1,
     }
 }
 
@@ -331,12 +379,24 @@ mod tests {
             "long": {"type": "array", "items": {"type": "integer"}},
             "map": {"type": "object", "additionalProperties": {"type": "string"}},
         }}));
-        check_rules(&schema, &compile(rule)?, true, Plain::Bool)
+        let subject = Subject { schema: &schema, is_resource: true, optional_old_self: false };
+        check_rules(&subject, &compile(rule)?, Plain::Bool)
     }
 
     #[test]
     fn names_that_there_are_not_are_found() {
-        for rule in ["self.missing == 1", "self.list.all(e, e.y > 1)", "nothing == 1", "has(self.missing)"] {
+        for rule in [
+            "self.missing == 1",
+            "self.list.all(e, e.y > 1)",
+            "nothing == 1",
+            "has(self.missing)",
+            "oldSelf.missing == self.a",
+            "self.a.x == 1",
+            "self.list.x == 1",
+            "self.b__dash__c.foo()",
+            "foo(self.a)",
+            "nothing.startsWith('x')",
+        ] {
             assert!(check(rule).is_err(), "{rule}");
         }
         assert!(compile("self.a >").is_err());
@@ -368,6 +428,14 @@ mod tests {
             ("self.map.all(k, k == 1)", "found no matching overload for '_==_' applied to '(string, int)'"),
             ("size(self.list)", "cel expression must evaluate to a bool"),
             ("self.a", "cel expression must evaluate to a bool"),
+            ("null", "cel expression must evaluate to a bool"),
+            ("self.list.map(e, e.x)", "cel expression must evaluate to a bool"),
+            ("duration('1s')", "cel expression must evaluate to a bool"),
+            ("self.a ? true : false", "found no matching overload for '_?_:_' applied to '(int, bool, bool)'"),
+            ("self.a > 1 ? true : 1", "found no matching overload for '_?_:_' applied to '(bool, bool, int)'"),
+            ("size(self.a) > 1", "found no matching overload for 'size' applied to '(int)'"),
+            ("-self.b__dash__c == 'x'", "found no matching overload for '-_' applied to '(string)'"),
+            ("self.a - 'x' == 1", "found no matching overload for '_-_' applied to '(int, string)'"),
         ] {
             let told = check(rule).expect_err(rule);
             assert!(told.ends_with(wrong), "{rule}: {told}");
@@ -381,6 +449,12 @@ mod tests {
             "cel.bind(n, self.a, n + 1 > 2)",
             "self.b__dash__c + string(self.a) == 'x1'",
             "self.a == null || self.list == self.long",
+            "timestamp('2026-01-01T00:00:00Z') - duration('1s') < timestamp('2026-01-01T00:00:00Z')",
+            "(has(self.a) ? self.a : 1) % 2 == 0 && self.b__dash__c.lowerAscii().size() > 0",
+            "self.list.exists_one(e, e.x == 1) && [1, 2].filter(n, n > 1).size() == 1",
+            "self.b__dash__c.split(',').map(s, s.trim()).all(s, s in ['a', 'b'])",
+            "quantity('1').add(quantity('2')).compareTo(quantity('3')) == 0 && isURL(self.b__dash__c)",
+            "self.?a.optMap(n, n + 1).orValue(0) > 0 && math.greatest(self.a, 2) > 1",
         ] {
             assert!(check(rule).is_ok(), "{rule}: {:?}", check(rule));
         }
@@ -391,8 +465,8 @@ mod tests {
         let set = mizzen_api::schema::builtin();
         let pod = set.get("io.k8s.api.core.v1.Pod").expect("is built in");
         let typed = |source: &str, wanted: Plain| {
-            let given = Typed { set, typed: &[("object", pod)], untyped: &["request", "variables"] };
-            check_types(&compile(source)?, &given, wanted)
+            let given = Typed { set, typed: &[("object", pod)], shaped: &[], untyped: &["request", "variables"] };
+            check_types(&compile(source)?, &given, &[wanted]).map_err(|wrong| wrong.to_string())
         };
         for source in [
             "object.spec.containers.all(c, c.image.startsWith('x') && has(c.resources.limits))",

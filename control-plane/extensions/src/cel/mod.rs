@@ -11,6 +11,7 @@ mod build;
 mod check;
 mod collect;
 mod functions;
+mod known;
 mod names;
 mod parse;
 mod rewrite;
@@ -20,7 +21,7 @@ mod types;
 mod value;
 
 pub use authorizer::{Authority, Question, REQUEST_RESOURCE};
-pub use check::{MAX_RULE_COST, MAX_TOTAL_COST, Names, Typed, check_names, check_rules, check_types};
+pub use check::{MAX_RULE_COST, MAX_TOTAL_COST, Mistyped, Subject, Typed, check_rules, check_types};
 pub use parse::{Compiled, Objects, compile, compile_with};
 pub use rules::validate_rules;
 pub use scope::Scope;

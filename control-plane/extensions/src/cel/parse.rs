@@ -16,6 +16,13 @@ pub struct Compiled {
     pub(super) uses_old_self: bool,
 }
 
+impl Compiled {
+    /// Whether the expression looks at the value as it was before.
+    pub fn uses_old_self(&self) -> bool {
+        self.uses_old_self
+    }
+}
+
 /// # Errors
 /// Why the expression cannot be used, in one line.
 pub fn compile(source: &str) -> Result<Compiled, String> {

@@ -3,6 +3,7 @@
 use kube_cel::cel::common::ast::{LiteralValue, operators};
 
 use super::access::{HAS, compared};
+use super::collect::CLOSE;
 use super::functions::ADD;
 
 /// A type that does not depend on a schema any more.
@@ -15,6 +16,10 @@ pub enum Plain {
     List,
     /// An object is one, too.
     Map,
+    Null,
+    Bytes,
+    Timestamp,
+    Duration,
 }
 
 impl Plain {
@@ -27,6 +32,10 @@ impl Plain {
             Self::Text => "string",
             Self::List => "list",
             Self::Map => "map",
+            Self::Null => "null_type",
+            Self::Bytes => "bytes",
+            Self::Timestamp => "google.protobuf.Timestamp",
+            Self::Duration => "google.protobuf.Duration",
         }
     }
 }
@@ -37,6 +46,8 @@ pub(super) fn of_literal(literal: &LiteralValue) -> Option<Plain> {
         LiteralValue::Int(_) => Some(Plain::Int),
         LiteralValue::Double(_) => Some(Plain::Double),
         LiteralValue::String(_) => Some(Plain::Text),
+        LiteralValue::Bytes(_) => Some(Plain::Bytes),
+        LiteralValue::Null => Some(Plain::Null),
         _ => None,
     }
 }
@@ -68,20 +79,47 @@ pub(super) fn of_call(function: &str, operands: &[Option<Plain>]) -> Result<Opti
         }
         (operators::LOGICAL_NOT, [Some(operand)]) if *operand != Plain::Bool => wrong(),
         (function, [Some(left), Some(right)])
-            if EQUALITIES.contains(&function) && left != right && !(is_number(*left) && is_number(*right)) =>
+            // What may be null is not known here.
+            if EQUALITIES.contains(&function)
+                && left != right
+                && ![left, right].contains(&&Plain::Null)
+                && !(is_number(*left) && is_number(*right)) =>
         {
             wrong()
         }
         (function, [Some(left), Some(right)]) if ORDERS.contains(&function) => {
-            let ordered = |plain: Plain| !matches!(plain, Plain::List | Plain::Map);
+            let ordered = |plain: Plain| !matches!(plain, Plain::List | Plain::Map | Plain::Null);
             let fit = left == right || (is_number(*left) && is_number(*right));
             if fit && ordered(*left) { Ok(Some(Plain::Bool)) } else { wrong() }
         }
         (operators::ADD, [Some(left), Some(right)]) => match (left, right) {
-            (Plain::Bool | Plain::Map, _) | (_, Plain::Bool | Plain::Map) => wrong(),
+            (Plain::Bool | Plain::Map | Plain::Null, _) | (_, Plain::Bool | Plain::Map | Plain::Null) => wrong(),
+            (Plain::Timestamp, Plain::Duration) | (Plain::Duration, Plain::Timestamp) => Ok(Some(Plain::Timestamp)),
+            (Plain::Timestamp, Plain::Timestamp) => wrong(),
             (left, right) if left == right => Ok(Some(*left)),
             _ => wrong(),
         },
+        (operators::MULTIPLY | operators::DIVIDE | operators::MODULO, [Some(left), Some(right)]) => {
+            let fits = left == right && (*left == Plain::Int || *left == Plain::Double && function != operators::MODULO);
+            if fits { Ok(Some(*left)) } else { wrong() }
+        }
+        (operators::SUBSTRACT, [Some(left), Some(right)])
+            if [left, right].iter().any(|plain| matches!(plain, Plain::Int | Plain::Double | Plain::Text | Plain::Bool)) =>
+        {
+            if left == right && is_number(*left) { Ok(Some(*left)) } else { wrong() }
+        }
+        (operators::NEGATE, [Some(operand)]) => if is_number(*operand) { Ok(Some(*operand)) } else { wrong() },
+        (operators::CONDITIONAL, [Some(condition), ..]) if *condition != Plain::Bool => wrong(),
+        (operators::CONDITIONAL, [_, Some(then), Some(otherwise)]) if then == otherwise => Ok(Some(*then)),
+        (operators::CONDITIONAL, [_, Some(then), Some(otherwise)]) if ![then, otherwise].contains(&&Plain::Null) => wrong(),
+        ("size", [Some(operand)]) if !matches!(operand, Plain::Text | Plain::List | Plain::Map | Plain::Bytes) => wrong(),
+        ("startsWith" | "endsWith" | "matches", [Some(left), Some(right)]) if [left, right] != [&Plain::Text; 2] => wrong(),
+        (CLOSE, _) => Ok(Some(Plain::List)),
+        ("duration", [_]) => Ok(Some(Plain::Duration)),
+        ("timestamp", [_]) => Ok(Some(Plain::Timestamp)),
+        ("lowerAscii" | "upperAscii" | "trim" | "replace" | "substring" | "join", [Some(Plain::Text | Plain::List), ..]) => {
+            Ok(Some(Plain::Text))
+        }
         (operators::LOGICAL_AND | operators::LOGICAL_OR | operators::LOGICAL_NOT, _) => Ok(Some(Plain::Bool)),
         (function, _) if ORDERS.contains(&function) || EQUALITIES.contains(&function) => Ok(Some(Plain::Bool)),
         (function, _) if FLAGS.contains(&function) => Ok(Some(Plain::Bool)),

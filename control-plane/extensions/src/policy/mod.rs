@@ -5,6 +5,7 @@ mod check;
 mod conditions;
 mod mutation;
 mod program;
+mod shapes;
 mod types;
 mod validation;
 

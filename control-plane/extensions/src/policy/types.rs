@@ -37,7 +37,8 @@ pub fn type_checking<'a>(
                 .filter_map(|(kind, schema)| {
                     let mut typed = vec![("object", *schema), ("oldObject", *schema)];
                     typed.extend(params.map(|schema| ("params", schema)));
-                    let why = check_types(&program, &Typed { set, typed: &typed, untyped: VARIABLES }, wanted).err()?;
+                    let why =
+                        check_types(&program, &Typed { set, typed: &typed, shaped: &[], untyped: VARIABLES }, &[wanted]).err()?;
                     Some(format!("{}, Kind={}: {why}", kind.group_version(), kind.kind))
                 })
                 .collect();

@@ -25,7 +25,7 @@ pub enum Level {
 /// Everything that is wrong with `openAPIV3Schema` at `path`, sorted by field.
 pub fn check(path: &str, schema: &Value) -> Vec<Cause> {
     let mut walk = Walk { causes: Vec::new(), cost: 0 };
-    walk.node(path, schema, Level::Root, 1);
+    walk.node(path, schema, Level::Root, Place { runs: 1, within: None });
     if walk.cost > MAX_TOTAL_COST && !walk.causes.iter().any(|cause| cause.message.contains("cost")) {
         walk.causes.push(forbidden(
             path,
@@ -46,6 +46,21 @@ const LONGEST_NAME: usize = 256;
 fn property_path(path: &str, name: &str) -> String {
     let end = name.char_indices().nth(LONGEST_NAME).map_or(name.len(), |(end, _)| end);
     format!("{path}.properties[{}]", &name[..end])
+}
+
+/// Where in documents a node can stand.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    /// How often in one document, which multiplies what its rules cost.
+    runs: u64,
+    /// The list whose items cannot be told apart from one document to the next.
+    within: Option<&'a str>,
+}
+
+impl Place<'_> {
+    fn times(self, most: u64) -> Self {
+        Self { runs: self.runs.saturating_mul(most), ..self }
+    }
 }
 
 struct Walk {
@@ -77,8 +92,7 @@ fn array<'a>(schema: &'a Value, key: &str) -> &'a [Value] {
 }
 
 impl Walk {
-    /// `runs`: how often the node can stand in one document, which multiplies what its rules cost.
-    fn node(&mut self, path: &str, schema: &Value, level: Level, runs: u64) {
+    fn node(&mut self, path: &str, schema: &Value, level: Level, place: Place<'_>) {
         if self.causes.len() >= MOST {
             return;
         }
@@ -88,23 +102,25 @@ impl Walk {
         self.metadata(path, schema, level);
         self.value_validation(path, schema, int_or_string_pattern(schema));
         self.completeness(path, schema);
-        self.rules(path, schema, level, runs);
+        self.rules(path, schema, level, place);
         if let Some(default) = schema.get("default").filter(|default| !default.is_null()) {
             self.default(path, schema, default, level);
         }
         if let Some(items) = schema.get("items").filter(|items| items.is_object()) {
             let most = schema.get("maxItems").and_then(Value::as_u64).unwrap_or(1);
-            self.node(&format!("{path}.items"), items, Level::Item, runs.saturating_mul(most));
+            let is_map = text(schema, "x-kubernetes-list-type") == "map";
+            let within = place.within.or((!is_map).then_some(path));
+            self.node(&format!("{path}.items"), items, Level::Item, Place { within, ..place.times(most) });
         }
         for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
             if level == Level::Root && name == "metadata" {
                 continue;
             }
-            self.node(&property_path(path, name), property, Level::Field, runs);
+            self.node(&property_path(path, name), property, Level::Field, place);
         }
         if let Some(values) = schema.get("additionalProperties").filter(|values| values.is_object()) {
             let most = schema.get("maxProperties").and_then(Value::as_u64).unwrap_or(1);
-            self.node(&format!("{path}.additionalProperties"), values, Level::Field, runs.saturating_mul(most));
+            self.node(&format!("{path}.additionalProperties"), values, Level::Field, place.times(most));
         }
     }
 
@@ -172,6 +188,23 @@ mod tests {
                 "s.properties[spec].additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive",
             ),
             (
+                in_spec(json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": true})),
+                "s.properties[spec].additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive",
+            ),
+            (
+                in_spec(json!({"type": "array", "maxItems": 3, "items": {"type": "string", "maxLength": 3,
+                    "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}})),
+                "s.properties[spec].items.x-kubernetes-validations[0].rule: Invalid value: \"self == oldSelf\": oldSelf cannot be used on the uncorrelatable portion of the schema within s.properties[spec]",
+            ),
+            (
+                in_spec(json!({"type": "string", "x-kubernetes-validations": [{"rule": "self != ''", "optionalOldSelf": true}]})),
+                "s.properties[spec].x-kubernetes-validations[0].optionalOldSelf: Invalid value: true: may not be set if oldSelf is not used in rule",
+            ),
+            (
+                in_spec(json!({"type": "string", "x-kubernetes-validations": [{"rule": "self.x == 1"}]})),
+                "type 'string' does not support field selection",
+            ),
+            (
                 in_spec(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": false})),
                 "s.properties[spec].x-kubernetes-preserve-unknown-fields: Invalid value: false: must be true or undefined",
             ),
@@ -212,6 +245,11 @@ mod tests {
         for spec in [
             json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}], "pattern": "^[0-9]+%?$"}),
             json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
+            json!({"type": "array", "maxItems": 3, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+                "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "string", "maxLength": 3,
+                    "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}}}}),
+            json!({"type": "string", "maxLength": 9, "x-kubernetes-validations": [
+                {"rule": "oldSelf.orValue('') != self", "optionalOldSelf": true}]}),
             json!({"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true}),
             json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
                 "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}}}}),

@@ -1,14 +1,14 @@
 //! The rules of a node (`x-kubernetes-validations`): whether they can be evaluated, what they cost, and what they tell.
 
-use mizzen_api::validate::{forbidden, invalid_text, not_supported, required};
+use mizzen_api::validate::{forbidden, invalid, invalid_text, not_supported, required};
 use serde_json::Value;
 
-use super::{Level, Walk, array, text};
+use super::{Level, Place, Walk, array, text};
 use crate::cel::{self, MAX_RULE_COST, Plain};
 use crate::schema::Structural;
 
 impl Walk {
-    pub(super) fn rules(&mut self, path: &str, schema: &Value, level: Level, runs: u64) {
+    pub(super) fn rules(&mut self, path: &str, schema: &Value, level: Level, place: Place<'_>) {
         let rules = array(schema, "x-kubernetes-validations");
         if rules.is_empty() {
             return;
@@ -22,20 +22,43 @@ impl Walk {
                 self.causes.push(required(field("rule"), "rule is not specified"));
                 continue;
             }
+            let optional_old_self = rule.get("optionalOldSelf").and_then(Value::as_bool).unwrap_or(false);
+            let subject = cel::Subject { schema: &structural, is_resource, optional_old_self };
             for (name, wanted) in [("rule", Plain::Bool), ("messageExpression", Plain::Text)] {
                 let source = text(rule, name);
                 if source.trim().is_empty() {
                     continue;
                 }
-                let checked = cel::compile(source)
-                    .map_err(|error| format!("compilation failed: {error}"))
-                    .and_then(|program| cel::check_rules(&structural, &program, is_resource, wanted));
+                let checked = cel::compile(source).map_err(|error| format!("compilation failed: {error}")).and_then(|program| {
+                    let cost = cel::check_rules(&subject, &program, wanted)?;
+                    Ok((cost, program.uses_old_self()))
+                });
                 match checked {
                     Err(why) => self.causes.push(invalid_text(field(name), source, why)),
-                    Ok(cost) => self.cost_of(&field(name), cost.saturating_mul(runs)),
+                    Ok((cost, uses_old_self)) => {
+                        self.cost_of(&field(name), cost.saturating_mul(place.runs));
+                        if name == "rule" {
+                            self.old_self(rule, uses_old_self, place, &field);
+                        }
+                    }
                 }
             }
             self.rule_texts(rule, &structural, is_resource, &field);
+        }
+    }
+
+    /// Rules that look at the value as it was need one that is the same.
+    fn old_self(&mut self, rule: &Value, uses_it: bool, place: Place<'_>, field: &dyn Fn(&str) -> String) {
+        match (uses_it, place.within, rule.get("optionalOldSelf").filter(|optional| !optional.is_null())) {
+            (true, Some(list), _) => {
+                let why = format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {list}");
+                self.causes.push(invalid_text(field("rule"), text(rule, "rule"), why));
+            }
+            (false, _, Some(optional)) => {
+                let why = "may not be set if oldSelf is not used in rule";
+                self.causes.push(invalid(field("optionalOldSelf"), optional, why));
+            }
+            _ => {}
         }
     }
 

@@ -29,7 +29,7 @@ impl Walk {
                 let why = "additionalProperties cannot be set to false";
                 self.causes.push(forbidden(format!("{path}.additionalProperties"), why));
             }
-            Some(Value::Object(_)) if is_set(schema, "properties") => {
+            Some(Value::Object(_) | Value::Bool(true)) if is_set(schema, "properties") => {
                 let why = "additionalProperties and properties are mutual exclusive";
                 self.causes.push(forbidden(format!("{path}.additionalProperties"), why));
             }
