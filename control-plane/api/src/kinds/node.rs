@@ -41,6 +41,11 @@ impl Strategy for Node {
         let spec = Path::root("spec");
         check_taints(list(object, "/spec/taints"), &spec.field("taints"), &mut causes);
         check_ranges(object, &spec.field("podCIDRs"), &mut causes);
+        let older = text(object, "/spec/podCIDR");
+        if !older.is_empty() && list(object, "/spec/podCIDRs").first().is_some_and(|newer| newer != older) {
+            let at = spec.field("podCIDR");
+            causes.push(invalid(at, &older.into(), "must be the first of `podCIDRs`"));
+        }
         causes
     }
 
@@ -58,15 +63,16 @@ impl Strategy for Node {
         causes
     }
 
-    /// The older field is the first of the newer one; where they differ, the older one counts.
+    /// The older field is the first of the newer one.
     fn default(&self, object: &mut Value) {
         let older = text(object, "/spec/podCIDR").to_owned();
         let newer = list(object, "/spec/podCIDRs").first().and_then(Value::as_str).unwrap_or("").to_owned();
         let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut).filter(|_| older != newer) else { return };
-        match older.as_str() {
-            "" => spec.insert("podCIDR".to_owned(), newer.into()),
-            _ => spec.insert("podCIDRs".to_owned(), serde_json::json!([older])),
-        };
+        if older.is_empty() {
+            spec.insert("podCIDR".to_owned(), newer.into());
+        } else if newer.is_empty() {
+            spec.insert("podCIDRs".to_owned(), serde_json::json!([older]));
+        }
     }
 
     fn selectable(&self, object: &Value, path: &str) -> Option<String> {
@@ -190,9 +196,9 @@ mod tests {
         let both = json!({"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.0.0/24", "fd00::/64"]});
         assert_eq!(defaulted(both.clone()), both);
         assert_eq!(defaulted(json!({"podCIDRs": both["podCIDRs"]})), both);
-        for spec in [json!({"podCIDR": "a"}), json!({"podCIDR": "a", "podCIDRs": ["b"]})] {
-            assert_eq!(defaulted(spec), json!({"podCIDR": "a", "podCIDRs": ["a"]}));
-        }
+        assert_eq!(defaulted(json!({"podCIDR": "a"})), json!({"podCIDR": "a", "podCIDRs": ["a"]}));
+        let other = json!({"spec": {"podCIDR": "10.0.1.0/24", "podCIDRs": ["10.0.0.0/24"]}});
+        assert_eq!(Node.validate(&other)[0].field, "spec.podCIDR");
         assert_eq!(defaulted(json!({})), json!({}));
     }
 
