@@ -114,7 +114,9 @@ impl Agent {
             let router = node_api::router(shared.clone(), pods.clone());
             let tunnel = tunnel::run(config.tunnel, shared.clone(), router.clone(), cancel.clone());
             let api = node_api::serve(config.listener, config.tls, shared.clone(), router, cancel.clone());
-            services::hold(&shared).await;
+            if cancel.run_until_cancelled(services::hold(&shared)).await.is_none() {
+                return;
+            }
             tokio::select! {
                 () = cancel.cancelled() => {}
                 () = register::run(shared.clone(), port, ready_sender) => {}

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
+use tokio::time::timeout;
 
 use crate::backend::Backend;
 use crate::body::{Answer, Outgoing};
@@ -60,7 +61,11 @@ pub(crate) async fn forward(
         request = match (answered, again) {
             (Ok((response, None)), Some(again)) if response.body().is_small() => {
                 let (head, body) = response.into_parts();
-                match body.whole().await {
+                let Ok(body) = timeout(limit, body.whole()).await else {
+                    // It has said that it took the request: nobody else is asked.
+                    return Err(Refusal::TimedOut(format!("{address} does not end its answer within {limit:?}")));
+                };
+                match body {
                     Ok(whole) => return Ok((Response::from_parts(head, Answer::Whole(Some(whole))), None)),
                     Err(error) => {
                         refusal = Refusal::BadGateway(format!("{address} broke off: {error}"));

@@ -164,6 +164,11 @@ impl NetworkConfig {
         self.pins_dir().join(uid)
     }
 
+    /// Which ranges services had, for a node that has yet to hear of it again.
+    pub(crate) fn service_ranges_file(&self) -> PathBuf {
+        self.run_dir.join("service-ranges.json")
+    }
+
     pub(crate) fn state_file(&self) -> PathBuf {
         self.run_dir.join("network.json")
     }

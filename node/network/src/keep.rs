@@ -7,7 +7,7 @@ use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteScope};
 
 use crate::links::{address_of, failed, unless};
 use crate::network::Network;
-use crate::{Family, NetworkError, Subnet, announce, nft};
+use crate::{Family, NetworkError, Subnet, announce, nft, state};
 
 impl Network {
     /// The tables of all families, as they should be now.
@@ -71,8 +71,19 @@ impl Network {
             deleted.or_else(unless(libc::ESRCH)).map_err(failed("remove the services' route to", &bridge))?;
         }
         let restored = told.iter().filter(|range| wanted.contains(range) && !is.contains_key(range)).count();
+        if *told != *wanted {
+            state::save(&self.config.service_ranges_file(), wanted)?;
+        }
         told.clone_from(wanted);
         Ok(restored)
+    }
+
+    /// The ranges of the last such call, also of one before this process; empty when there was none.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn remembered_service_ranges(&self) -> Result<BTreeSet<Subnet>, NetworkError> {
+        Ok(state::load(&self.config.service_ranges_file())?.unwrap_or_default())
     }
 
     /// Routes to the bridge that have packets come from its address: the bridge's own range has one by the kernel, announced

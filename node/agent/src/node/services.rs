@@ -1,5 +1,6 @@
 //! The node's part in services: the rules that lead their traffic.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -11,9 +12,14 @@ use mizzen_services::{Proxy, ProxyConfig, ServiceCaches, conntrack, routes};
 use super::health_ports::HealthPorts;
 use crate::shared::Shared;
 
-/// To be called before a pod runs: has packets to services wait for rules where there are none yet.
+/// To be called before a pod runs: has packets to services wait for rules where there are none yet. A node without its
+/// control plane beside it knows from an earlier process where services are.
 pub(crate) async fn hold(shared: &Shared) {
-    let ranges: Vec<_> = shared.network.service_cidr().into_iter().collect();
+    let remembered = shared.network.remembered_service_ranges().unwrap_or_else(|error| {
+        tracing::warn!(%error, "where services were is not known");
+        BTreeSet::new()
+    });
+    let ranges: Vec<_> = remembered.into_iter().chain(shared.network.service_cidr()).collect();
     for scope in Scope::all(&shared.network) {
         if let Err(error) = Nft::new(scope).hold(&ranges).await {
             tracing::warn!(%error, "packets to services pass until there are rules");

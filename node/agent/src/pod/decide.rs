@@ -259,7 +259,9 @@ fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision:
             },
             Some(exit) if !state.comes_again(policy, exit) => {}
             Some(exit) => {
-                let due = finished_at(exit).checked_add(state.backoff).unwrap_or(view.now);
+                // What another image made of it says nothing of this one.
+                let wait = if asks_for_another(container, current) { SignedDuration::ZERO } else { state.backoff };
+                let due = finished_at(exit).checked_add(wait).unwrap_or(view.now);
                 if due > view.now {
                     return decision.wake(due);
                 }
@@ -272,7 +274,12 @@ fn keep(view: &View<'_>, container: &Container, policy: RestartPolicy, decision:
 /// Ordinary init containers run to their end as they began.
 fn is_changed(view: &View<'_>, container: &Container, current: &Attempt) -> bool {
     let lasts = is_sidecar(container) || view.main_containers().iter().any(|main| main.name == container.name);
-    lasts && !current.asked_image.is_empty() && container.image.as_deref().is_some_and(|image| image != current.asked_image)
+    lasts && asks_for_another(container, current)
+}
+
+/// The manifest names another image than the attempt was started with.
+fn asks_for_another(container: &Container, attempt: &Attempt) -> bool {
+    !attempt.asked_image.is_empty() && container.image.as_deref().is_some_and(|image| image != attempt.asked_image)
 }
 
 fn resize(view: &View<'_>, container: &Container, state: &ContainerView, id: &str, decision: &mut Decision) {

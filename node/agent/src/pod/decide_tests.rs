@@ -246,6 +246,15 @@ fn what_was_ended_for_another_image_comes_again_whatever_the_policy_is() {
 }
 
 #[test]
+fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
+    let spec = json!({"restartPolicy": "Always", "containers": [{"name": "a", "image": "i:2"}]});
+    let mut world = World::new(spec).running("a", 0).exited("a", 1, 1, 300).now(2);
+    assert_eq!(world.commands(), []);
+    world.containers.get_mut("a").expect("is there").current.as_mut().expect("ended").asked_image = "i:1".into();
+    assert_eq!(world.commands(), [start("a", 1)]);
+}
+
+#[test]
 fn an_init_container_of_another_image_runs_to_its_end() {
     let init = json!([{"name": "i", "image": "i:2"}]);
     let mut world = World::new(json!({"initContainers": init, "containers": [{"name": "a"}]})).running("i", 0);

@@ -277,12 +277,11 @@ impl Memory {
         let current = attempts.pop();
         let previous = attempts.pop();
         let memory = self.containers.entry(name.to_owned()).or_default();
-        if let Some((id, number, exit)) =
-            current.as_ref().and_then(|attempt| Some((&attempt.id, attempt.number, attempt.exit()?)))
-            && memory.delay_of.as_ref() != Some(id)
+        if let Some((attempt, exit)) = current.as_ref().and_then(|attempt| Some((attempt, attempt.exit()?)))
+            && memory.delay_of.as_ref() != Some(&attempt.id)
         {
-            memory.delay = memory.backoff.delay(number, exit);
-            memory.delay_of = Some(id.clone());
+            memory.delay = memory.backoff.delay(attempt.number, &attempt.asked_image, exit);
+            memory.delay_of = Some(attempt.id.clone());
             memory.delay_untold = memory.delay > SignedDuration::ZERO;
         }
         // What is added for debugging is never resized.

@@ -4,8 +4,9 @@ use rustls_pki_types::CertificateDer;
 use serde_json::Value;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Common names of the API server's client certificates.
-const API_SERVER: [&str; 1] = ["kube-apiserver-kubelet-client"];
+/// The common name and the organization of the API server's client certificates. The name alone says nothing: who may approve
+/// requests for client certificates can have it signed.
+const API_SERVER: (&str, &str) = ("kube-apiserver-kubelet-client", "system:masters");
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::node_api) enum Caller {
@@ -46,11 +47,11 @@ impl Caller {
         let Some((_, certificate)) = read else { return Self::Nobody };
         let subject = certificate.subject();
         let name = subject.iter_common_name().find_map(|name| name.as_str().ok()).unwrap_or_default();
-        if API_SERVER.contains(&name) {
+        let organizations: Vec<&str> = subject.iter_organization().filter_map(|name| name.as_str().ok()).collect();
+        if name == API_SERVER.0 && organizations.contains(&API_SERVER.1) {
             return Self::ApiServer;
         }
-        let organizations = subject.iter_organization().filter_map(|name| name.as_str().ok());
-        let groups = organizations.chain(["system:authenticated"]).map(str::to_owned).collect();
+        let groups = organizations.into_iter().chain(["system:authenticated"]).map(str::to_owned).collect();
         Self::User(User { name: name.to_owned(), groups, ..User::default() })
     }
 }
@@ -65,6 +66,26 @@ mod tests {
     fn without_a_certificate_it_is_nobody() {
         assert_eq!(Caller::of(None), Caller::Nobody);
         assert_eq!(Caller::of(Some(&CertificateDer::from(vec![1, 2, 3]))), Caller::Nobody);
+    }
+
+    #[test]
+    fn the_api_server_has_its_name_and_its_group() {
+        let certificate = |organization: Option<&str>| {
+            let mut params = rcgen::CertificateParams::default();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(rcgen::DnType::CommonName, API_SERVER.0);
+            if let Some(organization) = organization {
+                params.distinguished_name.push(rcgen::DnType::OrganizationName, organization);
+            }
+            params.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("signs").der().clone()
+        };
+        assert_eq!(Caller::of(Some(&certificate(Some(API_SERVER.1)))), Caller::ApiServer);
+        let name = API_SERVER.0.to_owned();
+        for (organization, groups) in [(None, vec!["system:authenticated"]), (Some("o"), vec!["o", "system:authenticated"])] {
+            let groups = groups.into_iter().map(str::to_owned).collect();
+            let user = Caller::User(User { name: name.clone(), groups, ..User::default() });
+            assert_eq!(Caller::of(Some(&certificate(organization))), user);
+        }
     }
 
     #[test]
