@@ -195,14 +195,20 @@ impl Network {
     /// As for [`Network::ensure_pod`].
     pub async fn ensure_wasm(&self, request: &PodRequest) -> Result<PodNetwork, NetworkError> {
         let _turn = self.turn(&request.uid).await;
+        let before = self.ledger.lock().pods.get(&request.uid).map(|entry| entry.state.request.bandwidth).unwrap_or_default();
         let addresses = self.reserve(request, true)?;
         if addresses.is_empty() {
             return Ok(PodNetwork { addresses: self.or_own(addresses), ..PodNetwork::default() });
         }
         let pin = self.wasm.add(self, &addresses).await?;
         let Bandwidth { ingress, egress } = request.bandwidth;
-        for (share, rate) in self.shares(&self.config.wasm_veth(), &pin, &addresses).into_iter().zip([ingress, egress]) {
-            share.limit(rate).await?;
+        let rates = [(before.ingress, ingress), (before.egress, egress)];
+        for (share, (before, wanted)) in self.shares(&self.config.wasm_veth(), &pin, &addresses).into_iter().zip(rates) {
+            // Nobody would know of it any more when the pod goes, and the next one of the address would have it.
+            if before.is_some() && wanted.is_none() {
+                share.lift().await;
+            }
+            share.limit(wanted).await?;
         }
         self.lead_ports(request).await?;
         Ok(PodNetwork { addresses, network_namespace: Some(pin), ..PodNetwork::default() })

@@ -32,8 +32,9 @@ const VERSION: &str = concat!("v1.36.0+mizzen-", env!("CARGO_PKG_VERSION"));
 
 /// Runs for ever; `ready` turns true when the API has the node as Ready.
 pub(crate) async fn run(shared: Arc<Shared>, port: u16, ready: watch::Sender<bool>) {
-    let mut told: Option<(Value, String)> = None;
-    let mut links = String::new();
+    let mut told: Option<(Value, Option<String>)> = None;
+    // Unknown is not none: a node on no link answers for no load balancer.
+    let mut links: Option<String> = None;
     let (mut looks, mut failures) = (0_u32, 0_u32);
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -41,7 +42,7 @@ pub(crate) async fn run(shared: Arc<Shared>, port: u16, ready: watch::Sender<boo
         ticks.tick().await;
         looks += 1;
         match shared.network.link_ranges().await {
-            Ok(ranges) => links = joined(ranges.into_iter()),
+            Ok(ranges) => links = Some(joined(ranges.into_iter())),
             Err(error) => tracing::debug!(%error, "the node's links are not known anew"),
         }
         let facts = facts(&shared, port);
@@ -52,7 +53,7 @@ pub(crate) async fn run(shared: Arc<Shared>, port: u16, ready: watch::Sender<boo
         }
         let news = (without_times, links.clone());
         let is_news = told.as_ref() != Some(&news) || looks >= HEARTBEAT;
-        match keep(&shared, &facts, &links, is_news).await {
+        match keep(&shared, &facts, links.as_deref(), is_news).await {
             Ok(false) => {}
             Ok(true) => {
                 (told, looks) = (Some(news), 0);
@@ -72,7 +73,7 @@ pub(crate) async fn run(shared: Arc<Shared>, port: u16, ready: watch::Sender<boo
 
 /// Tells the status when it is news, or when somebody has told otherwise of this node (it was silent for too long, or its Node
 /// was deleted); whether it did.
-async fn keep(shared: &Shared, facts: &Facts, links: &str, is_news: bool) -> Result<bool, mizzen_reconcile::Error> {
+async fn keep(shared: &Shared, facts: &Facts, links: Option<&str>, is_news: bool) -> Result<bool, mizzen_reconcile::Error> {
     if !is_news {
         let present = typed::get::<Node>(shared.client.as_ref(), "", &shared.node_name).await?;
         if present.is_some_and(|present| !contradicts(&present, &status(facts, Some(&present)))) {
@@ -105,15 +106,18 @@ fn tell_failure(error: &mizzen_reconcile::Error) {
     }
 }
 
-async fn tell(shared: &Shared, facts: &Facts, links: &str) -> Result<(), mizzen_reconcile::Error> {
+async fn tell(shared: &Shared, facts: &Facts, links: Option<&str>) -> Result<(), mizzen_reconcile::Error> {
     let client = shared.client.as_ref();
     let name = &shared.node_name;
     let labels = labels(name);
     let network = &shared.network;
-    let annotations = json!({
+    let mut annotations = json!({
         (DNS_ADDRESS): network.pod_cidr().gateway(), (POD_CIDR): joined(network.pod_cidrs()),
-        (local_path::FOLDER): shared.volumes_dir(), (LINK_RANGES): links,
+        (local_path::FOLDER): shared.volumes_dir(),
     });
+    if let Some(links) = links {
+        annotations[LINK_RANGES] = json!(links);
+    }
     let node = match typed::get::<Node>(client, "", name).await? {
         Some(node) => node,
         None => {

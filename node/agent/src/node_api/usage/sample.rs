@@ -1,9 +1,13 @@
 //! What everybody uses at one moment.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use mizzen_runtime::{ContainerState, ContainerStatus};
+use mizzen_runtime::{ContainerState, ContainerStatus, Stats};
 
 use super::super::State;
 use super::machine::{self, Machine, MachineError};
@@ -13,6 +17,8 @@ use crate::pod::labels;
 
 /// How many containers are asked at once.
 const AT_ONCE: usize = 16;
+/// How long one is waited for: whoever scrapes does not wait for one that hangs, and hears of all others.
+const ANSWER: Duration = Duration::from_secs(2);
 /// Under which the node's own pace is kept; no container has such an id.
 const NODE: &str = "";
 
@@ -76,10 +82,10 @@ pub(super) async fn take(state: &State) -> Result<Sample, SampleError> {
     let read = tokio::task::spawn_blocking(move || (machine::read(), capacity::storage(&data_dir)));
     let (machine, disk) = read.await?;
     let machine = machine?;
-    let mut pods = Vec::new();
-    for handle in state.pods.all() {
-        pods.push(of_pod(state, &handle).await);
-    }
+    let handles = state.pods.all();
+    let mut found = of_containers(state, &handles).await;
+    // Of a pod that does not run there is nothing to tell.
+    let mut pods: Vec<PodUse> = handles.iter().filter_map(|handle| of_pod(handle, &mut found)).collect();
     pods.sort_by(|a, b| (&a.namespace, &a.name, &a.uid).cmp(&(&b.namespace, &b.name, &b.uid)));
     let at = state.shared.now();
     let all = pods.iter().flat_map(|pod| &pod.containers);
@@ -92,13 +98,29 @@ pub(super) async fn take(state: &State) -> Result<Sample, SampleError> {
     Ok(Sample { at, machine, node_pace, disk, pods })
 }
 
-async fn of_pod(state: &State, handle: &Handle) -> PodUse {
+/// By the uid of their pod.
+async fn of_containers(state: &State, handles: &[Arc<Handle>]) -> HashMap<String, Vec<ContainerUse>> {
+    let statuses = handles.iter().flat_map(|handle| {
+        let uid = handle.desired.borrow().pod.metadata.uid.clone().unwrap_or_default();
+        let latest: Vec<ContainerStatus> = handle.latest.borrow().values().cloned().collect();
+        latest.into_iter().map(move |status| (uid.clone(), status))
+    });
+    let asked: Vec<_> = statuses.map(async |(uid, status)| Some((uid, of_container(state, status).await?))).collect();
+    let mut found: HashMap<String, Vec<ContainerUse>> = HashMap::new();
+    let mut answers = futures::stream::iter(asked).buffer_unordered(AT_ONCE);
+    while let Some(answer) = answers.next().await {
+        if let Some((uid, container)) = answer {
+            found.entry(uid).or_default().push(container);
+        }
+    }
+    found
+}
+
+fn of_pod(handle: &Handle, found: &mut HashMap<String, Vec<ContainerUse>>) -> Option<PodUse> {
     let pod = handle.desired.borrow().pod.clone();
-    let latest: Vec<ContainerStatus> = handle.latest.borrow().values().cloned().collect();
-    let asked = latest.into_iter().map(|status| of_container(state, status));
-    let mut containers: Vec<_> = futures::stream::iter(asked).buffered(AT_ONCE).filter_map(async |found| found).collect().await;
+    let mut containers = found.remove(pod.metadata.uid.as_deref().unwrap_or_default())?;
     containers.sort_by(|a, b| a.name.cmp(&b.name));
-    PodUse { started: started(&pod), containers, ..named(&pod) }
+    Some(PodUse { started: started(&pod), containers, ..named(&pod) })
 }
 
 fn named(pod: &Pod) -> PodUse {
@@ -119,8 +141,13 @@ fn started(pod: &Pod) -> Option<Timestamp> {
 async fn of_container(state: &State, status: ContainerStatus) -> Option<ContainerUse> {
     let ContainerState::Running { started_at, .. } = &status.state else { return None };
     let runtime = state.shared.runtime(labels::is_wasm(&status))?;
-    let stats = runtime.stats(&status.id).await;
+    let stats = tokio::time::timeout(ANSWER, runtime.stats(&status.id)).await;
+    let stats = stats.inspect_err(|_| tracing::debug!(container = %status.id, "does not say in time what it uses")).ok()?;
     let stats = stats.inspect_err(|error| tracing::debug!(container = %status.id, %error, "use is not known")).ok()?;
+    // Runtimes answer so of one that has ended meanwhile.
+    if stats == Stats::default() {
+        return None;
+    }
     Some(ContainerUse {
         name: labels::get(&status.labels, labels::CONTAINER).to_owned(),
         started: started_at.parse().ok(),
