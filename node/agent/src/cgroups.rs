@@ -62,10 +62,10 @@ pub(crate) fn ensure(path: &str, resources: &Resources) -> Result<(), CgroupErro
         cpu_shares::weigh(&cgroup, shares).map_err(failed("set the CPU shares of"))?;
         weigh_class(relative).map_err(failed("set the CPU shares of the class of"))?;
     }
-    if let Some(cpu) = cgroup.controller_of::<CpuController>() {
-        if let (Some(quota), Some(period)) = (resources.cpu_quota, resources.cpu_period) {
-            cpu.set_cfs_quota_and_period(Some(quota), Some(period)).map_err(failed("set the CPU quota of"))?;
-        }
+    if let (Some(cpu), Some(quota), Some(period)) =
+        (cgroup.controller_of::<CpuController>(), resources.cpu_quota, resources.cpu_period)
+    {
+        cpu.set_cfs_quota_and_period(Some(quota), Some(period)).map_err(failed("set the CPU quota of"))?;
     }
     if let (Some(memory), Some(limit)) = (cgroup.controller_of::<MemController>(), resources.memory_limit) {
         memory.set_limit(limit).map_err(failed("set the memory limit of"))?;
