@@ -16,6 +16,10 @@ fn definition(plural: &str, kind: &str, scope: &str) -> Value {
             "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}})
 }
 
+fn widget(metadata: &Value) -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": metadata})
+}
+
 async fn until_condition(world: &World, name: &str, kind: &str, status: &str) -> Value {
     world
         .until(&format!("{name} is {kind}={status}"), || async {
@@ -32,8 +36,8 @@ async fn a_definition_is_established_and_takes_its_objects_along_when_it_goes() 
     let established = until_condition(&world, "widgets.example.com", "Established", "True").await;
     assert_eq!(condition(&established, "NamesAccepted").map(|c| c["reason"].clone()), Some(json!("NoConflicts")));
     assert_eq!(established["status"]["acceptedNames"]["listKind"], "WidgetList");
-    world.create("example.com", "widgets", "default", json!({"metadata": {"name": "a"}, "spec": {"x": 1}})).await;
-    let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}});
+    world.create("example.com", "widgets", "default", widget(&json!({"name": "a"}))).await;
+    let held = widget(&json!({"name": "held", "finalizers": ["example.com/hold"]}));
     world.create("example.com", "widgets", "default", held).await;
     world.delete(GROUP, DEFINITIONS, "", "widgets.example.com", None).await;
     world
@@ -71,12 +75,12 @@ async fn custom_objects_go_with_their_owner_and_their_namespace() {
     let world = World::start().await;
     world.create(GROUP, DEFINITIONS, "", definition("widgets", "Widget", "Namespaced")).await;
     until_condition(&world, "widgets.example.com", "Established", "True").await;
-    let owner = world.create("example.com", "widgets", "default", json!({"metadata": {"name": "owner"}})).await;
+    let owner = world.create("example.com", "widgets", "default", widget(&json!({"name": "owner"}))).await;
     let reference = json!({"apiVersion": "example.com/v1", "kind": "Widget", "name": "owner", "uid": owner["metadata"]["uid"],
         "blockOwnerDeletion": true});
-    let owned = |name: &str| json!({"metadata": {"name": name, "ownerReferences": [reference]}});
-    world.create("", "configmaps", "default", owned("map")).await;
-    world.create("example.com", "widgets", "default", owned("below")).await;
+    let owned = |name: &str| json!({"name": name, "ownerReferences": [reference]});
+    world.create("", "configmaps", "default", json!({"metadata": owned("map")})).await;
+    world.create("example.com", "widgets", "default", widget(&owned("below"))).await;
     world.delete("example.com", "widgets", "default", "owner", Some(Propagation::Background)).await;
     world
         .until("both are collected", || async {
@@ -86,7 +90,7 @@ async fn custom_objects_go_with_their_owner_and_their_namespace() {
         })
         .await;
     world.create("", "namespaces", "", json!({"metadata": {"name": "team"}})).await;
-    world.create("example.com", "widgets", "team", json!({"metadata": {"name": "inside"}})).await;
+    world.create("example.com", "widgets", "team", widget(&json!({"name": "inside"}))).await;
     world.delete("", "namespaces", "", "team", None).await;
     world
         .until("the namespace is gone", || async { world.get("", "namespaces", "", "team").await.is_none().then_some(()) })
