@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use futures::future::join_all;
 use mizzen_network::{Machine, Machines};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 
 use super::data_dir::{DataDir, write_private};
 use super::kubeconfig::Login;
@@ -51,9 +54,20 @@ pub struct FurtherNodes {
     _proxy: LoopbackProxy,
 }
 
+/// How long an agent that has ended stays down.
+const RESTART: Duration = Duration::from_secs(1);
+
 struct Agent {
-    name: String,
+    place: Place,
     process: Child,
+}
+
+/// Where an agent runs, also the next time.
+struct Place {
+    name: String,
+    root: PathBuf,
+    environment: Arc<[(&'static str, String)]>,
+    machine: Machine,
 }
 
 impl FurtherNodes {
@@ -73,22 +87,21 @@ impl FurtherNodes {
         let settings = settings(file)?;
         let proxy = LoopbackProxy::start(machines.address()).await?;
         let no_proxy = std::env::var("no_proxy").or_else(|_| std::env::var("NO_PROXY")).ok();
-        let environment = proxy.environment(no_proxy.as_deref());
+        let environment: Arc<[_]> = proxy.environment(no_proxy.as_deref()).into();
         let mut nodes = Self { agents: Vec::new(), _proxy: proxy };
         for number in 2..=count {
             let name = format!("{}-{number}", config.node_name);
             let root = data.further_nodes().join(number.to_string());
-            let folder = root.join("data");
             std::fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
             let credentials = NodeCredentials::issue(data, &name, Some(server.clone()), now)?;
             write_private(&root.join("kubeconfig"), credentials.to_yaml()?.as_bytes())?;
             write_private(&root.join("config.yaml"), settings.as_bytes())?;
-            if folder.join("cluster.json").exists() {
+            let place = Place { name, root, environment: environment.clone(), machine: machines.machine(number - 1).await? };
+            if place.folder().join("cluster.json").exists() {
                 // Of a first node that was killed.
-                drop(DataDir::open(&folder)?.take_over().await?);
+                drop(DataDir::open(&place.folder())?.take_over().await?);
             }
-            let machine = machines.machine(number - 1).await?;
-            nodes.agents.push(Agent::start(name, &root, &folder, &environment, &machine).await?);
+            nodes.agents.push(Agent { process: place.start().await?, place });
         }
         for agent in &mut nodes.agents {
             agent.ready(data).await?;
@@ -96,22 +109,10 @@ impl FurtherNodes {
         Ok(nodes)
     }
 
-    /// Returns when one ends.
-    ///
-    /// # Errors
-    /// Which one has ended.
-    pub async fn ended(mut self) -> anyhow::Result<()> {
-        let ended = self.agents.iter_mut().map(|agent| {
-            Box::pin(async move {
-                let status = agent.process.wait().await;
-                (agent.name.clone(), status.map_or_else(|error| error.to_string(), |status| status.to_string()))
-            })
-        });
-        if ended.len() == 0 {
-            return std::future::pending().await;
-        }
-        let ((name, status), ..) = futures::future::select_all(ended).await;
-        bail!("the agent of node {name} ended with {status}")
+    /// Starts agents again that end, as a machine's own supervisor would: their pods have gone on. Never returns.
+    pub async fn keep(mut self) {
+        join_all(self.agents.iter_mut().map(Agent::keep)).await;
+        std::future::pending().await
     }
 }
 
@@ -124,24 +125,41 @@ impl Drop for Agent {
     }
 }
 
-impl Agent {
-    async fn start(
-        name: String,
-        root: &Path,
-        folder: &Path,
-        environment: &[(&str, String)],
-        machine: &Machine,
-    ) -> anyhow::Result<Self> {
+impl Place {
+    fn folder(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    async fn start(&self) -> anyhow::Result<Child> {
+        let Self { name, root, environment, machine } = self;
         let log = root.join("agent.log");
         let log =
             std::fs::File::options().create(true).append(true).open(&log).with_context(|| format!("open {}", log.display()))?;
         let mut command = Command::new(std::env::current_exe().context("find this program")?);
-        command.args(["agent", "--node-name", &name, "--data-dir"]).arg(folder);
+        command.args(["agent", "--node-name", name, "--data-dir"]).arg(self.folder());
         command.arg("--kubeconfig").arg(root.join("kubeconfig")).arg("--config").arg(root.join("config.yaml"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).env_remove("MIZZEN_DATA_DIR");
         command.env_remove("NO_PROXY").env_remove("HTTP_PROXY").envs(environment.iter().map(|(name, value)| (name, value)));
-        let process = machine.spawn(command).await.with_context(|| format!("start node {name}"))?;
-        Ok(Self { name, process })
+        machine.spawn(command).await.with_context(|| format!("start node {name}"))
+    }
+}
+
+impl Agent {
+    async fn keep(&mut self) {
+        loop {
+            let status = self.process.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+            tracing::warn!(node = self.place.name, status, "agent has ended and is started again");
+            tokio::time::sleep(RESTART).await;
+            match self.place.start().await {
+                Ok(mut process) => {
+                    if let Some(said) = process.stdout.take() {
+                        drained(said);
+                    }
+                    self.process = process;
+                }
+                Err(error) => tracing::warn!("{error:#}"),
+            }
+        }
     }
 
     /// Returns when it says that its node is Ready.
@@ -150,13 +168,18 @@ impl Agent {
         let mut lines = BufReader::new(said).lines();
         while let Some(line) = lines.next_line().await.context("read what an agent says")? {
             if line.contains("is Ready") {
-                // It says no more; but it must not find its output closed.
-                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                drained(lines.into_inner().into_inner());
                 return Ok(());
             }
         }
-        bail!("node {} did not become ready: its log is below {}", self.name, data.further_nodes().display())
+        bail!("node {} did not become ready: its log is below {}", self.place.name, data.further_nodes().display())
     }
+}
+
+/// What an agent says goes nowhere, but it must not find its output closed.
+fn drained(said: ChildStdout) {
+    let mut lines = BufReader::new(said).lines();
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
 }
 
 /// The folders of the further nodes that a cluster was started with.

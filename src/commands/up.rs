@@ -65,7 +65,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             None => node.ended().await,
             Some(further) => tokio::select! {
                 ended = node.ended() => ended,
-                ended = further.ended() => ended,
+                () = further.keep() => Ok(()),
             },
         }
     })

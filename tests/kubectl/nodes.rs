@@ -312,6 +312,14 @@ impl Drop for Outside {
     }
 }
 
+/// The process of a further node's agent.
+fn agent_of(cluster: &Cluster, node: &str) -> Option<i32> {
+    let all = mizzen_tests::command::run(std::process::Command::new("ps").args(["-eo", "pid=,args="])).ok();
+    let (name, data) = (format!("--node-name {node} "), cluster.data().display().to_string());
+    let line = all.lines().find(|line| line.contains(&name) && line.contains(&data))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 #[test]
 fn mizzen_up_makes_three_nodes_on_one_machine_and_down_takes_all_of_them_away() {
     let registry = Registry::start();
@@ -335,6 +343,13 @@ fn mizzen_up_makes_three_nodes_on_one_machine_and_down_takes_all_of_them_away() 
     all_answer(&["t1", "t2", "t3"], None, || asked_in(&cluster, "t3", &first, port));
     let logs = cluster.kubectl(&["exec", "t3", "--", "echo", "by kubectl"]).ok();
     assert_eq!(logs.trim(), "by kubectl");
+
+    // An agent that is killed comes back, and its pods have gone on.
+    let killed = agent_of(&cluster, "test-node-2").expect("runs");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(killed), nix::sys::signal::Signal::SIGKILL).expect("is there");
+    eventually("the agent is started again", || agent_of(&cluster, "test-node-2").filter(|pid| *pid != killed));
+    eventually("its node answers", || (cluster.kubectl(&["exec", "t2", "--", "true"]).code == Some(0)).then_some(()));
+    assert_eq!(field(&cluster, &["pod", "t2"], ".status.containerStatuses[0].restartCount"), "0");
 
     // A first node that is killed leaves the others, which the next one takes the place of; the pods go on.
     cluster.kill();

@@ -74,7 +74,7 @@ fn a_policy_goes_live_is_swapped_by_its_tag_and_outlives_a_bad_one_and_its_regis
     let good = of(&cluster, "team")["status"]["digest"].clone();
     images::not_wasm(&registry, "labels:stable");
     let (status, reason, message) = eventually("it says that the new one is bad", || {
-        Some(condition(&of(&cluster, "team"), "Ready")).filter(|(status, ..)| status == "False")
+        Some(condition(&of(&cluster, "team"), "Ready")).filter(|(status, reason, _)| status == "False" && reason != "Compiling")
     });
     assert_eq!((status.as_str(), of(&cluster, "team")["status"]["digest"] == good), ("False", true), "{reason}: {message}");
     assert!(message.contains("stays at work"), "{message}");
