@@ -13,8 +13,9 @@ use mizzen_api::{Registry, ServiceAddresses};
 use mizzen_client::Client;
 use mizzen_extensions::plugins::{Policies, SchedulerPlugins};
 use mizzen_store::Store;
+use rustls::server::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -197,7 +198,6 @@ impl ApiServer {
     /// Serves HTTP/1.1 and HTTP/2 over TLS until `shutdown` is cancelled; then watches end, in process too, and
     /// requests get five seconds to finish.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Arc<rustls::ServerConfig>, shutdown: CancellationToken) {
-        let acceptor = TlsAcceptor::from(tls);
         let connections = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
@@ -207,7 +207,7 @@ impl ApiServer {
             match accepted {
                 Ok((stream, peer)) => {
                     let sending = Sending::default();
-                    let serving = self.clone().connection(stream, acceptor.clone(), sending.clone(), shutdown.clone());
+                    let serving = self.clone().connection(stream, tls.clone(), sending.clone(), shutdown.clone());
                     let threads = self.large_answers.clone();
                     connections.spawn(async move {
                         if let Some(Err(error)) = threads.serve(Box::pin(serving), sending).await {
@@ -232,14 +232,21 @@ impl ApiServer {
     async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
-        acceptor: TlsAcceptor,
+        tls: Arc<rustls::ServerConfig>,
         sending: Sending,
         shutdown: CancellationToken,
     ) -> Result<(), String> {
         let address = stream.peer_addr().map(|peer| peer.ip().to_canonical()).ok();
         stream.set_nodelay(true).map_err(|error| format!("set TCP_NODELAY: {error}"))?;
         let deadlines = self.handler.deadlines;
-        let stream = match tokio::time::timeout(deadlines.handshake, acceptor.accept(stream)).await {
+        let speaker = Speaker::at(address);
+        let handshake = async {
+            let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+            // What follows costs as much as several requests, and a flood of new connections is one of them.
+            let answer = async { hello.into_stream(tls).await };
+            self.handler.fairness.in_turn(&speaker, answer).await
+        };
+        let stream = match tokio::time::timeout(deadlines.handshake, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(format!("TLS handshake: {error}")),
             Err(_) => return Err("TLS handshake: timed out".to_owned()),
@@ -247,7 +254,7 @@ impl ApiServer {
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let peer = certificate.map(|first| Peer::new(first.clone().into_owned()));
         let is_known = peer.is_some();
-        let connection = Arc::new(Connection { peer, speaker: Speaker::default(), address, sending });
+        let connection = Arc::new(Connection { peer, speaker, address, sending });
         let handler = self.handler.clone();
         let begun = Arc::new(AtomicBool::new(false));
         let has_begun = begun.clone();

@@ -5,6 +5,8 @@
 //! of the last request of the same connection, since finding out who asks is a good part of the work.
 
 use std::future::{Future, poll_fn};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,6 +35,15 @@ pub(crate) struct Speaker(AtomicU64);
 impl Speaker {
     /// Takes no turns.
     const EXEMPT: u64 = u64::MAX;
+
+    /// Somebody of whom only the address is known yet.
+    pub(crate) fn at(address: Option<IpAddr>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        address.hash(&mut hasher);
+        let speaker = Self::default();
+        speaker.is(Some(hasher.finish()));
+        speaker
+    }
 
     /// `None` for one that is exempt.
     pub(super) fn is(&self, flow: Option<u64>) {
@@ -101,6 +112,13 @@ mod tests {
         assert!(futures::poll!(Box::pin(turns.run(&other, async {}))).is_ready());
         tokio::time::advance(SOON).await;
         assert!(futures::poll!(Box::pin(turns.run(&one, async {}))).is_ready());
+    }
+
+    #[test]
+    fn newcomers_are_told_apart_by_their_addresses() {
+        let flow = |address: [u8; 4]| Speaker::at(Some(address.into())).0.into_inner();
+        assert_eq!(flow([10, 0, 0, 1]), flow([10, 0, 0, 1]));
+        assert_ne!(flow([10, 0, 0, 1]), flow([10, 0, 0, 2]));
     }
 
     #[tokio::test(start_paused = true)]
