@@ -14,10 +14,8 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::held::HeldBody;
-
 /// Bytes; an answer that is larger goes to the other threads.
-const LARGE: u64 = 256 * 1024;
+pub(crate) const LARGE: u64 = 256 * 1024;
 
 /// Whether an answer takes so long to send that others should not wait behind it. A body that does not say how long it is may
 /// be of any size.
@@ -25,16 +23,28 @@ pub(crate) fn is_large(response: &Response) -> bool {
     response.body().size_hint().exact().is_none_or(|bytes| bytes > LARGE)
 }
 
+/// What of an answer is sent from the other threads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    All,
+    /// Of a stream what there is when it begins, until it first waits.
+    Beginning,
+}
+
+/// The mark of an answer whose [`Part::Beginning`] is large.
+#[derive(Clone)]
+pub(crate) struct LargeBeginning;
+
 /// How many large answers one connection is sending.
 #[derive(Clone, Default)]
 pub(crate) struct Sending(Arc<AtomicUsize>);
 
 impl Sending {
-    /// The same answer, counted until its body is sent or dropped.
-    pub(crate) fn counts(&self, response: Response) -> Response {
+    /// The same answer, counted until that part of its body is sent, or it is dropped; so long it keeps `kept`.
+    pub(crate) fn counts<T: Send + Unpin + 'static>(&self, response: Response, part: Part, kept: T) -> Response {
         self.0.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted(self.clone());
-        response.map(|body| Body::new(LaterBody { body: HeldBody::new(body, counted), rested: false }))
+        let held = Some((Counted(self.clone()), kept));
+        response.map(|body| Body::new(LaterBody { body, part, held, rested: false }))
     }
 
     fn is_any(&self) -> bool {
@@ -51,23 +61,36 @@ impl Drop for Counted {
 }
 
 /// Gives nothing when it is first asked: by the next time its connection has moved.
-struct LaterBody {
-    body: HeldBody<Counted>,
+struct LaterBody<T> {
+    body: Body,
+    part: Part,
+    held: Option<(Counted, T)>,
     rested: bool,
 }
 
-impl HttpBody for LaterBody {
+impl<T: Unpin> HttpBody for LaterBody<T> {
     type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.held.is_none() {
+            return Pin::new(&mut self.body).poll_frame(context);
+        }
         if !std::mem::replace(&mut self.rested, true) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
         // The kernel asks who comes first when a thread wakes, and after that with the next tick of its clock (decision 0064).
         std::thread::yield_now();
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if self.part == Part::Beginning {
+            match polled {
+                Poll::Pending => self.held = None,
+                // One chunk a turn, as lists do it by themselves.
+                Poll::Ready(_) => self.rested = false,
+            }
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -157,7 +180,7 @@ mod tests {
         let serving = Box::pin(async move {
             let mut seen = vec![name()];
             for _ in 0..2 {
-                let response = on_the_way.counts(Response::new(Body::from("x".repeat(10))));
+                let response = on_the_way.counts(Response::new(Body::from("x".repeat(10))), Part::All, ());
                 let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
                 assert_eq!(body.len(), 10);
                 seen.push(name());
@@ -172,11 +195,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stream_comes_back_when_it_has_sent_its_beginning() {
+        let (threads, sending) = (Threads::default(), Sending::default());
+        let on_the_way = sending.clone();
+        let (more, later) = futures::channel::mpsc::unbounded::<Result<Bytes, axum::Error>>();
+        let (kept, is_kept) = tokio::sync::oneshot::channel::<()>();
+        for _ in 0..2 {
+            more.unbounded_send(Ok(Bytes::from_static(b"early"))).expect("it is read");
+        }
+        let here = name();
+        let serving = Box::pin(async move {
+            let response = on_the_way.counts(Response::new(Body::from_stream(later)), Part::Beginning, kept);
+            let mut frames = response.into_body().into_data_stream();
+            let mut seen = Vec::new();
+            while let Some(frame) = futures::StreamExt::next(&mut frames).await {
+                seen.push((frame.expect("a frame"), name()));
+            }
+            seen
+        });
+        let serving = threads.serve(serving, sending);
+        let late = async {
+            // Given up with the beginning.
+            assert!(is_kept.await.is_err());
+            more.unbounded_send(Ok(Bytes::from_static(b"late"))).expect("it is read");
+            drop(more);
+        };
+        let (seen, ()) = futures::join!(serving, late);
+        let there = "large-answers".to_owned();
+        let early = Bytes::from_static(b"early");
+        assert_eq!(
+            seen.expect("it does not panic"),
+            [(early.clone(), there.clone()), (early, there), (Bytes::from_static(b"late"), here)]
+        );
+    }
+
+    #[tokio::test]
     async fn a_connection_that_panics_ends_alone() {
         let (threads, sending) = (Threads::default(), Sending::default());
         let on_the_way = sending.clone();
         let serving = Box::pin(async move {
-            let _counted = on_the_way.counts(Response::new(Body::empty()));
+            let _counted = on_the_way.counts(Response::new(Body::empty()), Part::All, ());
             tokio::task::yield_now().await;
             assert_eq!(name(), "");
         });

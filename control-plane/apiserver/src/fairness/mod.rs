@@ -37,7 +37,7 @@ use turns::Turns;
 use crate::auth::{Action, Identity};
 use crate::follow;
 
-pub(crate) use held::until_sent;
+pub(crate) use held::until_dropped;
 pub(crate) use level::PATIENCE;
 pub(crate) use turns::Speaker;
 

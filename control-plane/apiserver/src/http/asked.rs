@@ -78,6 +78,11 @@ pub(super) fn action<'a>(path: &'a Path, asked: &Asked<'_>, uri: &'a Uri, method
     }
 }
 
+/// Whether a watch begins with all objects that there are, as a list is asked for by newer clients.
+pub(super) fn lists_first(uri: &Uri) -> bool {
+    uri.query().unwrap_or_default().split('&').any(|pair| pair == "sendInitialEvents=true")
+}
+
 /// How many objects a list may have; 0 for all.
 pub(super) fn limit(uri: &Uri) -> u64 {
     let pairs = uri.query().unwrap_or_default().split('&');

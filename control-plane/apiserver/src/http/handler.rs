@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::accept::{self, Format};
-use super::asked::{action, asked, is_connect, is_proxy, is_tunnel, limit};
+use super::asked::{action, asked, is_connect, is_proxy, is_tunnel, limit, lists_first};
 use super::params::Params;
 use super::path::{self, Path, ResourcePath};
 use super::{gzip, health, pretty, respond};
@@ -27,7 +27,7 @@ use crate::connect::Connect;
 use crate::discovery::Discovery;
 use crate::errors;
 use crate::fairness::{self, Class, Fairness, Seat, Speaker};
-use crate::large::{Sending, is_large};
+use crate::large::{LargeBeginning, Part, Sending, is_large};
 use crate::metrics::{Asked, Metrics};
 use crate::openapi::OpenApi;
 use crate::pipeline::Pipeline;
@@ -120,10 +120,10 @@ impl Handler {
         drop(counted);
         let Held { seat, class } = held;
         if !stream && is_large(&response) && response.extensions().get::<Foreign>().is_none() {
-            if let Some(seat) = seat.filter(|_| asked.verb == "LIST") {
-                response = fairness::until_sent(response, seat);
-            }
-            response = connection.sending.counts(response);
+            let seat = seat.filter(|_| asked.verb == "LIST");
+            response = connection.sending.counts(response, Part::All, seat.map(fairness::until_dropped));
+        } else if response.extensions().get::<LargeBeginning>().is_some() {
+            response = connection.sending.counts(response, Part::Beginning, seat.map(fairness::until_dropped));
         }
         if let Some(class) = class {
             class.tell(response.headers_mut());
@@ -177,6 +177,7 @@ impl Handler {
         if !is_stream {
             let seats = match (path, asked.verb) {
                 (Path::Resource(path), "LIST") => self.fairness.seats_of_list(&path.resource, limit(request.uri())),
+                (Path::Resource(path), "WATCH") if lists_first(request.uri()) => self.fairness.seats_of_list(&path.resource, 0),
                 _ => 1,
             };
             match self.fairness.begin(&user, action, seats).await {

@@ -12,6 +12,7 @@ use super::list_body::{self, ListBody};
 use super::respond;
 use super::watch_body::{self, Frames};
 use crate::auth::Identity;
+use crate::large::{LARGE, LargeBeginning};
 use crate::table::{self, IncludeObject, View};
 
 impl Handler {
@@ -97,6 +98,7 @@ impl Handler {
             }
             Err(status) => return Err(status),
         };
+        let is_long = watching.begins_with_more_than(LARGE);
         let frames = Frames {
             target: watching.target.clone(),
             accepted,
@@ -106,7 +108,12 @@ impl Handler {
             failed: false,
             open: self.metrics.long_running(&place.asked),
         };
-        Ok(respond::bytes(200, content_type, watch_body::body(watching.stream(self.shutdown.clone()), frames)))
+        let body = watch_body::body(watching.stream(self.shutdown.clone()), frames);
+        let mut response = respond::bytes(200, content_type, body);
+        if is_long {
+            response.extensions_mut().insert(LargeBeginning);
+        }
+        Ok(response)
     }
 }
 

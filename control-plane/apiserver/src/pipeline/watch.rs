@@ -19,8 +19,8 @@ use crate::auth::Identity;
 use crate::custom::CustomKinds;
 use crate::errors;
 
-/// So many of the objects that are there at the start come in one batch.
-const BATCH: usize = 256;
+/// Objects that are there at the start come in batches of so many bytes, each as large as one of a list.
+const BATCH: usize = 56 * 1024;
 
 /// What comes next in a watch.
 pub(crate) enum Next {
@@ -167,6 +167,14 @@ fn narrowed(target: &Target, selection: &Selection) -> String {
     }
 }
 
+/// Bytes of an event's object.
+fn size(event: &WatchEvent) -> usize {
+    match event {
+        WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => object.bytes().len(),
+        WatchEvent::Bookmark { .. } => 0,
+    }
+}
+
 /// A prefix that is one whole key matches only that key.
 fn within(prefix: &str, key: &str) -> bool {
     prefix.ends_with('/') || prefix == key
@@ -194,7 +202,7 @@ impl Watching {
             async move {
                 let (mut watching, mut alarm, mut shutdown) = state?;
                 if !watching.initial.is_empty() {
-                    let batch = watching.initial.drain(..watching.initial.len().min(BATCH)).collect();
+                    let batch = watching.next_initial();
                     let shown = watching.shown(batch);
                     let rest = shown.is_ok().then_some((watching, alarm, shutdown));
                     return Some((shown, rest));
@@ -244,6 +252,28 @@ impl Watching {
                 }
             }
         })
+    }
+
+    /// Whether it begins with objects of more bytes than so many.
+    pub(crate) fn begins_with_more_than(&self, bytes: u64) -> bool {
+        let mut left = bytes;
+        !self.initial.iter().all(|event| {
+            let rest = left.checked_sub(size(event) as u64);
+            left = rest.unwrap_or(0);
+            rest.is_some()
+        })
+    }
+
+    /// The next of what is there at the start: one at least.
+    fn next_initial(&mut self) -> Vec<WatchEvent> {
+        let mut bytes = 0;
+        let fits = |event: &&WatchEvent| {
+            let fits = bytes < BATCH;
+            bytes += size(event);
+            fits
+        };
+        let count = self.initial.iter().take_while(fits).count();
+        self.initial.drain(..count).collect()
     }
 
     fn bookmark(&self) -> Option<WatchEvent> {

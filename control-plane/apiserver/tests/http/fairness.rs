@@ -15,6 +15,7 @@ use crate::served::{PODS, Served, served, served_with};
 use crate::support::gvr;
 
 const SCHEMAS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas";
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const LEVELS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations";
 
 /// A request whose turn comes late on a busy machine is not given up meanwhile.
@@ -114,6 +115,30 @@ async fn who_asks_too_much_at_once_is_told_to_come_again_and_nobody_else_is() {
     end.send(()).expect("the request runs");
     assert_eq!(running.await.expect("is answered"), 422);
     assert_eq!(served.eve().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_watch_keeps_its_seat_until_what_it_begins_with_is_sent() {
+    const OBJECTS: usize = 20;
+    const BYTES: usize = 900_000;
+    let served = world().await;
+    // More than sockets hold.
+    for number in 0..OBJECTS {
+        let object = json!({"metadata": {"name": format!("large-{number}")}, "data": {"text": "x".repeat(BYTES)}});
+        assert_eq!(served.create(CONFIG_MAPS, &object).await.0, 201);
+    }
+    served.narrow(json!({"type": "Reject"})).await;
+    let watch = as_eve(served.request(Method::GET, &format!("{CONFIG_MAPS}?watch=true"))).send();
+    let mut watch = watch.await.expect("an answer");
+    assert_eq!((watch.status().as_u16(), served.eve().await.status().as_u16()), (200, 429));
+    let mut left = OBJECTS * BYTES;
+    while left > 0 {
+        let chunk = watch.chunk().await.expect("it goes on").expect("it goes on");
+        left = left.saturating_sub(chunk.len());
+    }
+    while served.eve().await.status() != 200 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
