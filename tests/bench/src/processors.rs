@@ -2,8 +2,10 @@
 //! the same machine.
 
 use std::io;
+use std::ops::Range;
 
 use anyhow::Context;
+use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -19,34 +21,33 @@ pub(crate) fn before_all_others() -> anyhow::Result<()> {
     if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()).context("make a thread a real-time one") }
 }
 
-/// The server on the first processor, and this process on all others, until it is dropped.
-pub(crate) struct Apart {
-    server: u32,
-}
+/// This process on all processors but the first, which a server has that was started for it, until it is dropped.
+pub(crate) struct Apart;
 
 impl Apart {
+    /// What `start` gives, which has the first processor from its beginning: a server has as many threads as it has processors.
     /// `None` where there is one processor only.
     ///
     /// # Errors
-    /// When the kernel refuses, or a process is gone.
-    pub(crate) fn keep(server: u32) -> anyhow::Result<Option<Self>> {
+    /// When the kernel refuses.
+    pub(crate) fn start<T>(start: impl FnOnce() -> T) -> anyhow::Result<Option<(Self, T)>> {
         let count = processors()?;
         if count < 2 {
             return Ok(None);
         }
-        let apart = Self { server };
-        pin(server, 0..1)?;
-        pin(std::process::id(), 1..count)?;
-        Ok(Some(apart))
+        // From here on whatever happens gives this process its processors again.
+        let apart = Self;
+        choose(Pid::from_raw(0), 0..1).context("choose the processor of what is started")?;
+        let started = start();
+        pin(1..count)?;
+        Ok(Some((apart, started)))
     }
 }
 
 impl Drop for Apart {
     fn drop(&mut self) {
-        for process in [self.server, std::process::id()] {
-            if let Err(error) = processors().and_then(|count| pin(process, 0..count)) {
-                eprintln!("give process {process} all processors again: {error:#}");
-            }
+        if let Err(error) = processors().and_then(|count| pin(0..count)) {
+            eprintln!("use all processors again: {error:#}");
         }
     }
 }
@@ -57,20 +58,24 @@ fn processors() -> anyhow::Result<usize> {
     Ok(count.and_then(|count| usize::try_from(count).ok()).unwrap_or(1))
 }
 
-/// All threads of a process; those that they start later go where they are.
-fn pin(process: u32, processors: std::ops::Range<usize>) -> anyhow::Result<()> {
-    let mut set = CpuSet::new();
-    for processor in processors {
-        set.set(processor)?;
-    }
-    let threads = format!("/proc/{process}/task");
-    for thread in std::fs::read_dir(&threads).with_context(|| format!("list {threads}"))? {
+/// All threads of this process; those that they start later go where they are.
+fn pin(processors: Range<usize>) -> anyhow::Result<()> {
+    const THREADS: &str = "/proc/self/task";
+    for thread in std::fs::read_dir(THREADS).context("list the threads of this process")? {
         let Some(id) = thread?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        match sched_setaffinity(Pid::from_raw(id), &set) {
+        match choose(Pid::from_raw(id), processors.clone()) {
             // It has ended meanwhile.
-            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+            Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => return Err(error).with_context(|| format!("choose the processors of thread {id}")),
         }
     }
     Ok(())
+}
+
+fn choose(thread: Pid, processors: Range<usize>) -> nix::Result<()> {
+    let mut set = CpuSet::new();
+    for processor in processors {
+        set.set(processor)?;
+    }
+    sched_setaffinity(thread, &set)
 }
