@@ -1,10 +1,10 @@
 //! Threads for large answers. To copy, encrypt and send a list keeps a processor busy for as long as dozens of small
 //! requests, and more than one list keeps it busy for good. On threads of their own they compete for the processor as the
 //! kernel shares it out, while the threads that hear of requests sleep most of the time and are woken at once
-//! (docs/decisions/0053).
+//! (docs/decisions/0053). So do the answers to one who floods (docs/decisions/0072).
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -35,20 +35,33 @@ pub(crate) enum Part {
 #[derive(Clone)]
 pub(crate) struct LargeBeginning;
 
-/// How many large answers one connection is sending.
+/// What one connection is sending.
 #[derive(Clone, Default)]
-pub(crate) struct Sending(Arc<AtomicUsize>);
+pub(crate) struct Sending(Arc<Load>);
+
+#[derive(Default)]
+struct Load {
+    /// Large answers.
+    large: AtomicUsize,
+    /// Answers to one who floods.
+    crowd: AtomicBool,
+}
 
 impl Sending {
     /// The same answer, counted until that part of its body is sent, or it is dropped; so long it keeps `kept`.
     pub(crate) fn counts<T: Send + Unpin + 'static>(&self, response: Response, part: Part, kept: T) -> Response {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.large.fetch_add(1, Ordering::Relaxed);
         let held = Some((Counted(self.clone()), kept));
         response.map(|body| Body::new(LaterBody { body, part, held, rested: false }))
     }
 
+    /// Says whether who asks on the connection asks so much that others should not wait behind it.
+    pub(crate) fn is_to_a_crowd(&self, is_it: bool) {
+        self.0.crowd.store(is_it, Ordering::Relaxed);
+    }
+
     fn is_any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.0.crowd.load(Ordering::Relaxed) || self.0.large.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -56,7 +69,7 @@ struct Counted(Sending);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.large.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -192,6 +205,25 @@ mod tests {
         let seen = threads.serve(serving, sending).await.expect("it does not panic");
         let there = "large-answers".to_owned();
         assert_eq!(seen, [here.clone(), there.clone(), here.clone(), there, here]);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_elsewhere_while_its_client_floods() {
+        let (threads, sending) = (Threads::default(), Sending::default());
+        let on_the_way = sending.clone();
+        let here = name();
+        let serving = Box::pin(async move {
+            let mut seen = Vec::new();
+            for floods in [true, true, false] {
+                on_the_way.is_to_a_crowd(floods);
+                tokio::task::yield_now().await;
+                seen.push(name());
+            }
+            seen
+        });
+        let seen = threads.serve(serving, sending).await.expect("it does not panic");
+        let there = "large-answers".to_owned();
+        assert_eq!(seen, [there.clone(), there, here]);
     }
 
     #[tokio::test]

@@ -240,11 +240,17 @@ impl ApiServer {
         stream.set_nodelay(true).map_err(|error| format!("set TCP_NODELAY: {error}"))?;
         let deadlines = self.handler.deadlines;
         let speaker = Speaker::at(address);
+        // What follows costs as much as several requests, and a flood of new connections is one of them.
+        let is_crowd = self.handler.fairness.comes(&speaker);
+        sending.is_to_a_crowd(is_crowd);
+        if is_crowd {
+            // By the next time it has moved.
+            tokio::task::yield_now().await;
+        }
         let handshake = async {
             let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-            // What follows costs as much as several requests, and a flood of new connections is one of them.
             let answer = async { hello.into_stream(tls).await };
-            self.handler.fairness.in_turn(&speaker, answer).await
+            self.handler.fairness.in_turn(&speaker, is_crowd, answer).await
         };
         let stream = match tokio::time::timeout(deadlines.handshake, handshake).await {
             Ok(Ok(stream)) => stream,

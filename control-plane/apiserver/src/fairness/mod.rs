@@ -3,6 +3,7 @@
 
 pub mod bootstrap;
 mod config;
+mod crowd;
 mod dangling;
 mod held;
 mod level;
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use config::{Config, Schema, Seats};
+use crowd::Crowds;
 use level::Permit;
 use sizes::Sizes;
 use stats::Wait;
@@ -58,6 +60,10 @@ pub(crate) struct Fairness {
     loading: Mutex<()>,
     scarce: Arc<Notify>,
     turns: Turns,
+    /// The turns of crowds, who are served by threads of their own.
+    crowd_turns: Turns,
+    crowds: Crowds,
+    since: Instant,
     list_sizes: Sizes,
 }
 
@@ -125,6 +131,9 @@ impl Fairness {
             loading: Mutex::default(),
             scarce: Arc::default(),
             turns: Turns::new(),
+            crowd_turns: Turns::new(),
+            crowds: Crowds::new(),
+            since: Instant::now(),
             list_sizes: Sizes::default(),
         });
         let revision = fairness.load();
@@ -215,9 +224,36 @@ impl Fairness {
         }
     }
 
-    /// Runs a request when it is its speaker's turn on the processor.
-    pub(crate) async fn in_turn<T>(&self, speaker: &Speaker, request: impl Future<Output = T>) -> T {
-        self.turns.run(speaker, request).await
+    /// Notes that somebody comes with a new connection. Returns whether so many come that others are to be kept from them.
+    pub(crate) fn comes(&self, speaker: &Speaker) -> bool {
+        self.adds(speaker, crowd::HANDSHAKE)
+    }
+
+    /// Notes that somebody asks, in so many bytes. Returns whether they ask so much that others are to be kept from it.
+    pub(crate) fn asks(&self, speaker: &Speaker, bytes: u64) -> bool {
+        self.crowds.is_there(speaker.flow().unwrap_or(u64::MAX), self.since.elapsed());
+        self.adds(speaker, crowd::cost(bytes))
+    }
+
+    /// Notes that somebody is sent so many bytes.
+    pub(crate) fn is_sent(&self, speaker: &Speaker, bytes: u64) {
+        self.adds(speaker, crowd::cost(bytes));
+    }
+
+    fn adds(&self, speaker: &Speaker, cost: u64) -> bool {
+        speaker.flow().is_some_and(|flow| self.crowds.adds(flow, cost, self.since.elapsed()))
+    }
+
+    /// Runs a request when it is its speaker's turn on the processor. Crowds have turns of their own: where their threads wait for a
+    /// processor, nobody else is to wait for them.
+    pub(crate) async fn in_turn<T>(&self, speaker: &Speaker, is_crowd: bool, request: impl Future<Output = T>) -> T {
+        if is_crowd {
+            // As before the chunks of large answers (decision 0064).
+            std::thread::yield_now();
+            self.crowd_turns.run(speaker, request).await
+        } else {
+            self.turns.run(speaker, request).await
+        }
     }
 
     /// The seats of a list, by how many objects such lists had of late and at most `limit` (0: all).

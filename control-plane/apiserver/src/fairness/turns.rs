@@ -46,6 +46,11 @@ impl Speaker {
     }
 
     /// `None` for one that is exempt.
+    pub(super) fn flow(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|&flow| flow != Self::EXEMPT)
+    }
+
+    /// `None` for one that is exempt.
     pub(super) fn is(&self, flow: Option<u64>) {
         self.0.store(flow.map_or(Self::EXEMPT, |flow| flow >> 1), Ordering::Relaxed);
     }
@@ -79,10 +84,7 @@ impl Turns {
 
     /// Runs a request when it is its speaker's turn.
     pub(super) async fn run<T>(&self, speaker: &Speaker, request: impl Future<Output = T>) -> T {
-        let flow = speaker.0.load(Ordering::Relaxed);
-        if flow == Speaker::EXEMPT {
-            return request.await;
-        }
+        let Some(flow) = speaker.flow() else { return request.await };
         let mut behind_the_others = !self.is_soon(flow);
         let mut turn = self.level.begin(1, || flow).await.ok();
         let mut request = pin!(request);

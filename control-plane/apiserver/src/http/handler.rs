@@ -61,8 +61,10 @@ impl Handler {
     /// Answers one request; failures are answered too. Futures are boxed on the way down wherever they grow: each is
     /// moved into that of whoever awaits it, and a request's whole, moved at every step, cost more than the request.
     pub(crate) async fn handle(&self, connection: &Connection, request: Request<Body>) -> Response {
+        let is_crowd = self.fairness.asks(&connection.speaker, request.body().size_hint().lower());
+        connection.sending.is_to_a_crowd(is_crowd);
         let answer = Box::pin(self.answer(connection, request));
-        self.fairness.in_turn(&connection.speaker, answer).await
+        self.fairness.in_turn(&connection.speaker, is_crowd, answer).await
     }
 
     async fn answer(&self, connection: &Connection, request: Request<Body>) -> Response {
@@ -118,8 +120,13 @@ impl Handler {
             response = gzip::compressed(response);
         }
         drop(counted);
+        if stream {
+            // What comes of it comes over hours.
+            connection.sending.is_to_a_crowd(false);
+        }
         let Held { seat, class } = held;
         if !stream && is_large(&response) && response.extensions().get::<Foreign>().is_none() {
+            self.fairness.is_sent(&connection.speaker, response.body().size_hint().lower());
             let seat = seat.filter(|_| asked.verb == "LIST");
             response = connection.sending.counts(response, Part::All, seat.map(fairness::until_dropped));
         } else if response.extensions().get::<LargeBeginning>().is_some() {
