@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Node;
 use mizzen_agent::Registration;
+use mizzen_api::node_annotations::POD_CIDR;
 use mizzen_client::http::{HttpClient, HttpError};
 use mizzen_client::{ApiRequest, Client, PatchKind};
 use mizzen_network::Subnet;
@@ -90,7 +91,6 @@ pub async fn pod_cidrs(
     wished: Subnet,
     registration: &Registration,
 ) -> anyhow::Result<Vec<Subnet>> {
-    const POD_CIDR: &str = "mizzen.dev/pod-cidr";
     let mut asked = false;
     for looks in 0..LOOKS {
         let present = typed::get::<Node>(client, "", node).await?;

@@ -22,6 +22,19 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: scraper}
 subjects: [{kind: ServiceAccount, name: scraper, namespace: default}]
 ";
 
+/// Works, ends, and rests when it is started again.
+const AGAIN: &str = "apiVersion: v1
+kind: Pod
+metadata: {name: again}
+spec:
+  volumes: [{name: work, emptyDir: {}}]
+  containers:
+  - name: again
+    image: IMAGE
+    volumeMounts: [{name: work, mountPath: /work}]
+    command: [sh, -c, 'test -e /work/done && exec sleep 3600; touch /work/done; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done']
+";
+
 /// The value of a line of Prometheus' text format.
 fn metric(page: &str, series: &str) -> Option<f64> {
     page.lines().find_map(|line| line.strip_prefix(series)?.split_whitespace().next()?.parse().ok())
@@ -31,7 +44,9 @@ fn metric(page: &str, series: &str) -> Option<f64> {
 fn a_node_tells_what_its_pods_use_to_those_who_may_ask() {
     let registry = Registry::start();
     let cluster = Cluster::up();
-    cluster.run("web", &images::busybox(&registry, "web:v1"));
+    let image = images::busybox(&registry, "web:v1");
+    cluster.run("web", &image);
+    cluster.kubectl_apply(&AGAIN.replace("IMAGE", &image));
     cluster.ready("web");
     let node = cluster.get(&["pod", "web"]).unwrap()["spec"]["nodeName"].as_str().unwrap().to_owned();
     let raw = |path: &str| cluster.kubectl(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy{path}")]).ok();
@@ -50,6 +65,16 @@ fn a_node_tells_what_its_pods_use_to_those_who_may_ask() {
     cluster.kubectl(&["exec", "web", "--", "sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"]).ok();
     let then = raw("/metrics/resource");
     assert!(seconds(&then) > seconds(&first).map(|seconds| seconds + 0.05), "work is counted: {first}{then}");
+
+    eventually("the pod has started again", || {
+        let again = cluster.get(&["pod", "again"]).unwrap();
+        let status = &again["status"]["containerStatuses"][0];
+        (status["restartCount"] == 1 && status["state"]["running"].is_object()).then_some(())
+    });
+    let page = raw("/metrics/resource");
+    let of_pod = metric(&page, r#"pod_cpu_usage_seconds_total{namespace="default",pod="again"}"#);
+    let of_container = metric(&page, r#"container_cpu_usage_seconds_total{container="again",namespace="default",pod="again"}"#);
+    assert!(of_pod > of_container.map(|seconds| seconds + 0.05), "what ended is counted: {page}");
 
     let summary: Value = eventually("a second look tells the pace", || {
         let summary: Value = serde_json::from_str(&raw("/stats/summary")).unwrap();

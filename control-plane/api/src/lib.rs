@@ -12,6 +12,7 @@ pub mod ingress;
 mod kinds;
 pub mod local_path;
 pub mod names;
+pub mod node_annotations;
 pub mod node_labels;
 pub mod object;
 pub mod pick;

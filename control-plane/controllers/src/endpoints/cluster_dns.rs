@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort};
+use mizzen_api::node_annotations::DNS_ADDRESS;
 use mizzen_api::{Object, ObjectRef, Reason};
 use mizzen_client::ApiRequest;
 use mizzen_reconcile::{Action, Controller, Error, Queue, Reconciler, WatchCache, typed};
@@ -24,8 +25,6 @@ const ACCOUNT: &str = "cluster-dns-controller";
 const MANAGER: &str = "cluster-dns.mizzen.dev";
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "kube-dns";
-/// Annotation of a node: where it serves names.
-const DNS_ADDRESS: &str = "mizzen.dev/dns-address";
 /// Which address of the range the service has, as everywhere.
 const TENTH: u32 = 10;
 const PORT: i32 = 53;

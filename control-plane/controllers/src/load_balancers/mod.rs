@@ -13,6 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use mizzen_api::node_annotations::LINK_RANGES;
 use mizzen_api::{Object, ObjectRef, Reason};
 use mizzen_client::Client;
 use mizzen_reconcile::{Action, Controller, Error, Queue, Reconciler, Recorder, WatchCache, WatchSpec, reference, typed};
@@ -30,8 +31,6 @@ const ACCOUNT: &str = "load-balancer-controller";
 const ANNOUNCED_BY: &str = "mizzen.dev/announced-by";
 /// Label of nodes that balancers leave out (well-known label of Kubernetes).
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
-/// Annotation of a Node: the networks of its links, with a comma between. One without it may be on any.
-const LINK_RANGES: &str = "mizzen.dev/link-ranges";
 
 pub(crate) fn start(context: &Context) {
     if context.balancer_addresses.is_empty() {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, ObjectReference};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use mizzen_api::node_annotations::{OTHER_ADDRESSES, POD_CIDR};
 use mizzen_api::{Object, ObjectRef, Reason, ServiceRange};
 use mizzen_client::{ApiRequest, Client};
 use mizzen_reconcile::{Action, Controller, Error, Queue, Reconciler, Recorder, WatchCache, WatchSpec, reference, typed};
@@ -25,11 +26,6 @@ use allocate::allocate;
 const ACCOUNT: &str = "pod-network-controller";
 const MANAGER: &str = "pod-network.mizzen.dev";
 const NAMESPACE: &str = "kube-system";
-/// Annotation of a Node: the blocks that it would have, one for each family, with a comma between. Of its EndpointSlice: those
-/// that it has.
-const POD_CIDR: &str = "mizzen.dev/pod-cidr";
-/// Annotation of a node's EndpointSlice: its addresses of other families than the slice's.
-const OTHER_ADDRESSES: &str = "mizzen.dev/other-addresses";
 
 pub(crate) fn start(context: &Context) {
     let client = context.client(ACCOUNT);
@@ -165,13 +161,13 @@ impl PodNetwork {
             };
         };
         let present = stored.value().map_err(|source| Error::Decode { operation: format!("decode {name}"), source })?;
-        let parts = [
-            "/metadata/annotations/mizzen.dev~1pod-cidr",
-            "/metadata/annotations/mizzen.dev~1other-addresses",
-            "/metadata/ownerReferences/0/uid",
-            "/endpoints/0/addresses",
-        ];
-        if parts.iter().all(|part| present.pointer(part) == wanted.pointer(part)) {
+        let told = |slice: &Value| {
+            let annotations = &slice["metadata"]["annotations"];
+            let owner = &slice["metadata"]["ownerReferences"][0]["uid"];
+            let addresses = &slice["endpoints"][0]["addresses"];
+            [&annotations[POD_CIDR], &annotations[OTHER_ADDRESSES], owner, addresses].map(Value::clone)
+        };
+        if told(&present) == told(&wanted) {
             return Ok(());
         }
         let set = |document: &mut Value| {

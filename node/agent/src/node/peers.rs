@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use mizzen_api::Object;
+use mizzen_api::node_annotations::{OTHER_ADDRESSES, POD_CIDR};
 use mizzen_network::{Family, Kept, Peer, Subnet};
 use mizzen_reconcile::typed::{gvr, view};
 use mizzen_reconcile::{Backoff, WatchCache, WatchSpec};
@@ -15,11 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::shared::Shared;
 
-/// Annotation of a Node: the blocks of addresses that its pods have, with a comma between. Of a slice: those of the node which it
-/// is about.
-pub(crate) const POD_CIDR: &str = "mizzen.dev/pod-cidr";
-/// Annotation of a slice: the node's addresses of other families than the slice's.
-const OTHER_ADDRESSES: &str = "mizzen.dev/other-addresses";
 const NAMESPACE: &str = "kube-system";
 const BLOCKS: &str = "endpointslice.kubernetes.io/managed-by=pod-network.mizzen.dev";
 /// How often to look whether somebody has taken ways away.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerImage, Node, NodeStatus, NodeSystemInfo};
+use mizzen_api::node_annotations::{DNS_ADDRESS, LINK_RANGES, POD_CIDR};
 use mizzen_api::{Reason, local_path};
 use mizzen_client::{ApiRequest, PatchKind};
 use mizzen_images::Image;
@@ -13,7 +14,7 @@ use mizzen_reconcile::typed::{self, gvr};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::peers::{POD_CIDR, joined};
+use super::peers::joined;
 use super::pressure;
 use super::status::{Facts, status};
 use crate::shared::Shared;
@@ -24,10 +25,6 @@ const LOOK: Duration = Duration::from_secs(10);
 /// A status that has not changed is told again after this many looks: five minutes.
 const HEARTBEAT: u32 = 30;
 const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
-/// Annotation: the networks of the node's links, with a comma between. Who answers for load balancers is chosen by it.
-const LINK_RANGES: &str = "mizzen.dev/link-ranges";
-/// Annotation: where the node serves names. The endpoints of the service `kube-dns` are made of it.
-const DNS_ADDRESS: &str = "mizzen.dev/dns-address";
 const VERSION: &str = concat!("v1.36.0+mizzen-", env!("CARGO_PKG_VERSION"));
 
 /// Runs for ever; `ready` turns true when the API has the node as Ready.
