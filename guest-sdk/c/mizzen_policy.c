@@ -7,6 +7,8 @@
 
 static mizzen_text settings;
 static exports_mizzen_policy_policy_response_t *answer;
+// What `mizzen_namespace` found during the review.
+static admission_policy_string_t found;
 
 bool exports_mizzen_policy_policy_validate_settings(admission_policy_string_t *given, admission_policy_string_t *err) {
   mizzen_text text = {(const char *)given->ptr, given->len};
@@ -28,6 +30,7 @@ void exports_mizzen_policy_policy_review(exports_mizzen_policy_policy_request_t 
   memset(ret, 0, sizeof *ret);
   answer = ret;
   mizzen_review(request, settings);
+  admission_policy_string_free(&found);
   exports_mizzen_policy_policy_request_free(request);
 }
 
@@ -61,16 +64,83 @@ void mizzen_replace(const char *object) {
   admission_policy_string_dup(&answer->decision.val.replace, object);
 }
 
-mizzen_text mizzen_object(const mizzen_policy_types_request_t *request) {
-  mizzen_text none = {NULL, 0};
-  mizzen_text object = {(const char *)request->object.val.ptr, request->object.val.len};
-  return request->object.is_some ? object : none;
+void mizzen_warn(const char *format, ...) {
+  char message[1024];
+  va_list values;
+  va_start(values, format);
+  vsnprintf(message, sizeof message, format, values);
+  va_end(values);
+  admission_policy_list_string_t *warnings = &answer->warnings;
+  warnings->ptr = realloc(warnings->ptr, (warnings->len + 1) * sizeof *warnings->ptr);
+  if (!warnings->ptr) abort();
+  admission_policy_string_dup(&warnings->ptr[warnings->len++], message);
 }
 
-void mizzen_log(mizzen_plugin_log_level_t level, const char *line) {
-  admission_policy_string_t text;
-  admission_policy_string_set(&text, line);
-  mizzen_plugin_log_write(level, &text);
+static mizzen_text text_of(const admission_policy_string_t *string) {
+  mizzen_text text = {(const char *)string->ptr, string->len};
+  return text;
+}
+
+static mizzen_text maybe(const admission_policy_option_string_t *string) {
+  mizzen_text none = {NULL, 0};
+  return string->is_some ? text_of(&string->val) : none;
+}
+
+mizzen_operation mizzen_request_operation(const mizzen_request *request) { return (mizzen_operation)request->operation; }
+
+mizzen_text mizzen_object(const mizzen_request *request) { return maybe(&request->object); }
+
+mizzen_text mizzen_old_object(const mizzen_request *request) { return maybe(&request->old_object); }
+
+mizzen_text mizzen_request_kind(const mizzen_request *request) { return text_of(&request->kind.kind); }
+
+mizzen_text mizzen_request_name(const mizzen_request *request) { return text_of(&request->name); }
+
+mizzen_text mizzen_request_namespace(const mizzen_request *request) { return text_of(&request->namespace_); }
+
+mizzen_text mizzen_request_user(const mizzen_request *request) { return text_of(&request->user.name); }
+
+mizzen_text mizzen_namespace(const mizzen_request *request) {
+  admission_policy_string_t name = request->namespace_;
+  mizzen_text none = {NULL, 0};
+  admission_policy_string_free(&found);
+  return mizzen_policy_context_namespace(&name, &found) ? text_of(&found) : none;
+}
+
+bool mizzen_text_is(mizzen_text text, const char *other) {
+  return text.ptr && text.len == strlen(other) && memcmp(text.ptr, other, text.len) == 0;
+}
+
+static admission_policy_string_t named(const char *text) {
+  admission_policy_string_t string;
+  admission_policy_string_set(&string, text);
+  return string;
+}
+
+void mizzen_log(mizzen_level level, const char *line) {
+  admission_policy_string_t text = named(line);
+  mizzen_plugin_log_write((mizzen_plugin_log_level_t)level, &text);
+}
+
+uint64_t mizzen_now(void) { return mizzen_plugin_clock_now(); }
+
+uint64_t mizzen_monotonic(void) { return mizzen_plugin_clock_monotonic(); }
+
+void mizzen_random(void *out, uint32_t size) {
+  admission_policy_list_u8_t bytes = {0};
+  mizzen_plugin_random_bytes(size, &bytes);
+  if (bytes.ptr) memcpy(out, bytes.ptr, bytes.len < size ? bytes.len : size);
+  admission_policy_list_u8_free(&bytes);
+}
+
+void mizzen_count(const char *name, double amount) {
+  admission_policy_string_t text = named(name);
+  mizzen_plugin_metrics_count(&text, amount);
+}
+
+void mizzen_gauge(const char *name, double value) {
+  admission_policy_string_t text = named(name);
+  mizzen_plugin_metrics_gauge(&text, value);
 }
 
 // The bindings ask for an object file that says which world this is; `mizzen plugin build` says so instead.

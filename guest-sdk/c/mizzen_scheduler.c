@@ -15,7 +15,7 @@ typedef struct {
 } column;
 
 typedef struct cycle {
-  mizzen_scheduler_types_pod_t pod;
+  mizzen_pod pod;
   struct cycle *next;
 } cycle;
 
@@ -25,11 +25,11 @@ static mizzen_text *dictionary;
 static size_t words;
 static cycle *cycles;
 
-__attribute__((weak)) const char *mizzen_filter(const mizzen_scheduler_types_pod_t *pod, uint32_t row) {
+__attribute__((weak)) const char *mizzen_filter(const mizzen_pod *pod, uint32_t row) {
   return (void)pod, (void)row, NULL;
 }
 
-__attribute__((weak)) int64_t mizzen_score(const mizzen_scheduler_types_pod_t *pod, uint32_t row) {
+__attribute__((weak)) int64_t mizzen_score(const mizzen_pod *pod, uint32_t row) {
   return (void)pod, (void)row, 0;
 }
 
@@ -82,14 +82,72 @@ static mizzen_text find(const scheduler_plugin_list_tuple2_string_string_t *pair
   return found;
 }
 
-mizzen_text mizzen_pod_label(const mizzen_scheduler_types_pod_t *pod, const char *key) { return find(&pod->labels, key); }
+mizzen_text mizzen_pod_label(const mizzen_pod *pod, const char *key) { return find(&pod->labels, key); }
 
-mizzen_text mizzen_pod_annotation(const mizzen_scheduler_types_pod_t *pod, const char *key) { return find(&pod->annotations, key); }
+mizzen_text mizzen_pod_annotation(const mizzen_pod *pod, const char *key) { return find(&pod->annotations, key); }
 
-void mizzen_log(mizzen_plugin_log_level_t level, const char *line) {
-  scheduler_plugin_string_t text;
-  scheduler_plugin_string_set(&text, line);
-  mizzen_plugin_log_write(level, &text);
+static scheduler_plugin_string_t named(const char *text) {
+  scheduler_plugin_string_t string;
+  scheduler_plugin_string_set(&string, text);
+  return string;
+}
+
+void mizzen_log(mizzen_level level, const char *line) {
+  scheduler_plugin_string_t text = named(line);
+  mizzen_plugin_log_write((mizzen_plugin_log_level_t)level, &text);
+}
+
+uint64_t mizzen_now(void) { return mizzen_plugin_clock_now(); }
+
+uint64_t mizzen_monotonic(void) { return mizzen_plugin_clock_monotonic(); }
+
+void mizzen_random(void *out, uint32_t size) {
+  scheduler_plugin_list_u8_t bytes = {0};
+  mizzen_plugin_random_bytes(size, &bytes);
+  if (bytes.ptr) memcpy(out, bytes.ptr, bytes.len < size ? bytes.len : size);
+  scheduler_plugin_list_u8_free(&bytes);
+}
+
+void mizzen_count(const char *name, double amount) {
+  scheduler_plugin_string_t text = named(name);
+  mizzen_plugin_metrics_count(&text, amount);
+}
+
+void mizzen_gauge(const char *name, double value) {
+  scheduler_plugin_string_t text = named(name);
+  mizzen_plugin_metrics_gauge(&text, value);
+}
+
+static mizzen_text text_of(const scheduler_plugin_string_t *string) {
+  mizzen_text text = {(const char *)string->ptr, string->len};
+  return text;
+}
+
+mizzen_text mizzen_pod_name(const mizzen_pod *pod) { return text_of(&pod->name); }
+
+mizzen_text mizzen_pod_namespace(const mizzen_pod *pod) { return text_of(&pod->namespace_); }
+
+int64_t mizzen_pod_request(const mizzen_pod *pod, const char *resource) {
+  for (size_t n = 0; n < pod->requests.len; n++) {
+    if (mizzen_text_is(text_of(&pod->requests.ptr[n].f0), resource)) return pod->requests.ptr[n].f1;
+  }
+  return 0;
+}
+
+static scheduler_plugin_string_t found;
+
+mizzen_text mizzen_pod_value(const mizzen_pod *pod, const char *pointer) {
+  scheduler_plugin_string_t at = named(pointer);
+  mizzen_text none = {NULL, 0};
+  scheduler_plugin_string_free(&found);
+  return mizzen_scheduler_cluster_pod_value(pod->cycle, &at, &found) ? text_of(&found) : none;
+}
+
+mizzen_text mizzen_node_value(uint32_t row, const char *pointer) {
+  scheduler_plugin_string_t at = named(pointer);
+  mizzen_text none = {NULL, 0};
+  scheduler_plugin_string_free(&found);
+  return mizzen_scheduler_cluster_node_value(row, &at, &found) ? text_of(&found) : none;
 }
 
 bool exports_mizzen_scheduler_plugin_configure(scheduler_plugin_string_t *settings, scheduler_plugin_string_t *err) {
@@ -180,7 +238,7 @@ bool exports_mizzen_scheduler_plugin_pre_filter(exports_mizzen_scheduler_plugin_
   return true;
 }
 
-static const mizzen_scheduler_types_pod_t *pod_of(uint64_t number) {
+static const mizzen_pod *pod_of(uint64_t number) {
   cycle *found = cycles;
   while (found && found->pod.cycle != number) found = found->next;
   if (!found) abort();
@@ -188,7 +246,7 @@ static const mizzen_scheduler_types_pod_t *pod_of(uint64_t number) {
 }
 
 void exports_mizzen_scheduler_plugin_filter(uint64_t number, exports_mizzen_scheduler_plugin_state_t *state, exports_mizzen_scheduler_plugin_list_row_t *nodes, exports_mizzen_scheduler_plugin_verdicts_t *ret) {
-  const mizzen_scheduler_types_pod_t *pod = pod_of(number);
+  const mizzen_pod *pod = pod_of(number);
   memset(ret, 0, sizeof *ret);
   ret->nodes.len = nodes->len;
   ret->nodes.ptr = grown(NULL, nodes->len, sizeof *ret->nodes.ptr);
@@ -215,7 +273,7 @@ void exports_mizzen_scheduler_plugin_filter(uint64_t number, exports_mizzen_sche
 }
 
 void exports_mizzen_scheduler_plugin_score(uint64_t number, exports_mizzen_scheduler_plugin_state_t *state, exports_mizzen_scheduler_plugin_list_row_t *nodes, scheduler_plugin_list_s64_t *ret) {
-  const mizzen_scheduler_types_pod_t *pod = pod_of(number);
+  const mizzen_pod *pod = pod_of(number);
   ret->len = nodes->len;
   ret->ptr = grown(NULL, nodes->len, sizeof *ret->ptr);
   for (size_t n = 0; n < nodes->len; n++) ret->ptr[n] = mizzen_score(pod, nodes->ptr[n]);

@@ -63,8 +63,8 @@ void mizzen_test_node_integer(uint32_t row, const char *column, int64_t value) {
   exports_mizzen_scheduler_plugin_update(&delta);
 }
 
-mizzen_scheduler_types_pod_t mizzen_test_pod(const char *name) {
-  mizzen_scheduler_types_pod_t pod;
+mizzen_pod mizzen_test_pod(const char *name) {
+  mizzen_pod pod;
   memset(&pod, 0, sizeof pod);
   pod.name = owned(name);
   return pod;
@@ -77,9 +77,9 @@ static void add(scheduler_plugin_list_tuple2_string_string_t *pairs, const char 
   pairs->ptr[pairs->len++] = pair;
 }
 
-void mizzen_test_pod_label(mizzen_scheduler_types_pod_t *pod, const char *key, const char *value) { add(&pod->labels, key, value); }
+void mizzen_test_pod_label(mizzen_pod *pod, const char *key, const char *value) { add(&pod->labels, key, value); }
 
-void mizzen_test_pod_annotation(mizzen_scheduler_types_pod_t *pod, const char *key, const char *value) { add(&pod->annotations, key, value); }
+void mizzen_test_pod_annotation(mizzen_pod *pod, const char *key, const char *value) { add(&pod->annotations, key, value); }
 
 #else
 // A file of C holds something.

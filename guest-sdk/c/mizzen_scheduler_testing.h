@@ -13,8 +13,8 @@ void mizzen_test_node_text(uint32_t row, const char *column, const char *value);
 void mizzen_test_node_integer(uint32_t row, const char *column, int64_t value);
 
 // A pod with nothing, and what is added to it.
-mizzen_scheduler_types_pod_t mizzen_test_pod(const char *name);
-void mizzen_test_pod_label(mizzen_scheduler_types_pod_t *pod, const char *key, const char *value);
-void mizzen_test_pod_annotation(mizzen_scheduler_types_pod_t *pod, const char *key, const char *value);
+mizzen_pod mizzen_test_pod(const char *name);
+void mizzen_test_pod_label(mizzen_pod *pod, const char *key, const char *value);
+void mizzen_test_pod_annotation(mizzen_pod *pod, const char *key, const char *value);
 
 #endif

@@ -33,6 +33,8 @@ void __wasm_import_mizzen_policy_context_by_index(uint8_t *a, size_t b, uint8_t 
   (void)a, (void)b, (void)c, (void)d, (void)e, (void)f, (void)g, (void)h, none(answer);
 }
 
+void __wasm_import_mizzen_policy_context_namespace(uint8_t *name, size_t len, uint8_t *answer) { (void)name, (void)len, none(answer); }
+
 int64_t __wasm_import_mizzen_policy_context_count(uint8_t *a, size_t b, uint8_t *c, size_t d, uint8_t *e, size_t f) {
   return (void)a, (void)b, (void)c, (void)d, (void)e, (void)f, 0;
 }
@@ -42,6 +44,12 @@ int64_t __wasm_import_mizzen_policy_context_count(uint8_t *a, size_t b, uint8_t 
 void __wasm_import_mizzen_scheduler_cluster_node(int32_t row, uint8_t *answer) { (void)row, none(answer); }
 void __wasm_import_mizzen_scheduler_cluster_pod(int64_t cycle, uint8_t *answer) { (void)cycle, none(answer); }
 void __wasm_import_mizzen_scheduler_cluster_pods_on(int32_t row, uint8_t *answer) { (void)row, none(answer); }
+void __wasm_import_mizzen_scheduler_cluster_node_value(int32_t row, uint8_t *pointer, size_t len, uint8_t *answer) {
+  (void)row, (void)pointer, (void)len, none(answer);
+}
+void __wasm_import_mizzen_scheduler_cluster_pod_value(int64_t cycle, uint8_t *pointer, size_t len, uint8_t *answer) {
+  (void)cycle, (void)pointer, (void)len, none(answer);
+}
 
 #else
 // A file of C holds something.

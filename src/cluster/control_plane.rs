@@ -38,6 +38,7 @@ use super::end::End;
 use super::joining::cluster_info;
 use super::kubeconfig::{self, Login, Remote};
 use super::machine;
+use super::namespaces::Namespaces;
 use super::outside::Outside;
 use super::pki::{API_SERVER_NAMES, FRONT_PROXY, Pki};
 use super::plugins::Engine;
@@ -112,7 +113,8 @@ impl ControlPlane {
         // Before anybody can ask for something that a policy would refuse.
         let outside = server.client(Identity::component("system:mizzen:plugins", &["system:masters"]));
         let outside = Outside::new(outside, tokio::runtime::Handle::current());
-        let engine = Engine::new(&data.plugins().join("code"), clock.clone(), outside);
+        let namespaces = Namespaces::new(store.clone(), registry.clone());
+        let engine = Engine::new(&data.plugins().join("code"), clock.clone(), outside, namespaces);
         let profiles = Profiles::new(config.scheduler.profiles.clone())?;
         let schedulers =
             SchedulerEngine { host: engine.host().clone(), roster: Roster::new(profiles.clone()), known: scheduler_plugins };

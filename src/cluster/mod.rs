@@ -11,6 +11,7 @@ pub mod joining;
 pub mod kubeconfig;
 pub mod loopback_proxy;
 pub mod machine;
+pub mod namespaces;
 pub mod node;
 pub mod node_credentials;
 pub mod outside;

@@ -18,20 +18,24 @@ use mizzen_plugins_host::{
 use mizzen_reconcile::Clock;
 
 use super::executables;
+use super::namespaces::Namespaces;
 use super::outside::Outside;
 
 /// Runs components of the world `mizzen:policy/admission-policy`, and policies of Kubewarden.
 pub struct Engine {
     host: Arc<Host>,
+    namespaces: Arc<Namespaces>,
 }
 
 impl Engine {
     /// Compiled code is kept in `cache`. Strangers' bytes are compiled by `mizzen-wasm`, in a process that can do nothing else,
-    /// where that stands beside this executable. `outside` answers what policies of Kubewarden may ask where it is granted.
-    pub fn new(cache: &Path, clock: Arc<dyn Clock>, outside: Outside) -> Arc<Self> {
+    /// where that stands beside this executable. `outside` answers what policies of Kubewarden may ask where it is granted,
+    /// `namespaces` what every policy may know of where a request goes.
+    pub fn new(cache: &Path, clock: Arc<dyn Clock>, outside: Outside, namespaces: Arc<Namespaces>) -> Arc<Self> {
         let compiler = executables::beside("mizzen-wasm").ok();
         let outside: Option<Arc<dyn mizzen_plugins_host::Outside>> = Some(Arc::new(outside));
-        Arc::new(Self { host: Host::new(HostOptions { cache: Some(cache.to_owned()), compiler, clock, outside }) })
+        let host = Host::new(HostOptions { cache: Some(cache.to_owned()), compiler, clock, outside });
+        Arc::new(Self { host, namespaces })
     }
 
     /// What runs components of both worlds.
@@ -58,7 +62,8 @@ impl PolicyEngine for Engine {
         // The guest runs here, for as long as it may take to start.
         let loaded = tokio::task::spawn_blocking(move || PolicyPlugin::load(&artifact, options)).await;
         let policy = loaded.map_err(|error| Refusal::new("NotStarted", error.to_string()))?.map_err(|error| refusal(&error))?;
-        policy.follow(Arc::new(View(offer.context(needs(policy.description())).await?)));
+        let seen = offer.context(needs(policy.description())).await?;
+        policy.follow(Arc::new(View { seen, namespaces: self.namespaces.clone() }));
         Ok(Arc::new(Policy(Arc::new(policy))))
     }
 }
@@ -194,30 +199,37 @@ fn answer(response: Response) -> Answer {
 }
 
 /// What a policy sees of the cluster.
-struct View(Seen);
+struct View {
+    seen: Seen,
+    namespaces: Arc<Namespaces>,
+}
 
 impl Context for View {
     fn get(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Option<String> {
-        self.0.get(api_version, kind, namespace, name)
+        self.seen.get(api_version, kind, namespace, name)
     }
 
     fn by_label(&self, api_version: &str, kind: &str, namespace: &str, key: &str, value: &str, most: usize) -> Vec<String> {
-        let mut found = self.0.by_label(api_version, kind, namespace, key, value);
+        let mut found = self.seen.by_label(api_version, kind, namespace, key, value);
         found.truncate(most);
         found
     }
 
     fn by_index(&self, api_version: &str, kind: &str, path: &str, value: &str, most: usize) -> Vec<String> {
-        let mut found = self.0.by_index(api_version, kind, path, value);
+        let mut found = self.seen.by_index(api_version, kind, path, value);
         found.truncate(most);
         found
     }
 
     fn count(&self, api_version: &str, kind: &str, namespace: &str) -> u64 {
-        self.0.count(api_version, kind, namespace)
+        self.seen.count(api_version, kind, namespace)
     }
 
     fn list(&self, api_version: &str, kind: &str, namespace: &str, take: Take<'_>) -> bool {
-        self.0.list(api_version, kind, namespace, take)
+        self.seen.list(api_version, kind, namespace, take)
+    }
+
+    fn namespace(&self, name: &str) -> Option<String> {
+        self.namespaces.get(name)
     }
 }

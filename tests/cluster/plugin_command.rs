@@ -41,7 +41,7 @@ fn a_plugin_that_was_pushed_is_inspected_by_its_tag_and_by_its_digest() {
         assert_eq!(line(&there, "manifest"), digest);
         assert_eq!(there.split_once('\n').unwrap().1, here, "the same component");
     }
-    assert_eq!(line(&here, "world"), "an admission policy 0.1.0");
+    assert_eq!(line(&here, "world"), "an admission policy 0.2.0");
     assert_eq!(line(&here, "mutating"), "no");
     // Settings that it refuses are said, and the rest as well.
     let wrong = plugin(work.path(), &["inspect", &tag, "--settings", r#"{"labels": "all"}"#], &[]).ok();

@@ -29,23 +29,26 @@ extern void __wasm_import_mizzen_plugin_metrics_count(uint8_t *, size_t, double)
 __attribute__((__import_module__("mizzen:plugin/metrics@0.1.0"), __import_name__("gauge")))
 extern void __wasm_import_mizzen_plugin_metrics_gauge(uint8_t *, size_t, double);
 
-// Imported Functions from `mizzen:policy/context@0.1.0`
+// Imported Functions from `mizzen:policy/context@0.2.0`
 
-__attribute__((__import_module__("mizzen:policy/context@0.1.0"), __import_name__("get")))
+__attribute__((__import_module__("mizzen:policy/context@0.2.0"), __import_name__("get")))
 extern void __wasm_import_mizzen_policy_context_get(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("mizzen:policy/context@0.1.0"), __import_name__("by-label")))
+__attribute__((__import_module__("mizzen:policy/context@0.2.0"), __import_name__("by-label")))
 extern void __wasm_import_mizzen_policy_context_by_label(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("mizzen:policy/context@0.1.0"), __import_name__("by-index")))
+__attribute__((__import_module__("mizzen:policy/context@0.2.0"), __import_name__("by-index")))
 extern void __wasm_import_mizzen_policy_context_by_index(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("mizzen:policy/context@0.1.0"), __import_name__("count")))
+__attribute__((__import_module__("mizzen:policy/context@0.2.0"), __import_name__("count")))
 extern int64_t __wasm_import_mizzen_policy_context_count(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t);
 
-// Exported Functions from `mizzen:policy/policy@0.1.0`
+__attribute__((__import_module__("mizzen:policy/context@0.2.0"), __import_name__("namespace")))
+extern void __wasm_import_mizzen_policy_context_namespace(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__weak__, __export_name__("cabi_post_mizzen:policy/policy@0.1.0#validate-settings")))
+// Exported Functions from `mizzen:policy/policy@0.2.0`
+
+__attribute__((__weak__, __export_name__("cabi_post_mizzen:policy/policy@0.2.0#validate-settings")))
 void __wasm_export_exports_mizzen_policy_policy_validate_settings_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -60,7 +63,7 @@ void __wasm_export_exports_mizzen_policy_policy_validate_settings_post_return(ui
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_mizzen:policy/policy@0.1.0#configure")))
+__attribute__((__weak__, __export_name__("cabi_post_mizzen:policy/policy@0.2.0#configure")))
 void __wasm_export_exports_mizzen_policy_policy_configure_post_return(uint8_t * arg0) {
   size_t len0 = *((size_t*) (arg0 + (2*sizeof(void*))));
   if (len0 > 0) {
@@ -97,7 +100,7 @@ void __wasm_export_exports_mizzen_policy_policy_configure_post_return(uint8_t * 
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_mizzen:policy/policy@0.1.0#review")))
+__attribute__((__weak__, __export_name__("cabi_post_mizzen:policy/policy@0.2.0#review")))
 void __wasm_export_exports_mizzen_policy_policy_review_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -154,7 +157,7 @@ void __wasm_export_exports_mizzen_policy_policy_review_post_return(uint8_t * arg
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_mizzen:policy/policy@0.1.0#review-batch")))
+__attribute__((__weak__, __export_name__("cabi_post_mizzen:policy/policy@0.2.0#review-batch")))
 void __wasm_export_exports_mizzen_policy_policy_review_batch_post_return(uint8_t * arg0) {
   size_t len3 = *((size_t*) (arg0 + sizeof(void*)));
   if (len3 > 0) {
@@ -518,7 +521,28 @@ uint64_t mizzen_policy_context_count(admission_policy_string_t *api_version, adm
   return (uint64_t) (ret);
 }
 
-__attribute__((__export_name__("mizzen:policy/policy@0.1.0#validate-settings")))
+bool mizzen_policy_context_namespace(admission_policy_string_t *name, admission_policy_string_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_mizzen_policy_context_namespace((uint8_t *) (*name).ptr, (*name).len, ptr);
+  admission_policy_option_string_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (admission_policy_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
+}
+
+__attribute__((__export_name__("mizzen:policy/policy@0.2.0#validate-settings")))
 uint8_t * __wasm_export_exports_mizzen_policy_policy_validate_settings(uint8_t * arg, size_t arg0) {
   admission_policy_string_t arg1 = (admission_policy_string_t) { (uint8_t*)(arg), (arg0) };
   exports_mizzen_policy_policy_result_void_string_t ret;
@@ -538,7 +562,7 @@ uint8_t * __wasm_export_exports_mizzen_policy_policy_validate_settings(uint8_t *
   return ptr;
 }
 
-__attribute__((__export_name__("mizzen:policy/policy@0.1.0#configure")))
+__attribute__((__export_name__("mizzen:policy/policy@0.2.0#configure")))
 uint8_t * __wasm_export_exports_mizzen_policy_policy_configure(uint8_t * arg, size_t arg0) {
   admission_policy_string_t arg1 = (admission_policy_string_t) { (uint8_t*)(arg), (arg0) };
   exports_mizzen_policy_policy_description_t ret;
@@ -550,7 +574,7 @@ uint8_t * __wasm_export_exports_mizzen_policy_policy_configure(uint8_t * arg, si
   return ptr;
 }
 
-__attribute__((__export_name__("mizzen:policy/policy@0.1.0#review")))
+__attribute__((__export_name__("mizzen:policy/policy@0.2.0#review")))
 uint8_t * __wasm_export_exports_mizzen_policy_policy_review(uint8_t * arg) {
   admission_policy_option_string_t option;
   switch ((int32_t) *((uint8_t*) (arg + (14*sizeof(void*))))) {
@@ -668,7 +692,7 @@ uint8_t * __wasm_export_exports_mizzen_policy_policy_review(uint8_t * arg) {
   return ptr;
 }
 
-__attribute__((__export_name__("mizzen:policy/policy@0.1.0#review-batch")))
+__attribute__((__export_name__("mizzen:policy/policy@0.2.0#review-batch")))
 uint8_t * __wasm_export_exports_mizzen_policy_policy_review_batch(uint8_t * arg, size_t arg0) {
   exports_mizzen_policy_policy_list_request_t arg4 = (exports_mizzen_policy_policy_list_request_t) { (exports_mizzen_policy_policy_request_t*)(arg), (arg0) };
   exports_mizzen_policy_policy_list_response_t ret;

@@ -195,13 +195,16 @@ extern void mizzen_plugin_metrics_count(admission_policy_string_t *name, double 
 // Sets a gauge.
 extern void mizzen_plugin_metrics_gauge(admission_policy_string_t *name, double value);
 
-// Imported Functions from `mizzen:policy/context@0.1.0`
+// Imported Functions from `mizzen:policy/context@0.2.0`
 extern bool mizzen_policy_context_get(admission_policy_string_t *api_version, admission_policy_string_t *kind, admission_policy_string_t *namespace_, admission_policy_string_t *name, admission_policy_string_t *ret);
 extern void mizzen_policy_context_by_label(admission_policy_string_t *api_version, admission_policy_string_t *kind, admission_policy_string_t *namespace_, admission_policy_string_t *key, admission_policy_string_t *value, admission_policy_list_string_t *ret);
 extern void mizzen_policy_context_by_index(admission_policy_string_t *api_version, admission_policy_string_t *kind, admission_policy_string_t *path, admission_policy_string_t *value, admission_policy_list_string_t *ret);
 extern uint64_t mizzen_policy_context_count(admission_policy_string_t *api_version, admission_policy_string_t *kind, admission_policy_string_t *namespace_);
+// Since 0.2. The namespace of a request under review, of which a policy need not say that it needs it: with labels and
+// annotations, as rules differ by them. None for every other namespace.
+extern bool mizzen_policy_context_namespace(admission_policy_string_t *name, admission_policy_string_t *ret);
 
-// Exported Functions from `mizzen:policy/policy@0.1.0`
+// Exported Functions from `mizzen:policy/policy@0.2.0`
 bool exports_mizzen_policy_policy_validate_settings(admission_policy_string_t *settings, admission_policy_string_t *err);
 void exports_mizzen_policy_policy_configure(admission_policy_string_t *settings, exports_mizzen_policy_policy_description_t *ret);
 void exports_mizzen_policy_policy_review(exports_mizzen_policy_policy_request_t *request, exports_mizzen_policy_policy_response_t *ret);

@@ -29,20 +29,26 @@ extern void __wasm_import_mizzen_plugin_metrics_count(uint8_t *, size_t, double)
 __attribute__((__import_module__("mizzen:plugin/metrics@0.1.0"), __import_name__("gauge")))
 extern void __wasm_import_mizzen_plugin_metrics_gauge(uint8_t *, size_t, double);
 
-// Imported Functions from `mizzen:scheduler/cluster@0.1.0`
+// Imported Functions from `mizzen:scheduler/cluster@0.2.0`
 
-__attribute__((__import_module__("mizzen:scheduler/cluster@0.1.0"), __import_name__("node")))
+__attribute__((__import_module__("mizzen:scheduler/cluster@0.2.0"), __import_name__("node")))
 extern void __wasm_import_mizzen_scheduler_cluster_node(int32_t, uint8_t *);
 
-__attribute__((__import_module__("mizzen:scheduler/cluster@0.1.0"), __import_name__("pod")))
+__attribute__((__import_module__("mizzen:scheduler/cluster@0.2.0"), __import_name__("pod")))
 extern void __wasm_import_mizzen_scheduler_cluster_pod(int64_t, uint8_t *);
 
-__attribute__((__import_module__("mizzen:scheduler/cluster@0.1.0"), __import_name__("pods-on")))
+__attribute__((__import_module__("mizzen:scheduler/cluster@0.2.0"), __import_name__("pods-on")))
 extern void __wasm_import_mizzen_scheduler_cluster_pods_on(int32_t, uint8_t *);
 
-// Exported Functions from `mizzen:scheduler/plugin@0.1.0`
+__attribute__((__import_module__("mizzen:scheduler/cluster@0.2.0"), __import_name__("node-value")))
+extern void __wasm_import_mizzen_scheduler_cluster_node_value(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.1.0#configure")))
+__attribute__((__import_module__("mizzen:scheduler/cluster@0.2.0"), __import_name__("pod-value")))
+extern void __wasm_import_mizzen_scheduler_cluster_pod_value(int64_t, uint8_t *, size_t, uint8_t *);
+
+// Exported Functions from `mizzen:scheduler/plugin@0.2.0`
+
+__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.2.0#configure")))
 void __wasm_export_exports_mizzen_scheduler_plugin_configure_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -57,7 +63,7 @@ void __wasm_export_exports_mizzen_scheduler_plugin_configure_post_return(uint8_t
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.1.0#describe")))
+__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.2.0#describe")))
 void __wasm_export_exports_mizzen_scheduler_plugin_describe_post_return(uint8_t * arg0) {
   size_t len = *((size_t*) (arg0 + (2*sizeof(void*))));
   if (len > 0) {
@@ -74,7 +80,7 @@ void __wasm_export_exports_mizzen_scheduler_plugin_describe_post_return(uint8_t 
 }
 
 
-__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.1.0#pre-filter")))
+__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.2.0#pre-filter")))
 void __wasm_export_exports_mizzen_scheduler_plugin_pre_filter_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -107,7 +113,7 @@ void __wasm_export_exports_mizzen_scheduler_plugin_pre_filter_post_return(uint8_
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.1.0#filter")))
+__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.2.0#filter")))
 void __wasm_export_exports_mizzen_scheduler_plugin_filter_post_return(uint8_t * arg0) {
   size_t len = *((size_t*) (arg0 + sizeof(void*)));
   if (len > 0) {
@@ -141,7 +147,7 @@ void __wasm_export_exports_mizzen_scheduler_plugin_filter_post_return(uint8_t * 
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.1.0#post-filter")))
+__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.2.0#post-filter")))
 void __wasm_export_exports_mizzen_scheduler_plugin_post_filter_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -156,7 +162,7 @@ void __wasm_export_exports_mizzen_scheduler_plugin_post_filter_post_return(uint8
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.1.0#pre-score")))
+__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.2.0#pre-score")))
 void __wasm_export_exports_mizzen_scheduler_plugin_pre_score_post_return(uint8_t * arg0) {
   size_t len = *((size_t*) (arg0 + sizeof(void*)));
   if (len > 0) {
@@ -169,7 +175,7 @@ void __wasm_export_exports_mizzen_scheduler_plugin_pre_score_post_return(uint8_t
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.1.0#score")))
+__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.2.0#score")))
 void __wasm_export_exports_mizzen_scheduler_plugin_score_post_return(uint8_t * arg0) {
   size_t len = *((size_t*) (arg0 + sizeof(void*)));
   if (len > 0) {
@@ -182,7 +188,7 @@ void __wasm_export_exports_mizzen_scheduler_plugin_score_post_return(uint8_t * a
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.1.0#reserve")))
+__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.2.0#reserve")))
 void __wasm_export_exports_mizzen_scheduler_plugin_reserve_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -198,7 +204,7 @@ void __wasm_export_exports_mizzen_scheduler_plugin_reserve_post_return(uint8_t *
 }
 
 
-__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.1.0#permit")))
+__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.2.0#permit")))
 void __wasm_export_exports_mizzen_scheduler_plugin_permit_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -216,7 +222,7 @@ void __wasm_export_exports_mizzen_scheduler_plugin_permit_post_return(uint8_t * 
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.1.0#pre-bind")))
+__attribute__((__weak__, __export_name__("cabi_post_mizzen:scheduler/plugin@0.2.0#pre-bind")))
 void __wasm_export_exports_mizzen_scheduler_plugin_pre_bind_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -647,7 +653,49 @@ void mizzen_scheduler_cluster_pods_on(mizzen_scheduler_cluster_row_t node, sched
   *ret = (scheduler_plugin_list_string_t) { (scheduler_plugin_string_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
 }
 
-__attribute__((__export_name__("mizzen:scheduler/plugin@0.1.0#configure")))
+bool mizzen_scheduler_cluster_node_value(mizzen_scheduler_cluster_row_t node, scheduler_plugin_string_t *pointer, scheduler_plugin_string_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_mizzen_scheduler_cluster_node_value((int32_t) (node), (uint8_t *) (*pointer).ptr, (*pointer).len, ptr);
+  scheduler_plugin_option_string_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (scheduler_plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
+}
+
+bool mizzen_scheduler_cluster_pod_value(uint64_t cycle, scheduler_plugin_string_t *pointer, scheduler_plugin_string_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_mizzen_scheduler_cluster_pod_value((int64_t) (cycle), (uint8_t *) (*pointer).ptr, (*pointer).len, ptr);
+  scheduler_plugin_option_string_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (scheduler_plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
+}
+
+__attribute__((__export_name__("mizzen:scheduler/plugin@0.2.0#configure")))
 uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_configure(uint8_t * arg, size_t arg0) {
   scheduler_plugin_string_t arg1 = (scheduler_plugin_string_t) { (uint8_t*)(arg), (arg0) };
   exports_mizzen_scheduler_plugin_result_void_string_t ret;
@@ -667,7 +715,7 @@ uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_configure(uint8_t * arg,
   return ptr;
 }
 
-__attribute__((__export_name__("mizzen:scheduler/plugin@0.1.0#describe")))
+__attribute__((__export_name__("mizzen:scheduler/plugin@0.2.0#describe")))
 uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_describe(void) {
   exports_mizzen_scheduler_plugin_description_t ret;
   exports_mizzen_scheduler_plugin_describe(&ret);
@@ -679,7 +727,7 @@ uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_describe(void) {
   return ptr;
 }
 
-__attribute__((__export_name__("mizzen:scheduler/plugin@0.1.0#update")))
+__attribute__((__export_name__("mizzen:scheduler/plugin@0.2.0#update")))
 void __wasm_export_exports_mizzen_scheduler_plugin_update(int64_t arg, int64_t arg0, uint8_t * arg1, size_t arg2, uint8_t * arg3, size_t arg4, uint8_t * arg5, size_t arg6, uint8_t * arg7, size_t arg8) {
   exports_mizzen_scheduler_plugin_delta_t arg9 = (mizzen_scheduler_types_delta_t) {
     (uint64_t) (uint64_t) (arg),
@@ -692,7 +740,7 @@ void __wasm_export_exports_mizzen_scheduler_plugin_update(int64_t arg, int64_t a
   exports_mizzen_scheduler_plugin_update(&arg9);
 }
 
-__attribute__((__export_name__("mizzen:scheduler/plugin@0.1.0#pre-filter")))
+__attribute__((__export_name__("mizzen:scheduler/plugin@0.2.0#pre-filter")))
 uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_pre_filter(uint8_t * arg) {
   scheduler_plugin_option_string_t option;
   switch ((int32_t) *((uint8_t*) (arg + (8+19*sizeof(void*))))) {
@@ -746,7 +794,7 @@ uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_pre_filter(uint8_t * arg
   return ptr;
 }
 
-__attribute__((__export_name__("mizzen:scheduler/plugin@0.1.0#filter")))
+__attribute__((__export_name__("mizzen:scheduler/plugin@0.2.0#filter")))
 uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_filter(int64_t arg, uint8_t * arg0, size_t arg1, uint8_t * arg2, size_t arg3) {
   exports_mizzen_scheduler_plugin_state_t arg4 = (mizzen_scheduler_types_state_t) { (uint8_t*)(arg0), (arg1) };
   exports_mizzen_scheduler_plugin_list_row_t arg5 = (exports_mizzen_scheduler_plugin_list_row_t) { (exports_mizzen_scheduler_plugin_row_t*)(arg2), (arg3) };
@@ -760,7 +808,7 @@ uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_filter(int64_t arg, uint
   return ptr;
 }
 
-__attribute__((__export_name__("mizzen:scheduler/plugin@0.1.0#post-filter")))
+__attribute__((__export_name__("mizzen:scheduler/plugin@0.2.0#post-filter")))
 uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_post_filter(int64_t arg, uint8_t * arg0, size_t arg1) {
   exports_mizzen_scheduler_plugin_state_t arg2 = (mizzen_scheduler_types_state_t) { (uint8_t*)(arg0), (arg1) };
   scheduler_plugin_string_t val;
@@ -781,7 +829,7 @@ uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_post_filter(int64_t arg,
   return ptr;
 }
 
-__attribute__((__export_name__("mizzen:scheduler/plugin@0.1.0#pre-score")))
+__attribute__((__export_name__("mizzen:scheduler/plugin@0.2.0#pre-score")))
 uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_pre_score(int64_t arg, uint8_t * arg0, size_t arg1, uint8_t * arg2, size_t arg3) {
   exports_mizzen_scheduler_plugin_state_t arg4 = (mizzen_scheduler_types_state_t) { (uint8_t*)(arg0), (arg1) };
   exports_mizzen_scheduler_plugin_list_row_t arg5 = (exports_mizzen_scheduler_plugin_list_row_t) { (exports_mizzen_scheduler_plugin_row_t*)(arg2), (arg3) };
@@ -793,7 +841,7 @@ uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_pre_score(int64_t arg, u
   return ptr;
 }
 
-__attribute__((__export_name__("mizzen:scheduler/plugin@0.1.0#score")))
+__attribute__((__export_name__("mizzen:scheduler/plugin@0.2.0#score")))
 uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_score(int64_t arg, uint8_t * arg0, size_t arg1, uint8_t * arg2, size_t arg3) {
   exports_mizzen_scheduler_plugin_state_t arg4 = (mizzen_scheduler_types_state_t) { (uint8_t*)(arg0), (arg1) };
   exports_mizzen_scheduler_plugin_list_row_t arg5 = (exports_mizzen_scheduler_plugin_list_row_t) { (exports_mizzen_scheduler_plugin_row_t*)(arg2), (arg3) };
@@ -805,7 +853,7 @@ uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_score(int64_t arg, uint8
   return ptr;
 }
 
-__attribute__((__export_name__("mizzen:scheduler/plugin@0.1.0#reserve")))
+__attribute__((__export_name__("mizzen:scheduler/plugin@0.2.0#reserve")))
 uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_reserve(int64_t arg, uint8_t * arg0, size_t arg1, int32_t arg2) {
   exports_mizzen_scheduler_plugin_state_t arg3 = (mizzen_scheduler_types_state_t) { (uint8_t*)(arg0), (arg1) };
   exports_mizzen_scheduler_plugin_result_void_string_t ret;
@@ -825,13 +873,13 @@ uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_reserve(int64_t arg, uin
   return ptr;
 }
 
-__attribute__((__export_name__("mizzen:scheduler/plugin@0.1.0#unreserve")))
+__attribute__((__export_name__("mizzen:scheduler/plugin@0.2.0#unreserve")))
 void __wasm_export_exports_mizzen_scheduler_plugin_unreserve(int64_t arg, uint8_t * arg0, size_t arg1, int32_t arg2) {
   exports_mizzen_scheduler_plugin_state_t arg3 = (mizzen_scheduler_types_state_t) { (uint8_t*)(arg0), (arg1) };
   exports_mizzen_scheduler_plugin_unreserve((uint64_t) (arg), &arg3, (uint32_t) (arg2));
 }
 
-__attribute__((__export_name__("mizzen:scheduler/plugin@0.1.0#permit")))
+__attribute__((__export_name__("mizzen:scheduler/plugin@0.2.0#permit")))
 uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_permit(int64_t arg, uint8_t * arg0, size_t arg1, int32_t arg2) {
   exports_mizzen_scheduler_plugin_state_t arg3 = (mizzen_scheduler_types_state_t) { (uint8_t*)(arg0), (arg1) };
   exports_mizzen_scheduler_plugin_permission_t ret;
@@ -860,7 +908,7 @@ uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_permit(int64_t arg, uint
   return ptr;
 }
 
-__attribute__((__export_name__("mizzen:scheduler/plugin@0.1.0#pre-bind")))
+__attribute__((__export_name__("mizzen:scheduler/plugin@0.2.0#pre-bind")))
 uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_pre_bind(int64_t arg, uint8_t * arg0, size_t arg1, int32_t arg2) {
   exports_mizzen_scheduler_plugin_state_t arg3 = (mizzen_scheduler_types_state_t) { (uint8_t*)(arg0), (arg1) };
   exports_mizzen_scheduler_plugin_result_void_string_t ret;
@@ -880,7 +928,7 @@ uint8_t * __wasm_export_exports_mizzen_scheduler_plugin_pre_bind(int64_t arg, ui
   return ptr;
 }
 
-__attribute__((__export_name__("mizzen:scheduler/plugin@0.1.0#end")))
+__attribute__((__export_name__("mizzen:scheduler/plugin@0.2.0#end")))
 void __wasm_export_exports_mizzen_scheduler_plugin_end(int64_t arg) {
   exports_mizzen_scheduler_plugin_end((uint64_t) (arg));
 }

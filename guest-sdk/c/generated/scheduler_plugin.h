@@ -310,14 +310,18 @@ extern void mizzen_plugin_metrics_count(scheduler_plugin_string_t *name, double 
 // Sets a gauge.
 extern void mizzen_plugin_metrics_gauge(scheduler_plugin_string_t *name, double value);
 
-// Imported Functions from `mizzen:scheduler/cluster@0.1.0`
+// Imported Functions from `mizzen:scheduler/cluster@0.2.0`
 extern bool mizzen_scheduler_cluster_node(mizzen_scheduler_cluster_row_t node, scheduler_plugin_string_t *ret);
 extern bool mizzen_scheduler_cluster_pod(uint64_t cycle, scheduler_plugin_string_t *ret);
 // The pods on a node as JSON, at most 1,024. Of a pod that runs the scheduler keeps its name, labels, node, selectors,
 // tolerations, affinity and images: the rest of the object is left out.
 extern void mizzen_scheduler_cluster_pods_on(mizzen_scheduler_cluster_row_t node, scheduler_plugin_list_string_t *ret);
+// Since 0.2. What stands at a JSON pointer (RFC 6901) of the object, as JSON, such as `"arm64"` at
+// `/status/nodeInfo/architecture`: the guest need not read the rest.
+extern bool mizzen_scheduler_cluster_node_value(mizzen_scheduler_cluster_row_t node, scheduler_plugin_string_t *pointer, scheduler_plugin_string_t *ret);
+extern bool mizzen_scheduler_cluster_pod_value(uint64_t cycle, scheduler_plugin_string_t *pointer, scheduler_plugin_string_t *ret);
 
-// Exported Functions from `mizzen:scheduler/plugin@0.1.0`
+// Exported Functions from `mizzen:scheduler/plugin@0.2.0`
 bool exports_mizzen_scheduler_plugin_configure(scheduler_plugin_string_t *settings, scheduler_plugin_string_t *err);
 void exports_mizzen_scheduler_plugin_describe(exports_mizzen_scheduler_plugin_description_t *ret);
 void exports_mizzen_scheduler_plugin_update(exports_mizzen_scheduler_plugin_delta_t *change);

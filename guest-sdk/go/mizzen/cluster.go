@@ -49,6 +49,9 @@ func (n Node) Below(prefix string) map[string]int64 {
 // JSON is the whole Node; slower than a column. Empty in unit tests.
 func (n Node) JSON() string { return clusterNode(n.row) }
 
+// Value is what stands at a JSON pointer of the Node, as JSON; slower than a column. Empty where there is nothing, and in unit tests.
+func (n Node) Value(pointer string) string { return clusterNodeValue(n.row, pointer) }
+
 // Pods are the pods on the node as JSON, at most 1,024; slower than a column. None in unit tests.
 func (n Node) Pods() []string { return clusterPodsOn(n.row) }
 

@@ -20,6 +20,15 @@ func ByIndex(apiVersion, kind, path, value string) []Object {
 	return objects(contextByIndex(apiVersion, kind, path, value))
 }
 
+// Namespace is the one of the request under review, with its labels; [Needs] need not name it. Nil where there is none.
+func Namespace(name string) Object {
+	text, found := contextNamespace(name)
+	if !found {
+		return nil
+	}
+	return object(text)
+}
+
 // Total is how many there are; of every namespace where it is empty.
 func Total(apiVersion, kind, namespace string) uint64 {
 	return contextCount(apiVersion, kind, namespace)

@@ -32,6 +32,8 @@ func contextByIndex(apiVersion, kind, path, value string) []string {
 	return find(apiVersion, kind, "", func(it Object) bool { return it.Get(strings.Split(path, ".")...) == value })
 }
 
+func contextNamespace(name string) (string, bool) { return contextGet("v1", "Namespace", "", name) }
+
 func contextCount(apiVersion, kind, namespace string) uint64 {
 	return uint64(len(find(apiVersion, kind, namespace, func(Object) bool { return true })))
 }

@@ -105,14 +105,14 @@ func (r Response) decision() rawDecision {
 // The policy at work, once it is configured.
 var running *policy
 
-//go:wasmexport mizzen:policy/policy@0.1.0#validate-settings
+//go:wasmexport mizzen:policy/policy@0.2.0#validate-settings
 func exportValidateSettings(settings, length uint32) uint32 {
 	defer trapped()
 	_, err := startPolicy(settingsOf(settings, length))
 	return answer(outcomeOf(err))
 }
 
-//go:wasmexport mizzen:policy/policy@0.1.0#configure
+//go:wasmexport mizzen:policy/policy@0.2.0#configure
 func exportConfigure(settings, length uint32) uint32 {
 	defer trapped()
 	it, err := startPolicy(settingsOf(settings, length))
@@ -127,7 +127,7 @@ func exportConfigure(settings, length uint32) uint32 {
 	})})
 }
 
-//go:wasmexport mizzen:policy/policy@0.1.0#review
+//go:wasmexport mizzen:policy/policy@0.2.0#review
 func exportReview(request uint32) uint32 {
 	defer trapped()
 	asked := (*rawRequest)(pointer(request)).request()
@@ -135,7 +135,7 @@ func exportReview(request uint32) uint32 {
 	return answer(running.review(asked).raw())
 }
 
-//go:wasmexport mizzen:policy/policy@0.1.0#review-batch
+//go:wasmexport mizzen:policy/policy@0.2.0#review-batch
 func exportReviewBatch(requests, length uint32) uint32 {
 	defer trapped()
 	asked := each(list[rawRequest]{requests, length}, rawRequest.request)

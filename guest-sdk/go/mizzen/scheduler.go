@@ -29,6 +29,10 @@ type Pod struct {
 // JSON is the whole Pod. Empty in unit tests.
 func (p *Pod) JSON() string { return clusterPod(p.Cycle) }
 
+// Value is what stands at a JSON pointer of the Pod, as JSON, such as `/spec/containers/0/image`. Empty where there is nothing, and in
+// unit tests.
+func (p *Pod) Value(pointer string) string { return clusterPodValue(p.Cycle, pointer) }
+
 // Cycle is the pod that is being placed, with the bytes that PreFilter or PreScore answered: the host keeps them, and copies them
 // for the trials of preemption.
 type Cycle struct {

@@ -8,4 +8,8 @@ func clusterNode(uint32) string { return "" }
 
 func clusterPod(uint64) string { return "" }
 
+func clusterNodeValue(uint32, string) string { return "" }
+
+func clusterPodValue(uint64, string) string { return "" }
+
 func clusterPodsOn(uint32) []string { return nil }

@@ -124,7 +124,7 @@ func (p Permission) raw() rawPermission {
 // The plugin at work, once it is configured.
 var scheduler *scheduling
 
-//go:wasmexport mizzen:scheduler/plugin@0.1.0#configure
+//go:wasmexport mizzen:scheduler/plugin@0.2.0#configure
 func exportStart(settings, length uint32) uint32 {
 	defer trapped()
 	it, err := startScheduler(settingsOf(settings, length))
@@ -132,14 +132,14 @@ func exportStart(settings, length uint32) uint32 {
 	return answer(outcomeOf(err))
 }
 
-//go:wasmexport mizzen:scheduler/plugin@0.1.0#describe
+//go:wasmexport mizzen:scheduler/plugin@0.2.0#describe
 func exportDescribe() uint32 {
 	defer trapped()
 	taken()
 	return answer(rawPoints{scheduler.points(), textsOf(scheduler.cluster.columns.names), uint8(scheduler.wakes())})
 }
 
-//go:wasmexport mizzen:scheduler/plugin@0.1.0#update
+//go:wasmexport mizzen:scheduler/plugin@0.2.0#update
 func exportUpdate(since, generation uint64, removed, removedLength, changed, changedLength, dictionary, words, columns, count uint32) {
 	defer trapped()
 	change := delta{
@@ -154,7 +154,7 @@ func exportUpdate(since, generation uint64, removed, removedLength, changed, cha
 	scheduler.cluster.change(change)
 }
 
-//go:wasmexport mizzen:scheduler/plugin@0.1.0#pre-filter
+//go:wasmexport mizzen:scheduler/plugin@0.2.0#pre-filter
 func exportPreFilter(pod uint32) uint32 {
 	defer trapped()
 	given := (*rawPod)(pointer(pod)).pod()
@@ -172,7 +172,7 @@ func takeCycle(cycle uint64, state, length uint32) *Cycle {
 	return scheduler.cycle(cycle, given)
 }
 
-//go:wasmexport mizzen:scheduler/plugin@0.1.0#filter
+//go:wasmexport mizzen:scheduler/plugin@0.2.0#filter
 func exportFilter(cycle uint64, state, length, nodes, count uint32) uint32 {
 	defer trapped()
 	it, rows := takeCycle(cycle, state, length), list[uint32]{nodes, count}.slice()
@@ -181,7 +181,7 @@ func exportFilter(cycle uint64, state, length, nodes, count uint32) uint32 {
 	return answer(rawVerdicts{listOf(verdicts), listFrom(rejections, (*Rejection).raw)})
 }
 
-//go:wasmexport mizzen:scheduler/plugin@0.1.0#post-filter
+//go:wasmexport mizzen:scheduler/plugin@0.2.0#post-filter
 func exportPostFilter(cycle uint64, state, length uint32) uint32 {
 	defer trapped()
 	it := takeCycle(cycle, state, length)
@@ -190,7 +190,7 @@ func exportPostFilter(cycle uint64, state, length uint32) uint32 {
 	return answer(option[text]{note != "", textOf(note)})
 }
 
-//go:wasmexport mizzen:scheduler/plugin@0.1.0#pre-score
+//go:wasmexport mizzen:scheduler/plugin@0.2.0#pre-score
 func exportPreScore(cycle uint64, state, length, nodes, count uint32) uint32 {
 	defer trapped()
 	it, rows := takeCycle(cycle, state, length), list[uint32]{nodes, count}.slice()
@@ -198,7 +198,7 @@ func exportPreScore(cycle uint64, state, length, nodes, count uint32) uint32 {
 	return answer(listOf(scheduler.plugin.(PreScore).PreScore(it, scheduler.cluster.nodes(rows))))
 }
 
-//go:wasmexport mizzen:scheduler/plugin@0.1.0#score
+//go:wasmexport mizzen:scheduler/plugin@0.2.0#score
 func exportScore(cycle uint64, state, length, nodes, count uint32) uint32 {
 	defer trapped()
 	it, rows := takeCycle(cycle, state, length), list[uint32]{nodes, count}.slice()
@@ -206,7 +206,7 @@ func exportScore(cycle uint64, state, length, nodes, count uint32) uint32 {
 	return answer(listOf(scheduler.score(it, rows)))
 }
 
-//go:wasmexport mizzen:scheduler/plugin@0.1.0#reserve
+//go:wasmexport mizzen:scheduler/plugin@0.2.0#reserve
 func exportReserve(cycle uint64, state, length, node uint32) uint32 {
 	defer trapped()
 	it := takeCycle(cycle, state, length)
@@ -214,7 +214,7 @@ func exportReserve(cycle uint64, state, length, node uint32) uint32 {
 	return answer(outcomeOf(scheduler.plugin.(Reserve).Reserve(it, Node{scheduler.cluster, node})))
 }
 
-//go:wasmexport mizzen:scheduler/plugin@0.1.0#unreserve
+//go:wasmexport mizzen:scheduler/plugin@0.2.0#unreserve
 func exportUnreserve(cycle uint64, state, length, node uint32) {
 	defer trapped()
 	it := takeCycle(cycle, state, length)
@@ -222,7 +222,7 @@ func exportUnreserve(cycle uint64, state, length, node uint32) {
 	scheduler.plugin.(Unreserve).Unreserve(it, Node{scheduler.cluster, node})
 }
 
-//go:wasmexport mizzen:scheduler/plugin@0.1.0#permit
+//go:wasmexport mizzen:scheduler/plugin@0.2.0#permit
 func exportPermit(cycle uint64, state, length, node uint32) uint32 {
 	defer trapped()
 	it := takeCycle(cycle, state, length)
@@ -230,7 +230,7 @@ func exportPermit(cycle uint64, state, length, node uint32) uint32 {
 	return answer(scheduler.plugin.(Permit).Permit(it, Node{scheduler.cluster, node}).raw())
 }
 
-//go:wasmexport mizzen:scheduler/plugin@0.1.0#pre-bind
+//go:wasmexport mizzen:scheduler/plugin@0.2.0#pre-bind
 func exportPreBind(cycle uint64, state, length, node uint32) uint32 {
 	defer trapped()
 	it := takeCycle(cycle, state, length)
@@ -238,21 +238,37 @@ func exportPreBind(cycle uint64, state, length, node uint32) uint32 {
 	return answer(outcomeOf(scheduler.plugin.(PreBind).PreBind(it, Node{scheduler.cluster, node})))
 }
 
-//go:wasmexport mizzen:scheduler/plugin@0.1.0#end
+//go:wasmexport mizzen:scheduler/plugin@0.2.0#end
 func exportEnd(cycle uint64) {
 	defer trapped()
 	taken()
 	scheduler.end(cycle)
 }
 
-//go:wasmimport mizzen:scheduler/cluster@0.1.0 node
+//go:wasmimport mizzen:scheduler/cluster@0.2.0 node
 func importNode(row uint32, into unsafe.Pointer)
 
-//go:wasmimport mizzen:scheduler/cluster@0.1.0 pod
+//go:wasmimport mizzen:scheduler/cluster@0.2.0 pod
 func importPod(cycle uint64, into unsafe.Pointer)
 
-//go:wasmimport mizzen:scheduler/cluster@0.1.0 pods-on
+//go:wasmimport mizzen:scheduler/cluster@0.2.0 pods-on
 func importPodsOn(row uint32, into unsafe.Pointer)
+
+//go:wasmimport mizzen:scheduler/cluster@0.2.0 node-value
+func importNodeValue(row uint32, pointer string, into unsafe.Pointer)
+
+//go:wasmimport mizzen:scheduler/cluster@0.2.0 pod-value
+func importPodValue(cycle uint64, pointer string, into unsafe.Pointer)
+
+func clusterNodeValue(row uint32, pointer string) string {
+	found, _ := maybeTold(func(into unsafe.Pointer) { importNodeValue(row, pointer, into) })
+	return found
+}
+
+func clusterPodValue(cycle uint64, pointer string) string {
+	found, _ := maybeTold(func(into unsafe.Pointer) { importPodValue(cycle, pointer, into) })
+	return found
+}
 
 func clusterNode(row uint32) string {
 	found, _ := maybeTold(func(into unsafe.Pointer) { importNode(row, into) })

@@ -19,8 +19,8 @@ pub enum LoadError {
     WrongWorld { found: String, wanted: &'static str },
     #[error("the Kubewarden policy cannot be run: {0}")]
     Kubewarden(String),
-    #[error("the component was built for {name}, this server offers {offered}")]
-    Version { name: String, offered: &'static str },
+    #[error("the component was built for {name}, this server offers {offered}: {advice}")]
+    Version { name: String, offered: String, advice: &'static str },
     /// Nothing grants it.
     #[error("the component imports {name}, which is not granted")]
     Import { name: String },

@@ -20,7 +20,7 @@ mod runtime;
 pub mod policy;
 pub mod scheduler;
 
-pub use artifact::{Artifact, World};
+pub use artifact::{Artifact, Minor, World};
 pub use error::{CallError, LoadError};
 pub use kubewarden::{ContextAwareResource, ExecutionMode, Metadata, Outside, is_outside};
 pub use plugin::PluginOptions;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use wasmtime::Store;
 
 use crate::artifact::{Artifact, World};
-use crate::bindings::policy::{AdmissionPolicy, AdmissionPolicyPre};
 use crate::error::{CallError, LoadError};
 use crate::guest::instances::Instances;
+use crate::guest::versions::{Policy, PolicyPre, either};
 use crate::guest::{Data, call, linker};
 use crate::kubewarden;
 use crate::plugin::metrics::Metric;
@@ -41,6 +41,19 @@ pub trait Context: Send + Sync + 'static {
     /// Hands over all of them, of a namespace unless that is empty, until `take` breaks off. `false` when the policy did not say
     /// that it needs this kind.
     fn list(&self, api_version: &str, kind: &str, namespace: &str, take: Take<'_>) -> bool;
+    /// A namespace by its name, whatever the policy said that it needs. It is asked only about those of requests under review.
+    fn namespace(&self, name: &str) -> Option<String>;
+}
+
+/// Which namespaces the policy may see while it answers.
+fn about(store: &mut Store<Data>, requests: &[Request]) {
+    let namespaces = &mut store.data_mut().namespaces;
+    namespaces.clear();
+    for request in requests.iter().filter(|request| !request.namespace.is_empty()) {
+        if !namespaces.contains(&request.namespace) {
+            namespaces.push(request.namespace.clone());
+        }
+    }
 }
 
 /// The requests in order, as many at a time as go together.
@@ -64,7 +77,7 @@ fn batches(mut requests: &[Request]) -> impl Iterator<Item = &[Request]> {
 pub struct PolicyPlugin(Form);
 
 enum Form {
-    Component { instances: Instances<AdmissionPolicy>, description: Description },
+    Component { instances: Instances<Policy>, description: Description },
     Kubewarden(kubewarden::Policy),
 }
 
@@ -81,21 +94,21 @@ impl PolicyPlugin {
         artifact.check(&options.grants)?;
         let link = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
         let linked = linker(&artifact.runtime.engine, artifact)?.instantiate_pre(component).map_err(link)?;
-        let policy = AdmissionPolicyPre::new(linked).map_err(link)?;
+        let policy = PolicyPre::new(linked, artifact.minor()).map_err(link)?;
         let shared = Shared::new(Arc::clone(&artifact.runtime), options);
         let settings = shared.settings.clone();
         let mut first = call::start(&shared, |store| policy.instantiate(store).map(Ok))?;
         if let Err(why) = first.call("validate-settings", shared.limits.start, |store, made| {
-            Ok(Ok(made.mizzen_policy_policy().call_validate_settings(store, &settings)?))
+            Ok(Ok(either!(made, it => it.mizzen_policy_policy().call_validate_settings(store, &settings))?))
         })? {
             return Err(LoadError::Settings(why));
         }
         let description = first.call("configure", shared.limits.start, |store, made| {
-            Ok(Ok(made.mizzen_policy_policy().call_configure(store, &settings)?))
+            either!(made, it => it.mizzen_policy_policy().call_configure(store, &settings)).map(Ok)
         })?;
         let make = move |store: &mut Store<Data>| {
             let made = policy.instantiate(&mut *store)?;
-            made.mizzen_policy_policy().call_configure(store, &settings)?;
+            either!(&made, it => it.mizzen_policy_policy().call_configure(store, &settings))?;
             Ok(Ok(made))
         };
         let instances = Instances::new(shared, Box::new(make));
@@ -147,13 +160,9 @@ impl PolicyPlugin {
         }
     }
 
-    fn ask(
-        &self,
-        store: &mut Store<Data>,
-        policy: &AdmissionPolicy,
-        request: &Request,
-    ) -> wasmtime::Result<Result<Response, String>> {
-        let response = policy.mizzen_policy_policy().call_review(store, request)?;
+    fn ask(&self, store: &mut Store<Data>, policy: &Policy, request: &Request) -> wasmtime::Result<Result<Response, String>> {
+        about(store, std::slice::from_ref(request));
+        let response = either!(policy, it => it.mizzen_policy_policy().call_review(store, request))?;
         Ok(self.check(response))
     }
 
@@ -203,7 +212,8 @@ impl PolicyPlugin {
         let each = instances.shared.limits.deadline;
         let deadline = each.saturating_mul(u32::try_from(requests.len()).unwrap_or(u32::MAX)).min(each.max(LONGEST_BATCH));
         instances.call_aside("review-batch", deadline, |store, policy| {
-            let responses = policy.mizzen_policy_policy().call_review_batch(store, requests)?;
+            about(store, requests);
+            let responses = either!(policy, it => it.mizzen_policy_policy().call_review_batch(store, requests))?;
             if responses.len() != requests.len() {
                 return Ok(Err(format!("{} responses to {} requests", responses.len(), requests.len())));
             }

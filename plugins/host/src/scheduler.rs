@@ -6,10 +6,10 @@ use parking_lot::{Mutex, MutexGuard};
 use wasmtime::Store;
 
 use crate::artifact::{Artifact, World};
-use crate::bindings::scheduler::{SchedulerPlugin as Bindings, SchedulerPluginPre};
 use crate::error::{CallError, LoadError};
 use crate::guest::call::{self, Warm};
 use crate::guest::instances::Instances;
+use crate::guest::versions::{Scheduler, SchedulerPre, either};
 use crate::guest::{Data, linker};
 use crate::plugin::histogram::CallTimes;
 use crate::plugin::metrics::Metric;
@@ -31,16 +31,16 @@ pub trait Cluster: Send + Sync + 'static {
 
 /// A plugin with its settings. One instance serves the scheduler, which asks one question at a time.
 pub struct SchedulerPlugin {
-    instances: Instances<Bindings>,
+    instances: Instances<Scheduler>,
     description: Description,
     digest: String,
     instance: Mutex<Slot>,
-    linked: SchedulerPluginPre<Data>,
+    linked: SchedulerPre,
     options: PluginOptions,
 }
 
 struct Slot {
-    warm: Option<Warm<Bindings>>,
+    warm: Option<Warm<Scheduler>>,
     /// How many instances there were.
     number: u64,
 }
@@ -61,7 +61,7 @@ impl SchedulerPlugin {
         artifact.check(&options.grants)?;
         let link = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
         let linked = linker(&artifact.runtime.engine, artifact)?.instantiate_pre(component).map_err(link)?;
-        let linked = SchedulerPluginPre::new(linked).map_err(link)?;
+        let linked = SchedulerPre::new(linked, artifact.minor()).map_err(link)?;
         Self::start(linked, artifact.digest().to_owned(), &artifact.runtime, options)
     }
 
@@ -74,25 +74,21 @@ impl SchedulerPlugin {
         Self::start(self.linked.clone(), self.digest.clone(), &self.instances.shared.runtime, self.options.clone())
     }
 
-    fn start(
-        plugin: SchedulerPluginPre<Data>,
-        digest: String,
-        runtime: &Arc<Runtime>,
-        options: PluginOptions,
-    ) -> Result<Self, LoadError> {
+    fn start(plugin: SchedulerPre, digest: String, runtime: &Arc<Runtime>, options: PluginOptions) -> Result<Self, LoadError> {
         let shared = Shared::new(Arc::clone(runtime), options.clone());
         let (settings, linked) = (shared.settings.clone(), plugin.clone());
         let mut first = call::start(&shared, |store| plugin.instantiate(store).map(Ok))?;
         let configured = first.call("configure", shared.limits.start, |store, made| {
-            Ok(Ok(made.mizzen_scheduler_plugin().call_configure(store, &settings)?))
+            either!(made, it => it.mizzen_scheduler_plugin().call_configure(store, &settings)).map(Ok)
         })?;
         configured.map_err(LoadError::Settings)?;
         let description = first.call("describe", shared.limits.start, |store, made| {
-            Ok(Ok(made.mizzen_scheduler_plugin().call_describe(store)?))
+            either!(made, it => it.mizzen_scheduler_plugin().call_describe(store)).map(Ok)
         })?;
         let make = move |store: &mut Store<Data>| {
             let made = plugin.instantiate(&mut *store)?;
-            Ok(made.mizzen_scheduler_plugin().call_configure(store, &settings)?.map(|()| made))
+            let configured = either!(&made, it => it.mizzen_scheduler_plugin().call_configure(store, &settings))?;
+            Ok(configured.map(|()| made))
         };
         let instances = Instances::new(shared, Box::new(make));
         let instance = Mutex::new(Slot { warm: Some(first), number: 1 });
@@ -163,7 +159,7 @@ impl Session<'_> {
     fn call<R>(
         &mut self,
         function: &'static str,
-        call: impl FnOnce(&mut Store<Data>, &Bindings) -> wasmtime::Result<Result<R, String>>,
+        call: impl FnOnce(&mut Store<Data>, &Scheduler) -> wasmtime::Result<Result<R, String>>,
     ) -> Result<R, CallError> {
         self.instance()?;
         let shared = &self.plugin.instances.shared;
@@ -183,20 +179,24 @@ impl Session<'_> {
     /// # Errors
     /// As every call: when the plugin fails.
     pub fn update(&mut self, change: &Delta) -> Result<(), CallError> {
-        self.call("update", |store, plugin| plugin.mizzen_scheduler_plugin().call_update(store, change).map(Ok))
+        self.call("update", |store, plugin| {
+            either!(plugin, it => it.mizzen_scheduler_plugin().call_update(store, change)).map(Ok)
+        })
     }
 
     /// # Errors
     /// As every call: when the plugin fails.
     pub fn pre_filter(&mut self, pod: &Pod) -> Result<Result<State, Rejection>, CallError> {
-        self.call("pre-filter", |store, plugin| plugin.mizzen_scheduler_plugin().call_pre_filter(store, pod).map(Ok))
+        self.call("pre-filter", |store, plugin| {
+            either!(plugin, it => it.mizzen_scheduler_plugin().call_pre_filter(store, pod)).map(Ok)
+        })
     }
 
     /// # Errors
     /// As every call; also when there are not as many verdicts as nodes.
     pub fn filter(&mut self, cycle: u64, state: &State, nodes: &[u32]) -> Result<Verdicts, CallError> {
         self.call("filter", |store, plugin| {
-            let verdicts = plugin.mizzen_scheduler_plugin().call_filter(store, cycle, state, nodes)?;
+            let verdicts = either!(plugin, it => it.mizzen_scheduler_plugin().call_filter(store, cycle, state, nodes))?;
             Ok(check_verdicts(verdicts, nodes.len()))
         })
     }
@@ -204,14 +204,16 @@ impl Session<'_> {
     /// # Errors
     /// As every call: when the plugin fails.
     pub fn post_filter(&mut self, cycle: u64, state: &State) -> Result<Option<String>, CallError> {
-        self.call("post-filter", |store, plugin| plugin.mizzen_scheduler_plugin().call_post_filter(store, cycle, state).map(Ok))
+        self.call("post-filter", |store, plugin| {
+            either!(plugin, it => it.mizzen_scheduler_plugin().call_post_filter(store, cycle, state)).map(Ok)
+        })
     }
 
     /// # Errors
     /// As every call: when the plugin fails.
     pub fn pre_score(&mut self, cycle: u64, state: &State, feasible: &[u32]) -> Result<State, CallError> {
         self.call("pre-score", |store, plugin| {
-            plugin.mizzen_scheduler_plugin().call_pre_score(store, cycle, state, feasible).map(Ok)
+            either!(plugin, it => it.mizzen_scheduler_plugin().call_pre_score(store, cycle, state, feasible)).map(Ok)
         })
     }
 
@@ -221,7 +223,7 @@ impl Session<'_> {
     /// As every call; also when there are not as many scores as nodes.
     pub fn score(&mut self, cycle: u64, state: &State, nodes: &[u32]) -> Result<Option<Vec<i64>>, CallError> {
         self.call("score", |store, plugin| {
-            let scores = plugin.mizzen_scheduler_plugin().call_score(store, cycle, state, nodes)?;
+            let scores = either!(plugin, it => it.mizzen_scheduler_plugin().call_score(store, cycle, state, nodes))?;
             Ok(check_scores(scores, nodes.len()))
         })
     }
@@ -229,31 +231,39 @@ impl Session<'_> {
     /// # Errors
     /// As every call: when the plugin fails.
     pub fn reserve(&mut self, cycle: u64, state: &State, node: u32) -> Result<Result<(), String>, CallError> {
-        self.call("reserve", |store, plugin| plugin.mizzen_scheduler_plugin().call_reserve(store, cycle, state, node).map(Ok))
+        self.call("reserve", |store, plugin| {
+            either!(plugin, it => it.mizzen_scheduler_plugin().call_reserve(store, cycle, state, node)).map(Ok)
+        })
     }
 
     /// # Errors
     /// As every call: when the plugin fails.
     pub fn unreserve(&mut self, cycle: u64, state: &State, node: u32) -> Result<(), CallError> {
-        self.call("unreserve", |store, plugin| plugin.mizzen_scheduler_plugin().call_unreserve(store, cycle, state, node).map(Ok))
+        self.call("unreserve", |store, plugin| {
+            either!(plugin, it => it.mizzen_scheduler_plugin().call_unreserve(store, cycle, state, node)).map(Ok)
+        })
     }
 
     /// # Errors
     /// As every call: when the plugin fails.
     pub fn permit(&mut self, cycle: u64, state: &State, node: u32) -> Result<Permission, CallError> {
-        self.call("permit", |store, plugin| plugin.mizzen_scheduler_plugin().call_permit(store, cycle, state, node).map(Ok))
+        self.call("permit", |store, plugin| {
+            either!(plugin, it => it.mizzen_scheduler_plugin().call_permit(store, cycle, state, node)).map(Ok)
+        })
     }
 
     /// # Errors
     /// As every call: when the plugin fails.
     pub fn pre_bind(&mut self, cycle: u64, state: &State, node: u32) -> Result<Result<(), String>, CallError> {
-        self.call("pre-bind", |store, plugin| plugin.mizzen_scheduler_plugin().call_pre_bind(store, cycle, state, node).map(Ok))
+        self.call("pre-bind", |store, plugin| {
+            either!(plugin, it => it.mizzen_scheduler_plugin().call_pre_bind(store, cycle, state, node)).map(Ok)
+        })
     }
 
     /// # Errors
     /// As every call: when the plugin fails.
     pub fn end(&mut self, cycle: u64) -> Result<(), CallError> {
-        self.call("end", |store, plugin| plugin.mizzen_scheduler_plugin().call_end(store, cycle).map(Ok))
+        self.call("end", |store, plugin| either!(plugin, it => it.mizzen_scheduler_plugin().call_end(store, cycle)).map(Ok))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mizzen_plugins_host::policy::PolicyPlugin;
 use mizzen_plugins_host::scheduler::{Description, Points};
-use mizzen_plugins_host::{Artifact, ExecutionMode, Host, HostOptions, Metadata, PluginOptions, SchedulerPlugin, World};
+use mizzen_plugins_host::{Artifact, ExecutionMode, Host, HostOptions, Metadata, Minor, PluginOptions, SchedulerPlugin, World};
 
 use crate::error::{ToolkitError, io};
 use crate::log::Stderr;
@@ -47,7 +47,10 @@ pub fn report(artifact: &Artifact, settings: &str) -> Report {
     let world = match (artifact.kubewarden(), version) {
         (Some(metadata), _) => kubewarden(metadata),
         (None, "") => artifact.world().name().to_owned(),
-        (None, version) => format!("{} {version}", artifact.world().name()),
+        (None, version) => match artifact.minor() {
+            Minor::Current => format!("{} {version}", artifact.world().name()),
+            Minor::Previous => format!("{} {version} (the minor version before the current one)", artifact.world().name()),
+        },
     };
     lines.push(("world", world));
     if let Some(title) = artifact.kubewarden().and_then(title) {

@@ -8,7 +8,7 @@ const char *mizzen_validate(mizzen_text settings) {
   return mizzen_json_is_array(mizzen_json_member(settings, "labels")) ? NULL : "settings: labels is missing";
 }
 
-void mizzen_review(const mizzen_policy_types_request_t *request, mizzen_text settings) {
+void mizzen_review(const mizzen_request *request, mizzen_text settings) {
   mizzen_text labels = mizzen_json_path(mizzen_object(request), "metadata", "labels", NULL);
   mizzen_text wanted = mizzen_json_member(settings, "labels"), label = {0};
   char missing[512] = "";

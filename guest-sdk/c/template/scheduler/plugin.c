@@ -6,7 +6,7 @@
 
 enum { MOST = 32 };
 
-const mizzen_scheduler_types_points_t mizzen_points = MIZZEN_SCHEDULER_TYPES_POINTS_SCORE;
+const uint8_t mizzen_points = MIZZEN_SCORE;
 static char values[MOST][64];
 static int count, label;
 
@@ -21,7 +21,7 @@ const char *mizzen_configure(mizzen_text settings) {
   return NULL;
 }
 
-int64_t mizzen_score(const mizzen_scheduler_types_pod_t *pod, uint32_t row) {
+int64_t mizzen_score(const mizzen_pod *pod, uint32_t row) {
   (void)pod;
   mizzen_text value;
   if (!mizzen_text_at(label, row, &value)) return 0;

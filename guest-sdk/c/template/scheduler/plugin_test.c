@@ -8,7 +8,7 @@ int main(void) {
   assert(!mizzen_configure(mizzen_test_text("{\"label\": \"zone\", \"values\": [\"north\", \"south\"]}")));
   mizzen_test_node_text(0, "label/zone", "north");
   mizzen_test_node_text(1, "label/zone", "south");
-  mizzen_scheduler_types_pod_t pod = mizzen_test_pod("web");
+  mizzen_pod pod = mizzen_test_pod("web");
   assert(mizzen_score(&pod, 0) == 100 && mizzen_score(&pod, 1) == 50);
   assert(mizzen_score(&pod, 2) == 0);
 }

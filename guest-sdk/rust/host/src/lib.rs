@@ -28,6 +28,22 @@ pub fn now() -> u64 {
     0
 }
 
+/// Nanoseconds since an arbitrary moment, which never go back; natively 0.
+pub fn monotonic() -> u64 {
+    #[cfg(target_family = "wasm")]
+    return crate::bindings::mizzen::plugin::clock::monotonic();
+    #[cfg(not(target_family = "wasm"))]
+    0
+}
+
+/// At most 4,096 random bytes, more traps; natively zeros.
+pub fn random(count: u32) -> Vec<u8> {
+    #[cfg(target_family = "wasm")]
+    return crate::bindings::mizzen::plugin::random::bytes(count);
+    #[cfg(not(target_family = "wasm"))]
+    vec![0; count as usize]
+}
+
 /// Adds to a counter, shown at `/metrics` as `mizzen_plugin_user_<name>`.
 pub fn count(name: &str, amount: f64) {
     #[cfg(target_family = "wasm")]

@@ -27,6 +27,14 @@ pub fn by_index(api_version: &str, kind: &str, path: &str, value: &str) -> Vec<V
     native::find(api_version, kind, "", |object| native::text(object, path) == Some(value))
 }
 
+/// The namespace of the request under review, with its labels; the description need not name it.
+pub fn namespace(name: &str) -> Option<Value> {
+    #[cfg(target_family = "wasm")]
+    return parse(&host::namespace(name)?);
+    #[cfg(not(target_family = "wasm"))]
+    get("v1", "Namespace", "", name)
+}
+
 /// How many there are; of every namespace where it is empty.
 pub fn count(api_version: &str, kind: &str, namespace: &str) -> u64 {
     #[cfg(target_family = "wasm")]

@@ -108,6 +108,17 @@ impl<'a> Node<'a> {
         None
     }
 
+    /// What stands at a JSON pointer of the Node, as JSON; slower than a column. Natively none.
+    pub fn value(self, pointer: &str) -> Option<String> {
+        #[cfg(target_family = "wasm")]
+        return crate::bindings::mizzen::scheduler::cluster::node_value(self.row, pointer);
+        #[cfg(not(target_family = "wasm"))]
+        {
+            let _ = pointer;
+            None
+        }
+    }
+
     /// The pods on it as JSON, at most 1,024; slower than a column. Natively none.
     pub fn pods(self) -> Vec<String> {
         #[cfg(target_family = "wasm")]

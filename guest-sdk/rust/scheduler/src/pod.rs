@@ -23,6 +23,17 @@ impl Pod {
         #[cfg(not(target_family = "wasm"))]
         None
     }
+
+    /// What stands at a JSON pointer of the Pod, as JSON, such as `/spec/containers/0/image`; natively none.
+    pub fn value(&self, pointer: &str) -> Option<String> {
+        #[cfg(target_family = "wasm")]
+        return crate::bindings::mizzen::scheduler::cluster::pod_value(self.cycle, pointer);
+        #[cfg(not(target_family = "wasm"))]
+        {
+            let _ = pointer;
+            None
+        }
+    }
 }
 
 fn find<'a, T>(pairs: &'a [(String, T)], key: &str) -> Option<&'a T> {

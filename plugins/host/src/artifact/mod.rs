@@ -13,7 +13,7 @@ use crate::kubewarden::Metadata;
 use crate::plugin::grants::{self, Grants};
 use crate::runtime::Runtime;
 pub(crate) use world::Interface;
-pub use world::World;
+pub use world::{Minor, World};
 
 pub(crate) enum Code {
     Component(Component),
@@ -27,6 +27,7 @@ pub struct Artifact {
     digest: String,
     world: World,
     version: String,
+    minor: Minor,
     imports: Vec<String>,
     exports: Vec<String>,
     kubewarden: Option<Metadata>,
@@ -44,17 +45,17 @@ impl Artifact {
     /// When it exports no world of ours, or one that is not offered.
     pub(crate) fn new(runtime: Arc<Runtime>, digest: String, code: Code, bytes: &[u8]) -> Result<Self, LoadError> {
         let (imports, exports) = code.names(&runtime.engine);
-        let (world, version, kubewarden) = match &code {
-            Code::Component(_) => {
-                let (world, version) = world::find(&exports)?;
-                (world, version, None)
-            }
+        let ((world, version, minor), kubewarden) = match &code {
+            Code::Component(_) => (world::find(&exports)?, None),
             Code::Module(_) => match Metadata::of(bytes, &exports)? {
-                Some(metadata) => (World::Kubewarden, metadata.protocol_version.clone().unwrap_or_default(), Some(metadata)),
-                None => (World::Module, String::new(), None),
+                Some(metadata) => {
+                    let version = metadata.protocol_version.clone().unwrap_or_default();
+                    ((World::Kubewarden, version, Minor::Current), Some(metadata))
+                }
+                None => ((World::Module, String::new(), Minor::Current), None),
             },
         };
-        Ok(Self { runtime, code, digest, world, version, imports, exports, kubewarden })
+        Ok(Self { runtime, code, digest, world, version, minor, imports, exports, kubewarden })
     }
 
     /// Of the bytes it was compiled from, such as `sha256:0123…`.
@@ -69,6 +70,11 @@ impl Artifact {
     /// Of the world that it was built for, or of the protocol that a policy of Kubewarden says it speaks; empty for other modules.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// Which minor version of its world it was built for, of those that are linked.
+    pub fn minor(&self) -> Minor {
+        self.minor
     }
 
     /// What a policy of Kubewarden says of itself; of nothing else.

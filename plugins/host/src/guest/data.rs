@@ -28,6 +28,8 @@ pub(crate) struct Data {
     pub(crate) deadline: Instant,
     /// The call under way holds up others.
     pub(crate) brief: Option<Brief>,
+    /// Those of the requests under review.
+    pub(crate) namespaces: Vec<String>,
     /// Some growth was refused during the call under way.
     pub(crate) exceeded: bool,
     /// Bytes.
@@ -55,6 +57,7 @@ impl Data {
             talk: Talk::default(),
             deadline: Instant::now(),
             brief: None,
+            namespaces: Vec::new(),
             exceeded: false,
             memory: 0,
         }

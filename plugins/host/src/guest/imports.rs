@@ -1,14 +1,15 @@
 //! What plugins import, as `plugins/wit` says.
 
 use rand::RngCore;
+use serde_json::Value;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Engine, bail};
 
 use super::data::Data;
 use super::wasi;
-use crate::artifact::{Artifact, World};
+use crate::artifact::{Artifact, Minor, World};
 use crate::bindings::common::mizzen::plugin::{clock, log, metrics, random};
-use crate::bindings::{policy, scheduler};
+use crate::bindings::{policy, previous, scheduler};
 use crate::error::LoadError;
 use crate::plugin::log::Level;
 
@@ -25,8 +26,18 @@ pub(crate) fn linker(engine: &Engine, artifact: &Artifact) -> Result<Linker<Data
     let link = || -> wasmtime::Result<Linker<Data>> {
         let mut linker = Linker::<Data>::new(engine);
         match artifact.world() {
-            World::Policy => policy::AdmissionPolicy::add_to_linker::<_, HasSelf<Data>>(&mut linker, |data| data)?,
-            World::Scheduler => scheduler::SchedulerPlugin::add_to_linker::<_, HasSelf<Data>>(&mut linker, |data| data)?,
+            World::Policy => match artifact.minor() {
+                Minor::Current => policy::AdmissionPolicy::add_to_linker::<_, HasSelf<Data>>(&mut linker, |data| data)?,
+                Minor::Previous => {
+                    previous::policy::AdmissionPolicy::add_to_linker::<_, HasSelf<Data>>(&mut linker, |data| data)?;
+                }
+            },
+            World::Scheduler => match artifact.minor() {
+                Minor::Current => scheduler::SchedulerPlugin::add_to_linker::<_, HasSelf<Data>>(&mut linker, |data| data)?,
+                Minor::Previous => {
+                    previous::scheduler::SchedulerPlugin::add_to_linker::<_, HasSelf<Data>>(&mut linker, |data| data)?;
+                }
+            },
             World::Kubewarden | World::Module => {}
         }
         wasi::link(&mut linker, artifact)?;
@@ -112,6 +123,11 @@ impl policy::mizzen::policy::context::Host for Data {
     fn count(&mut self, version: String, kind: String, namespace: String) -> wasmtime::Result<u64> {
         Ok(self.shared.context.get().map_or(0, |context| context.count(&version, &kind, &namespace)))
     }
+
+    fn namespace(&mut self, name: String) -> wasmtime::Result<Option<String>> {
+        let is_asked_about = self.namespaces.contains(&name);
+        Ok(self.shared.context.get().filter(|_| is_asked_about).and_then(|context| context.namespace(&name)))
+    }
 }
 
 impl scheduler::mizzen::scheduler::types::Host for Data {}
@@ -127,5 +143,34 @@ impl scheduler::mizzen::scheduler::cluster::Host for Data {
 
     fn pods_on(&mut self, row: u32) -> wasmtime::Result<Vec<String>> {
         Ok(self.shared.cluster.get().map(|cluster| cluster.pods_on(row, OBJECTS)).unwrap_or_default())
+    }
+
+    fn node_value(&mut self, row: u32, pointer: String) -> wasmtime::Result<Option<String>> {
+        Ok(scheduler::mizzen::scheduler::cluster::Host::node(self, row)?.and_then(|node| value(&node, &pointer)))
+    }
+
+    fn pod_value(&mut self, cycle: u64, pointer: String) -> wasmtime::Result<Option<String>> {
+        Ok(scheduler::mizzen::scheduler::cluster::Host::pod(self, cycle)?.and_then(|pod| value(&pod, &pointer)))
+    }
+}
+
+/// What stands at a JSON pointer, as JSON.
+fn value(object: &str, pointer: &str) -> Option<String> {
+    let object: Value = serde_json::from_str(object).ok()?;
+    object.pointer(pointer).map(Value::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_finds_a_part_of_an_object() {
+        let node = r#"{"metadata":{"labels":{"a/b":"c"}},"status":{"images":[{"sizeBytes":7}]}}"#;
+        assert_eq!(value(node, "/metadata/labels/a~1b").as_deref(), Some("\"c\""));
+        assert_eq!(value(node, "/status/images/0").as_deref(), Some("{\"sizeBytes\":7}"));
+        assert_eq!(value(node, "/status/images/1"), None);
+        assert_eq!(value(node, "status"), None);
+        assert_eq!(value("nonsense", ""), None);
     }
 }

@@ -4,6 +4,8 @@ pub(crate) mod call;
 mod data;
 mod imports;
 pub(crate) mod instances;
+mod previous;
+pub(crate) mod versions;
 pub(crate) mod wasi;
 
 pub(crate) use data::Data;

@@ -58,7 +58,11 @@ impl Grants {
     /// # Errors
     /// Always, at present.
     pub(crate) fn check(&self, import: &str) -> Result<(), LoadError> {
-        let name = Interface::of(import).name;
+        let interface = Interface::of(import);
+        if interface.is_ours() && !interface.is_offered() {
+            return Err(interface.refusal());
+        }
+        let name = interface.name;
         let package = name.split_once('/').map_or(name, |(package, _)| package);
         let granted = [import, name, package].iter().any(|of| self.0.contains(*of));
         let name = import.to_owned();
@@ -80,7 +84,9 @@ mod tests {
             ("wasi:http/outgoing-handler@0.2.0", false, false),
             ("mizzen:plugin/log@0.1.0", true, true),
             ("mizzen:plugin/log@0.9.0", false, false),
+            ("mizzen:policy/context@0.2.0", true, false),
             ("mizzen:policy/context@0.1.0", true, false),
+            ("mizzen:scheduler/cluster@0.2.0", false, true),
             ("mizzen:scheduler/cluster@0.1.0", false, true),
             ("evil:host/shell", false, false),
         ] {

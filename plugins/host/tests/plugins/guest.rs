@@ -11,6 +11,8 @@ use crate::component::component;
 /// What a policy does, as instructions; everything else allows.
 #[derive(Clone, Copy)]
 pub struct Policy<'a> {
+    /// Built against the minor version before.
+    pub before: bool,
     pub imports: &'a str,
     /// `$at`, `$size`: the settings.
     pub validate: &'a str,
@@ -24,7 +26,7 @@ pub const ZEROS: &str = "(i32.const 0)";
 
 impl Default for Policy<'_> {
     fn default() -> Self {
-        Self { imports: "", validate: ZEROS, configure: ZEROS, review: ZEROS, batch: ZEROS }
+        Self { before: false, imports: "", validate: ZEROS, configure: ZEROS, review: ZEROS, batch: ZEROS }
     }
 }
 
@@ -36,7 +38,7 @@ impl Policy<'_> {
             .replace("CONFIGURE", self.configure)
             .replace("REVIEW", self.review)
             .replace("BATCH", self.batch);
-        component("policy/admission-policy", &text)
+        component(if self.before { "policy/admission-policy@0.1.0" } else { "policy/admission-policy" }, &text)
     }
 
     pub async fn artifact(self) -> Arc<Artifact> {

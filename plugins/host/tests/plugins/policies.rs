@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mizzen_plugins_host::policy::{Context, Decision, Take};
 use mizzen_plugins_host::{BreakerState, CallError, Grants, Host, HostOptions, Level, LoadError, LogSink, PluginOptions};
-use mizzen_plugins_host::{PolicyPlugin, World};
+use mizzen_plugins_host::{Minor, PolicyPlugin, World};
 use parking_lot::Mutex;
 
 use crate::guest::{Policy, ZEROS, host, options, request};
@@ -26,8 +26,8 @@ async fn a_policy_that_has_nothing_to_say_allows() {
 #[tokio::test]
 async fn an_artifact_says_what_it_is_without_running() {
     let artifact = Policy { review: TRAP, configure: TRAP, ..Policy::default() }.artifact().await;
-    assert_eq!((artifact.world(), artifact.version()), (World::Policy, "0.1.0"));
-    assert_eq!(artifact.exports(), ["mizzen:policy/policy@0.1.0"]);
+    assert_eq!((artifact.world(), artifact.version()), (World::Policy, "0.2.0"));
+    assert_eq!(artifact.exports(), ["mizzen:policy/policy@0.2.0"]);
     assert!(artifact.imports().iter().any(|import| import == "mizzen:plugin/log@0.1.0"), "{:?}", artifact.imports());
     assert_eq!(artifact.needs().count(), 0);
     assert!(artifact.digest().starts_with("sha256:"));
@@ -125,7 +125,7 @@ async fn an_import_that_nobody_granted_is_refused_by_its_name() {
     let text = r#"(component
         (import "wasi:sockets/instance-network@0.2.0" (instance (export "f" (func))))
         (instance $i)
-        (export "mizzen:policy/policy@0.1.0" (instance $i)))"#;
+        (export "mizzen:policy/policy@0.2.0" (instance $i)))"#;
     let artifact = host().load(wat::parse_str(text).unwrap().into()).await.unwrap();
     let load = |options| PolicyPlugin::load(&artifact, options).err().expect("it is refused").to_string();
     assert_eq!(load(options()), "the component imports wasi:sockets/instance-network@0.2.0, which is not granted");
@@ -144,7 +144,7 @@ async fn what_is_no_plugin_is_refused() {
     assert!(load(vec![0; (64 << 20) + 1]).await.contains("too large"));
     let old = wat::parse_str(r#"(component (instance $i) (export "mizzen:policy/policy@0.9.0" (instance $i)))"#).unwrap();
     assert!(load(old).await.contains("was built for mizzen:policy/policy@0.9.0"));
-    let empty = wat::parse_str(r#"(component (instance $i) (export "mizzen:policy/policy@0.1.0" (instance $i)))"#).unwrap();
+    let empty = wat::parse_str(r#"(component (instance $i) (export "mizzen:policy/policy@0.2.0" (instance $i)))"#).unwrap();
     let artifact = host().load(empty.into()).await.unwrap();
     let error = PolicyPlugin::load(&artifact, options()).err().expect("it has no functions");
     assert!(matches!(error, LoadError::Link(_)), "{error}");
@@ -242,6 +242,10 @@ impl Context for Objects {
 
     fn count(&self, api_version: &str, _: &str, _: &str) -> u64 {
         if api_version == "hello" { self.0.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    fn namespace(&self, name: &str) -> Option<String> {
+        Some(format!("{{\"name\":\"{name}\"}}"))
     }
 
     fn list(&self, _: &str, _: &str, _: &str, _: Take<'_>) -> bool {
@@ -363,4 +367,57 @@ async fn failures_at_what_is_stored_are_told_and_do_not_count() {
     let status = policy.status();
     assert_eq!((status.errors, status.breaker), (0, BreakerState::Closed));
     assert!(policy.review(&request()).is_ok());
+}
+
+/// Denies with `hello`.
+const DENY: &str = "
+    (i32.store8 (i32.const 0) (i32.const 1))
+    (i32.store (i32.const 16) (i32.const 1100))
+    (i32.store (i32.const 20) (i32.const 5))
+    (i32.const 0)";
+
+fn denial(decision: Decision) -> String {
+    let Decision::Deny(denial) = decision else { panic!("{decision:?}") };
+    denial.message
+}
+
+#[tokio::test]
+async fn a_policy_of_the_minor_version_before_is_asked_the_same() {
+    let artifact = Policy { before: true, review: DENY, ..Policy::default() }.artifact().await;
+    assert_eq!((artifact.version(), artifact.minor()), ("0.1.0", Minor::Previous));
+    let policy = PolicyPlugin::load(&artifact, options()).unwrap();
+    assert_eq!(denial(policy.review(&request()).unwrap().decision), "hello");
+    let policy = Policy { before: true, review: ASK, ..Policy::default() }.load().await;
+    policy.follow(Arc::new(Objects(AtomicU64::new(12))));
+    assert!(policy.review(&request()).is_ok());
+}
+
+#[tokio::test]
+async fn a_policy_sees_the_namespace_of_the_request_under_review_and_no_other() {
+    let imports = r#"(import "mizzen:policy/context@0.2.0" "namespace" (func $namespace (param i32 i32 i32)))
+        (data (i32.const 1300) "default")"#;
+    let deny = |name: &str| {
+        format!(
+            "(call $namespace {name} (i32.const 512))
+            (i32.store8 (i32.const 0) (i32.const 1))
+            (i32.store (i32.const 16) (i32.load (i32.const 516)))
+            (i32.store (i32.const 20) (i32.load (i32.const 520)))
+            (i32.const 0)"
+        )
+    };
+    for (name, found) in [("(i32.const 1300) (i32.const 7)", r#"{"name":"default"}"#), ("(i32.const 1100) (i32.const 5)", "")] {
+        let policy = Policy { imports, review: &deny(name), ..Policy::default() }.load().await;
+        policy.follow(Arc::new(Objects::default()));
+        assert_eq!(denial(policy.review(&request()).unwrap().decision), found);
+    }
+}
+
+#[tokio::test]
+async fn an_import_of_a_version_that_is_not_offered_is_refused_by_both_versions() {
+    let text = r#"(component
+        (import "mizzen:policy/context@0.7.0" (instance (export "count" (func))))
+        (instance $i) (export "mizzen:policy/policy@0.2.0" (instance $i)))"#;
+    let artifact = host().load(wat::parse_str(text).unwrap().into()).await.unwrap();
+    let error = PolicyPlugin::load(&artifact, options()).err().expect("it is refused").to_string();
+    assert!(error.contains("mizzen:policy/context@0.7.0, this server offers versions 0.2 and 0.1: it is too new"), "{error}");
 }

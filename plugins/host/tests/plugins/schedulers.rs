@@ -1,11 +1,16 @@
-use mizzen_plugins_host::scheduler::{Pod, Points};
-use mizzen_plugins_host::{CallError, PolicyPlugin, SchedulerPlugin, World};
+use std::sync::Arc;
+
+use mizzen_plugins_host::scheduler::{Cluster, Pod, Points};
+use mizzen_plugins_host::{CallError, Minor, PolicyPlugin, SchedulerPlugin, World};
 
 use crate::component::component;
 use crate::guest::{ZEROS, host, options};
 
 /// What a scheduler plugin does, as instructions; everything else lets pass.
 struct Plugin<'a> {
+    /// Built against the minor version before.
+    before: bool,
+    imports: &'a str,
     describe: &'a str,
     pre_filter: &'a str,
     filter: &'a str,
@@ -14,19 +19,20 @@ struct Plugin<'a> {
 
 impl Default for Plugin<'_> {
     fn default() -> Self {
-        Self { describe: ZEROS, pre_filter: ZEROS, filter: ZEROS, score: ZEROS }
+        Self { before: false, imports: "", describe: ZEROS, pre_filter: ZEROS, filter: ZEROS, score: ZEROS }
     }
 }
 
 impl Plugin<'_> {
     fn bytes(&self) -> Vec<u8> {
         let text = include_str!("../guests/scheduler.wat")
+            .replace(";;IMPORTS", self.imports)
             .replace("DESCRIBE", self.describe)
             .replace("PREFILTER", self.pre_filter)
             .replace("FILTER", self.filter)
             .replace("SCORE", self.score)
             .replace("PERMIT", ZEROS);
-        component("scheduler/scheduler-plugin", &text)
+        component(if self.before { "scheduler/scheduler-plugin@0.1.0" } else { "scheduler/scheduler-plugin" }, &text)
     }
 
     async fn load(&self) -> SchedulerPlugin {
@@ -129,4 +135,53 @@ async fn a_scheduler_plugin_is_no_policy() {
     assert_eq!(artifact.world(), World::Scheduler);
     let error = PolicyPlugin::load(&artifact, options()).err().expect("it is none");
     assert_eq!(error.to_string(), "the component is a scheduler plugin, and an admission policy is needed");
+}
+
+#[tokio::test]
+async fn a_plugin_of_the_minor_version_before_is_asked_the_same() {
+    let filter = lists((70000, 2), (1216, 1)).replace("(i32.const 70000)", "(local.get $nodes)");
+    let plugin = Plugin { before: true, filter: &filter, ..Plugin::default() };
+    let artifact = host().load(plugin.bytes().into()).await.unwrap();
+    assert_eq!((artifact.version(), artifact.minor()), ("0.1.0", Minor::Previous));
+    let plugin = SchedulerPlugin::load(&artifact, options()).unwrap();
+    let mut session = plugin.session();
+    let state = session.pre_filter(&pod()).unwrap().unwrap();
+    let verdicts = session.filter(1, &state, &[1, 0]).unwrap();
+    assert_eq!((verdicts.nodes, &*verdicts.rejections[0].reasons), (vec![1, 0], &["hello".to_owned()][..]));
+    drop(session);
+    assert!(plugin.copy().is_ok());
+}
+
+struct OnePod;
+
+impl Cluster for OnePod {
+    fn node(&self, _: u32) -> Option<String> {
+        None
+    }
+
+    fn pod(&self, cycle: u64) -> Option<String> {
+        Some(format!(r#"{{"spec":{{"cycle":{cycle}}}}}"#))
+    }
+
+    fn pods_on(&self, _: u32, _: usize) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_the_pod_is_found_by_its_pointer() {
+    let imports = r#"(import "mizzen:scheduler/cluster@0.2.0" "pod-value" (func $value (param i64 i32 i32 i32)))
+        (data (i32.const 1300) "/spec/cycle")"#;
+    // The reason is what stands there.
+    let reject = "
+        (call $value (i64.load (local.get $pod)) (i32.const 1300) (i32.const 11) (i32.const 512))
+        (i32.store (i32.const 600) (i32.load (i32.const 516)))
+        (i32.store (i32.const 604) (i32.load (i32.const 520)))
+        (i32.store8 (i32.const 0) (i32.const 1))
+        (i32.store (i32.const 4) (i32.const 600))
+        (i32.store (i32.const 8) (i32.const 1))
+        (i32.const 0)";
+    let plugin = Plugin { imports, pre_filter: reject, ..Plugin::default() }.load().await;
+    plugin.follow(Arc::new(OnePod));
+    assert_eq!(plugin.session().pre_filter(&pod()).unwrap().unwrap_err().reasons, ["1"]);
 }

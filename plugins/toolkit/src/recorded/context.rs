@@ -43,4 +43,8 @@ impl Context for Objects {
         let _ = self.of(api_version, kind, namespace).try_for_each(|object| take(&object.to_string()));
         true
     }
+
+    fn namespace(&self, name: &str) -> Option<String> {
+        self.get("v1", "Namespace", "", name)
+    }
 }
