@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::ValueEnum;
 use mizzen_plugins_host::Artifact;
 use mizzen_plugins_toolkit as toolkit;
@@ -109,6 +110,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Build { project } => println!("{}", Project::open(&project)?.build()?.display()),
         Command::Test(ask) => return test(&ask, cache).await,
         Command::Inspect { plugin, settings, login } => {
+            serde_json::from_str::<serde::de::IgnoredAny>(&settings).context("--settings is no JSON")?;
             let artifact = match local(&plugin)? {
                 Some(path) => toolkit::inspect::load(&component(path)?, cache).await?,
                 None => {

@@ -9,6 +9,8 @@ use mizzen_plugins_host::{CallError, LoadError};
 pub enum ToolkitError {
     #[error("{doing} {path}: {source}")]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("there is no plugin.yaml in {folder}: that is no plugin's project (`mizzen plugin new` begins one)")]
+    NoProject { folder: PathBuf },
     #[error("{path} is there already")]
     Exists { path: PathBuf },
     #[error("{name:?} is no name for a plugin: use small letters, digits and dashes, and begin with a letter")]

@@ -53,6 +53,9 @@ impl Project {
     /// When there is no `plugin.yaml`, or it says something else.
     pub fn open(folder: &Path) -> Result<Self, ToolkitError> {
         let path = folder.join("plugin.yaml");
+        if !path.exists() {
+            return Err(ToolkitError::NoProject { folder: folder.to_owned() });
+        }
         let text = std::fs::read_to_string(&path).map_err(io("read", &path))?;
         let manifest = serde_yaml_ng::from_str(&text).map_err(|source| ToolkitError::Yaml { path, source })?;
         Ok(Self { folder: folder.to_owned(), manifest })

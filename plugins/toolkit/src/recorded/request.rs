@@ -8,7 +8,7 @@ use super::text;
 
 /// As in Kubernetes' `admission.k8s.io/v1`; what is left out follows from the object.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a request, or the name of a file with one")]
 pub(crate) struct Recorded {
     /// Of an AdmissionReview.
     request: Option<Box<Recorded>>,

@@ -38,7 +38,9 @@ func review(request *mizzen.Request, settings *Settings) mizzen.Response {
 		nobody := mizzen.Get("v1", "Namespace", "", "nobody") == nil
 		alike := mizzen.ByLabel("v1", "ConfigMap", "shop", "team", team)
 		hosts := mizzen.ByIndex("v1", "ConfigMap", "data.host", "a.example")
-		return mizzen.Deny("%v %v %d %v %d", team, nobody, len(alike), hosts[0].Text("metadata", "name"), mizzen.Total("v1", "ConfigMap", ""))
+		// Of namespaces it sees that of the request, and no other.
+		own, other := mizzen.Namespace(request.Namespace).Label("team"), mizzen.Namespace("other")
+		return mizzen.Deny("%v %v %v %v %d %v %d", own, other == nil, team, nobody, len(alike), hosts[0].Text("metadata", "name"), mizzen.Total("v1", "ConfigMap", ""))
 	case "replace":
 		for _, container := range request.Containers() {
 			container["image"] = container.Text("image") + "@sha256:aa"

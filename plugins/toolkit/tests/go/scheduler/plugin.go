@@ -88,6 +88,9 @@ func (e *everything) Score(cycle *mizzen.Cycle, node mizzen.Node) int64 {
 		return int64(len(name)*10) + int64(feasible)
 	case "node":
 		return int64(strings.Count(node.JSON(), `"zone":"north"`))
+	case "value":
+		zone, image := node.Value("/metadata/labels/zone"), cycle.Pod.Value("/spec/containers/0/image")
+		return int64(len(zone)*10 + len(image) + len(node.Value("/none")))
 	case "pods":
 		pods := node.Pods()
 		return int64(len(pods)*10 + strings.Count(strings.Join(pods, ""), `"name":"old"`))
