@@ -22,8 +22,9 @@ pub(super) fn asked<'a>(registry: &Registry, is_remote: bool, path: &'a Path, re
         return Asked { verb: verb_of_method(request.method()), ..Asked::default() };
     }
     let collection = path.name.is_empty();
-    // As it is read when it is answered, here or by another server: authorization goes by this.
-    let watch = || path.watch || (query.contains("watch") && Params::parse(query).flag("watch").unwrap_or(false));
+    // As it is read when it is answered, here or by another server: authorization goes by this. Names may be encoded, too.
+    let may_say = || query.contains("watch") || query.contains('%');
+    let watch = || path.watch || (may_say() && Params::parse(query).flag("watch").unwrap_or(false));
     let apply = || request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/apply"));
     let verb = match *request.method() {
         _ if is_connect(path) || is_proxy(path) => "CONNECT",
@@ -135,3 +136,24 @@ const KNOWN_SUBRESOURCES: &[&str] = &[
     "status",
     "token",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::path;
+    use super::*;
+
+    #[test]
+    fn a_watch_is_one_however_its_name_is_written() {
+        let verb = |uri: &str| {
+            let request = Request::get(uri).body(Body::empty()).expect("a request");
+            let path = path::parse(request.uri().path());
+            asked(&Registry::builtin(), false, &path, &request).verb.to_owned()
+        };
+        for uri in ["/api/v1/pods?watch", "/api/v1/pods?limit=5&watch=true", "/api/v1/pods?w%61tch=1"] {
+            assert_eq!(verb(uri), "WATCH", "{uri}");
+        }
+        for uri in ["/api/v1/pods", "/api/v1/pods?watch=false", "/api/v1/pods?labelSelector=a%3Dwatch"] {
+            assert_eq!(verb(uri), "LIST", "{uri}");
+        }
+    }
+}
