@@ -41,16 +41,17 @@ fn policy(spec: &Value, causes: &mut Vec<Cause>) {
     let names: Vec<&str> = VARIABLES.iter().copied().filter(names).collect();
     // They come before the variables.
     conditions(spec, &at, &names, causes);
-    let named: Vec<&str> = items(spec, "variables").filter_map(|variable| variable["name"].as_str()).collect();
     let list = at.field("variables");
+    let mut variables = shapes::variables();
     for (index, variable) in items(spec, "variables").enumerate() {
         // Each may name those before it.
-        let before = shapes::variables(named.iter().copied().take(index));
-        let given = Given { names: &names, variables: Some(&before) };
+        let given = Given { names: &names, variables: Some(&variables) };
         let at = list.index(index);
         given.check(variable.get("expression"), &at.field("expression"), (Objects::None, &[]), causes);
+        if let Some(name) = variable["name"].as_str() {
+            variables.properties.insert(name.to_owned(), Structural::default());
+        }
     }
-    let variables = shapes::variables(named.into_iter());
     let given = Given { names: &names, variables: Some(&variables) };
     let unauthorized: Vec<&str> = names.iter().copied().filter(|name| !name.starts_with("authorizer")).collect();
     let for_messages = Given { names: &unauthorized, ..given };

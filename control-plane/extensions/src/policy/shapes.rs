@@ -27,8 +27,7 @@ pub(super) fn request() -> &'static Structural {
     &REQUEST
 }
 
-/// `variables`, of any type each.
-pub(super) fn variables<'a>(names: impl Iterator<Item = &'a str>) -> Structural {
-    let properties = names.map(|name| (name.to_owned(), Structural::default())).collect();
-    Structural { kind: Type::Object, properties, ..Structural::default() }
+/// `variables`, before there are any.
+pub(super) fn variables() -> Structural {
+    Structural { kind: Type::Object, ..Structural::default() }
 }
