@@ -1,6 +1,7 @@
 //! The cgroups of pods: `/mizzen-<cluster>/pod<uid>` for guaranteed pods, one level deeper in `burstable` and `besteffort`
 //! for the others, and `wasm` for the processes that host Wasm pods. What is below belongs to the runtimes.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -92,6 +93,24 @@ pub(crate) fn memory_usage(path: &str) -> Option<u64> {
     Some(memory.usage_in_bytes).filter(|used| *used > 0)
 }
 
+/// What each pod's processes have spent of processor time since its cgroup was made, in nanoseconds, by the pod's uid. Blocks.
+pub(crate) fn processor_times(cluster: &str) -> HashMap<String, u64> {
+    let roots = hierarchy_roots();
+    pods(cluster).into_iter().filter_map(|(uid, path)| Some((uid, processor_time(&roots, &path)?))).collect()
+}
+
+fn processor_time(roots: &[PathBuf], path: &str) -> Option<u64> {
+    let path = path.trim_start_matches('/');
+    let read = |file: &str| roots.iter().find_map(|root| std::fs::read_to_string(root.join(path).join(file)).ok());
+    // Version 1 of cgroups has a controller for it; version 2 always counts.
+    match read("cpuacct.usage") {
+        Some(nanoseconds) => nanoseconds.trim().parse().ok(),
+        None => {
+            read("cpu.stat")?.lines().find_map(|line| line.strip_prefix("usage_usec "))?.parse::<u64>().ok()?.checked_mul(1000)
+        }
+    }
+}
+
 /// Removes a cgroup and those below it. Blocks. No error when there is none.
 ///
 /// # Errors
@@ -174,6 +193,18 @@ mod tests {
     }
 
     #[test]
+    fn processor_time_is_read_of_both_versions() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (pod, file, text) in [("p1", "cpuacct.usage", "1500\n"), ("p2", "cpu.stat", "usage_usec 3\nuser_usec 2\n")] {
+            std::fs::create_dir(folder.path().join(pod)).expect("makes");
+            std::fs::write(folder.path().join(pod).join(file), text).expect("writes");
+        }
+        let roots = [folder.path().join("none"), folder.path().to_owned()];
+        let found = ["/p1", "/p2", "/p3"].map(|path| processor_time(&roots, path));
+        assert_eq!(found, [Some(1500), Some(3000), None]);
+    }
+
+    #[test]
     fn a_pods_cgroup_is_made_bounded_found_and_removed() {
         if !nix::unistd::geteuid().is_root() {
             return;
@@ -183,12 +214,14 @@ mod tests {
         let resources = Resources { cpu_shares: Some(512), memory_limit: Some(64 << 20), ..Resources::default() };
         let made = ensure(&path, &resources).and_then(|()| ensure(&path, &resources));
         let found = pods(&cluster);
+        let times = processor_times(&cluster);
         let other = pod_path(&cluster, Qos::Burstable, "u2");
         let beside = ensure(&other, &resources).map(|()| class_shares(&other));
         let alone = remove(&other).map(|()| class_shares(&path));
         let removed = remove(&path).and_then(|()| remove_all(&cluster));
         made.expect("is made, twice");
         assert_eq!(found, [("u1".to_owned(), path)]);
+        assert_eq!(times, HashMap::from([("u1".to_owned(), 0)]), "nothing has run in it");
         assert_eq!((beside.expect("is made"), alone.expect("is removed")), (1024, 512));
         removed.expect("is removed");
         assert!(pods(&cluster).is_empty());

@@ -36,10 +36,11 @@ struct State {
     shared: Arc<Shared>,
     pods: Arc<Pods>,
     paces: Arc<usage::Paces>,
+    spent: Arc<usage::Spent>,
 }
 
 pub(crate) fn router(shared: Arc<Shared>, pods: Arc<Pods>) -> Router {
-    routes::router(State { shared, pods, paces: Arc::default() })
+    routes::router(State { shared, pods, paces: Arc::default(), spent: Arc::default() })
 }
 
 /// Serves those who may ask until cancelled.

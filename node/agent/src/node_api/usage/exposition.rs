@@ -35,9 +35,7 @@ const CONTAINERS: [OfContainer; 3] = [
 ];
 
 const PODS: [OfPod; 2] = [
-    ("pod_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the pod in core-seconds", |pod| {
-        seconds(pod.cpu())
-    }),
+    ("pod_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the pod in core-seconds", |pod| seconds(pod.cpu)),
     ("pod_memory_working_set_bytes", "gauge", "Current working set of the pod in bytes", |pod| bytes(pod.memory())),
 ];
 

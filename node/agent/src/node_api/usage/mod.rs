@@ -5,6 +5,7 @@ mod exposition;
 mod machine;
 mod pace;
 mod sample;
+mod spent;
 mod summary;
 
 use axum::extract::State as Axum;
@@ -13,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::State;
 pub(super) use pace::Paces;
+pub(super) use spent::Spent;
 
 pub(super) async fn summary(Axum(state): Axum<State>) -> Response {
     match sample::take(&state).await {

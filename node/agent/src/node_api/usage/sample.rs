@@ -1,6 +1,6 @@
 //! What everybody uses at one moment.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use mizzen_runtime::{ContainerState, ContainerStatus, Stats};
 
 use super::super::State;
 use super::machine::{self, Machine, MachineError};
+use crate::cgroups;
 use crate::node::capacity;
 use crate::pod::handle::Handle;
 use crate::pod::labels;
@@ -46,13 +47,17 @@ pub(super) struct PodUse {
     pub(super) name: String,
     pub(super) uid: String,
     pub(super) started: Option<Timestamp>,
+    /// Nanoseconds since its first container, whichever run now.
+    pub(super) cpu: u64,
     pub(super) containers: Vec<ContainerUse>,
 }
 
 #[derive(Debug)]
 pub(super) struct ContainerUse {
     pub(super) name: String,
-    id: String,
+    pub(super) id: String,
+    /// It runs in its host's cgroup, which is not the pod's.
+    pub(super) is_wasm: bool,
     pub(super) started: Option<Timestamp>,
     /// Nanoseconds since its start.
     pub(super) cpu: u64,
@@ -63,10 +68,6 @@ pub(super) struct ContainerUse {
 }
 
 impl PodUse {
-    pub(super) fn cpu(&self) -> u64 {
-        self.containers.iter().map(|container| container.cpu).sum()
-    }
-
     pub(super) fn memory(&self) -> u64 {
         self.containers.iter().map(|container| container.memory).sum()
     }
@@ -79,13 +80,16 @@ impl PodUse {
 
 pub(super) async fn take(state: &State) -> Result<Sample, SampleError> {
     let data_dir = state.shared.data_dir.clone();
-    let read = tokio::task::spawn_blocking(move || (machine::read(), capacity::storage(&data_dir)));
-    let (machine, disk) = read.await?;
+    let cluster = state.shared.cluster.clone();
+    let read = move || (machine::read(), capacity::storage(&data_dir), cgroups::processor_times(&cluster));
+    let (machine, disk, of_cgroups) = tokio::task::spawn_blocking(read).await?;
     let machine = machine?;
     let handles = state.pods.all();
     let mut found = of_containers(state, &handles).await;
     // Of a pod that does not run there is nothing to tell.
     let mut pods: Vec<PodUse> = handles.iter().filter_map(|handle| of_pod(handle, &mut found)).collect();
+    let present: HashSet<String> = handles.iter().map(|handle| uid(handle)).collect();
+    state.spent.count(&mut pods, &present, &of_cgroups);
     pods.sort_by(|a, b| (&a.namespace, &a.name, &a.uid).cmp(&(&b.namespace, &b.name, &b.uid)));
     let at = state.shared.now();
     let all = pods.iter().flat_map(|pod| &pod.containers);
@@ -101,7 +105,7 @@ pub(super) async fn take(state: &State) -> Result<Sample, SampleError> {
 /// By the uid of their pod.
 async fn of_containers(state: &State, handles: &[Arc<Handle>]) -> HashMap<String, Vec<ContainerUse>> {
     let statuses = handles.iter().flat_map(|handle| {
-        let uid = handle.desired.borrow().pod.metadata.uid.clone().unwrap_or_default();
+        let uid = uid(handle);
         let latest: Vec<ContainerStatus> = handle.latest.borrow().values().cloned().collect();
         latest.into_iter().map(move |status| (uid.clone(), status))
     });
@@ -114,6 +118,10 @@ async fn of_containers(state: &State, handles: &[Arc<Handle>]) -> HashMap<String
         }
     }
     found
+}
+
+fn uid(handle: &Handle) -> String {
+    handle.desired.borrow().pod.metadata.uid.clone().unwrap_or_default()
 }
 
 fn of_pod(handle: &Handle, found: &mut HashMap<String, Vec<ContainerUse>>) -> Option<PodUse> {
@@ -140,7 +148,8 @@ fn started(pod: &Pod) -> Option<Timestamp> {
 /// Nothing of a container that does not run, or whose runtime cannot tell.
 async fn of_container(state: &State, status: ContainerStatus) -> Option<ContainerUse> {
     let ContainerState::Running { started_at, .. } = &status.state else { return None };
-    let runtime = state.shared.runtime(labels::is_wasm(&status))?;
+    let is_wasm = labels::is_wasm(&status);
+    let runtime = state.shared.runtime(is_wasm)?;
     let stats = tokio::time::timeout(ANSWER, runtime.stats(&status.id)).await;
     let stats = stats.inspect_err(|_| tracing::debug!(container = %status.id, "does not say in time what it uses")).ok()?;
     let stats = stats.inspect_err(|error| tracing::debug!(container = %status.id, %error, "use is not known")).ok()?;
@@ -150,6 +159,7 @@ async fn of_container(state: &State, status: ContainerStatus) -> Option<Containe
     }
     Some(ContainerUse {
         name: labels::get(&status.labels, labels::CONTAINER).to_owned(),
+        is_wasm,
         started: started_at.parse().ok(),
         cpu: stats.cpu,
         pace: None,
@@ -166,8 +176,9 @@ pub(super) mod fixtures {
         Timestamp::from_second(seconds).expect("a time")
     }
 
-    fn container(name: &str, cpu: u64, pace: Option<u64>, memory: u64) -> ContainerUse {
-        ContainerUse { name: name.to_owned(), id: name.to_owned(), started: Some(at(1_600_000_000)), cpu, pace, memory }
+    pub(in super::super) fn container(name: &str, cpu: u64, pace: Option<u64>, memory: u64) -> ContainerUse {
+        let started = Some(at(1_600_000_000));
+        ContainerUse { name: name.to_owned(), id: name.to_owned(), is_wasm: false, started, cpu, pace, memory }
     }
 
     /// A pod of two containers; of the second nobody knows the pace yet.
@@ -186,7 +197,7 @@ pub(super) mod fixtures {
             },
             node_pace: Some(5),
             disk: Some((100, 60)),
-            pods: vec![PodUse { namespace: text("n"), name: text("p"), uid: text("u"), started, containers }],
+            pods: vec![PodUse { namespace: text("n"), name: text("p"), uid: text("u"), started, cpu: 3_000_000_000, containers }],
         }
     }
 }

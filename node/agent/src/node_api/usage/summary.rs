@@ -40,7 +40,7 @@ fn pod(used: &PodUse, at: Timestamp) -> Value {
         "podRef": {"name": used.name, "namespace": used.namespace, "uid": used.uid},
         "startTime": used.started.map(time),
         "containers": containers,
-        "cpu": cpu(at, used.cpu(), used.pace()),
+        "cpu": cpu(at, used.cpu, used.pace()),
         "memory": memory(at, used.memory()),
     })
 }
