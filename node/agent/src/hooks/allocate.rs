@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use crate::error::HookError;
 use crate::node::room::{Refusal, Share};
 use crate::pod::allocation::{self, Amounts, Record};
-use crate::pod::memory::lasting;
+use crate::pod::containers::lasting;
 use crate::shared::Shared;
 use crate::spec::resources;
 

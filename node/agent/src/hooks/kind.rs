@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use mizzen_images::ImageKind;
 
 use super::pull::{Policy, policy};
-use crate::pod::memory::lasting;
+use crate::pod::containers::lasting;
 use crate::shared::Shared;
 
 /// What the node has of one container's image.

@@ -11,7 +11,7 @@ use super::prepare::{self, Ready};
 use super::processes::{self, Joined, Target};
 use super::{lifecycle, stop};
 use crate::error::HookError;
-use crate::pod::memory::lasting;
+use crate::pod::containers::lasting;
 use crate::shared::{Shared, about};
 use crate::spec::build;
 

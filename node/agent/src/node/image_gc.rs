@@ -9,9 +9,9 @@ use mizzen_images::{Collect, Image, ImageError};
 use mizzen_runtime::RuntimeError;
 
 use super::capacity;
+use crate::pod::containers::containers;
 use crate::pod::labels;
 use crate::pod::manager::Pods;
-use crate::pod::memory::containers;
 use crate::shared::Shared;
 
 /// Between two looks.

@@ -17,7 +17,7 @@ use super::State;
 use super::refusal::{answer, refuse};
 use crate::logs::options::LogOptions;
 use crate::logs::stream;
-use crate::pod::memory::containers;
+use crate::pod::containers::containers;
 
 /// The subprotocol in which each message is some of the log.
 const BINARY: &str = "binary.k8s.io";

@@ -16,9 +16,9 @@ use mizzen_runtime::{ContainerState, ContainerStatus};
 use nix::fcntl::OFlag;
 
 use super::allocation::{self, Record};
+use super::containers::containers;
 use super::decide::{Command, Why};
 use super::labels;
-use super::memory::containers;
 use super::outcome::Outcome;
 use super::view::Resize;
 use super::worker::Worker;

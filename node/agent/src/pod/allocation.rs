@@ -10,8 +10,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use mizzen_runtime::ContainerStatus;
 use serde::{Deserialize, Serialize};
 
+use super::containers::lasting;
 use super::labels;
-use super::memory::lasting;
 use super::view::is_sidecar;
 use crate::error::HookError;
 use crate::node::room::Refusal;

@@ -40,7 +40,7 @@ impl World {
             let granted = resources::amounts(container);
             ContainerView { image: ImageView::Ready { wasm: false }, granted, ..ContainerView::default() }
         };
-        let all = super::memory::containers(&pod);
+        let all = super::containers::containers(&pod);
         Self {
             containers: all.map(|container| (container.name.clone(), view(&container))).collect(),
             pending: None,

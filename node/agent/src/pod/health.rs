@@ -2,8 +2,9 @@
 
 use k8s_openapi::api::core::v1::{Container, ContainerStatus as ApiStatus, Pod};
 
+use super::containers::containers;
 use super::labels;
-use super::memory::{Health, containers};
+use super::memory::Health;
 use super::status::container_id;
 use super::worker::Worker;
 use crate::probes::{ProbeKind, watch};

@@ -1,28 +1,22 @@
 //! What a pod's worker knows. It can be lost at any moment: what matters is in the runtime, on disk or in the API.
 
-use std::borrow::Cow;
+mod container;
+
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Container, Pod};
-use mizzen_images::{Image, ImageKind};
+use k8s_openapi::api::core::v1::Pod;
 use mizzen_runtime::{ContainerState, ContainerStatus, Exit};
-use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::container::{ContainerMemory, Health};
 use super::allocation::{self, Amounts, Pending, Record};
-use super::backoff::{self, Backoff};
+use super::containers::containers;
 use super::labels;
-use super::view::{Attempt, ContainerView, Failure, ImageView, Prepared, Resize, Resized, Resizes};
+use super::view::{Attempt, ContainerView, Prepared, Resize, Resized};
 use crate::hooks::prepare::Ready;
 use crate::logs;
 use crate::node::room::Refusal;
-
-/// The waiting reason of a container whose manifest names what is not there.
-const LACKS_CONFIGURATION: &str = "CreateContainerConfigError";
-/// It is looked for again after this at the latest.
-const LONGEST_LACK: SignedDuration = SignedDuration::from_secs(60);
 
 /// How often projected volumes are brought up to date though nothing told of a change: tokens become old.
 const REFRESH: SignedDuration = SignedDuration::from_secs(60);
@@ -50,52 +44,6 @@ pub(crate) struct Memory {
     pub(crate) resizing: bool,
     pub(crate) released: bool,
     pub(crate) torn_down: bool,
-}
-
-#[derive(Default)]
-pub(crate) struct ContainerMemory {
-    /// Of which attempt it is the turn when no runtime knows of any.
-    first: u32,
-    /// Which image the following is about, as the manifest names it.
-    pub(crate) image_named: Option<String>,
-    pub(crate) image: Option<Arc<Image>>,
-    image_failure: Option<Failure>,
-    image_failures: u32,
-    pub(crate) image_back_off_told: bool,
-    start_failure: Option<Failure>,
-    start_failures: u32,
-    backoff: Backoff,
-    /// The exit that `delay` was worked out for.
-    delay_of: Option<String>,
-    delay: SignedDuration,
-    /// The back-off after the last exit has not been told yet.
-    delay_untold: bool,
-    /// The attempt whose start is under way.
-    pub(crate) starting: Option<u32>,
-    /// The last whose postStart hook failed: its id, and why.
-    pub(crate) hook_failure: Option<(String, String)>,
-    pub(crate) health: Option<Health>,
-    pub(crate) resizes: Resizes,
-    /// The attempt that was ended for another image.
-    pub(crate) replaced: Option<String>,
-}
-
-/// What the probes of one container say.
-pub(crate) struct Health {
-    pub(crate) id: String,
-    pub(crate) started: bool,
-    pub(crate) ready: bool,
-    pub(crate) unhealthy: Option<(String, Option<i64>)>,
-    /// Its probes run; not before the pod has its address.
-    pub(crate) watching: Option<CancellationToken>,
-}
-
-impl Drop for Health {
-    fn drop(&mut self) {
-        if let Some(watching) = &self.watching {
-            watching.cancel();
-        }
-    }
 }
 
 impl Memory {
@@ -227,13 +175,12 @@ impl Memory {
 
     /// Whether a container waits for what its environment is to be made from.
     pub(crate) fn lacks_configuration(&self) -> bool {
-        self.containers.values().filter_map(|memory| memory.start_failure.as_ref()).any(lacks_configuration)
+        self.containers.values().any(ContainerMemory::lacks_configuration)
     }
 
     /// To be called when what such a container waits for may have come.
     pub(crate) fn configuration_changed(&mut self, now: Timestamp) {
-        let failures = self.containers.values_mut().filter_map(|memory| memory.start_failure.as_mut());
-        failures.filter(|failure| lacks_configuration(failure)).for_each(|failure| failure.retry_at = now);
+        self.containers.values_mut().for_each(|memory| memory.configuration_changed(now));
     }
 
     /// To be called before volumes are made or brought up to date.
@@ -276,108 +223,18 @@ impl Memory {
         attempts.sort_by_key(|attempt| attempt.number);
         let current = attempts.pop();
         let previous = attempts.pop();
-        let memory = self.containers.entry(name.to_owned()).or_default();
-        if let Some((attempt, exit)) = current.as_ref().and_then(|attempt| Some((attempt, attempt.exit()?)))
-            && memory.delay_of.as_ref() != Some(&attempt.id)
-        {
-            memory.delay = memory.backoff.delay(attempt.number, &attempt.asked_image, exit);
-            memory.delay_of = Some(attempt.id.clone());
-            memory.delay_untold = memory.delay > SignedDuration::ZERO;
-        }
         // What is added for debugging is never resized.
         let started_with = || current.as_ref().map(|attempt| attempt.amounts.clone()).unwrap_or_default();
         let granted = self.granted.get(name).cloned().unwrap_or_else(started_with);
-        let health = memory.health.as_ref().filter(|health| current.as_ref().is_some_and(|current| current.id == health.id));
-        ContainerView {
-            image: match (&memory.image, &memory.image_failure) {
-                (Some(image), _) => ImageView::Ready { wasm: matches!(image.kind, ImageKind::Wasm(_)) },
-                (None, Some(failure)) => ImageView::Failed(failure.clone()),
-                (None, None) => ImageView::Unknown,
-            },
-            previous,
-            older: attempts.into_iter().map(|attempt| attempt.id).collect(),
-            first: memory.first,
-            starting: memory.starting,
-            start_error: memory.start_failure.clone(),
-            replaced: current.as_ref().is_some_and(|current| memory.replaced.as_ref() == Some(&current.id)),
-            backoff: memory.delay,
-            started: health.is_some_and(|health| health.started),
-            ready: health.is_some_and(|health| health.ready),
-            unhealthy: health.and_then(|health| health.unhealthy.clone()),
-            granted,
-            resizes: memory.resizes.clone(),
-            current,
-        }
+        let older = attempts.into_iter().map(|attempt| attempt.id).collect();
+        self.containers.entry(name.to_owned()).or_default().view(current, previous, older, granted)
     }
-}
 
-impl Memory {
     pub(crate) fn names_images(&mut self, pod: &Pod) {
         for container in containers(pod) {
             self.containers.entry(container.name.clone()).or_default().names_image(container.image.as_deref());
         }
     }
-}
-
-impl ContainerMemory {
-    /// What was found of another image than the manifest names now says nothing of this one.
-    fn names_image(&mut self, image: Option<&str>) {
-        if self.image_named.as_deref() == image {
-            return;
-        }
-        let other = self.image_named.is_some();
-        self.image_named = image.map(str::to_owned);
-        if other {
-            (self.image, self.image_failure, self.image_failures, self.image_back_off_told) = (None, None, 0, false);
-        }
-    }
-
-    pub(crate) fn pulled(&mut self, image: Arc<Image>) {
-        self.image = Some(image);
-        self.image_failure = None;
-        self.image_failures = 0;
-        self.image_back_off_told = false;
-    }
-
-    pub(crate) fn pull_failed(&mut self, reason: &str, message: String, now: Timestamp) {
-        self.image_failures = self.image_failures.saturating_add(1);
-        self.image_failure = Some(failure(reason, message, now, backoff::delay(self.image_failures)));
-        self.image_back_off_told = false;
-    }
-
-    /// Whether a container is kept down and nobody was told; true once for each exit.
-    pub(crate) fn back_off_to_tell(&mut self) -> bool {
-        std::mem::take(&mut self.delay_untold)
-    }
-
-    pub(crate) fn image_failure(&self) -> Option<&Failure> {
-        self.image_failure.as_ref()
-    }
-
-    /// The image is asked for again before the next start, as its pull policy says.
-    pub(crate) fn started(&mut self) {
-        self.image = None;
-        self.start_failure = None;
-        self.start_failures = 0;
-    }
-
-    pub(crate) fn start_failed(&mut self, reason: &str, message: String, now: Timestamp) {
-        self.start_failures = self.start_failures.saturating_add(1);
-        // What a manifest lacks (a ConfigMap, say) is watched for, but not all of it can be.
-        let wait = match backoff::delay(self.start_failures) {
-            wait if reason == LACKS_CONFIGURATION => wait.min(LONGEST_LACK),
-            wait => wait,
-        };
-        self.start_failure = Some(failure(reason, message, now, wait));
-    }
-}
-
-fn failure(reason: &str, message: String, now: Timestamp, wait: SignedDuration) -> Failure {
-    Failure { reason: reason.to_owned(), message, at: now, retry_at: now.checked_add(wait).unwrap_or(now) }
-}
-
-fn lacks_configuration(failure: &Failure) -> bool {
-    failure.reason == LACKS_CONFIGURATION
 }
 
 fn attempt(status: &ContainerStatus) -> Attempt {
@@ -390,23 +247,6 @@ fn attempt(status: &ContainerStatus) -> Attempt {
         image_id: labels::get(&status.labels, labels::IMAGE_ID).to_owned(),
         amounts: labels::get(&status.labels, labels::AMOUNTS).to_owned(),
     }
-}
-
-/// Every container: init containers, main ones, and the ephemeral ones that were added since.
-pub(crate) fn containers(pod: &Pod) -> impl Iterator<Item = Cow<'_, Container>> {
-    lasting(pod).map(Cow::Borrowed).chain(ephemeral(pod).map(Cow::Owned))
-}
-
-/// Init containers and main ones.
-pub(crate) fn lasting(pod: &Pod) -> impl Iterator<Item = &Container> {
-    pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers))
-}
-
-/// Ephemeral containers as what they are otherwise.
-fn ephemeral(pod: &Pod) -> impl Iterator<Item = Container> {
-    let all = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
-    // Its fields are a container's, but for the target.
-    all.filter_map(|container| serde_json::from_value(serde_json::to_value(container).ok()?).ok())
 }
 
 fn names(pod: &Pod) -> impl Iterator<Item = String> {
@@ -442,7 +282,7 @@ mod tests {
             serde_json::from_value(document).expect("is a pod")
         };
         let mut memory = Memory::new(&pod("i:1"), Timestamp::UNIX_EPOCH);
-        let fails = |memory: &Memory| memory.containers["a"].image_failure.is_some();
+        let fails = |memory: &Memory| memory.containers["a"].image_failure().is_some();
         memory.names_images(&pod("i:1"));
         memory.containers.entry("a".into()).or_default().pull_failed("ErrImagePull", "why".into(), Timestamp::UNIX_EPOCH);
         memory.names_images(&pod("i:1"));

@@ -4,6 +4,7 @@ mod act;
 pub(crate) mod allocation;
 pub(crate) mod backoff;
 pub(crate) mod conditions;
+pub(crate) mod containers;
 pub(crate) mod decide;
 pub(crate) mod handle;
 mod health;

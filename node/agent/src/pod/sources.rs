@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::memory::containers;
+use super::containers::containers;
 
 /// Resource, namespace, name.
 type Key = (&'static str, String, String);

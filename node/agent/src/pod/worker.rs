@@ -12,9 +12,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::allocation;
+use super::containers::containers;
 use super::decide::{Command, Decision, SHOWN_AS_FAILED, Why, decide};
 use super::handle::{Desired, Handle};
-use super::memory::{Memory, containers};
+use super::memory::Memory;
 use super::outcome::Outcome;
 use super::publish::Told;
 use super::sources::Subscription;
