@@ -6,10 +6,12 @@ mod cni;
 mod dns;
 mod eviction;
 mod ingress;
+mod node_limits;
 mod plugins;
 mod pod_network;
 mod registration;
 mod scheduler;
+mod services;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -18,10 +20,9 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Taint;
-use mizzen_agent::{EvictionHard, LogLimits, Registration, Thresholds};
-use mizzen_api::quantity::Quantity;
-use mizzen_api::{ServiceAddresses, ServiceRange};
-use mizzen_controllers::{AddressPool, PoolError};
+use mizzen_agent::Registration;
+use mizzen_api::ServiceAddresses;
+use mizzen_controllers::AddressPool;
 use mizzen_network::{PeersConfig, PluginDirs};
 use mizzen_plugin_loader::Trust;
 use serde::Deserialize;
@@ -29,6 +30,7 @@ use serde::Deserialize;
 pub use audit::Audit;
 pub use dns::Dns;
 pub use ingress::Ingress;
+pub use node_limits::NodeLimits;
 use pod_network::Ipv6;
 pub use pod_network::SecondFamily;
 pub use scheduler::Scheduler;
@@ -194,19 +196,7 @@ pub struct Config {
     pub cluster_signing_duration: SignedDuration,
 }
 
-/// What containers and images may take of the node, and what is to be left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodeLimits {
-    pub log: LogLimits,
-    pub image_gc: Thresholds,
-    pub eviction: EvictionHard,
-    /// Bytes, unpacked.
-    pub image_layer: u64,
-}
-
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/mizzen";
-/// As the kubelet has them.
-const LOG_LIMITS: LogLimits = LogLimits { max_bytes: 10 << 20, max_files: 5 };
 /// As kube-controller-manager has it: a year.
 const CLUSTER_SIGNING_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 const POLICY_AUDIT_INTERVAL: Duration = Duration::from_secs(600);
@@ -226,7 +216,7 @@ impl Config {
     }
 
     fn resolve(flags: Flags, file: File, host_name: impl FnOnce() -> Option<String>) -> Result<Self, ConfigError> {
-        let (node, services, dns) = (NodeLimits::resolve(&file)?, services(&file)?, Dns::resolve(&file)?);
+        let (node, services, dns) = (NodeLimits::resolve(&file)?, services::resolve(&file)?, Dns::resolve(&file)?);
         if file.server.is_some() || file.token_file.is_some() {
             let why = "an agent's: `mizzen up` and `mizzen server` join nobody".to_owned();
             return Err(ConfigError::Invalid { field: "server", why });
@@ -253,7 +243,7 @@ impl Config {
             encryption: file.encryption_provider_config,
             concurrency: concurrency(file.max_requests_inflight, file.max_mutating_requests_inflight)?,
             services,
-            balancer_addresses: balancer_addresses(&file.load_balancer_addresses)?,
+            balancer_addresses: services::balancer_addresses(&file.load_balancer_addresses)?,
             service_range_is_given: file.service_cidr.is_some(),
             dns,
             ingress,
@@ -274,9 +264,7 @@ impl Config {
             node_api_address: flags.node_api_address.or(file.node_api_address),
         })
     }
-}
 
-impl Config {
     /// Works out the addresses of IPv6, which may depend on the cluster's id.
     pub fn settle_families(&mut self, cluster: &str) {
         self.second = self.ipv6.map(|ipv6| ipv6.of(cluster));
@@ -307,37 +295,6 @@ fn duration(field: &'static str, text: Option<&str>, otherwise: Duration) -> Res
     parsed.ok_or_else(|| ConfigError::Invalid { field, why: format!("{text:?} is no duration such as 30s") })
 }
 
-impl NodeLimits {
-    fn resolve(file: &File) -> Result<Self, ConfigError> {
-        let bytes = |field: &'static str, text: &Option<String>, default: u64| {
-            let Some(text) = text else { return Ok(default) };
-            let amount = text.parse::<Quantity>().ok().and_then(|quantity| u64::try_from(quantity.value()).ok());
-            let why = || format!("{text:?} is no quantity of bytes above 0, such as 10Mi");
-            amount.filter(|bytes| *bytes > 0).ok_or_else(|| ConfigError::Invalid { field, why: why() })
-        };
-        let max_files = file.log_max_files.unwrap_or(LOG_LIMITS.max_files);
-        if max_files < 2 {
-            let why = format!("{max_files} is too few: at least 2, or every rotation would lose all");
-            return Err(ConfigError::Invalid { field: "containerLogMaxFiles", why });
-        }
-        let max_bytes = bytes("containerLogMaxSize", &file.log_max_size, LOG_LIMITS.max_bytes)?;
-        let defaults = Thresholds::default();
-        let image_gc =
-            Thresholds { high: file.image_gc_high.unwrap_or(defaults.high), low: file.image_gc_low.unwrap_or(defaults.low) };
-        if image_gc.high > 100 {
-            let why = format!("{} is more than 100 percent", image_gc.high);
-            return Err(ConfigError::Invalid { field: "imageGCHighThresholdPercent", why });
-        }
-        if image_gc.low >= image_gc.high {
-            let why = format!("{} is not below imageGCHighThresholdPercent, which is {}", image_gc.low, image_gc.high);
-            return Err(ConfigError::Invalid { field: "imageGCLowThresholdPercent", why });
-        }
-        let image_layer = bytes("maxImageLayerSize", &file.max_image_layer_size, mizzen_images::Settings::default().layer_bytes)?;
-        let eviction = file.eviction_hard.resolve()?;
-        Ok(Self { log: LogLimits { max_bytes, max_files }, image_gc, eviction, image_layer })
-    }
-}
-
 /// The sum of both, as in Kubernetes.
 fn concurrency(reading: Option<u32>, mutating: Option<u32>) -> Result<u32, ConfigError> {
     let sum = reading.unwrap_or(MAX_REQUESTS_INFLIGHT).saturating_add(mutating.unwrap_or(MAX_MUTATING_REQUESTS_INFLIGHT));
@@ -346,34 +303,6 @@ fn concurrency(reading: Option<u32>, mutating: Option<u32>) -> Result<u32, Confi
         return Err(ConfigError::Invalid { field: "maxRequestsInflight", why });
     }
     Ok(sum)
-}
-
-fn services(file: &File) -> Result<ServiceAddresses, ConfigError> {
-    fn parsed<T: std::str::FromStr<Err: std::fmt::Display> + Default>(
-        field: &'static str,
-        text: Option<&str>,
-    ) -> Result<T, ConfigError> {
-        let invalid = |error: T::Err| ConfigError::Invalid { field, why: error.to_string() };
-        text.map_or_else(|| Ok(T::default()), |text| text.parse().map_err(invalid))
-    }
-    let (first, second) = match file.service_cidr.as_deref() {
-        None => (None, None),
-        Some(text) => {
-            text.split_once(',').map_or((Some(text), None), |(first, second)| (Some(first.trim()), Some(second.trim())))
-        }
-    };
-    let range: ServiceRange = parsed("serviceCIDR", first)?;
-    let second = second.map(|text| parsed("serviceCIDR", Some(text))).transpose()?;
-    if range.is_ipv6() || second.is_some_and(|second: ServiceRange| !second.is_ipv6()) {
-        let why = "one network of IPv4, or one of IPv4 and one of IPv6 with a comma between".to_owned();
-        return Err(ConfigError::Invalid { field: "serviceCIDR", why });
-    }
-    Ok(ServiceAddresses { range, second, node_ports: parsed("serviceNodePortRange", file.service_node_port_range.as_deref())? })
-}
-
-fn balancer_addresses(ranges: &[String]) -> Result<AddressPool, ConfigError> {
-    let invalid = |error: PoolError| ConfigError::Invalid { field: "loadBalancerAddresses", why: error.to_string() };
-    AddressPool::parse(ranges).map_err(invalid)
 }
 
 fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {

@@ -1,5 +1,8 @@
 //! Which settings hold, and how a wrong one is named.
 
+use mizzen_agent::{LogLimits, Thresholds};
+
+use super::node_limits::LOG_LIMITS;
 use super::*;
 
 fn flags() -> Flags {
