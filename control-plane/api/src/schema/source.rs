@@ -86,7 +86,7 @@ fn roots() -> Roots {
     );
     collect!(roots, part:
         meta_v1::Status, meta_v1::DeleteOptions, meta_v1::APIGroup, meta_v1::APIGroupList, meta_v1::APIResourceList,
-        meta_v1::APIVersions, meta_v1::ListMeta, meta_v1::Patch,
+        meta_v1::APIVersions, meta_v1::ListMeta, meta_v1::Patch, k8s_openapi::apimachinery::pkg::version::Info,
     );
     roots
 }

@@ -73,7 +73,7 @@ impl Definition {
 }
 
 /// What is served whatever the definitions say.
-fn builtin(present: &Snapshot) -> Snapshot {
+pub(crate) fn builtin(present: &Snapshot) -> Snapshot {
     let own = [plugins::kinds(), reports::kinds()];
     let mut schemas = SchemaSet::clone(present.schemas());
     let mut descriptors = vec![Arc::new(definition::descriptor())];

@@ -11,14 +11,9 @@ use serde_json::{Value, json};
 
 use super::accept::{self, Accepted, Endpoint, Shape};
 use super::handler::{Handler, Place};
-use super::path::ResourcePath;
 use super::{body, respond};
 use crate::auth::Identity;
-use crate::pipeline::Written;
-
-/// Kinds whose deletion answers with the object; the others answer with a Status.
-const ANSWERED_WITH_OBJECT: &[&str] =
-    &["persistentvolumeclaims", "persistentvolumes", "pods", "podtemplates", "resourcequotas", "serviceaccounts", "services"];
+use crate::pipeline::{Written, answers_with_object};
 
 impl Handler {
     pub(super) async fn write(
@@ -62,7 +57,7 @@ impl Handler {
             _ => api.body = body::document(&parts.headers, bytes, protobuf)?,
         }
         let written = self.pipeline.write(&user, api).await?;
-        let mut response = if written.deleted && verb == Verb::Delete && !is_answered_with_object(path) {
+        let mut response = if written.deleted && verb == Verb::Delete && !answers_with_object(&path.group, &path.resource) {
             respond::value(200, &deletion_status(gvr, &written), accepted.format)
         } else {
             // What answers for many objects, or is of another kind than the resource, has no table here.
@@ -73,10 +68,6 @@ impl Handler {
         respond::warn(&mut response, &written.warnings);
         Ok(response)
     }
-}
-
-fn is_answered_with_object(path: &ResourcePath) -> bool {
-    path.group.is_empty() && ANSWERED_WITH_OBJECT.contains(&path.resource.as_str())
 }
 
 fn deletion_status(gvr: &GroupVersionResource, written: &Written) -> Value {

@@ -27,7 +27,7 @@ impl Merged {
             let url = match (&version.openapi, part_of_v2(version)) {
                 (Some(url), _) => url.clone(),
                 (None, Some(part)) => {
-                    let document = Document::new(from_v2::document(&part).to_string());
+                    let document = Document::of(&from_v2::document(&part));
                     let url = document.url(&path);
                     documents.insert(path.clone(), document);
                     url
@@ -36,7 +36,7 @@ impl Merged {
             };
             paths.insert(path, json!({"serverRelativeURL": url}));
         }
-        let index = Document::new(json!({"paths": paths}).to_string());
+        let index = Document::of(&json!({"paths": paths}));
         Self { own, published, index, documents, v2: OnceLock::new() }
     }
 
@@ -50,7 +50,7 @@ impl Merged {
             let mut document = self.own.v2_value();
             let parts = self.published.versions.iter().filter_map(part_of_v2);
             parts.for_each(|part| add(&mut document, part));
-            [Document::new(document.to_string()), Document::new(v2_message::document(&document))]
+            [Document::of(&document), Document::new(&v2_message::document(&document))]
         })
     }
 }

@@ -2,24 +2,35 @@
 
 mod foreign;
 mod from_v2;
+mod general;
 mod message;
+mod operation;
+#[cfg(test)]
+mod oracle;
+mod packed;
+mod parameters;
 mod paths;
+mod published;
 mod schemas;
+mod service;
 mod v2;
 mod v2_message;
 mod v3_message;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use mizzen_api::Registry;
+use mizzen_api::schema::SchemaSet;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::aggregation::Published;
 use foreign::Merged;
+use packed::Packed;
+use service::Service;
 
 /// The documents of one state of the registry, made when first asked for.
 pub(crate) struct OpenApi {
@@ -31,23 +42,33 @@ pub(crate) struct OpenApi {
 struct Made {
     /// Of which registry.
     snapshot: Arc<mizzen_api::registry::Snapshot>,
-    documents: BTreeMap<String, Document>,
+    documents: BTreeMap<String, Described>,
     index: Document,
     /// As JSON and as protobuf; few clients ask for it.
     v2: OnceLock<[Document; 2]>,
 }
 
+/// A document, and what it was made of.
+struct Described {
+    resources: Vec<Served>,
+    document: Arc<Document>,
+}
+
+/// Clients ask for each once and keep it.
 struct Document {
-    bytes: Bytes,
+    packed: Packed,
     hash: String,
     /// The same as protobuf, of a document of OpenAPI v3; few clients ask for it.
-    message: OnceLock<Bytes>,
+    message: OnceLock<Packed>,
 }
 
 impl Document {
-    fn new(bytes: impl Into<Bytes>) -> Self {
-        let bytes = bytes.into();
-        Self { hash: hex::encode_upper(Sha256::digest(&bytes)), bytes, message: OnceLock::new() }
+    fn new(bytes: &[u8]) -> Self {
+        Self { hash: hex::encode_upper(Sha256::digest(bytes)), packed: Packed::new(bytes), message: OnceLock::new() }
+    }
+
+    fn of(value: &Value) -> Self {
+        Self::new(value.to_string().as_bytes())
     }
 
     /// Where it is, below `/openapi/v3/`.
@@ -55,8 +76,12 @@ impl Document {
         format!("/openapi/v3/{path}?hash={}", self.hash)
     }
 
+    fn value(&self) -> Option<Value> {
+        serde_json::from_slice(&self.packed.bytes()).ok()
+    }
+
     fn with_hash(&self) -> (Bytes, String) {
-        (self.bytes.clone(), self.hash.clone())
+        (self.packed.bytes(), self.hash.clone())
     }
 
     /// A document of OpenAPI v3 in the form that is asked for. Both have the hash that the index tells.
@@ -64,15 +89,16 @@ impl Document {
         if !protobuf {
             return self.with_hash();
         }
-        let made = || v3_message::document(&serde_json::from_slice(&self.bytes).unwrap_or_default()).into();
-        (self.message.get_or_init(made).clone(), self.hash.clone())
+        let made = || Packed::new(&v3_message::document(&self.value().unwrap_or_default()));
+        (self.message.get_or_init(made).bytes(), self.hash.clone())
     }
 }
 
 impl Made {
-    fn new(snapshot: Arc<mizzen_api::registry::Snapshot>) -> Self {
-        let documents = make(&snapshot);
-        let index = Document::new(json!({"paths": paths(&documents)}).to_string());
+    /// What did not change since `before` is not made again.
+    fn new(snapshot: Arc<mizzen_api::registry::Snapshot>, before: Option<&Self>) -> Self {
+        let documents = make(&snapshot, before);
+        let index = Document::of(&json!({"paths": paths(&documents)}));
         Self { snapshot, documents, index, v2: OnceLock::new() }
     }
 
@@ -81,14 +107,14 @@ impl Made {
     }
 
     fn v2_value(&self) -> Value {
-        let parsed = self.documents.values().filter_map(|document| serde_json::from_slice(&document.bytes).ok());
+        let parsed = self.documents.values().filter_map(|described| described.document.value());
         v2::document(parsed, |name| self.snapshot.schemas().published(name).is_some())
     }
 
     fn v2(&self) -> &[Document; 2] {
         self.v2.get_or_init(|| {
             let document = self.v2_value();
-            [Document::new(document.to_string()), Document::new(v2_message::document(&document))]
+            [Document::of(&document), Document::new(&v2_message::document(&document))]
         })
     }
 }
@@ -110,7 +136,7 @@ impl OpenApi {
     pub(crate) fn document(&self, path: &str, protobuf: bool, published: &Arc<Published>) -> Option<(Bytes, String)> {
         let in_form = |document: &Document| document.in_form(protobuf);
         let foreign = self.merged(published).and_then(|merged| merged.documents.get(path).map(in_form));
-        foreign.or_else(|| self.made().documents.get(path).map(in_form))
+        foreign.or_else(|| self.made().documents.get(path).map(|described| in_form(&described.document)))
     }
 
     /// `/openapi/v2` and its hash.
@@ -141,15 +167,16 @@ impl OpenApi {
         if let Some(made) = made.as_ref().filter(|made| Arc::ptr_eq(&made.snapshot, &snapshot)) {
             return made.clone();
         }
-        let fresh = Arc::new(Made::new(snapshot));
+        let fresh = Arc::new(Made::new(snapshot, made.as_deref()));
         *made = Some(fresh.clone());
         fresh
     }
 }
 
 /// Where each document is.
-fn paths(documents: &BTreeMap<String, Document>) -> serde_json::Map<String, Value> {
-    documents.iter().map(|(path, document)| (path.clone(), json!({"serverRelativeURL": document.url(path)}))).collect()
+fn paths(documents: &BTreeMap<String, Described>) -> serde_json::Map<String, Value> {
+    let url = |path: &str, described: &Described| json!({"serverRelativeURL": described.document.url(path)});
+    documents.iter().map(|(path, described)| (path.clone(), url(path, described))).collect()
 }
 
 /// The name of a group version's document.
@@ -163,33 +190,59 @@ fn path_of(group: &str, version: &str) -> String {
 /// A resource in one of its versions.
 type Served = (Arc<mizzen_api::ResourceDescriptor>, Arc<str>);
 
-fn make(snapshot: &mizzen_api::registry::Snapshot) -> BTreeMap<String, Document> {
+fn make(snapshot: &mizzen_api::registry::Snapshot, before: Option<&Made>) -> BTreeMap<String, Described> {
     let mut versions: BTreeMap<String, Vec<Served>> = BTreeMap::new();
     for descriptor in snapshot.iter() {
         for version in &descriptor.versions {
             versions.entry(path_of(&descriptor.group, version)).or_default().push((descriptor.clone(), version.clone()));
         }
     }
-    versions
-        .into_iter()
-        .map(|(path, resources)| {
-            let mut all = serde_json::Map::new();
-            let mut roots = Vec::new();
-            for (descriptor, version) in &resources {
-                paths::add(&mut all, descriptor, version, snapshot.schemas());
-                roots.push(descriptor.schema_of(version).clone());
-                roots.extend(paths::list_schema(descriptor, version, snapshot.schemas()));
-                roots.extend(
-                    descriptor.subresources.iter().filter_map(|sub| snapshot.schemas().name_of(sub.kind.as_ref()?).cloned()),
-                );
-            }
-            let document = json!({
-                "openapi": "3.0.0",
-                "info": {"title": "Kubernetes", "version": crate::version::GIT_VERSION},
-                "paths": all,
-                "components": {"schemas": schemas::reachable(snapshot.schemas(), &roots)},
-            });
-            (path, Document::new(document.to_string()))
+    let is_same = |old: &Served, new: &Served| Arc::ptr_eq(&old.0, &new.0) && old.1 == new.1;
+    let known = |path: &str, resources: &[Served]| {
+        let known = before?.documents.get(path)?;
+        let same = known.resources.len() == resources.len() && known.resources.iter().zip(resources).all(|(a, b)| is_same(a, b));
+        same.then(|| known.document.clone())
+    };
+    // Of groups that definitions make there is none.
+    let groups: BTreeSet<&str> = snapshot
+        .iter()
+        .filter(|descriptor| descriptor.custom.is_none() && !descriptor.group.is_empty())
+        .map(|descriptor| &*descriptor.group)
+        .collect();
+    let general = general::everywhere().chain(groups.into_iter().map(general::group));
+    let mut made: BTreeMap<String, Described> = general
+        .map(|(path, paths)| {
+            let document = known(&path, &[]).unwrap_or_else(|| Arc::new(document(snapshot.schemas(), paths, "", "v1")));
+            (path, Described { resources: Vec::new(), document })
         })
-        .collect()
+        .collect();
+    made.extend(versions.into_iter().map(|(path, resources)| {
+        let document = known(&path, &resources).unwrap_or_else(|| Arc::new(of_version(snapshot.schemas(), &resources)));
+        (path, Described { resources, document })
+    }));
+    made
+}
+
+fn of_version(schemas: &SchemaSet, resources: &[Served]) -> Document {
+    let Some((first, version)) = resources.first() else { return document(schemas, json!({}), "", "v1") };
+    let service = Service::new(&first.group, version);
+    let mut all = serde_json::Map::new();
+    if resources.iter().any(|(descriptor, _)| descriptor.custom.is_none()) {
+        all.extend([general::resources(&service)]);
+    }
+    resources.iter().for_each(|(descriptor, version)| paths::add(&mut all, &service, descriptor, version, schemas));
+    document(schemas, all.into(), &first.group, version)
+}
+
+fn document(set: &SchemaSet, paths: Value, group: &str, version: &str) -> Document {
+    let bearer = json!({"type": "apiKey", "in": "header", "name": "authorization", "description": "Bearer Token authentication"});
+    let mut components = json!({"securitySchemes": {"BearerToken": bearer}});
+    let schemas = schemas::reachable(set, &paths, group, version);
+    if !schemas.is_empty() {
+        components["schemas"] = json!(schemas);
+    }
+    Document::of(&json!({
+        "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": crate::version::GIT_VERSION},
+        "paths": paths, "components": components,
+    }))
 }

@@ -1,161 +1,240 @@
-//! The operations on a resource, with what clients look for in them: which kind, which action, which parameters.
+//! The paths of a resource, and what can be done there.
 
 use std::sync::Arc;
 
+use mizzen_api::descriptor::Subresource;
 use mizzen_api::schema::SchemaSet;
 use mizzen_api::{GroupVersionKind, ResourceDescriptor, Scope, Verb};
 use serde_json::{Map, Value, json};
 
-const STRATEGIC: &str = "application/strategic-merge-patch+json";
-const PATCHES: &[&str] =
-    &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", STRATEGIC];
+use super::operation::{ANY, Content, LIST, OBJECT, Operation, meta, path_item, reference};
+use super::parameters;
+use super::service::{Service, joined};
 
-/// The name of the schema of the resource's lists, where they have one.
-pub(super) fn list_schema(descriptor: &ResourceDescriptor, version: &str, schemas: &SchemaSet) -> Option<Arc<str>> {
-    let (package, _) = descriptor.schema_of(version).rsplit_once('.')?;
-    let name = format!("{package}.{}", descriptor.list_kind());
-    (schemas.get(&name).is_some() || schemas.published(&name).is_some()).then(|| name.into())
+const PATCHES: &[&str] = &[
+    "application/apply-patch+cbor",
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+];
+/// Custom kinds have no merge keys, and no message that protobuf could carry.
+const CUSTOM_PATCHES: &[&str] = &[
+    "application/apply-patch+cbor",
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+];
+const CUSTOM: &[&str] = &["application/cbor", "application/json", "application/yaml"];
+const CUSTOM_BODY: &[&str] = &["application/json", "application/yaml"];
+const LOG: &[&str] = &["application/cbor", "application/json", crate::protobuf::MEDIA_TYPE, "application/yaml", "text/plain"];
+
+/// A resource in one of its versions.
+struct Described<'a> {
+    service: &'a Service,
+    descriptor: &'a ResourceDescriptor,
+    kind: GroupVersionKind,
+    schemas: &'a SchemaSet,
 }
 
-pub(super) fn add(paths: &mut Map<String, Value>, descriptor: &ResourceDescriptor, version: &Arc<str>, schemas: &SchemaSet) {
-    let base = match &*descriptor.group {
-        "" => format!("/api/{version}"),
-        group => format!("/apis/{group}/{version}"),
+pub(super) fn add(
+    paths: &mut Map<String, Value>,
+    service: &Service,
+    descriptor: &ResourceDescriptor,
+    version: &Arc<str>,
+    schemas: &SchemaSet,
+) {
+    let kind = GroupVersionKind::new(descriptor.group.clone(), version.clone(), descriptor.kind.clone());
+    let described = Described { service, descriptor, kind, schemas };
+    let mut insert = |path: String, operations: Vec<Operation>| {
+        if !operations.is_empty() {
+            let item = path_item(&path, &service.tag, &operations);
+            paths.insert(path, item);
+        }
     };
-    let own = GroupVersionKind::new(descriptor.group.clone(), version.clone(), descriptor.kind.clone());
-    let namespaced = descriptor.scope == Scope::Namespaced;
-    let collection = match descriptor.scope {
-        Scope::Cluster => format!("{base}/{}", descriptor.resource),
-        Scope::Namespaced => format!("{base}/namespaces/{{namespace}}/{}", descriptor.resource),
-    };
-    let schema = Some(descriptor.schema_of(version));
-    let list = list_schema(descriptor, version, schemas);
-    let list = list.as_ref().or(schema);
-    let mut item = Map::new();
-    let mut many = Map::new();
-    for verb in descriptor.verbs {
-        let (place, method, action) = match verb {
-            Verb::Get => (&mut item, "get", "get"),
-            Verb::Update => (&mut item, "put", "put"),
-            Verb::Patch => (&mut item, "patch", "patch"),
-            Verb::Delete => (&mut item, "delete", "delete"),
-            Verb::List => (&mut many, "get", "list"),
-            Verb::Create => (&mut many, "post", "post"),
-            Verb::DeleteCollection => (&mut many, "delete", "deletecollection"),
-            Verb::Watch => continue,
-        };
-        let schema = if *verb == Verb::List { list } else { schema };
-        place.insert(method.to_owned(), operation(*verb, action, &own, schema));
+    let (base, resource) = (&service.base, &descriptor.resource);
+    let is_namespaced = descriptor.scope == Scope::Namespaced;
+    let below = if is_namespaced { "namespaces/{namespace}/" } else { "" };
+    let collection = format!("{base}/{below}{resource}");
+    let serves = |verb: Verb| descriptor.verbs.contains(&verb);
+    if is_namespaced && serves(Verb::List) {
+        let everywhere = Operation { id: described.everywhere("list", ""), ..described.own(Verb::List) };
+        insert(format!("{base}/{resource}"), vec![everywhere]);
     }
-    if namespaced && many.contains_key("get") {
-        let everywhere = json!({"get": operation(Verb::List, "list", &own, list)});
-        paths.insert(format!("{base}/{}", descriptor.resource), everywhere);
-    }
-    let custom = descriptor.custom.is_some();
-    if custom {
-        leave_out_strategic(&mut item);
-    }
-    insert(paths, collection.clone(), many, namespaced, false);
-    insert(paths, format!("{collection}/{{name}}"), item, namespaced, true);
+    let of = |verbs: &[Verb]| verbs.iter().filter(|verb| serves(**verb)).map(|verb| described.own(*verb)).collect();
+    insert(collection.clone(), of(&[Verb::List, Verb::Create, Verb::DeleteCollection]));
+    insert(format!("{collection}/{{name}}"), of(&[Verb::Get, Verb::Update, Verb::Patch, Verb::Delete]));
     for subresource in &descriptor.subresources {
-        let kind = subresource.kind.as_ref().unwrap_or(&own);
-        let schema = schemas.name_of(kind);
-        let mut operations = Map::new();
-        for verb in subresource.verbs {
-            let (method, action) = match verb {
-                Verb::Get => ("get", "get"),
-                Verb::Update => ("put", "put"),
-                Verb::Patch => ("patch", "patch"),
-                Verb::Create => ("post", "post"),
-                Verb::Delete => ("delete", "delete"),
-                _ => continue,
-            };
-            operations.insert(method.to_owned(), operation(*verb, action, kind, schema));
+        let path = format!("{collection}/{{name}}/{}", subresource.name);
+        match subresource.kind.as_ref().filter(|kind| kind.kind.ends_with("Options")) {
+            Some(options) => {
+                insert(path.clone(), described.connections(subresource, options, ""));
+                if subresource.name == "proxy" {
+                    insert(format!("{path}/{{path}}"), described.connections(subresource, options, "WithPath"));
+                }
+            }
+            None => insert(path, subresource.verbs.iter().map(|verb| described.below(subresource, *verb)).collect()),
         }
-        if custom {
-            leave_out_strategic(&mut operations);
+    }
+    if serves(Verb::Watch) && descriptor.custom.is_none() {
+        if is_namespaced {
+            insert(format!("{base}/watch/{resource}"), vec![described.watch(described.everywhere("watch", "List"), "watchlist")]);
         }
-        insert(paths, format!("{collection}/{{name}}/{}", subresource.name), operations, namespaced, true);
+        let all = described.watch(described.id("watch", "List"), "watchlist");
+        insert(format!("{base}/watch/{below}{resource}"), vec![all]);
+        let one = described.watch(described.id("watch", ""), "watch");
+        insert(format!("{base}/watch/{below}{resource}/{{name}}"), vec![one]);
     }
 }
 
-/// A custom kind has no merge keys. Clients look at any path of the kind to learn it.
-fn leave_out_strategic(operations: &mut Map<String, Value>) {
-    let content = operations.get_mut("patch").and_then(|patch| patch.pointer_mut("/requestBody/content")?.as_object_mut());
-    if let Some(types) = content {
-        types.remove(STRATEGIC);
+impl Described<'_> {
+    fn is_custom(&self) -> bool {
+        self.descriptor.custom.is_some()
+    }
+
+    fn id(&self, verb: &str, rest: &str) -> String {
+        format!("{verb}{}{}{}{rest}", self.service.title, self.scope(), self.descriptor.kind)
+    }
+
+    fn scope(&self) -> &'static str {
+        if self.descriptor.scope == Scope::Namespaced { "Namespaced" } else { "" }
+    }
+
+    fn everywhere(&self, verb: &str, rest: &str) -> String {
+        format!("{verb}{}{}{rest}ForAllNamespaces", self.service.title, self.descriptor.kind)
+    }
+
+    /// The schema of the kind itself.
+    fn schema(&self) -> Value {
+        reference(self.descriptor.schema_of(&self.kind.version))
+    }
+
+    /// The schema of the resource's lists, where they have one.
+    fn list_schema(&self) -> Value {
+        let own = self.descriptor.schema_of(&self.kind.version);
+        let name = own.rsplit_once('.').map(|(package, _)| format!("{package}.{}", self.descriptor.list_kind()));
+        let known = name.filter(|name| self.schemas.get(name).is_some() || self.schemas.published(name).is_some());
+        known.map_or_else(|| self.schema(), |name| reference(&name))
+    }
+
+    fn answer(&self, schema: Value) -> Content {
+        Content { media: if self.is_custom() { CUSTOM } else { OBJECT }, schema }
+    }
+
+    /// An operation on the resource itself.
+    fn own(&self, verb: Verb) -> Operation<'_> {
+        let id = match verb {
+            Verb::DeleteCollection => {
+                format!("delete{}Collection{}{}", self.service.title, self.scope(), self.descriptor.kind)
+            }
+            _ => self.id(operation_verb(verb), ""),
+        };
+        self.operation(verb, id, &self.kind, self.schema())
+    }
+
+    /// An operation on a part of an object.
+    fn below<'a>(&'a self, subresource: &'a Subresource, verb: Verb) -> Operation<'a> {
+        let id = self.id(operation_verb(verb), &joined(subresource.name, true));
+        let (kind, schema) = match &subresource.kind {
+            Some(kind) => (kind, self.schemas.name_of(kind).map_or_else(|| json!({}), |name| reference(name))),
+            None => (&self.kind, self.schema()),
+        };
+        let operation = self.operation(verb, id, kind, schema);
+        match subresource.name {
+            "log" => {
+                let answer = Content { media: LOG, schema: json!({"type": "string"}) };
+                Operation { parameters: parameters::LOG, answer, ..operation }
+            }
+            _ => operation,
+        }
+    }
+
+    fn operation<'a>(&'a self, verb: Verb, id: String, kind: &'a GroupVersionKind, schema: Value) -> Operation<'a> {
+        let custom = self.is_custom();
+        let body = |media: &'static [&'static str]| Some((Content { media, schema: schema.clone() }, true));
+        let options = || Some((Content { media: if custom { CUSTOM_BODY } else { ANY }, schema: meta("DeleteOptions") }, false));
+        let media = if custom { CUSTOM_BODY } else { ANY };
+        let plain = self.answer(schema.clone());
+        let (method, action, parameters, codes, body, answer): (_, _, _, &[u16], _, _) = match verb {
+            Verb::Get if custom => ("get", "get", parameters::GET_CUSTOM, &[200], None, plain),
+            Verb::Get => ("get", "get", parameters::PRETTY, &[200], None, plain),
+            Verb::List if custom => ("get", "list", parameters::LIST, &[200], None, self.answer(self.list_schema())),
+            Verb::List | Verb::Watch => {
+                ("get", "list", parameters::LIST, &[200], None, Content { media: LIST, schema: self.list_schema() })
+            }
+            Verb::Create => ("post", "post", parameters::CREATE, &[200, 201, 202], body(media), plain),
+            Verb::Update => ("put", "put", parameters::CREATE, &[200, 201], body(media), plain),
+            Verb::Patch => {
+                let media = if custom { CUSTOM_PATCHES } else { PATCHES };
+                let codes: &[u16] = if custom { &[200] } else { &[200, 201] };
+                let body = Some((Content { media, schema: meta("Patch") }, true));
+                ("patch", "patch", parameters::PATCH, codes, body, plain)
+            }
+            Verb::Delete => {
+                let shows = crate::pipeline::answers_with_object(&self.descriptor.group, &self.descriptor.resource);
+                let answer = if shows { plain } else { self.answer(meta("Status")) };
+                ("delete", "delete", parameters::DELETE, &[200, 202], options(), answer)
+            }
+            Verb::DeleteCollection => {
+                let (parameters, body) =
+                    if custom { (parameters::LIST, None) } else { (parameters::DELETE_COLLECTION, options()) };
+                ("delete", "deletecollection", parameters, &[200], body, self.answer(meta("Status")))
+            }
+        };
+        let description = format!("{action} {}", kind.kind);
+        Operation { method, id, description, action: Some((action, kind)), parameters, body, codes, answer }
+    }
+
+    /// A watch by path, as clients asked for it before there was a parameter.
+    fn watch(&self, id: String, action: &'static str) -> Operation<'_> {
+        let answer = Content { media: LIST, schema: meta("WatchEvent") };
+        Operation {
+            description: format!("watch {}. Deprecated: the parameter watch of a list does it.", self.kind.kind),
+            id,
+            action: Some((action, &self.kind)),
+            answer,
+            ..self.own(Verb::List)
+        }
+    }
+
+    /// Requests that are passed on to what the object is.
+    fn connections<'a>(&'a self, subresource: &Subresource, options: &'a GroupVersionKind, rest: &str) -> Vec<Operation<'a>> {
+        let all = subresource.verbs.contains(&Verb::Update);
+        let methods: &[(&'static str, &str)] = match all {
+            true => &[
+                ("delete", "Delete"),
+                ("get", "Get"),
+                ("head", "Head"),
+                ("options", "Options"),
+                ("patch", "Patch"),
+                ("post", "Post"),
+                ("put", "Put"),
+            ],
+            false => &[("get", "Get"), ("post", "Post")],
+        };
+        let scope = self.scope();
+        let name = joined(subresource.name, true);
+        let operation = |(method, word): &(&'static str, &str)| Operation {
+            method,
+            id: format!("connect{}{word}{scope}{}{name}{rest}", self.service.title, self.descriptor.kind),
+            description: format!("connect {word} requests to {} of {}", subresource.name, self.descriptor.kind),
+            action: Some(("connect", options)),
+            parameters: parameters::of_connection(&options.kind),
+            body: None,
+            codes: &[200],
+            answer: Content { media: ANY, schema: json!({"type": "string"}) },
+        };
+        methods.iter().map(operation).collect()
     }
 }
 
-fn insert(paths: &mut Map<String, Value>, path: String, mut operations: Map<String, Value>, namespaced: bool, named: bool) {
-    if operations.is_empty() {
-        return;
-    }
-    let in_path =
-        |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "uniqueItems": true}});
-    let mut parameters = Vec::new();
-    if named {
-        parameters.push(in_path("name"));
-    }
-    if namespaced {
-        parameters.push(in_path("namespace"));
-    }
-    parameters.push(query("pretty", "string"));
-    operations.insert("parameters".to_owned(), json!(parameters));
-    paths.insert(path, Value::Object(operations));
-}
-
-fn query(name: &str, kind: &str) -> Value {
-    json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}})
-}
-
-fn operation(verb: Verb, action: &str, kind: &GroupVersionKind, schema: Option<&Arc<str>>) -> Value {
-    let strings: &[&str] = match verb {
-        Verb::Create | Verb::Update => &["dryRun", "fieldManager", "fieldValidation"],
-        Verb::Patch => &["dryRun", "fieldManager", "fieldValidation", "force"],
-        Verb::Delete => &["dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy"],
-        Verb::List | Verb::DeleteCollection => &[
-            "allowWatchBookmarks",
-            "continue",
-            "fieldSelector",
-            "labelSelector",
-            "limit",
-            "resourceVersion",
-            "resourceVersionMatch",
-            "sendInitialEvents",
-            "timeoutSeconds",
-            "watch",
-        ],
-        Verb::Get | Verb::Watch => &[],
-    };
-    let parameters: Vec<Value> = strings
-        .iter()
-        .map(|name| {
-            let kind = match *name {
-                "force" | "watch" | "allowWatchBookmarks" | "sendInitialEvents" | "orphanDependents" => "boolean",
-                "limit" | "timeoutSeconds" | "gracePeriodSeconds" => "integer",
-                _ => "string",
-            };
-            query(name, kind)
-        })
-        .collect();
-    let content = match schema {
-        Some(name) => json!({"schema": {"$ref": format!("#/components/schemas/{name}")}}),
-        None => json!({}),
-    };
-    let mut operation = json!({
-        "parameters": parameters,
-        "responses": {"200": {"description": "OK", "content": {"application/json": content}}},
-        "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
-    });
+fn operation_verb(verb: Verb) -> &'static str {
     match verb {
-        Verb::Create | Verb::Update => operation["requestBody"] = json!({"required": true, "content": {"*/*": content}}),
-        Verb::Patch => {
-            let types: Map<String, Value> = PATCHES.iter().map(|media| ((*media).to_owned(), json!({}))).collect();
-            operation["requestBody"] = json!({"required": true, "content": types});
-        }
-        _ => {}
+        Verb::Get => "read",
+        Verb::List | Verb::Watch => "list",
+        Verb::Create => "create",
+        Verb::Update => "replace",
+        Verb::Patch => "patch",
+        Verb::Delete | Verb::DeleteCollection => "delete",
     }
-    operation
 }

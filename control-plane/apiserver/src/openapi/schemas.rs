@@ -6,12 +6,16 @@ use std::sync::Arc;
 use mizzen_api::schema::{Field, ListKind, ObjectShape, Schema, SchemaSet, Shape};
 use serde_json::{Map, Value, json};
 
-const PREFIX: &str = "#/components/schemas/";
+use super::published;
 
-/// The named schemas and all that they refer to.
-pub(super) fn reachable(set: &SchemaSet, roots: &[Arc<str>]) -> BTreeMap<String, Value> {
+const PREFIX: &str = "#/components/schemas/";
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
+
+/// All schemas that the paths of a group and version lead to.
+pub(super) fn reachable(set: &SchemaSet, paths: &Value, group: &str, version: &str) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
-    let mut waiting: Vec<Arc<str>> = roots.to_vec();
+    let mut waiting: Vec<Arc<str>> = Vec::new();
+    references(paths, &mut waiting);
     while let Some(name) = waiting.pop() {
         if found.contains_key(&*name) {
             continue;
@@ -21,10 +25,55 @@ pub(super) fn reachable(set: &SchemaSet, roots: &[Arc<str>]) -> BTreeMap<String,
             found.insert(name.to_string(), Value::clone(published));
             continue;
         }
-        let Some(schema) = set.get(&name) else { continue };
-        found.insert(name.to_string(), write(schema, &mut waiting));
+        let mut value = match (name.strip_prefix(META), set.get(&name)) {
+            (Some("WatchEvent"), _) => watch_event(),
+            (_, Some(schema)) => write(schema),
+            (_, None) => continue,
+        };
+        published::complete(&name, &mut value);
+        give_values(set, &name, &mut value);
+        references(&value, &mut waiting);
+        if matches!(name.strip_prefix(META), Some("DeleteOptions" | "WatchEvent")) {
+            value["x-kubernetes-group-version-kind"] = json!(kinds(group, version, &name[META.len()..]));
+        }
+        found.insert(name.to_string(), value);
     }
     found
+}
+
+/// What every group has of its own.
+fn kinds(group: &str, version: &str, kind: &str) -> Vec<Value> {
+    let own = (!group.is_empty()).then_some((group, version));
+    let all = [("", "v1")].into_iter().chain(own);
+    all.map(|(group, version)| json!({"group": group, "version": version, "kind": kind})).collect()
+}
+
+/// No type of k8s-openapi stands for it.
+fn watch_event() -> Value {
+    json!({
+        "description": "One change that a watch tells of.", "type": "object", "required": ["type", "object"],
+        "properties": {
+            "type": {"description": "ADDED, MODIFIED, DELETED, BOOKMARK or ERROR.", "type": "string", "default": ""},
+            "object": {
+                "description": "The object as it is now, as it was last, or a Status.",
+                "allOf": [{"$ref": format!("{PREFIX}io.k8s.apimachinery.pkg.runtime.RawExtension")}],
+            },
+        },
+    })
+}
+
+/// Metadata, spec and status are structs that are always there.
+fn give_values(set: &SchemaSet, name: &str, value: &mut Value) {
+    let Some(Shape::Object(object)) = set.get(name).map(|schema| &schema.shape) else { return };
+    for field in ["metadata", "spec", "status"] {
+        let is_struct = object.fields.get(field).is_some_and(|known| {
+            matches!(known.schema.shape, Shape::Ref(_)) && matches!(set.resolve(&known.schema).shape, Shape::Object(_))
+        });
+        if is_struct && let Some(published) = value.pointer_mut(&format!("/properties/{field}")) {
+            published["default"] = json!({});
+            wrap(published);
+        }
+    }
 }
 
 /// The names that a published schema refers to.
@@ -43,34 +92,44 @@ fn references(schema: &Value, names: &mut Vec<Arc<str>>) {
     }
 }
 
-fn write(schema: &Schema, refs: &mut Vec<Arc<str>>) -> Value {
-    let mut value = shape(&schema.shape, refs);
+fn write(schema: &Schema) -> Value {
+    let mut value = shape(&schema.shape);
     if let (Some(description), Some(object)) = (&schema.description, value.as_object_mut()) {
         object.insert("description".to_owned(), json!(description));
     }
+    wrap(&mut value);
     value
 }
 
-fn shape(shape: &Shape, refs: &mut Vec<Arc<str>>) -> Value {
+/// Beside a reference nothing may stand.
+fn wrap(value: &mut Value) {
+    if let Some(object) = value.as_object_mut().filter(|object| object.len() > 1)
+        && let Some(reference) = object.remove("$ref")
+    {
+        object.insert("allOf".to_owned(), json!([{"$ref": reference}]));
+    }
+}
+
+fn shape(shape: &Shape) -> Value {
     let formatted = |kind: &str, format: &Option<Arc<str>>| match format {
         Some(format) => json!({"type": kind, "format": format}),
         None => json!({"type": kind}),
     };
     match shape {
-        Shape::Ref(name) => {
-            refs.push(name.clone());
-            json!({"allOf": [{"$ref": format!("#/components/schemas/{name}")}]})
-        }
-        Shape::Object(object) => object_value(object, refs),
+        Shape::Ref(name) => json!({"$ref": format!("{PREFIX}{name}")}),
+        Shape::Object(object) => object_value(object),
         Shape::Map { values, atomic } => {
-            let mut map = json!({"type": "object", "additionalProperties": write(values, refs)});
+            let mut values = write(values);
+            // Only of fields Kubernetes says who owns what in a list.
+            values.as_object_mut().map(|values| values.remove("x-kubernetes-list-type"));
+            let mut map = json!({"type": "object", "additionalProperties": values});
             if *atomic {
                 map["x-kubernetes-map-type"] = json!("atomic");
             }
             map
         }
         Shape::List { items, kind } => {
-            let mut list = json!({"type": "array", "items": write(items, refs)});
+            let mut list = json!({"type": "array", "items": write(items)});
             match kind {
                 ListKind::Atomic => list["x-kubernetes-list-type"] = json!("atomic"),
                 ListKind::Set => list["x-kubernetes-list-type"] = json!("set"),
@@ -97,11 +156,11 @@ fn shape(shape: &Shape, refs: &mut Vec<Arc<str>>) -> Value {
     }
 }
 
-fn object_value(object: &ObjectShape, refs: &mut Vec<Arc<str>>) -> Value {
+fn object_value(object: &ObjectShape) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for (name, field) in &object.fields {
-        properties.insert(name.to_string(), field_value(field, refs));
+        properties.insert(name.to_string(), field_value(field));
         if field.required {
             required.push(name.clone());
         }
@@ -127,8 +186,8 @@ fn object_value(object: &ObjectShape, refs: &mut Vec<Arc<str>>) -> Value {
     value
 }
 
-fn field_value(field: &Field, refs: &mut Vec<Arc<str>>) -> Value {
-    let mut value = write(&field.schema, refs);
+fn field_value(field: &Field) -> Value {
+    let mut value = write(&field.schema);
     if let Some(default) = &field.default {
         value["default"] = default.clone();
     }

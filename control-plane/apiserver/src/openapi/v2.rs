@@ -9,18 +9,14 @@ pub(super) fn document(v3: impl Iterator<Item = Value>, is_custom: impl Fn(&str)
     let (mut paths, mut definitions) = (Map::new(), Map::new());
     for mut document in v3 {
         let schemas = document.pointer_mut("/components/schemas").map(Value::take);
-        let mut formats = FORMATS;
         if let Some(Value::Object(schemas)) = schemas {
-            if schemas.keys().any(|name| is_custom(name)) {
-                formats = CUSTOM_FORMATS;
-            }
             definitions.extend(schemas.into_iter().map(|(name, value)| match is_custom(&name) {
                 true => (name, custom::root(value)),
                 false => (name, schema(value)),
             }));
         }
         if let Some(Value::Object(found)) = document.get_mut("paths").map(Value::take) {
-            paths.extend(found.into_iter().map(|(path, item)| (path, path_item(item, formats))));
+            paths.extend(found.into_iter().map(|(path, item)| (path, path_item(item))));
         }
     }
     json!({
@@ -29,15 +25,11 @@ pub(super) fn document(v3: impl Iterator<Item = Value>, is_custom: impl Fn(&str)
     })
 }
 
-/// What answers come in.
-const FORMATS: &[&str] = &["application/json", "application/yaml", crate::protobuf::MEDIA_TYPE];
-const CUSTOM_FORMATS: &[&str] = &["application/json", "application/yaml"];
-
-fn path_item(item: Value, formats: &[&str]) -> Value {
+fn path_item(item: Value) -> Value {
     let Value::Object(item) = item else { return item };
     let converted = item.into_iter().map(|(key, value)| match key.as_str() {
         "parameters" => (key, parameters(value)),
-        _ => (key, operation(value, formats)),
+        _ => (key, operation(value)),
     });
     Value::Object(converted.collect())
 }
@@ -56,7 +48,7 @@ fn parameters(value: Value) -> Value {
         .collect()
 }
 
-fn operation(value: Value, formats: &[&str]) -> Value {
+fn operation(value: Value) -> Value {
     let Value::Object(mut operation) = value else { return value };
     let mut all = match operation.remove("parameters").map(parameters) {
         Some(Value::Array(list)) => list,
@@ -65,15 +57,22 @@ fn operation(value: Value, formats: &[&str]) -> Value {
     if let Some(mut body) = operation.remove("requestBody") {
         let content = body.get_mut("content").map(Value::take).unwrap_or_default();
         let types: Vec<String> = content.as_object().into_iter().flat_map(|content| content.keys().cloned()).collect();
-        let mut parameter = json!({"name": "body", "in": "body", "required": true});
+        let mut parameter = json!({"name": "body", "in": "body"});
+        if body["required"] == true {
+            parameter["required"] = json!(true);
+        }
         parameter["schema"] = content_schema(content).unwrap_or_else(|| json!({"type": "object"}));
         all.insert(0, parameter);
         operation.insert("consumes".to_owned(), json!(types));
+    } else {
+        operation.insert("consumes".to_owned(), json!(["*/*"]));
     }
     if !all.is_empty() {
         operation.insert("parameters".to_owned(), Value::Array(all));
     }
-    operation.insert("produces".to_owned(), json!(formats));
+    let content = operation.get("responses").and_then(|responses| responses.get("200")?.get("content")?.as_object());
+    let produced: Vec<String> = content.into_iter().flat_map(|content| content.keys().cloned()).collect();
+    operation.insert("produces".to_owned(), json!(produced));
     operation.insert("schemes".to_owned(), json!(["https"]));
     if let Some(Value::Object(responses)) = operation.get_mut("responses") {
         for response in responses.values_mut().filter_map(Value::as_object_mut) {

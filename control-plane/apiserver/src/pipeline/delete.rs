@@ -18,6 +18,25 @@ use crate::errors;
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
+/// Of which resources a deletion answers with the object; the others answer with a Status.
+pub(crate) fn answers_with_object(group: &str, resource: &str) -> bool {
+    match group {
+        "" => matches!(
+            resource,
+            "persistentvolumeclaims"
+                | "persistentvolumes"
+                | "pods"
+                | "podtemplates"
+                | "resourcequotas"
+                | "serviceaccounts"
+                | "services"
+        ),
+        "resource.k8s.io" => true,
+        "storage.k8s.io" => resource != "csistoragecapacities",
+        _ => false,
+    }
+}
+
 /// What a deletion does to the present object.
 #[derive(Debug, PartialEq)]
 enum Step {

@@ -34,6 +34,7 @@ use std::sync::Arc;
 use mizzen_api::{GroupVersionResource, Object, Registry, ServiceAddresses, Status};
 use mizzen_store::Store;
 
+pub(crate) use delete::answers_with_object;
 pub(crate) use list::Listed;
 pub(crate) use target::Target;
 pub(crate) use watch::{Next, WatchItem, events};

@@ -277,7 +277,8 @@ mod tests {
     fn every_field_of_every_builtin_kind_has_a_number() {
         let layouts = builtin();
         let mut missing = Vec::new();
-        for (name, schema) in schema::builtin().iter() {
+        // What runs is told as JSON only.
+        for (name, schema) in schema::builtin().iter().filter(|(name, _)| !name.ends_with("version.Info")) {
             let Shape::Object(shape) = &schema.shape else { continue };
             let Some(index) = layouts.named(name) else {
                 missing.push(format!("{name} is no message"));
