@@ -118,6 +118,80 @@ async fn a_mutating_policy_merges_its_configuration_and_patches() {
     assert_eq!(object["metadata"]["labels"], json!({"example.com/by": "admin"}));
 }
 
+/// Creates objects of other names until one is as it should be, which is returned as `shown` has it.
+async fn until_created(
+    client: &Arc<dyn Client>,
+    [spoken, shown]: [&mizzen_api::GroupVersionResource; 2],
+    object: Value,
+    done: impl Fn(&Value) -> bool,
+) -> Value {
+    let tries = async {
+        for number in 0.. {
+            let mut object = object.clone();
+            let name = format!("{}-{number}", spoken.version);
+            object["metadata"] = json!({"name": name});
+            client.write(ApiRequest::create(spoken, "default", object)).await.expect("is stored");
+            let stored = client.get(shown, "default", &name).await.expect("is there").value().expect("JSON");
+            if done(&stored) {
+                return stored;
+            }
+            tokio::task::yield_now().await;
+        }
+        unreachable!("numbers do not end")
+    };
+    tokio::time::timeout(Duration::from_secs(60), tries).await.expect("the server follows")
+}
+
+#[tokio::test]
+async fn a_rule_for_one_form_of_a_kind_is_about_requests_in_the_others() {
+    let (_server, client) = support::server().await;
+    let policy = |name: &str, matched: &str, rule: [&str; 3], expression: &str| {
+        let rules = json!([{"operations": ["CREATE"], "apiGroups": [rule[0]], "apiVersions": [rule[1]], "resources": [rule[2]]}]);
+        json!({"metadata": {"name": name}, "spec": {
+            "matchConstraints": {"matchPolicy": matched, "resourceRules": rules}, "reinvocationPolicy": "Never", "mutations": [
+                {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}]}})
+    };
+    let scalers = "horizontalpodautoscalers";
+    for (name, matched, rule, expression) in [
+        ("exact", "Exact", ["autoscaling", "v1", scalers], "Object{spec: Object.spec{maxReplicas: 9}}"),
+        ("exact-event", "Exact", ["", "v1", "events"], "Object{type: 'Warning'}"),
+        ("cpu", "Equivalent", ["autoscaling", "v1", scalers], "Object{spec: Object.spec{targetCPUUtilizationPercentage: 42}}"),
+        ("event", "Equivalent", ["", "v1", "events"], "Object{message: request.kind.group + request.requestKind.group}"),
+    ] {
+        store(&client, "mutatingadmissionpolicies", policy(name, matched, rule, expression)).await;
+        let binding = json!({"metadata": {"name": name}, "spec": {"policyName": name}});
+        store(&client, "mutatingadmissionpolicybindings", binding).await;
+    }
+    let [v1, v2] = ["v1", "v2"].map(|version| support::gvr("autoscaling", version, scalers));
+    let [core, own] = ["", "events.k8s.io"].map(|group| support::gvr(group, "v1", "events"));
+    let spec = json!({"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}});
+    let target = |object: &Value| object["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"].clone();
+    let scaler = until_created(&client, [&v2, &v2], json!({"spec": spec}), |object| target(object) == 42).await;
+    assert_eq!(scaler["spec"]["maxReplicas"], 3, "the other rule is not about this version");
+    until_created(&client, [&v1, &v2], json!({"spec": spec}), |object| object["spec"]["maxReplicas"] == 9).await;
+    let event = json!({"regarding": {"kind": "Pod", "namespace": "default", "name": "p"}, "note": "n",
+        "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "example.com/c", "reportingInstance": "i", "action": "A",
+        "reason": "R", "type": "Normal"});
+    let event = until_created(&client, [&own, &core], event, |event| event["message"] == "events.k8s.io").await;
+    assert_eq!(event["type"], "Normal", "the other rule is not about this group");
+}
+
+#[tokio::test]
+async fn a_policy_cannot_set_a_field_that_the_kind_has_not() {
+    let (_server, client) = support::server().await;
+    store(
+        &client,
+        "mutatingadmissionpolicies",
+        json!({"metadata": {"name": "odd"}, "spec": {
+        "matchConstraints": {"resourceRules": rules()}, "reinvocationPolicy": "Never", "mutations": [
+            {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{nothing: 1}"}}]}}),
+    )
+    .await;
+    store(&client, "mutatingadmissionpolicybindings", json!({"metadata": {"name": "odd"}, "spec": {"policyName": "odd"}})).await;
+    let status = until(&client, map("m", &json!({"a": "1"})), Result::is_err).await.expect_err("is refused");
+    assert!(status.message.contains("typed object: .nothing: field not declared in schema"), "{status}");
+}
+
 /// The webhook refuses what has a key `bad`, adds `seen` and warns.
 fn answer(review: &Value) -> Value {
     let request = &review["request"];

@@ -177,3 +177,17 @@ async fn a_pod_is_resized_through_its_subresource_alone() {
         "{refused}"
     );
 }
+
+#[tokio::test]
+async fn a_pod_is_bound_by_a_binding_on_its_own() {
+    let (_server, client) = server().await;
+    client.write(ApiRequest::create(&pods(), "default", pod("p"))).await.expect("creates");
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}});
+    let bindings = gvr("", "v1", "bindings");
+    let bound = client.write(ApiRequest::create(&bindings, "default", binding.clone())).await.expect("binds");
+    assert_eq!(bound.object.value().expect("JSON")["status"], "Success");
+    let stored = client.get(&pods(), "default", "p").await.expect("is there").value().expect("JSON");
+    assert_eq!(stored["spec"]["nodeName"], "n1");
+    let again = client.write(ApiRequest::create(&bindings, "default", binding)).await.expect_err("is bound already");
+    assert_eq!(again.code, 409);
+}

@@ -1,5 +1,6 @@
 //! What a webhook or a policy is asked about: its rules and selectors.
 
+use mizzen_api::GroupVersion;
 use mizzen_api::selector::LabelSelector;
 use serde_json::Value;
 
@@ -8,15 +9,15 @@ use serde_json::Value;
 pub struct Subject<'a> {
     /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
     pub operation: &'a str,
-    pub group: &'a str,
-    pub version: &'a str,
+    /// In which the request came.
+    pub spoken: &'a GroupVersion,
     pub resource: &'a str,
     /// Empty for the object itself.
     pub subresource: &'a str,
     pub name: &'a str,
     pub is_namespaced: bool,
-    /// All versions in which the resource is served.
-    pub versions: &'a [String],
+    /// All groups and versions in which the same objects are served.
+    pub equivalents: &'a [GroupVersion],
 }
 
 #[derive(Debug)]
@@ -45,13 +46,13 @@ impl Rule {
         }
     }
 
-    /// Whether the rule is about the request if it came in `version`.
-    fn matches(&self, subject: &Subject<'_>, version: &str) -> bool {
-        self.is_about(subject, version) && (self.names.is_empty() || self.names.iter().any(|name| name == subject.name))
+    /// Whether the rule is about the request if it came in `form`.
+    fn matches(&self, subject: &Subject<'_>, form: &GroupVersion) -> bool {
+        self.is_about(subject, form) && (self.names.is_empty() || self.names.iter().any(|name| name == subject.name))
     }
 
     /// Whatever the object's name.
-    fn is_about(&self, subject: &Subject<'_>, version: &str) -> bool {
+    fn is_about(&self, subject: &Subject<'_>, form: &GroupVersion) -> bool {
         let has = |list: &[String], wanted: &str| list.iter().any(|item| item == "*" || item == wanted);
         let fits = |part: &str, wanted: &str| part == "*" || part == wanted;
         let scope = match self.scope.as_str() {
@@ -61,8 +62,8 @@ impl Rule {
         };
         scope
             && has(&self.operations, subject.operation)
-            && has(&self.groups, subject.group)
-            && has(&self.versions, version)
+            && has(&self.groups, &form.group)
+            && has(&self.versions, &form.version)
             && self.resources.iter().any(|rule| {
                 let (resource, subresource) = rule.split_once('/').unwrap_or((rule, ""));
                 fits(resource, subject.resource) && fits(subresource, subject.subresource)
@@ -101,25 +102,24 @@ impl Matching {
         }
     }
 
-    /// The version in which the request is looked at; `None` when no rule is about it.
-    pub fn version<'a>(&self, subject: &Subject<'a>) -> Option<&'a str> {
-        let found = |rules: &[Rule]| {
-            let others = if self.is_exact { &[] } else { subject.versions };
-            std::iter::once(subject.version)
-                .chain(others.iter().map(String::as_str))
-                .find(|version| rules.iter().any(|rule| rule.matches(subject, version)))
-        };
+    /// The group and version in which the request is looked at; `None` when no rule is about it.
+    pub fn form<'a>(&self, subject: &Subject<'a>) -> Option<&'a GroupVersion> {
+        let found = |rules: &[Rule]| self.forms(subject).find(|form| rules.iter().any(|rule| rule.matches(subject, form)));
         if found(&self.excluded).is_some() {
             return None;
         }
-        if self.rules.is_empty() && self.is_open { Some(subject.version) } else { found(&self.rules) }
+        if self.rules.is_empty() && self.is_open { Some(subject.spoken) } else { found(&self.rules) }
+    }
+
+    /// What rules may be about: that of the request first.
+    fn forms<'a>(&self, subject: &Subject<'a>) -> impl Iterator<Item = &'a GroupVersion> + use<'a> {
+        let others = if self.is_exact { &[] } else { subject.equivalents };
+        std::iter::once(subject.spoken).chain(others)
     }
 
     /// Whether some object of the resource may match, whatever its name and labels.
     pub fn may_match(&self, subject: &Subject<'_>) -> bool {
-        let others = if self.is_exact { &[] } else { subject.versions };
-        let mut versions = std::iter::once(subject.version).chain(others.iter().map(String::as_str));
-        versions.any(|version| self.rules.iter().any(|rule| rule.is_about(subject, version)))
+        self.forms(subject).any(|form| self.rules.iter().any(|rule| rule.is_about(subject, form)))
     }
 
     /// Whether a rule names the group itself, and not only by `*`.
@@ -145,21 +145,16 @@ impl Matching {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use serde_json::json;
 
     use super::*;
 
-    fn subject<'a>(resource: &'a str, subresource: &'a str, versions: &'a [String]) -> Subject<'a> {
-        Subject {
-            operation: "CREATE",
-            group: "example.com",
-            version: "v1",
-            resource,
-            subresource,
-            name: "a",
-            is_namespaced: true,
-            versions,
-        }
+    static SPOKEN: LazyLock<GroupVersion> = LazyLock::new(|| GroupVersion::new("example.com", "v1"));
+
+    fn subject<'a>(resource: &'a str, subresource: &'a str, equivalents: &'a [GroupVersion]) -> Subject<'a> {
+        Subject { operation: "CREATE", spoken: &SPOKEN, resource, subresource, name: "a", is_namespaced: true, equivalents }
     }
 
     fn rules(rule: Value, policy: &str) -> Matching {
@@ -183,29 +178,32 @@ mod tests {
             ("bs", "", false),
         ] {
             let matching = rules(json!({"resources": [rule]}), "Exact");
-            assert_eq!(matching.version(&subject("as", subresource, &[])).is_some(), matches, "{rule} {subresource}");
+            assert_eq!(matching.form(&subject("as", subresource, &[])).is_some(), matches, "{rule} {subresource}");
         }
     }
 
     #[test]
     fn other_versions_match_where_equivalents_do() {
-        let versions = ["v1".to_owned(), "v2".to_owned()];
+        let others = [SPOKEN.clone(), GroupVersion::new("example.com", "v2"), GroupVersion::new("", "v1")];
         let rule = json!({"apiVersions": ["v2"]});
-        assert_eq!(rules(rule.clone(), "Exact").version(&subject("as", "", &versions)), None);
-        assert_eq!(rules(rule, "Equivalent").version(&subject("as", "", &versions)), Some("v2"));
+        assert_eq!(rules(rule.clone(), "Exact").form(&subject("as", "", &others)), None);
+        assert_eq!(rules(rule, "Equivalent").form(&subject("as", "", &others)), Some(&others[1]));
+        let core = json!({"apiGroups": [""]});
+        assert_eq!(rules(core.clone(), "Exact").form(&subject("as", "", &others)), None);
+        assert_eq!(rules(core, "Equivalent").form(&subject("as", "", &others)), Some(&others[2]));
     }
 
     #[test]
     fn scopes_names_and_exclusions_narrow_a_rule() {
-        assert_eq!(rules(json!({"scope": "Cluster"}), "Exact").version(&subject("as", "", &[])), None);
-        assert_eq!(rules(json!({"resourceNames": ["b"]}), "Exact").version(&subject("as", "", &[])), None);
+        assert_eq!(rules(json!({"scope": "Cluster"}), "Exact").form(&subject("as", "", &[])), None);
+        assert_eq!(rules(json!({"resourceNames": ["b"]}), "Exact").form(&subject("as", "", &[])), None);
         let named = rules(json!({"resourceNames": ["b"]}), "Exact");
         assert!(named.may_match(&subject("as", "", &[])) && !named.may_match(&subject("bs", "", &[])));
         let rule = json!({"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]});
         let both = json!({"resourceRules": [rule], "excludeResourceRules": [rule]});
-        assert_eq!(Matching::parse(&both, "resourceRules", false).version(&subject("as", "", &[])), None);
-        assert_eq!(Matching::parse(&json!({}), "resourceRules", true).version(&subject("as", "", &[])), Some("v1"));
-        assert_eq!(Matching::parse(&json!({}), "resourceRules", false).version(&subject("as", "", &[])), None);
+        assert_eq!(Matching::parse(&both, "resourceRules", false).form(&subject("as", "", &[])), None);
+        assert_eq!(Matching::parse(&json!({}), "resourceRules", true).form(&subject("as", "", &[])), Some(&*SPOKEN));
+        assert_eq!(Matching::parse(&json!({}), "resourceRules", false).form(&subject("as", "", &[])), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod access_review;
 mod admission_registration;
 mod api_service;
 mod autoscaler;
+mod binding;
 mod builder;
 mod certificate_signing_request;
 mod component_status;
@@ -53,6 +54,7 @@ pub(crate) fn builtin() -> Vec<ResourceDescriptor> {
     let mut all = vec![
         // Its group comes first in discovery.
         api_service::descriptor(),
+        binding::descriptor(),
         component_status::descriptor(),
         config_map::descriptor(),
         endpoints::descriptor(),

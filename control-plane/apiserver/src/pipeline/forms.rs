@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mizzen_api::forms::OtherForm;
 use mizzen_api::schema;
-use mizzen_api::{Object, Status};
+use mizzen_api::{GroupVersion, Object, Status};
 use serde_json::Value;
 
 use super::Pipeline;
@@ -67,7 +67,8 @@ impl Pipeline {
             }
         };
         let version = descriptor.storage_version().clone();
-        Ok(Cow::Owned(Target { descriptor, version, ..target.clone() }))
+        let spoken = Some(GroupVersion::new(target.descriptor.group.clone(), target.version.clone()));
+        Ok(Cow::Owned(Target { descriptor, version, spoken, ..target.clone() }))
     }
 
     /// What only the client's version says of a new object.

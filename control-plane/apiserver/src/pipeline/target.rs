@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use mizzen_api::{GroupResource, GroupVersionResource, Registry, ResourceDescriptor, Scope, Status, Verb};
+use mizzen_api::{GroupResource, GroupVersion, GroupVersionResource, Registry, ResourceDescriptor, Scope, Status, Verb};
 
 use crate::errors;
 
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) descriptor: Arc<ResourceDescriptor>,
-    /// The version that the client speaks.
+    /// The version that the client speaks, or the stored one beside `spoken`.
     pub(crate) version: Arc<str>,
+    /// What the client speaks, where objects are stored as something else.
+    pub(crate) spoken: Option<GroupVersion>,
     /// Empty for cluster-scoped resources, and for lists over all namespaces.
     pub(crate) namespace: String,
     /// Empty for collections.
@@ -41,6 +43,7 @@ impl Target {
         Ok(Self {
             descriptor,
             version: resource.version.clone(),
+            spoken: None,
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             subresource: subresource.to_owned(),
@@ -74,6 +77,11 @@ impl Target {
 
     pub(crate) fn is_pod(&self) -> bool {
         self.descriptor.group.is_empty() && &*self.descriptor.resource == "pods"
+    }
+
+    /// Bindings on their own: what they are about is named in the body.
+    pub(crate) fn is_binding(&self) -> bool {
+        self.descriptor.group.is_empty() && &*self.descriptor.resource == "bindings"
     }
 
     /// `apiVersion` of the client's documents.

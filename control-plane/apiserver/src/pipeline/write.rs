@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mizzen_api::object::Encoded;
-use mizzen_api::{Object, Reason, Status, Verb};
+use mizzen_api::{GroupVersionResource, Object, Reason, Status, Verb};
 use mizzen_client::ApiRequest;
 use mizzen_store::{Compare, Txn, TxnOutcome};
 use serde_json::Value;
@@ -38,6 +38,11 @@ impl Pipeline {
             && let Some(answer) = self.virtuals.find(&descriptor.group, &descriptor.resource, &target.subresource)
         {
             return self.answer(user, &target, answer.clone(), request).await;
+        }
+        if target.is_binding() {
+            let pods = GroupVersionResource::new("", target.version.clone(), "pods");
+            let pod = Target::resolve(&self.registry, &pods, &target.namespace, "", "binding")?;
+            return Box::pin(self.bind(user, &pod, request)).await;
         }
         if descriptor.virtual_only {
             return Err(errors::method_not_allowed());

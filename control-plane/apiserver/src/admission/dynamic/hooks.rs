@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mizzen_api::Status;
+use mizzen_api::{GroupVersion, Status};
 use mizzen_apply::json_patch;
 use mizzen_extensions::matching::Matching;
 use mizzen_extensions::policy::{Conditions, Met};
@@ -51,15 +51,15 @@ impl Hook {
         }
     }
 
-    /// The version in which the webhook is asked about the request, if it is.
-    async fn asked(&self, request: &Request<'_>) -> Result<Option<String>, Status> {
-        let Some(version) = request.matched(&self.matching) else { return Ok(None) };
+    /// The form in which the webhook is asked about the request, if it is.
+    async fn asked(&self, request: &Request<'_>) -> Result<Option<GroupVersion>, Status> {
+        let Some(form) = request.matched(&self.matching) else { return Ok(None) };
         if self.conditions.is_empty() {
-            return Ok(Some(version));
+            return Ok(Some(form));
         }
-        let mut documents = request.documents(&version).await?;
+        let mut documents = request.documents(&form).await?;
         match self.conditions.met(&mut documents) {
-            Met::Yes => Ok(Some(version)),
+            Met::Yes => Ok(Some(form)),
             Met::No => Ok(None),
             Met::Failed(error) if self.ignores_failures => {
                 tracing::warn!(webhook = self.name, error, "match conditions failed; the webhook is not asked");
@@ -73,8 +73,8 @@ impl Hook {
     ///
     /// # Errors
     /// When the webhook refuses, or fails and may not.
-    async fn answer(&self, request: &Request<'_>, version: &str, turn: Turn) -> Result<Option<Value>, Status> {
-        let response = match review::ask(self, request, version).await? {
+    async fn answer(&self, request: &Request<'_>, form: &GroupVersion, turn: Turn) -> Result<Option<Value>, Status> {
+        let response = match review::ask(self, request, form).await? {
             Ok(response) => response,
             Err(error) if self.ignores_failures => {
                 tracing::warn!(webhook = self.name, error, "failed calling webhook, failing open");
@@ -104,15 +104,15 @@ impl Hook {
 
 pub(super) async fn validate(hook: &Hook, request: &Request<'_>, turn: Turn) -> Result<(), Status> {
     match hook.asked(request).await? {
-        Some(version) => hook.answer(request, &version, turn).await.map(drop),
+        Some(form) => hook.answer(request, &form, turn).await.map(drop),
         None => Ok(()),
     }
 }
 
 /// The document as the webhook wants it; `None` when it is to stay as it is.
 pub(super) async fn mutate(hook: &Hook, request: &Request<'_>, turn: Turn) -> Result<Option<Value>, Status> {
-    let Some(version) = hook.asked(request).await? else { return Ok(None) };
-    let Some(response) = hook.answer(request, &version, turn).await? else { return Ok(None) };
+    let Some(form) = hook.asked(request).await? else { return Ok(None) };
+    let Some(response) = hook.answer(request, &form, turn).await? else { return Ok(None) };
     let (Some(patch), Some(object)) = (response["patch"].as_str().filter(|patch| !patch.is_empty()), request.object) else {
         turn.answered(hook, false, None);
         return Ok(None);
@@ -121,17 +121,17 @@ pub(super) async fn mutate(hook: &Hook, request: &Request<'_>, turn: Turn) -> Re
     let wrong = |why: String| Status::internal(format!("the patch of admission webhook {:?}: {why}", hook.name));
     let patch = STANDARD.decode(patch).ok().and_then(|patch| serde_json::from_slice::<Value>(&patch).ok());
     let patch = patch.ok_or_else(|| wrong("it is no JSON".to_owned()))?;
-    let shown = request.in_version(&version, object).await?;
+    let shown = request.in_form(&form, object).await?;
     let mut changed = shown.clone().into_owned();
     json_patch::apply(&mut changed, &patch).map_err(|error| wrong(error.to_string()))?;
     turn.answered(hook, changed != *shown, Some(&patch));
-    request.back(&version, changed).await.map(Some)
+    request.back(&form, changed).await.map(Some)
 }
 
 /// What a webhook is told of a document.
-pub(super) async fn shown(request: &Request<'_>, version: &str, document: Option<&Value>) -> Result<Value, Status> {
+pub(super) async fn shown(request: &Request<'_>, form: &GroupVersion, document: Option<&Value>) -> Result<Value, Status> {
     Ok(match document {
-        Some(document) => request.in_version(version, document).await.map(Cow::into_owned)?,
+        Some(document) => request.in_form(form, document).await.map(Cow::into_owned)?,
         None => Value::Null,
     })
 }

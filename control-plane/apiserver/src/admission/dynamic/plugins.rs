@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mizzen_api::{ObjectRef, Reason, Status};
+use mizzen_api::{GroupVersion, ObjectRef, Reason, Status};
 use mizzen_apply::json_patch;
 use mizzen_extensions::matching::Matching;
 use mizzen_extensions::plugins::{self, Answer, Decision, Denial, Forms, Named, Policies, Review, User};
@@ -115,36 +115,36 @@ impl Plugin {
             && (self.object.namespace.is_empty() || self.object.namespace == request.attributes.namespace())
     }
 
-    /// The version in which the policy is asked about the request, if it is.
-    pub(super) async fn asked(&self, request: &Request<'_>) -> Result<Option<String>, Failure> {
+    /// The form in which the policy is asked about the request, if it is.
+    pub(super) async fn asked(&self, request: &Request<'_>) -> Result<Option<GroupVersion>, Failure> {
         if !self.is_about(request) {
             return Ok(None);
         }
-        let Some(version) = request.matched(&self.matching) else { return Ok(None) };
+        let Some(form) = request.matched(&self.matching) else { return Ok(None) };
         if self.conditions.is_empty() {
-            return Ok(Some(version));
+            return Ok(Some(form));
         }
-        match self.conditions.met(&mut request.documents(&version).await?) {
-            Met::Yes => Ok(Some(version)),
+        match self.conditions.met(&mut request.documents(&form).await?) {
+            Met::Yes => Ok(Some(form)),
             Met::No => Ok(None),
             Met::Failed(error) => Err(Failure::Policy(error)),
         }
     }
 
-    /// What the policy is asked, and in which version; `None` where it is not asked.
+    /// What the policy is asked, and in which form; `None` where it is not asked.
     async fn question(
         self: &Arc<Self>,
         request: &Request<'_>,
         asking: &mut Asking,
-    ) -> Result<Option<(String, Question)>, Failure> {
-        let Some(version) = self.asked(request).await? else { return Ok(None) };
+    ) -> Result<Option<(GroupVersion, Question)>, Failure> {
+        let Some(form) = self.asked(request).await? else { return Ok(None) };
         let policy = match self.policy() {
             Some(policy) => policy,
             None if self.was_loaded => return Err(Failure::Policy(NOT_LOADED.to_owned())),
             None => return Ok(None),
         };
-        let review = asking.review(request, &version).await?;
-        Ok(Some((version, Question { plugin: self.clone(), policy, review })))
+        let review = asking.review(request, &form).await?;
+        Ok(Some((form, Question { plugin: self.clone(), policy, review })))
     }
 
     /// Whether the request is refused for this, whatever other policies say.
@@ -217,7 +217,7 @@ impl Plugin {
     }
 
     /// The document as the policy wants it, from its answer.
-    async fn changed(&self, decision: Decision, version: &str, request: &Request<'_>) -> Result<Option<Value>, Failure> {
+    async fn changed(&self, decision: Decision, form: &GroupVersion, request: &Request<'_>) -> Result<Option<Value>, Failure> {
         let wrong = |why: &dyn std::fmt::Display| Failure::Policy(why.to_string());
         // A deletion has no document to change.
         let Some(object) = request.object else { return Ok(None) };
@@ -226,7 +226,7 @@ impl Plugin {
             Decision::Patch(patch) => {
                 let patch =
                     serde_json::from_str(&patch).map_err(|error| wrong(&format!("its patch is no JSON patch: {error}")))?;
-                let mut changed = request.in_version(version, object).await?.into_owned();
+                let mut changed = request.in_form(form, object).await?.into_owned();
                 json_patch::apply(&mut changed, &patch).map_err(|error| wrong(&error))?;
                 changed
             }
@@ -234,17 +234,17 @@ impl Plugin {
                 serde_json::from_str::<Value>(&text).map_err(|error| wrong(&format!("its object is no JSON: {error}")))?
             }
         };
-        let shown = request.in_version(version, object).await?;
+        let shown = request.in_form(form, object).await?;
         for field in ["apiVersion", "kind"] {
             if changed[field] != shown[field] {
                 return Err(wrong(&format!("it changed {field}")));
             }
         }
-        Ok(Some(request.back(version, changed).await?))
+        Ok(Some(request.back(form, changed).await?))
     }
 
     /// What an audit makes of an answer about what is stored. Nothing is changed: what would be is worth a warning.
-    pub(super) async fn finding(&self, answer: Result<Answer, String>, version: &str, request: &Request<'_>) -> Finding {
+    pub(super) async fn finding(&self, answer: Result<Answer, String>, form: &GroupVersion, request: &Request<'_>) -> Finding {
         let Answer { decision, warnings, .. } = match answer {
             Ok(answer) => answer,
             Err(error) => return Finding::error(error),
@@ -255,7 +255,7 @@ impl Plugin {
             Decision::Deny(denial) if denial.message.is_empty() => Finding::fail("denied without explanation"),
             Decision::Deny(denial) => Finding::fail(denial.message),
             Decision::Patch(_) | Decision::Replace(_) if !self.is_mutating => Finding::error(UNANNOUNCED),
-            change => match self.changed(change, version, request).await {
+            change => match self.changed(change, form, request).await {
                 Ok(changed) if changed.as_ref().is_some_and(|changed| Some(changed) != request.object) => {
                     Finding::warn("the policy would change the object")
                 }
@@ -296,24 +296,24 @@ impl From<Status> for Failure {
 
 /// The request in a policy's terms, written once for all policies that see the same.
 #[derive(Default)]
-pub(super) struct Asking(Option<(String, Arc<Review>)>);
+pub(super) struct Asking(Option<(GroupVersion, Arc<Review>)>);
 
 impl Asking {
-    async fn review(&mut self, request: &Request<'_>, version: &str) -> Result<Arc<Review>, Status> {
+    async fn review(&mut self, request: &Request<'_>, form: &GroupVersion) -> Result<Arc<Review>, Status> {
         if let Some((of, review)) = &self.0
-            && of == version
+            && of == form
         {
             return Ok(review.clone());
         }
-        let review = Arc::new(describe(request, version).await?);
-        self.0 = Some((version.to_owned(), review.clone()));
+        let review = Arc::new(describe(request, form).await?);
+        self.0 = Some((form.clone(), review.clone()));
         Ok(review)
     }
 }
 
-pub(super) async fn describe(request: &Request<'_>, version: &str) -> Result<Review, Status> {
+pub(super) async fn describe(request: &Request<'_>, form: &GroupVersion) -> Result<Review, Status> {
     let attributes = request.attributes;
-    let named = |name: &str| Named { group: attributes.group().to_owned(), version: version.to_owned(), name: name.to_owned() };
+    let named = |name: &str| Named { group: form.group.to_string(), version: form.version.to_string(), name: name.to_owned() };
     let who = attributes.identity;
     Ok(Review {
         uid: crate::uid::new(),
@@ -335,16 +335,16 @@ pub(super) async fn describe(request: &Request<'_>, version: &str) -> Result<Rev
             extra: who.extra.iter().map(|(key, values)| (key.clone(), values.clone())).collect(),
         },
         dry_run: attributes.dry_run,
-        object: text(request, version, request.object).await?,
-        old_object: text(request, version, attributes.old).await?,
+        object: text(request, form, request.object).await?,
+        old_object: text(request, form, attributes.old).await?,
         options: request.options().map(|options| options.to_string()),
         forms: Forms::default(),
     })
 }
 
-async fn text(request: &Request<'_>, version: &str, document: Option<&Value>) -> Result<Option<String>, Status> {
+async fn text(request: &Request<'_>, form: &GroupVersion, document: Option<&Value>) -> Result<Option<String>, Status> {
     Ok(match document {
-        Some(document) => Some(request.in_version(version, document).await?.to_string()),
+        Some(document) => Some(request.in_form(form, document).await?.to_string()),
         None => None,
     })
 }
@@ -393,18 +393,18 @@ pub(super) async fn validate(policies: &[Arc<Plugin>], request: &Request<'_>) ->
 pub(super) async fn mutate(policy: &Arc<Plugin>, request: &Request<'_>, asking: &mut Asking) -> Result<Option<Value>, Status> {
     let answer = match policy.question(request, asking).await {
         Ok(None) => return Ok(None),
-        Ok(Some((version, Question { policy, review, .. }))) => {
-            policy.review(&review).await.map(|answer| (version, answer)).map_err(Failure::Policy)
+        Ok(Some((form, Question { policy, review, .. }))) => {
+            policy.review(&review).await.map(|answer| (form, answer)).map_err(Failure::Policy)
         }
         Err(failure) => Err(failure),
     };
     let failure = match answer {
-        Ok((version, mut answer)) => {
+        Ok((form, mut answer)) => {
             policy.tell(&mut answer, request);
             if let Decision::Deny(denial) = &answer.decision {
                 return policy.denied(denial, request).map(|()| None);
             }
-            let changed = policy.changed(answer.decision, &version, request).await;
+            let changed = policy.changed(answer.decision, &form, request).await;
             match &changed {
                 Ok(Some(_)) => one(&policy.counts.changed),
                 Ok(None) => one(&policy.counts.allowed),

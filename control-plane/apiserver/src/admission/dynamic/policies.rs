@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mizzen_api::schema::{Problem, check};
 use mizzen_api::status::Cause;
-use mizzen_api::{Reason, Status};
+use mizzen_api::{GroupVersion, Reason, Status};
 use mizzen_apply::{json_patch, managed};
 use mizzen_extensions::cel::Scope;
 use mizzen_extensions::policy::{Denial, Met, Mutation, Patch, Policy};
@@ -23,11 +24,11 @@ pub(super) async fn validate(policies: &[Arc<Bound>], request: &Request<'_>) -> 
     let mut denied = None;
     let (mut failures, mut annotations) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
     for Bound { policy, bindings } in policies.iter().map(AsRef::as_ref) {
-        let Some(version) = request.matched(&policy.matching) else { continue };
+        let Some(form) = request.matched(&policy.matching) else { continue };
         let mut documents = None;
         for binding in bindings.iter().filter(|binding| request.matched(&binding.matching).is_some()) {
             if documents.is_none() {
-                documents = Some(request.documents(&version).await?);
+                documents = Some(request.documents(&form).await?);
             }
             let Some(documents) = &documents else { continue };
             let Asked { denials, noted } = ask(policy, binding, request, documents);
@@ -124,12 +125,13 @@ fn refusal(attributes: &Attributes<'_>, kind: &str, policy: &Policy, binding: &B
 pub(super) async fn mutate(bound: &Bound, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
     let policy = &bound.policy;
     for binding in &bound.bindings {
-        let parameters = {
+        let (form, parameters) = {
             let request = Request::new(attributes, Some(object));
-            if request.matched(&policy.matching).is_none() || request.matched(&binding.matching).is_none() {
+            let Some(form) = request.matched(&policy.matching) else { continue };
+            if request.matched(&binding.matching).is_none() {
                 continue;
             }
-            binding.parameters(policy.param_kind.as_ref(), &request)
+            (form, binding.parameters(policy.param_kind.as_ref(), &request))
         };
         let refuse = |error: String| match policy.ignores_failures {
             true => Ok(()),
@@ -143,9 +145,10 @@ pub(super) async fn mutate(bound: &Bound, attributes: &Attributes<'_>, object: &
             }
         };
         for parameter in parameters {
-            let mut changed = object.clone();
-            match mutated(policy, attributes, parameter.as_ref(), &mut changed).await? {
-                Ok(()) => *object = changed,
+            let request = Request::new(attributes, Some(object));
+            match mutated(policy, &request, &form, parameter.as_ref()).await? {
+                Ok(None) => {}
+                Ok(Some(changed)) => *object = changed,
                 Err(error) => refuse(error)?,
             }
         }
@@ -153,37 +156,44 @@ pub(super) async fn mutate(bound: &Bound, attributes: &Attributes<'_>, object: &
     Ok(())
 }
 
-/// Runs the mutations one after the other, each on what the one before left.
+/// Runs the mutations one after the other, each on what the one before left. They see the form that the policy is about, and what
+/// they make of it is brought back into the form that is stored.
 async fn mutated(
     policy: &Policy,
-    attributes: &Attributes<'_>,
+    request: &Request<'_>,
+    form: &GroupVersion,
     parameter: Option<&Value>,
-    object: &mut Value,
-) -> Result<Result<(), String>, Status> {
-    let request = Request::new(attributes, Some(object));
-    // Mutations look at the version that the client speaks: what they change is stored from it.
-    let mut scope = request.documents(&attributes.target.version).await?;
+) -> Result<Result<Option<Value>, String>, Status> {
+    let Some(object) = request.object else { return Ok(Ok(None)) };
+    let mut scope = request.documents(form).await?;
     scope.set("params", parameter);
     match policy.conditions.met(&mut scope) {
         Met::Yes => {}
-        Met::No => return Ok(Ok(())),
+        Met::No => return Ok(Ok(None)),
         Met::Failed(error) => return Ok(Err(error)),
     }
     policy.define_variables(&mut scope);
+    let mut shown = request.in_form(form, object).await?.into_owned();
     for mutation in &policy.mutations {
-        if let Err(error) = apply(mutation, &mut scope, attributes, object) {
+        if let Err(error) = apply(mutation, &mut scope, request, form, &mut shown) {
             return Ok(Err(error));
         }
-        scope.set("object", Some(object));
+        scope.set("object", Some(&shown));
     }
-    Ok(Ok(()))
+    request.back(form, shown).await.map(|changed| Ok(Some(changed)))
 }
 
-fn apply(mutation: &Mutation, scope: &mut Scope, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), String> {
+fn apply(
+    mutation: &Mutation,
+    scope: &mut Scope,
+    request: &Request<'_>,
+    form: &GroupVersion,
+    object: &mut Value,
+) -> Result<(), String> {
+    let attributes = request.attributes;
     match mutation.patch(scope)? {
         Patch::Json(patch) => json_patch::apply(object, &patch).map_err(|error| error.to_string()),
         Patch::Apply(mut configuration) => {
-            let target = attributes.target;
             if attributes.operation == Operation::Connect {
                 // Options have no owners of fields, and no schema to merge by.
                 return Err("an apply configuration cannot change the options of a stream".to_owned());
@@ -191,15 +201,23 @@ fn apply(mutation: &Mutation, scope: &mut Scope, attributes: &Attributes<'_>, ob
             if !configuration.is_object() {
                 return Err("an apply configuration must be an object".to_owned());
             }
-            let api_version = target.api_version();
+            let schemas = attributes.registry.schemas();
+            let descriptor = request.served(form).unwrap_or_else(|| attributes.target.descriptor.clone());
+            let of_part = request.own_kind().and_then(|kind| schemas.name_of(kind));
+            let schema = of_part.unwrap_or_else(|| descriptor.schema_of(&form.version));
+            let api_version = request.own_kind().map_or_else(|| form.clone(), |kind| kind.group_version()).to_string();
             configuration["apiVersion"] = json!(api_version);
-            configuration["kind"] = json!(target.descriptor.kind);
+            configuration["kind"] = json!(request.kind());
+            let problems = match of_part {
+                None => descriptor.strategy.problems(&configuration),
+                Some(_) => None,
+            };
+            declared(&problems.unwrap_or_else(|| check(&schemas, schema, &configuration)))?;
             // Nobody owns what a policy sets: the merge is done as by one who owns nothing, and the owners stay as they are.
             let owners = take_owners(object);
-            let schemas = attributes.registry.schemas();
             let context = managed::Context {
                 set: &schemas,
-                schema: &target.descriptor.schema,
+                schema,
                 api_version: &api_version,
                 manager: "admission",
                 subresource: attributes.subresource(),
@@ -215,6 +233,25 @@ fn apply(mutation: &Mutation, scope: &mut Scope, attributes: &Attributes<'_>, ob
             }
             *object = merged;
             Ok(())
+        }
+    }
+}
+
+/// # Errors
+/// When a configuration has fields that the kind has not, or values of other types: nothing is merged then.
+fn declared(problems: &[Problem]) -> Result<(), String> {
+    let told: Vec<String> = problems
+        .iter()
+        .map(|problem| match problem {
+            Problem::Unknown(path) => format!(".{path}: field not declared in schema"),
+            other => other.to_string(),
+        })
+        .collect();
+    match told.as_slice() {
+        [] => Ok(()),
+        [one] => Err(format!("error applying patch: failed to convert patch object to typed object: {one}")),
+        many => {
+            Err(format!("error applying patch: failed to convert patch object to typed object: errors:\n  {}", many.join("\n  ")))
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use mizzen_api::{GroupVersionKind, Scope, Status};
+use mizzen_api::{GroupVersion, GroupVersionKind, ResourceDescriptor, Scope, Status};
 use mizzen_extensions::cel::{Question, Scope as Documents};
 use mizzen_extensions::matching::{Matching, Subject};
 use serde_json::{Value, json};
@@ -17,39 +17,59 @@ pub(super) struct Request<'a> {
     pub(super) attributes: &'a Attributes<'a>,
     /// `None` for a deletion.
     pub(super) object: Option<&'a Value>,
-    /// All versions in which a custom kind is served.
-    versions: Vec<String>,
+    /// What the client speaks.
+    spoken: GroupVersion,
+    /// All groups and versions in which the same objects are served; none where there is only one.
+    equivalents: Vec<GroupVersion>,
 }
 
 impl<'a> Request<'a> {
     pub(super) fn new(attributes: &'a Attributes<'a>, object: Option<&'a Value>) -> Self {
-        let descriptor = &attributes.target.descriptor;
-        let versions = match &descriptor.custom {
-            None => Vec::new(),
-            Some(_) => {
-                let registry = attributes.registry.snapshot();
-                let same =
-                    registry.iter().filter(|other| other.group == descriptor.group && other.resource == descriptor.resource);
-                same.flat_map(|other| other.versions.iter().map(|version| version.to_string())).collect()
-            }
+        let target = attributes.target;
+        let own =
+            |descriptor: &ResourceDescriptor, version: &Arc<str>| GroupVersion::new(descriptor.group.clone(), version.clone());
+        let spoken = target.spoken.clone().unwrap_or_else(|| own(&target.descriptor, &target.version));
+        let stored = target.descriptor.group_resource();
+        let registry = attributes.registry.snapshot();
+        let is_same = |other: &ResourceDescriptor| match &other.stored_as {
+            Some(other) => (&other.group, &other.resource) == (&stored.group, &stored.resource),
+            None => (&other.group, &other.resource) == (&stored.group, &stored.resource),
         };
-        Self { attributes, object, versions }
+        let same = registry.iter().filter(|other| is_same(other));
+        let mut equivalents: Vec<GroupVersion> =
+            same.flat_map(|other| other.versions.iter().map(|version| own(other, version))).collect();
+        if equivalents.len() == 1 {
+            equivalents.clear();
+        }
+        Self { attributes, object, spoken, equivalents }
     }
 
-    /// A document in another version, as it is in the version of the request. Of a scale only its number counts.
+    /// A document in another form, as it is in that of the request. Of a scale only its number counts.
     ///
     /// # Errors
     /// When a conversion webhook fails.
-    pub(super) async fn back(&self, version: &str, document: Value) -> Result<Value, Status> {
+    pub(super) async fn back(&self, form: &GroupVersion, mut document: Value) -> Result<Value, Status> {
         let target = self.attributes.target;
         if let (true, Some(whole)) = (self.is_scale(), self.object) {
             return scale::write(target, whole.clone(), &document);
         }
-        let Some(custom) = target.descriptor.custom.as_ref().filter(|_| version != &*target.version) else {
-            return Ok(document);
-        };
-        let mut back = self.attributes.custom.convert(&target.descriptor, custom, &target.version, vec![document]).await?;
-        back.pop().ok_or_else(|| Status::internal("a conversion lost the object"))
+        if let Some(custom) = target.descriptor.custom.as_ref().filter(|_| form.version != target.version) {
+            let mut back = self.attributes.custom.convert(&target.descriptor, custom, &target.version, vec![document]).await?;
+            return back.pop().ok_or_else(|| Status::internal("a conversion lost the object"));
+        }
+        if let Some(descriptor) = self.served(form)
+            && let Some(other) = descriptor.other_form(&form.version).filter(|_| self.own_kind().is_none())
+        {
+            mizzen_api::schema::apply_defaults(&self.attributes.registry.schemas(), &other.schema, &mut document);
+            other.form.store(&mut document);
+            document["apiVersion"] = json!(target.api_version());
+        }
+        Ok(document)
+    }
+
+    /// The resource as it is served in a form.
+    pub(super) fn served(&self, form: &GroupVersion) -> Option<Arc<ResourceDescriptor>> {
+        self.attributes.registry.by_resource(&form.group, &form.version, self.attributes.resource())
     }
 
     pub(super) fn operation(&self) -> &'static str {
@@ -61,22 +81,21 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The version in which the request is to be looked at; `None` when it is not matched.
-    pub(super) fn matched(&self, matching: &Matching) -> Option<String> {
+    /// The form in which the request is to be looked at; `None` when it is not matched.
+    pub(super) fn matched(&self, matching: &Matching) -> Option<GroupVersion> {
         let attributes = self.attributes;
         let subject = Subject {
             operation: self.operation(),
-            group: attributes.group(),
-            version: &attributes.target.version,
+            spoken: &self.spoken,
             resource: attributes.resource(),
             subresource: attributes.subresource(),
             name: attributes.name(),
             is_namespaced: attributes.target.descriptor.scope == Scope::Namespaced,
-            versions: &self.versions,
+            equivalents: &self.equivalents,
         };
-        let version = matching.version(&subject)?;
+        let form = matching.form(&subject)?;
         let fits = matching.selects_object(self.object, attributes.old) && self.is_in_namespace_of(matching);
-        fits.then(|| version.to_owned())
+        fits.then(|| form.clone())
     }
 
     /// What is in no namespace, and is none, is in all of them.
@@ -104,20 +123,29 @@ impl<'a> Request<'a> {
         self.attributes.lookup("namespaces", "", namespace)?.value().ok()
     }
 
-    /// A document in the version that is asked for.
+    /// A document in the form that is asked for.
     ///
     /// # Errors
     /// When a conversion webhook fails.
-    pub(super) async fn in_version<'v>(&self, version: &str, document: &'v Value) -> Result<Cow<'v, Value>, Status> {
+    pub(super) async fn in_form<'v>(&self, form: &GroupVersion, document: &'v Value) -> Result<Cow<'v, Value>, Status> {
         if self.is_scale() {
             return scale::view(self.attributes.target, document).map(Cow::Owned);
         }
         let descriptor = &self.attributes.target.descriptor;
-        let Some(custom) = descriptor.custom.as_ref().filter(|_| version != &*self.attributes.target.version) else {
-            return Ok(Cow::Borrowed(document));
-        };
-        let mut converted = self.attributes.custom.convert(descriptor, custom, version, vec![document.clone()]).await?;
-        converted.pop().map(Cow::Owned).ok_or_else(|| Status::internal("a conversion lost the object"))
+        if let Some(custom) = descriptor.custom.as_ref().filter(|_| form.version != self.attributes.target.version) {
+            let mut converted = self.attributes.custom.convert(descriptor, custom, &form.version, vec![document.clone()]).await?;
+            return converted.pop().map(Cow::Owned).ok_or_else(|| Status::internal("a conversion lost the object"));
+        }
+        // What is stored has one form, in which a request is handled whatever the client speaks.
+        Ok(match self.served(form).as_ref().and_then(|served| served.other_form(&form.version)) {
+            Some(other) if self.own_kind().is_none() => {
+                let mut shown = document.clone();
+                other.form.show(&mut shown);
+                shown["apiVersion"] = json!(form.to_string());
+                Cow::Owned(shown)
+            }
+            _ => Cow::Borrowed(document),
+        })
     }
 
     /// Whether the document is the whole object, of which only its scale is asked about.
@@ -135,7 +163,7 @@ impl<'a> Request<'a> {
     }
 
     /// That of a subresource with a kind of its own.
-    fn own_kind(&self) -> Option<&GroupVersionKind> {
+    pub(super) fn own_kind(&self) -> Option<&GroupVersionKind> {
         self.attributes.target.descriptor.subresource(self.attributes.subresource())?.kind.as_ref()
     }
 
@@ -159,17 +187,17 @@ impl<'a> Request<'a> {
     }
 
     /// `AdmissionRequest` without the objects.
-    pub(super) fn describe(&self, uid: &str, version: &str) -> Value {
+    pub(super) fn describe(&self, uid: &str, form: &GroupVersion) -> Value {
         let attributes = self.attributes;
-        let (target, who) = (attributes.target, attributes.identity);
+        let who = attributes.identity;
         let kind = self.kind();
         let own = self.own_kind().filter(|_| attributes.operation != Operation::Connect);
-        let kind_in = |version: &str| match own {
+        let kind_in = |form: &GroupVersion| match own {
             Some(own) => json!({"group": &*own.group, "version": &*own.version, "kind": kind}),
-            None => json!({"group": attributes.group(), "version": version, "kind": kind}),
+            None => json!({"group": form.group, "version": form.version, "kind": kind}),
         };
         let resource_in =
-            |version: &str| json!({"group": attributes.group(), "version": version, "resource": attributes.resource()});
+            |form: &GroupVersion| json!({"group": form.group, "version": form.version, "resource": attributes.resource()});
         let options = self.options().unwrap_or_default();
         let mut user = json!({"username": who.username, "groups": who.groups});
         if !who.uid.is_empty() {
@@ -179,8 +207,8 @@ impl<'a> Request<'a> {
             user["extra"] = json!(who.extra);
         }
         let mut request = json!({
-            "uid": uid, "kind": kind_in(version), "resource": resource_in(version), "requestKind": kind_in(&target.version),
-            "requestResource": resource_in(&target.version), "name": attributes.name(), "operation": self.operation(),
+            "uid": uid, "kind": kind_in(form), "resource": resource_in(form), "requestKind": kind_in(&self.spoken),
+            "requestResource": resource_in(&self.spoken), "name": attributes.name(), "operation": self.operation(),
             "userInfo": user, "dryRun": attributes.dry_run, "options": options,
         });
         if !self.namespace().is_empty() {
@@ -197,16 +225,16 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// When a conversion webhook fails.
-    pub(super) async fn documents(&self, version: &str) -> Result<Documents, Status> {
+    pub(super) async fn documents(&self, form: &GroupVersion) -> Result<Documents, Status> {
         let attributes = self.attributes;
         let mut scope = Documents::default();
         for (name, document) in [("object", self.object), ("oldObject", attributes.old)] {
             match document {
-                Some(document) => scope.set(name, Some(self.in_version(version, document).await?.as_ref())),
+                Some(document) => scope.set(name, Some(self.in_form(form, document).await?.as_ref())),
                 None => scope.set(name, None),
             }
         }
-        scope.set("request", Some(&self.describe("", version)));
+        scope.set("request", Some(&self.describe("", form)));
         scope.set("namespaceObject", self.namespace_object().as_ref());
         scope.set("params", None);
         let question = Question {

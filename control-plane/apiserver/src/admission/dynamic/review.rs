@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mizzen_api::Status;
+use mizzen_api::{GroupVersion, Status};
 use serde_json::{Value, json};
 
 use super::hooks::{Hook, shown};
@@ -15,11 +15,11 @@ pub(super) const V1: &str = "admission.k8s.io/v1";
 ///
 /// # Errors
 /// When the objects cannot be shown in the version that the webhook wants.
-pub(super) async fn ask(hook: &Hook, request: &Request<'_>, version: &str) -> Result<Result<Value, String>, Status> {
+pub(super) async fn ask(hook: &Hook, request: &Request<'_>, form: &GroupVersion) -> Result<Result<Value, String>, Status> {
     let uid = crate::uid::new();
-    let mut about = request.describe(&uid, version);
-    about["object"] = shown(request, version, request.object).await?;
-    about["oldObject"] = shown(request, version, request.attributes.old).await?;
+    let mut about = request.describe(&uid, form);
+    about["object"] = shown(request, form, request.object).await?;
+    about["oldObject"] = shown(request, form, request.attributes.old).await?;
     let review = json!({"kind": "AdmissionReview", "apiVersion": hook.review_version, "request": about});
     let answered = async {
         let mut place = webhook::place(request.attributes.store, &hook.client)?;

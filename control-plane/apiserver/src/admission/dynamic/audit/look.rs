@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mizzen_api::{Object, ResourceDescriptor, Status};
+use mizzen_api::{GroupVersion, Object, ResourceDescriptor, Status};
 use mizzen_extensions::plugins::Review;
 use serde_json::Value;
 
@@ -39,6 +39,7 @@ impl Auditor {
             targets.push(Target {
                 descriptor: descriptor.clone(),
                 version: descriptor.storage_version().clone(),
+                spoken: None,
                 namespace: head.namespace.clone(),
                 name: head.name.clone(),
                 subresource: String::new(),
@@ -52,27 +53,27 @@ impl Auditor {
         let requests: Vec<Request<'_>> =
             attributes.iter().zip(&documents).map(|(attributes, document)| Request::new(attributes, Some(document))).collect();
         let mut findings: Vec<Vec<(usize, Finding)>> = requests.iter().map(|_| Vec::new()).collect();
-        // Each written once for all policies that see it in one version.
-        let mut reviews: Vec<BTreeMap<String, Review>> = requests.iter().map(|_| BTreeMap::new()).collect();
+        // Each written once for all policies that see it in one form.
+        let mut reviews: Vec<BTreeMap<GroupVersion, Review>> = requests.iter().map(|_| BTreeMap::new()).collect();
         for &place in about {
             let plugin = &asked[place].plugin;
-            let mut matched: Vec<(usize, String)> = Vec::new();
+            let mut matched: Vec<(usize, GroupVersion)> = Vec::new();
             for (number, request) in requests.iter().enumerate() {
                 match plugin.asked(request).await {
-                    Ok(Some(version)) => {
-                        if !reviews[number].contains_key(&version) {
-                            reviews[number].insert(version.clone(), describe(request, &version).await?);
+                    Ok(Some(form)) => {
+                        if !reviews[number].contains_key(&form) {
+                            reviews[number].insert(form.clone(), describe(request, &form).await?);
                         }
-                        matched.push((number, version));
+                        matched.push((number, form));
                     }
                     Ok(None) => {}
                     Err(failure) => findings[number].push((place, failure.into())),
                 }
             }
-            let questions: Vec<&Review> = matched.iter().map(|(number, version)| &reviews[*number][version]).collect();
+            let questions: Vec<&Review> = matched.iter().map(|(number, form)| &reviews[*number][form]).collect();
             let answers = asked[place].answers(&questions).await;
-            for ((number, version), answer) in matched.iter().zip(answers) {
-                let finding = plugin.finding(answer, version, &requests[*number]).await;
+            for ((number, form), answer) in matched.iter().zip(answers) {
+                let finding = plugin.finding(answer, form, &requests[*number]).await;
                 findings[*number].push((place, finding));
             }
         }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use mizzen_api::{Object, ObjectRef, ResourceDescriptor, Scope, Status, Verb};
+use mizzen_api::{GroupVersion, Object, ObjectRef, ResourceDescriptor, Scope, Status, Verb};
 use mizzen_client::{ApiRequest, Client, DeleteOptions};
 use mizzen_extensions::matching::Subject;
 use mizzen_extensions::plugins::{self, Answer, Policy, Review};
@@ -372,15 +372,15 @@ fn is_audited(descriptor: &ResourceDescriptor) -> bool {
 }
 
 fn may_match(plugin: &Plugin, descriptor: &ResourceDescriptor) -> bool {
-    let versions: Vec<String> = descriptor.versions.iter().map(ToString::to_string).collect();
+    let all = descriptor.versions.iter().map(|version| GroupVersion::new(descriptor.group.clone(), version.clone()));
+    let (spoken, equivalents) = (descriptor.gvk().group_version(), all.collect::<Vec<_>>());
     plugin.matching.may_match(&Subject {
         operation: "CREATE",
-        group: &descriptor.group,
-        version: descriptor.storage_version(),
+        spoken: &spoken,
         resource: &descriptor.resource,
         subresource: "",
         name: "",
         is_namespaced: descriptor.scope == Scope::Namespaced,
-        versions: &versions,
+        equivalents: &equivalents,
     })
 }
