@@ -8,8 +8,8 @@ use mizzen_api::schema::{Schema, SchemaSet, Shape};
 
 use super::access::GET;
 use super::functions::{KEEP, KEYS, OPTIONAL_SELECT, RANGE};
+use super::inferred::{Known, child, child_in, element, is_search, not_in, outcome, plain};
 use super::known;
-use super::names::escape;
 use super::parse::Compiled;
 use super::rewrite::children;
 use super::types::{self, Plain};
@@ -103,19 +103,6 @@ pub fn check_types(program: &Compiled, given: &Typed<'_>, wanted: &[Plain]) -> R
     }
 }
 
-/// What is known of a value.
-#[derive(Clone, Copy)]
-enum Known<'a> {
-    /// Typed by a schema; the flag says whether it is a whole object with metadata.
-    Of(&'a Structural, bool),
-    /// A key of a map of this schema.
-    KeyOf(&'a Structural),
-    /// Typed by a schema of a set.
-    In(&'a SchemaSet, &'a Schema),
-    Plain(Plain),
-    Unknown,
-}
-
 struct Walk<'a> {
     variables: Vec<(&'a str, Known<'a>)>,
     wrong: Option<String>,
@@ -172,6 +159,12 @@ impl<'a> Walk<'a> {
                         }
                         _ => Known::Unknown,
                     },
+                    (function, [sought, range]) if is_search(function) => {
+                        if let Some(wrong) = not_in(*sought, *range) {
+                            self.wrong(wrong);
+                        }
+                        Known::Plain(Plain::Bool)
+                    }
                     // Packages have functions of the same names for other things.
                     _ if package.is_some() => Known::Unknown,
                     (function, operands) => {
@@ -197,6 +190,7 @@ impl<'a> Walk<'a> {
                         (None, Some(_)) => Known::KeyOf(schema),
                         _ => Known::Unknown,
                     },
+                    Known::ListOf(items) => Known::Plain(items),
                     Known::In(set, schema) => match &set.resolve(schema).shape {
                         Shape::Map { .. } => Known::Plain(Plain::Text),
                         _ => element(set, schema),
@@ -214,10 +208,19 @@ impl<'a> Walk<'a> {
                 (known, range_cost.saturating_add(init_cost).saturating_add(looped).saturating_add(result))
             }
             other => {
-                let cost =
-                    children(expression).into_iter().fold(0_u64, |cost, child| cost.saturating_add(self.expression(child).1));
+                let (mut cost, mut types) = (0_u64, Vec::new());
+                for child in children(expression) {
+                    let (known, spent) = self.expression(child);
+                    cost = cost.saturating_add(spent);
+                    types.push(plain(known));
+                }
                 let known = match other {
-                    Expr::List(_) => Known::Plain(Plain::List),
+                    Expr::List(_) => match types.split_first() {
+                        Some((Some(first), rest)) if rest.iter().all(|plain| plain.as_ref() == Some(first)) => {
+                            Known::ListOf(*first)
+                        }
+                        _ => Known::Plain(Plain::List),
+                    },
                     Expr::Map(_) => Known::Plain(Plain::Map),
                     _ => Known::Unknown,
                 };
@@ -247,87 +250,6 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What a field is; `None` when the schema says that there is none.
-fn child<'a>(schema: &'a Structural, whole: bool, name: &str) -> Option<Known<'a>> {
-    if whole && matches!(name, "metadata" | "apiVersion" | "kind") {
-        return Some(Known::Unknown);
-    }
-    if let Some(values) = &schema.additional {
-        return Some(Known::Of(values, values.embedded));
-    }
-    let property = schema.properties.iter().find(|(property, _)| escape(property) == name);
-    match property {
-        Some((_, property)) => Some(Known::Of(property, property.embedded)),
-        None if schema.kind != Type::Object || schema.preserve_unknown => Some(Known::Unknown),
-        None => None,
-    }
-}
-
-/// The same in a schema of a set; the fields of policies' objects have no escapes.
-fn child_in<'a>(set: &'a SchemaSet, schema: &'a Schema, name: &str) -> Option<Known<'a>> {
-    match &set.resolve(schema).shape {
-        Shape::Object(object) => match object.fields.get(name) {
-            Some(field) => Some(Known::In(set, &field.schema)),
-            None if object.preserve_unknown || object.fields.is_empty() => Some(Known::Unknown),
-            None => None,
-        },
-        Shape::Map { values, .. } => Some(Known::In(set, values)),
-        _ => Some(Known::Unknown),
-    }
-}
-
-/// What is in a list or a map.
-fn element<'a>(set: &'a SchemaSet, schema: &'a Schema) -> Known<'a> {
-    match &set.resolve(schema).shape {
-        Shape::List { items, .. } => Known::In(set, items),
-        Shape::Map { values, .. } => Known::In(set, values),
-        _ => Known::Unknown,
-    }
-}
-
-/// The type of a whole expression, where it is known for sure: a field that may be null is of its type, too.
-fn outcome(known: Known<'_>) -> Option<Plain> {
-    match known {
-        Known::Of(schema, _) if schema.nullable && !schema.int_or_string => of_kind(schema),
-        known => plain(known),
-    }
-}
-
-fn of_kind(schema: &Structural) -> Option<Plain> {
-    match schema.kind {
-        Type::Boolean => Some(Plain::Bool),
-        Type::Integer => Some(Plain::Int),
-        Type::Number => Some(Plain::Double),
-        Type::Array => Some(Plain::List),
-        Type::Object => Some(Plain::Map),
-        Type::String => match schema.limits.format.as_deref() {
-            None => Some(Plain::Text),
-            // Some formats are types of their own.
-            Some(_) => None,
-        },
-        Type::Any => None,
-    }
-}
-
-/// The type of a value, where it is known for sure.
-fn plain(known: Known<'_>) -> Option<Plain> {
-    match known {
-        Known::Plain(plain) => Some(plain),
-        Known::KeyOf(schema) if schema.kind == Type::Object => Some(Plain::Text),
-        Known::Of(schema, _) if !schema.nullable && !schema.int_or_string => of_kind(schema),
-        Known::In(set, schema) => match &set.resolve(schema).shape {
-            Shape::Boolean => Some(Plain::Bool),
-            Shape::Integer { .. } => Some(Plain::Int),
-            Shape::Number { .. } => Some(Plain::Double),
-            Shape::String { format: None, .. } => Some(Plain::Text),
-            Shape::List { .. } => Some(Plain::List),
-            Shape::Object(_) | Shape::Map { .. } => Some(Plain::Map),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
 /// How many rounds a loop over the value can take.
 fn size(range: Known<'_>) -> u64 {
     match range {
@@ -343,7 +265,7 @@ fn size(range: Known<'_>) -> u64 {
             _ => 1,
         },
         Known::KeyOf(schema) => size(Known::Of(schema, false)),
-        Known::In(..) | Known::Plain(_) | Known::Unknown => 1,
+        Known::In(..) | Known::Plain(_) | Known::ListOf(_) | Known::Unknown => 1,
     }
 }
 
@@ -426,6 +348,12 @@ mod tests {
             ("self.a && true", "found no matching overload for '_&&_' applied to '(int, bool)'"),
             ("!self.b__dash__c", "found no matching overload for '!_' applied to '(string)'"),
             ("self.map.all(k, k == 1)", "found no matching overload for '_==_' applied to '(string, int)'"),
+            ("self.a == 1.5", "found no matching overload for '_==_' applied to '(int, double)'"),
+            ("1 == 1.0", "found no matching overload for '_==_' applied to '(int, double)'"),
+            ("self.a in ['x']", "found no matching overload for '@in' applied to '(int, list(string))'"),
+            ("'x' in self.long", "found no matching overload for '@in' applied to '(string, list(int))'"),
+            ("1 in self.map", "found no matching overload for '@in' applied to '(int, map(string, string))'"),
+            ("[1, 2].all(n, n == 'x')", "found no matching overload for '_==_' applied to '(int, string)'"),
             ("size(self.list)", "cel expression must evaluate to a bool"),
             ("self.a", "cel expression must evaluate to a bool"),
             ("null", "cel expression must evaluate to a bool"),
@@ -441,10 +369,11 @@ mod tests {
             assert!(told.ends_with(wrong), "{rule}: {told}");
         }
         for rule in [
-            "self.a == 1.5 || self.a < 2.5",
+            "double(self.a) == 1.5 || self.a < 2.5",
             "self.list.map(e, e.x).size() == 1 && self.list.exists_one(e, e.x == 1)",
             "(self.a > 1 ? 'x' : self.b__dash__c) == 'x'",
             "self.list.filter(e, e.x > 1) == []",
+            "self.a in [1, 'x'] && self.b__dash__c in ['x'] && !(1 in self.list.map(e, e.x)) && self.a in []",
             "type(self.a) == int && self.a in [1, 2] && 'x' in self.map",
             "cel.bind(n, self.a, n + 1 > 2)",
             "self.b__dash__c + string(self.a) == 'x1'",

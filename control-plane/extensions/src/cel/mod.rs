@@ -11,6 +11,7 @@ mod build;
 mod check;
 mod collect;
 mod functions;
+mod inferred;
 mod known;
 mod names;
 mod parse;

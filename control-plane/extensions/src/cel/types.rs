@@ -82,8 +82,7 @@ pub(super) fn of_call(function: &str, operands: &[Option<Plain>]) -> Result<Opti
             // What may be null is not known here.
             if EQUALITIES.contains(&function)
                 && left != right
-                && ![left, right].contains(&&Plain::Null)
-                && !(is_number(*left) && is_number(*right)) =>
+                && ![left, right].contains(&&Plain::Null) =>
         {
             wrong()
         }
