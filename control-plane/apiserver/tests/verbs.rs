@@ -382,6 +382,14 @@ async fn status_and_spec_are_written_through_their_own_paths() {
         (&owner["operation"], &owner["subresource"], &owner["fieldsV1"]),
         (&json!("Apply"), &json!("scale"), &json!({"f:spec": {"f:replicas": {}}}))
     );
+    let negative = ApiRequest::patch(&deployments, "default", "d", PatchKind::Merge, json!({"spec": {"replicas": -1}}));
+    let refused = client.write(negative.subresource("scale")).await.expect_err("is no number of pods");
+    let why = "Scale.autoscaling \"d\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0";
+    assert_eq!((refused.code, refused.message.as_str()), (422, why));
+    let gone = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "gone", "uid": "u"}});
+    let gone = ApiRequest::patch(&deployments, "default", "gone", PatchKind::Apply, gone).manager("a");
+    let refused = client.write(gone).await.expect_err("there is none of this uid");
+    assert!(refused.code == 409 && refused.message.ends_with("specified uid u, and no existing object was found"), "{refused}");
     let kindless = ApiRequest::patch(&deployments, "default", "d", PatchKind::Apply, json!({"spec": {"replicas": 1}}));
     let refused = client.write(kindless.subresource("scale").manager("a")).await.expect_err("says no kind");
     assert_eq!((refused.code, refused.message.as_str()), (400, "invalid object type: /, Kind="));

@@ -61,7 +61,8 @@ impl Pipeline {
         loop {
             if self.store.get(&target.key()).is_none() && target.subresource.is_empty() {
                 if !uid.is_empty() {
-                    return Err(Status::not_found(&target.group_resource(), &target.name));
+                    let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+                    return Err(Status::conflict(&target.group_resource(), &target.name, &why));
                 }
                 self.authorize_target(user, "create", asked)?;
                 fits_new.clone()?;
@@ -136,8 +137,22 @@ impl Pipeline {
 
 /// A configuration says itself what it is of.
 pub(super) fn check_kind(applied: &Value, api_version: &str, kind: &str) -> Result<(), Status> {
+    let other = match applied {
+        // Nothing at all is an object without fields.
+        Value::Object(_) | Value::Null => None,
+        Value::Array(_) => Some("array"),
+        Value::String(_) => Some("string"),
+        Value::Number(_) => Some("number"),
+        Value::Bool(_) => Some("bool"),
+    };
+    if let Some(other) = other {
+        return Err(Status::bad_request(format!(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {other} into Go value of type \
+             map[string]interface {{}}"
+        )));
+    }
     let text = |field: &str| applied.get(field).and_then(Value::as_str).unwrap_or_default();
-    if !applied.is_object() || (text("apiVersion"), text("kind")) == (api_version, kind) {
+    if (text("apiVersion"), text("kind")) == (api_version, kind) {
         return Ok(());
     }
     let (group, version) = text("apiVersion").rsplit_once('/').unwrap_or(("", text("apiVersion")));
@@ -184,6 +199,12 @@ mod tests {
         assert_eq!(told(json!({"apiVersion": "apps/v1", "kind": "Deployment"})), Ok(()));
         for (applied, why) in [
             (json!({}), "invalid object type: /, Kind="),
+            (Value::Null, "invalid object type: /, Kind="),
+            (
+                json!([{}]),
+                "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of \
+                 type map[string]interface {}",
+            ),
             (json!({"apiVersion": "apps/v1"}), "invalid object type: apps/v1, Kind="),
             (json!({"apiVersion": "v1", "kind": "Pod"}), "invalid object type: /v1, Kind=Pod"),
         ] {

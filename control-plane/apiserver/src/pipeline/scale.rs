@@ -183,7 +183,7 @@ fn replicas(target: &Target, scale: &Value) -> Result<i64, Status> {
     let count = value.as_i64().filter(|count| i32::try_from(*count).is_ok() && *count >= 0);
     count.ok_or_else(|| {
         let why = format!("Invalid value: {value}: must be greater than or equal to 0");
-        errors::invalid(&target.descriptor, &target.name, vec![errors::cause("FieldValueInvalid", "spec.replicas", why)])
+        Status::invalid("Scale.autoscaling", &target.name, vec![errors::cause("FieldValueInvalid", "spec.replicas", why)])
     })
 }
 
