@@ -254,6 +254,17 @@ impl Column {
         }
     }
 
+    /// The same where only `-o wide` shows it.
+    pub const fn wide_named(name: &'static str, description: &'static str) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            kind: Cow::Borrowed("string"),
+            format: Cow::Borrowed("name"),
+            description: Cow::Borrowed(description),
+            priority: 1,
+        }
+    }
+
     /// A number that is always shown.
     pub const fn number(name: &'static str, description: &'static str) -> Self {
         Self::new(name, "integer", description, 0)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use mizzen_api::descriptor::Context;
+use mizzen_api::descriptor::{Column, Context};
 use mizzen_api::{Object, ResourceDescriptor, Status};
 use serde_json::{Value, json};
 
@@ -78,17 +78,42 @@ fn table(metadata: Value, columns: Value, rows: Vec<Value>, version: &str) -> Va
     })
 }
 
+/// The table of one scale (`autoscaling/v1.Scale`), whatever it is that is scaled.
+///
+/// # Errors
+/// `InternalError` when its bytes cannot be decoded.
+pub(crate) fn of_scale(scale: &Object, metadata: Value, view: View) -> Result<Value, Status> {
+    let columns = [
+        Column { format: "".into(), ..Column::named("Name", "Name of what is scaled.") },
+        Column::number("Desired", "How many pods there should be."),
+        Column::number("Available", "How many pods there are."),
+        Column::AGE,
+    ];
+    let value = scale.value().map_err(|error| Status::internal(format!("decode {scale:?}: {error}")))?;
+    let count = |path: &str| value.pointer(path).and_then(Value::as_i64).unwrap_or_default();
+    let cells = json!([
+        value["metadata"]["name"],
+        count("/spec/replicas"),
+        count("/status/replicas"),
+        mizzen_api::print::age(&value, view.now),
+    ]);
+    let columns = columns.iter().map(definition).collect();
+    Ok(table(metadata, columns, vec![with_object(cells, value, view)], view.version))
+}
+
+fn definition(column: &Column) -> Value {
+    json!({
+        "name": column.name, "type": column.kind, "format": column.format, "description": column.description,
+        "priority": column.priority,
+    })
+}
+
 fn columns(descriptor: &ResourceDescriptor) -> Value {
     let name = json!({
         "name": "Name", "type": "string", "format": "name", "priority": 0,
         "description": "Name of the object, unique within its namespace and kind.",
     });
-    let others = descriptor.strategy.columns().iter().map(|column| {
-        json!({
-            "name": column.name, "type": column.kind, "format": column.format, "description": column.description,
-            "priority": column.priority,
-        })
-    });
+    let others = descriptor.strategy.columns().iter().map(definition);
     descriptor.strategy.name_comes_first().then_some(name).into_iter().chain(others).collect()
 }
 
@@ -110,13 +135,17 @@ fn row(descriptor: &ResourceDescriptor, object: &Object, view: View) -> Result<V
     let name = || value.pointer("/metadata/name").cloned().unwrap_or(Value::Null);
     let mut cells: Vec<Value> = descriptor.strategy.name_comes_first().then(name).into_iter().collect();
     cells.extend(descriptor.strategy.cells(&stored_form(descriptor, &value), Context { now: view.now }));
-    Ok(match view.include {
+    Ok(with_object(cells.into(), value, view))
+}
+
+fn with_object(cells: Value, value: Value, view: View) -> Value {
+    match view.include {
         IncludeObject::None => json!({"cells": cells}),
         IncludeObject::Metadata => {
             json!({"cells": cells, "object": partial_metadata(value["metadata"].clone(), view.version)})
         }
         IncludeObject::Object => json!({"cells": cells, "object": value}),
-    })
+    }
 }
 
 /// `meta.k8s.io` PartialObjectMetadata of a stored object; only its metadata is decoded.

@@ -20,7 +20,7 @@ pub(super) fn descriptor() -> ResourceDescriptor {
     resource("", "ConfigMap", "configmaps", Scope::Namespaced, ConfigMap).short("cm")
 }
 
-const COLUMNS: &[Column] = &[Column::number("Data", "How many keys it has."), Column::AGE];
+const COLUMNS: &[Column] = &[Column::text("Data", "How many keys it has."), Column::AGE];
 
 /// Refuses changes of data once `immutable` is set, and of `immutable` itself.
 pub(super) fn check_immutable(object: &Value, old: &Value, fields: &[&str]) -> Vec<Cause> {

@@ -41,7 +41,7 @@ const COLUMNS: &[Column] = &[
     Column::text("Message", "What happened."),
     Column::wide("First Seen", "How long ago the event was first seen."),
     Column::wide("Count", "How often the event was seen."),
-    Column::wide("Name", "The event's own name."),
+    Column::wide_named("Name", "The event's own name."),
 ];
 
 const SELECTABLE: &[&str] = &[

@@ -19,7 +19,7 @@ pub(super) fn descriptor() -> ResourceDescriptor {
 }
 
 const COLUMNS: &[Column] =
-    &[Column::text("Type", "What the secret is for."), Column::number("Data", "How many keys it has."), Column::AGE];
+    &[Column::text("Type", "What the secret is for."), Column::text("Data", "How many keys it has."), Column::AGE];
 
 impl Strategy for Secret {
     /// `stringData` is for writing only: it ends up in `data`.

@@ -17,7 +17,7 @@ pub(super) fn descriptor() -> ResourceDescriptor {
     )
 }
 
-const COLUMNS: &[Column] = &[Column::number("Secrets", "How many secrets the account names."), Column::AGE];
+const COLUMNS: &[Column] = &[Column::text("Secrets", "How many secrets the account names."), Column::AGE];
 
 impl Strategy for ServiceAccount {
     fn columns(&self) -> &'static [Column] {

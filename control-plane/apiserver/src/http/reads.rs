@@ -31,7 +31,10 @@ impl Handler {
             Shape::Table => {
                 let metadata = json!({"resourceVersion": object.head().resource_version});
                 let view = self.view(accepted, IncludeObject::parse(place.params.get("includeObject"))?);
-                table::of_objects(&*self.descriptor(&place.gvr)?, std::iter::once(object), metadata, view)?
+                match place.path.subresource.as_str() {
+                    "scale" => table::of_scale(object, metadata, view)?,
+                    _ => table::of_objects(&*self.descriptor(&place.gvr)?, std::iter::once(object), metadata, view)?,
+                }
             }
             Shape::PartialMetadata => table::only_metadata(object, accepted.version)?,
             Shape::PartialMetadataList => {

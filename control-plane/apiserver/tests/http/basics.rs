@@ -167,6 +167,15 @@ async fn tables_and_metadata_are_given_to_who_asks() {
         listed["columnDefinitions"].as_array().expect("columns").iter().map(|column| &column["name"]).collect();
     assert_eq!((names[0], names.iter().filter(|name| **name == "Name").count()), (&json!("Last Seen"), 1));
     assert_eq!(listed["rows"][0]["cells"].as_array().map(Vec::len), Some(names.len()));
+    let controllers = "/api/v1/namespaces/default/replicationcontrollers";
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}});
+    let controller = json!({"metadata": {"name": "r"}, "spec": {"replicas": 2, "selector": {"a": "b"}, "template": template}});
+    assert_eq!(served.create(controllers, &controller).await.0, 201);
+    let (_, scale) = answer(accept(&format!("{controllers}/r/scale"), table).await.expect("an answer")).await;
+    let names: Vec<&Value> =
+        scale["columnDefinitions"].as_array().expect("columns").iter().map(|column| &column["name"]).collect();
+    assert_eq!(names, ["Name", "Desired", "Available", "Age"]);
+    assert_eq!(scale["rows"][0]["cells"].as_array().map(|cells| &cells[..3]), Some(&[json!("r"), json!(2), json!(0)][..]));
     let metadata = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
     let (_, listed) = answer(accept(PODS, metadata).await.expect("an answer")).await;
     assert_eq!(listed["items"][0]["metadata"]["name"], "p");

@@ -21,7 +21,7 @@ const COLUMNS: &[Column] = &[
     Column::text("Provisioner", "Who makes the volumes."),
     Column::text("ReclaimPolicy", "What becomes of a volume that is released."),
     Column::text("VolumeBindingMode", "When a volume is made and bound."),
-    Column::flag("AllowVolumeExpansion", "Whether volumes can grow."),
+    Column::text("AllowVolumeExpansion", "Whether volumes can grow."),
     Column::AGE,
 ];
 
