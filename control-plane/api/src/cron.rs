@@ -76,7 +76,7 @@ impl Schedule {
         };
         let fields: Vec<&str> = text.split_whitespace().collect();
         if fields.len() != FIELDS.len() {
-            return Err(format!("expected exactly {} fields, found {}: {fields:?}", FIELDS.len(), fields.len()));
+            return Err(format!("expected exactly {} fields, found {}: [{}]", FIELDS.len(), fields.len(), fields.join(" ")));
         }
         let mut values = [Values::default(); 5];
         for ((values, field), bounds) in values.iter_mut().zip(fields).zip(&FIELDS) {

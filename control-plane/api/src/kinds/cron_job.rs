@@ -135,8 +135,8 @@ fn check_schedule(object: &Value, spec: &Path, causes: &mut Vec<Cause>) {
             "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
         )),
         zone => {
-            if let Err(error) = jiff::tz::TimeZone::get(zone) {
-                causes.push(invalid_text(at, zone, error));
+            if jiff::tz::TimeZone::get(zone).is_err() {
+                causes.push(invalid_text(at, zone, format!("unknown time zone {zone}")));
             }
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::builder::{Describe, resource};
-use super::pod_template::{check_template, default_template};
+use super::pod_template::{Workload, check_template, default_template};
 use super::value::{child, fill, int, labels_text, set, text};
 use super::workload::{CONTAINERS, IMAGES, SELECTOR, check_amount, is_zero, template_cells};
 use crate::Pointed as _;
@@ -58,7 +58,7 @@ impl Strategy for DaemonSet {
     }
 
     fn validate(&self, object: &Value) -> Vec<Cause> {
-        let mut causes = check_template(object, "daemonset");
+        let mut causes = check_template(object, Workload::DaemonSet);
         for field in ["minReadySeconds", "revisionHistoryLimit"] {
             causes.extend(non_negative(format!("spec.{field}"), object.at(&format!("/spec/{field}"))));
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::builder::{Describe, resource};
-use super::pod_template::{check_template, default_template};
+use super::pod_template::{Workload, check_template, default_template};
 use super::value::{child, fill, int, text};
 use super::workload::{CONTAINERS, IMAGES, SELECTOR, check_amount, template_cells};
 use crate::Pointed as _;
@@ -20,8 +20,8 @@ pub(super) fn descriptor() -> ResourceDescriptor {
 
 const COLUMNS: &[Column] = &[
     Column::text("Ready", "How many pods are ready, of how many there should be."),
-    Column::number("Up-to-date", "How many pods have the newest template."),
-    Column::number("Available", "How many pods have been ready for minReadySeconds."),
+    Column::text("Up-to-date", "How many pods have the newest template."),
+    Column::text("Available", "How many pods have been ready for minReadySeconds."),
     Column::AGE,
     CONTAINERS,
     IMAGES,
@@ -55,7 +55,7 @@ impl Strategy for Deployment {
     }
 
     fn validate(&self, object: &Value) -> Vec<Cause> {
-        let mut causes = check_template(object, "deployment");
+        let mut causes = check_template(object, Workload::Deployment);
         for field in ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
             causes.extend(non_negative(format!("spec.{field}"), object.at(&format!("/spec/{field}"))));
         }
@@ -187,6 +187,6 @@ mod tests {
         Deployment.default(&mut object);
         let causes = Deployment.validate(&object);
         let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
-        assert_eq!(fields, ["spec.selector", "spec.template.spec.containers"]);
+        assert_eq!(fields, ["spec.selector", "spec.template.metadata.labels", "spec.template.spec.containers"]);
     }
 }

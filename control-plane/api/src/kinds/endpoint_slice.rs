@@ -8,7 +8,8 @@ use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::print::age;
 use crate::status::Cause;
 use crate::validate::{
-    Path, complaints, dns1123_label, duplicate, immutable, invalid_text, ip_address, not_supported, one_of, required, too_many,
+    Path, complaints, dns1123_label, dns1123_subdomain, duplicate, immutable, invalid_text, ip_address, not_supported, one_of,
+    required, too_many,
 };
 
 struct EndpointSlice;
@@ -53,6 +54,10 @@ impl Strategy for EndpointSlice {
         for (index, endpoint) in endpoints.iter().enumerate() {
             let at = root.index(index);
             check_addresses(list(endpoint, "/addresses"), kind, &at.field("addresses"), &mut causes);
+            let node = text(endpoint, "/nodeName");
+            if !node.is_empty() {
+                causes.extend(complaints(at.field("nodeName"), node, dns1123_subdomain(node)));
+            }
             let hostname = text(endpoint, "/hostname");
             if !hostname.is_empty() {
                 causes.extend(complaints(at.field("hostname"), hostname, dns1123_label(hostname)));
@@ -150,9 +155,9 @@ mod tests {
 
     #[test]
     fn addresses_are_of_the_slices_type_which_stays() {
-        let slice = json!({"addressType": "IPv4", "endpoints": [{"addresses": ["::1"]}, {"addresses": []}], "ports": [{"name": "a"}, {"name": "a"}]});
+        let slice = json!({"addressType": "IPv4", "endpoints": [{"addresses": ["::1"]}, {"addresses": [], "nodeName": "A_"}], "ports": [{"name": "a"}, {"name": "a"}]});
         let fields: Vec<String> = EndpointSlice.validate(&slice).into_iter().map(|cause| cause.field).collect();
-        assert_eq!(fields, ["endpoints[0].addresses[0]", "endpoints[1].addresses", "ports[1].name"]);
+        assert_eq!(fields, ["endpoints[0].addresses[0]", "endpoints[1].addresses", "endpoints[1].nodeName", "ports[1].name"]);
         assert_eq!(EndpointSlice.validate_update(&json!({"addressType": "IPv6"}), &slice)[0].field, "addressType");
     }
 }

@@ -9,7 +9,7 @@ use super::value::{child, entries, fill, list, list_mut, text};
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::quantity::Quantity;
 use crate::status::Cause;
-use crate::validate::{Path, complaints, duplicate, forbidden, invalid, qualified_name, required};
+use crate::validate::{Path, complaints, duplicate, forbidden, invalid, invalid_text, qualified_name, required};
 
 struct LimitRange;
 
@@ -53,7 +53,11 @@ impl Strategy for LimitRange {
         for (index, item) in list(object, "/spec/limits").iter().enumerate() {
             let at = limits.index(index);
             let kind = text(item, "/type");
-            causes.extend(complaints(at.field("type"), kind, qualified_name(kind)));
+            let wrong = qualified_name(kind);
+            if wrong.is_empty() && !kind.contains('/') && !["Container", "PersistentVolumeClaim", "Pod"].contains(&kind) {
+                causes.push(invalid_text(at.field("type"), kind, "must be a standard limit type or fully qualified"));
+            }
+            causes.extend(complaints(at.field("type"), kind, wrong));
             if !seen.insert(kind) {
                 causes.push(duplicate(at.field("type"), &kind.into()));
             }
@@ -148,6 +152,10 @@ mod tests {
             (
                 json!({"type": "Pod", "min": {"cpu": "2"}, "max": {"cpu": "1"}}),
                 "spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1",
+            ),
+            (
+                json!({"type": "Node"}),
+                "spec.limits[0].type: Invalid value: \"Node\": must be a standard limit type or fully qualified",
             ),
             (
                 json!({"type": "Pod", "default": {"cpu": "2"}}),

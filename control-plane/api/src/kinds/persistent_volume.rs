@@ -9,8 +9,8 @@ use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::print::age;
 use crate::status::Cause;
 use crate::validate::{
-    Path, check_positive_quantity, complaints, dns1123_subdomain, forbidden, immutable, invalid_text, not_supported, one_of,
-    required,
+    Path, check_positive_quantity, complaints, dns1123_subdomain, forbidden, immutable, invalid_text, not_supported,
+    not_supported_value, one_of, required,
 };
 
 struct Volume;
@@ -117,7 +117,7 @@ impl Strategy for Volume {
         match names.as_slice() {
             [] => causes.push(required(capacity, "")),
             ["storage"] => {}
-            names => causes.push(not_supported(capacity, &format!("{names:?}"), &["storage"])),
+            _ => causes.push(not_supported_value(capacity, &object["spec"]["capacity"], &["storage"])),
         }
         for (name, amount) in entries(object, "/spec/capacity") {
             check_positive_quantity(amount, &capacity.key(name), &mut causes);

@@ -7,7 +7,9 @@ use super::value::{child, fill, list, list_mut, text};
 use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::print::age;
 use crate::status::Cause;
-use crate::validate::{NameRule, Path, complaints, dns1123_subdomain, invalid, not_supported, path_segment, required};
+use crate::validate::{
+    NameRule, Path, complaints, dns1123_subdomain, invalid, not_supported, path_segment, required, validate_label_selector,
+};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -72,6 +74,17 @@ impl Strategy for Role {
             }
             if is_empty("/resources") {
                 causes.push(required(at.field("resources"), "resource rules must supply at least one resource"));
+            }
+        }
+        if object.get("aggregationRule").is_some_and(Value::is_object) {
+            let at = Path::root("aggregationRule").field("clusterRoleSelectors");
+            let selectors = list(object, "/aggregationRule/clusterRoleSelectors");
+            if selectors.is_empty() {
+                let why = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+                causes.push(required(&at, why));
+            }
+            for (index, selector) in selectors.iter().enumerate() {
+                causes.extend(validate_label_selector(Some(selector), &at.index(index)));
             }
         }
         causes
@@ -227,6 +240,18 @@ mod tests {
         other["roleRef"]["name"] = json!("s");
         assert!(binding.validate_update(&other, &object)[0].message.ends_with("cannot change roleRef"));
         assert_eq!(fields(&Binding { scope: Scope::Cluster }.validate(&object)), ["roleRef.kind"]);
+    }
+
+    #[test]
+    fn an_aggregated_role_says_of_what() {
+        let role = Role { scope: Scope::Cluster };
+        let fields = |rule: Value| -> Vec<String> {
+            role.validate(&serde_json::json!({"aggregationRule": rule})).into_iter().map(|cause| cause.field).collect()
+        };
+        assert_eq!(fields(serde_json::json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]})), [""; 0]);
+        assert_eq!(fields(serde_json::json!({})), ["aggregationRule.clusterRoleSelectors"]);
+        let odd = serde_json::json!({"clusterRoleSelectors": [{"matchExpressions": [{"key": "a", "operator": "In"}]}]});
+        assert_eq!(fields(odd), ["aggregationRule.clusterRoleSelectors[0].matchExpressions[0].values"]);
     }
 
     #[test]

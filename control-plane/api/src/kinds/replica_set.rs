@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::builder::{Describe, resource};
-use super::pod_template::{check_template, default_template};
+use super::pod_template::{Workload, check_template, default_template};
 use super::value::{child, fill, int};
 use super::workload::{CONTAINERS, IMAGES, SELECTOR, template_cells};
 use crate::Pointed as _;
@@ -44,9 +44,10 @@ impl Strategy for ReplicaSet {
     }
 
     fn validate(&self, object: &Value) -> Vec<Cause> {
-        let mut causes = check_template(object, "replicaset");
+        let mut causes = Vec::new();
         causes.extend(non_negative("spec.replicas", object.at("/spec/replicas")));
         causes.extend(non_negative("spec.minReadySeconds", object.at("/spec/minReadySeconds")));
+        causes.extend(check_template(object, Workload::ReplicaSet));
         causes
     }
 
@@ -108,8 +109,8 @@ mod tests {
         object["spec"]["replicas"] = json!(-1);
         let causes = ReplicaSet.validate(&object);
         let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
-        assert_eq!(fields, ["spec.template.metadata.labels", "spec.replicas"]);
-        assert_eq!(causes[0].message, "Invalid value: {\"app\":\"a\"}: `selector` does not match template `labels`");
+        assert_eq!(fields, ["spec.replicas", "spec.template.metadata.labels"]);
+        assert_eq!(causes[1].message, "Invalid value: {\"app\":\"a\"}: `selector` does not match template `labels`");
         assert_eq!(ReplicaSet.validate_update(&object, &replica_set())[0].field, "spec.selector");
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::builder::{Describe, resource};
 use super::persistent_volume_claim::default_claim;
-use super::pod_template::{check_template, default_template};
+use super::pod_template::{Workload, check_template, default_template};
 use super::value::{absent, child, fill, int, list, list_mut, set, text};
 use super::workload::{CONTAINERS, IMAGES, check_amount, container_cells, is_zero};
 use crate::Pointed as _;
@@ -68,7 +68,7 @@ impl Strategy for StatefulSet {
     }
 
     fn validate(&self, object: &Value) -> Vec<Cause> {
-        let mut causes = check_template(&with_claims(object), "statefulset");
+        let mut causes = Vec::new();
         let spec = Path::root("spec");
         match text(object, "/spec/podManagementPolicy") {
             "" => causes.push(required(spec.field("podManagementPolicy"), "")),
@@ -88,6 +88,7 @@ impl Strategy for StatefulSet {
         }
         let ordinals = spec.field("ordinals");
         causes.extend(non_negative(ordinals.field("start"), object.at("/spec/ordinals/start")));
+        causes.extend(check_template(&with_claims(object), Workload::StatefulSet));
         causes
     }
 

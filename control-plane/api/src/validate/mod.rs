@@ -45,7 +45,9 @@ pub fn required(field: impl Display, detail: &str) -> Cause {
 }
 
 pub fn invalid(field: impl Display, value: &Value, detail: impl Display) -> Cause {
-    cause("FieldValueInvalid", field, format!("Invalid value: {}: {detail}", quoted(value)))
+    let detail = detail.to_string();
+    let colon = if detail.is_empty() { "" } else { ": " };
+    cause("FieldValueInvalid", field, format!("Invalid value: {}{colon}{detail}", quoted(value)))
 }
 
 pub fn invalid_text(field: impl Display, value: &str, detail: impl Display) -> Cause {
@@ -53,10 +55,14 @@ pub fn invalid_text(field: impl Display, value: &str, detail: impl Display) -> C
 }
 
 pub fn not_supported(field: impl Display, value: &str, supported: &[&str]) -> Cause {
+    not_supported_value(field, &Value::String(value.to_owned()), supported)
+}
+
+pub fn not_supported_value(field: impl Display, value: &Value, supported: &[&str]) -> Cause {
     let mut sorted = supported.to_vec();
     sorted.sort_unstable();
     let list: Vec<String> = sorted.iter().map(|value| format!("{value:?}")).collect();
-    cause("FieldValueNotSupported", field, format!("Unsupported value: {value:?}: supported values: {}", list.join(", ")))
+    cause("FieldValueNotSupported", field, format!("Unsupported value: {}: supported values: {}", quoted(value), list.join(", ")))
 }
 
 pub fn forbidden(field: impl Display, detail: &str) -> Cause {

@@ -9,8 +9,8 @@ use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::print::{age, or_none};
 use crate::status::Cause;
 use crate::validate::{
-    Path, complaints, dns1035_label, dns1123_subdomain, forbidden, invalid, invalid_text, ip_address, not_supported,
-    path_segment, port_name, port_number, required, wildcard_subdomain,
+    Path, complaints, dns1035_label, dns1123_subdomain, invalid, invalid_text, ip_address, not_supported, path_segment,
+    port_name, port_number, required, wildcard_subdomain,
 };
 
 struct Ingress;
@@ -40,7 +40,7 @@ impl Strategy for Ingress {
         let spec = Path::root("spec");
         if list(object, "/spec/rules").is_empty() && absent(object, "/spec/defaultBackend") {
             let why = "either `defaultBackend` or `rules` must be specified";
-            causes.push(invalid(spec, &json!([]), why));
+            causes.push(invalid(spec, &Value::Null, why));
         }
         if let Some(backend) = object.pointer("/spec/defaultBackend").filter(|backend| backend.is_object()) {
             check_backend(backend, &spec.field("defaultBackend"), &mut causes);
@@ -170,7 +170,7 @@ fn check_backend(backend: &Value, at: &Path, causes: &mut Vec<Cause>) {
     let (service, resource) = (!absent(backend, "/service"), !absent(backend, "/resource"));
     match (service, resource) {
         (true, true) => causes.push(invalid(at, &"".into(), "cannot set both resource and service backends")),
-        (false, false) => causes.push(required(at, "port name or number is required")),
+        (false, false) => causes.push(invalid(at, &"".into(), "resource or service backend is required")),
         (false, true) => {
             let at = at.field("resource");
             for field in ["kind", "name"] {
@@ -181,12 +181,12 @@ fn check_backend(backend: &Value, at: &Path, causes: &mut Vec<Cause>) {
             }
         }
         (true, false) => {
-            let at = at.field("service");
+            let service = at.field("service");
             match text(backend, "/service/name") {
-                "" => causes.push(required(at.field("name"), "")),
-                name => causes.extend(complaints(at.field("name"), name, dns1035_label(name))),
+                "" => causes.push(required(service.field("name"), "")),
+                name => causes.extend(complaints(service.field("name"), name, dns1035_label(name))),
             }
-            let port = at.field("port");
+            let port = service.field("port");
             let (name, number) = (text(backend, "/service/port/name"), int(backend, "/service/port/number").unwrap_or(0));
             match (name, number) {
                 ("", 0) => causes.push(required(at, "port name or number is required")),
@@ -194,7 +194,7 @@ fn check_backend(backend: &Value, at: &Path, causes: &mut Vec<Cause>) {
                     causes.extend(port_number(number).into_iter().map(|why| invalid(port.field("number"), &number.into(), why)));
                 }
                 (name, 0) => causes.extend(complaints(port.field("name"), name, port_name(name))),
-                _ => causes.push(forbidden(port, "cannot set both port name & port number")),
+                _ => causes.push(invalid(at, &"".into(), "cannot set both port name & port number")),
             }
         }
     }
@@ -226,7 +226,7 @@ mod tests {
     fn wrong_rules_are_named() {
         let path = "spec.rules[0].http.paths[0]";
         for (object, complaint) in [
-            (json!({"spec": {}}), "spec: Invalid value: []: either `defaultBackend` or `rules` must be specified".to_owned()),
+            (json!({"spec": {}}), "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified".to_owned()),
             (
                 ingress(json!({"path": "/", "backend": backend()})),
                 format!("{path}.pathType: Required value: pathType must be specified"),
@@ -237,7 +237,7 @@ mod tests {
             ),
             (
                 ingress(json!({"path": "/", "pathType": "Exact", "backend": {"service": {"name": "web"}}})),
-                format!("{path}.backend.service: Required value: port name or number is required"),
+                format!("{path}.backend: Required value: port name or number is required"),
             ),
         ] {
             let causes = Ingress.validate(&object);

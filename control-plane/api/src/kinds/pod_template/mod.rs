@@ -16,4 +16,4 @@ pub(super) use defaults::{default_pod, default_template};
 pub(super) use object::descriptor;
 pub(super) use scheduling::{check_node_selector, check_taints, check_tolerations};
 pub(super) use spec::{SpecContext, check_spec};
-pub(super) use template::{check_pod_template, check_template};
+pub(super) use template::{Workload, check_pod_template, check_template};
