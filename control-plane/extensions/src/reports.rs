@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use mizzen_api::ResourceDescriptor;
 use serde_json::{Value, json};
 
-use crate::custom::{Served, served};
+use crate::custom::{Served, Source, served};
 
 pub const GROUP: &str = "wgpolicyk8s.io";
 pub const VERSION: &str = "v1alpha2";
@@ -24,7 +24,7 @@ pub fn kinds() -> &'static Served {
             definition("PolicyReport", POLICY_REPORTS, "polr", "Namespaced", "objects of its namespace"),
             definition("ClusterPolicyReport", CLUSTER_POLICY_REPORTS, "cpolr", "Cluster", "objects of the cluster"),
         ] {
-            let Served { descriptors, schemas, published } = served(&definition);
+            let Served { descriptors, schemas, published } = served(&definition, &Source::of(&definition));
             let built_in =
                 |kind: &Arc<ResourceDescriptor>| ResourceDescriptor { custom: None, ..ResourceDescriptor::clone(kind) };
             all.descriptors.extend(descriptors.iter().map(|kind| Arc::new(built_in(kind))));

@@ -152,7 +152,9 @@ proptest! {
         let strategy = definition::descriptor().strategy;
         for (spec, status) in [(&sound, &established), (&spec, &status)] {
             let mut object = json!({"metadata": {"name": "as.example.com"}, "spec": spec, "status": status});
-            custom::served(&object);
+            let served = custom::served(&object, &custom::Source::of(&object));
+            served.published.iter().for_each(|(_, published)| drop(published.value()));
+            served.descriptors.iter().for_each(|kind| drop(kind.strategy.problems(&object)));
             let old = object.clone();
             strategy.default(&mut object);
             strategy.prepare_create(&mut object);

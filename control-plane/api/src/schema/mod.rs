@@ -3,11 +3,13 @@
 mod check;
 mod defaults;
 mod facts;
+mod later;
 mod prune;
 mod source;
 
 pub use check::{Problem, check, note};
 pub use defaults::apply_defaults;
+pub use later::{Later, Published};
 pub use prune::prune;
 pub use source::builtin;
 
@@ -19,9 +21,24 @@ use serde_json::Value;
 /// Named schemas, keyed as OpenAPI names them, for example `io.k8s.api.core.v1.PodSpec`.
 #[derive(Clone, Debug, Default)]
 pub struct SchemaSet {
-    definitions: HashMap<Arc<str>, Arc<Schema>>,
+    definitions: HashMap<Arc<str>, Definition>,
     kinds: HashMap<crate::GroupVersionKind, Arc<str>>,
-    published: HashMap<Arc<str>, Arc<Value>>,
+    published: HashMap<Arc<str>, Published>,
+}
+
+#[derive(Clone, Debug)]
+enum Definition {
+    Made(Arc<Schema>),
+    Later(Arc<Later>),
+}
+
+impl Definition {
+    fn schema(&self) -> &Arc<Schema> {
+        match self {
+            Self::Made(schema) => schema,
+            Self::Later(later) => later.schema(),
+        }
+    }
 }
 
 impl SchemaSet {
@@ -32,7 +49,13 @@ impl SchemaSet {
                 self.kinds.insert(kind.clone(), name.clone());
             }
         }
-        self.definitions.insert(name, Arc::new(schema));
+        self.definitions.insert(name, Definition::Made(Arc::new(schema)));
+    }
+
+    /// Adds the schema of a kind that is made when somebody asks for it.
+    pub fn insert_later(&mut self, name: Arc<str>, schema: Arc<Later>) {
+        self.kinds.insert(schema.kind().clone(), name.clone());
+        self.definitions.insert(name, Definition::Later(schema));
     }
 
     /// The name of the schema of a top-level kind, lists and subresource bodies (`Scale`, `Binding`, …) among them.
@@ -41,21 +64,26 @@ impl SchemaSet {
     }
 
     pub fn get(&self, name: &str) -> Option<&Arc<Schema>> {
-        self.definitions.get(name)
+        self.definitions.get(name).map(Definition::schema)
+    }
+
+    /// Whether there is a schema of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.definitions.contains_key(name)
     }
 
     /// Sets what OpenAPI says under a name, where that is more than a [`Schema`] can say (custom kinds).
-    pub fn publish(&mut self, name: impl Into<Arc<str>>, schema: Value) {
-        self.published.insert(name.into(), Arc::new(schema));
+    pub fn publish(&mut self, name: Arc<str>, schema: Published) {
+        self.published.insert(name, schema);
     }
 
-    /// A schema of OpenAPI v3 that is published as it is; references in it begin with `#/components/schemas/`.
-    pub fn published(&self, name: &str) -> Option<&Arc<Value>> {
+    /// What is published under a name as it is, in OpenAPI v3.
+    pub fn published(&self, name: &str) -> Option<&Published> {
         self.published.get(name)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Schema>)> {
-        self.definitions.iter()
+        self.definitions.iter().map(|(name, definition)| (name, definition.schema()))
     }
 
     /// Follows references until a schema with a shape of its own. A dangling reference is `Shape::Any`.
@@ -63,7 +91,7 @@ impl SchemaSet {
         static ANY: Schema = Schema { description: None, shape: Shape::Any };
         let mut schema = schema;
         while let Shape::Ref(name) = &schema.shape {
-            schema = match self.definitions.get(name) {
+            schema = match self.get(name) {
                 Some(target) => target,
                 None => &ANY,
             };

@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mizzen_api::registry::Snapshot;
 use mizzen_api::schema::SchemaSet;
 use mizzen_api::{Object, Registry, ResourceDescriptor};
-use mizzen_extensions::custom::{Served, served};
+use mizzen_extensions::custom::{Served, Source, served};
 use mizzen_extensions::versions::by_priority;
 use mizzen_extensions::{definition, plugins, reports};
 use mizzen_store::Store;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use shared::Shared;
@@ -54,21 +54,25 @@ struct Entry {
 struct Definition {
     /// The store's revision of the definition.
     revision: u64,
-    /// All that [`served`] looks at.
-    said: Value,
     /// What watches depend on: a definition that is being deleted still tells how its objects go.
-    shape: Value,
+    shape: Digest,
+    /// With [`Self::shape`], all that [`served`] looks at.
+    is_terminating: bool,
     served: Arc<Served>,
 }
 
+/// Of what a definition says: it may be megabytes.
+type Digest = [u8; 32];
+
 impl Definition {
-    /// Reads a stored definition, which compiles its schemas: for callers that hold no lock.
+    /// Reads a stored definition, for callers that hold no lock.
     fn read(object: &Object) -> Option<Self> {
         let value = object.value().ok()?;
         let established = definition::is_true(&value, "Established");
-        let shape = json!([value["spec"], value["status"]["acceptedNames"], established]);
-        let said = json!([shape, value["metadata"]["deletionTimestamp"]]);
-        Some(Self { revision: object.revision(), said, shape, served: Arc::new(served(&value)) })
+        let shape = Sha256::digest(format!("[{},{},{established}]", value["spec"], value["status"]["acceptedNames"])).into();
+        let is_terminating = !value["metadata"]["deletionTimestamp"].is_null();
+        let served = Arc::new(served(&value, &Source::stored(object)));
+        Some(Self { revision: object.revision(), shape, is_terminating, served })
     }
 }
 
@@ -78,7 +82,7 @@ pub(crate) fn builtin(present: &Snapshot) -> Snapshot {
     let mut schemas = SchemaSet::clone(present.schemas());
     let mut descriptors = vec![Arc::new(definition::descriptor())];
     for Served { descriptors: kinds, schemas: shapes, published } in own {
-        shapes.iter().for_each(|(name, schema)| schemas.insert(name.clone(), schema.clone()));
+        shapes.iter().for_each(|(name, schema)| schemas.insert_later(name.clone(), schema.clone()));
         published.iter().for_each(|(name, schema)| schemas.publish(name.clone(), schema.clone()));
         descriptors.extend(kinds.iter().cloned());
     }
@@ -123,7 +127,7 @@ impl CustomKinds {
         for entry in definitions.values() {
             descriptors.extend(entry.read.served.descriptors.iter().cloned());
             for (name, schema) in &entry.read.served.schemas {
-                schemas.insert(name.clone(), schema.clone());
+                schemas.insert_later(name.clone(), schema.clone());
             }
             for (name, published) in &entry.read.served.published {
                 schemas.publish(name.clone(), published.clone());
@@ -159,11 +163,13 @@ impl State {
             });
         };
         let life = match definitions.get_mut(name) {
-            Some(entry) if entry.read.said == read.said => {
-                entry.read.revision = read.revision;
-                return false;
+            Some(entry) if entry.read.shape == read.shape => {
+                if entry.read.is_terminating == read.is_terminating {
+                    entry.read.revision = read.revision;
+                    return false;
+                }
+                entry.life.clone()
             }
-            Some(entry) if entry.read.shape == read.shape => entry.life.clone(),
             Some(entry) => {
                 entry.life.cancel();
                 CancellationToken::new()

@@ -113,7 +113,7 @@ impl Described<'_> {
     fn list_schema(&self) -> Value {
         let own = self.descriptor.schema_of(&self.kind.version);
         let name = own.rsplit_once('.').map(|(package, _)| format!("{package}.{}", self.descriptor.list_kind()));
-        let known = name.filter(|name| self.schemas.get(name).is_some() || self.schemas.published(name).is_some());
+        let known = name.filter(|name| self.schemas.contains(name) || self.schemas.published(name).is_some());
         known.map_or_else(|| self.schema(), |name| reference(&name))
     }
 

@@ -21,8 +21,9 @@ pub(super) fn reachable(set: &SchemaSet, paths: &Value, group: &str, version: &s
             continue;
         }
         if let Some(published) = set.published(&name) {
-            references(published, &mut waiting);
-            found.insert(name.to_string(), Value::clone(published));
+            let published = published.value();
+            references(&published, &mut waiting);
+            found.insert(name.to_string(), published);
             continue;
         }
         let mut value = match (name.strip_prefix(META), set.get(&name)) {

@@ -1,7 +1,7 @@
 //! What a custom kind does, in one of its versions.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::LazyLock;
 
 use mizzen_api::descriptor::{Column, Context, Strategy};
 use mizzen_api::schema::{self, Problem};
@@ -14,8 +14,11 @@ use crate::schema::{Structural, apply_defaults, prune, validate};
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
+type Make = Box<dyn FnOnce() -> Parsed + Send>;
+
 pub(super) struct Kind {
-    schema: Arc<Structural>,
+    /// Most kinds are never used.
+    parsed: LazyLock<Parsed, Make>,
     /// The status subresource: `status` is written through it alone.
     has_status: bool,
     columns: Columns,
@@ -23,21 +26,36 @@ pub(super) struct Kind {
     selectable: Vec<String>,
 }
 
+struct Parsed {
+    schema: Structural,
+    has_rules: bool,
+}
+
 impl Kind {
-    pub(super) fn new(schema: Arc<Structural>, has_status: bool, columns: Columns, selectable: Vec<String>) -> Self {
+    /// `parse` gives the schema when it is first needed.
+    pub(super) fn new(
+        parse: impl FnOnce() -> Structural + Send + 'static,
+        has_status: bool,
+        columns: Columns,
+        selectable: Vec<String>,
+    ) -> Self {
         let selectable = selectable.into_iter().map(|path| path.trim_start_matches('.').to_owned()).collect();
-        Self { schema, has_status, columns, selectable }
+        let make = || {
+            let schema = parse();
+            Parsed { has_rules: schema.has_rules(), schema }
+        };
+        Self { parsed: LazyLock::new(Box::new(make)), has_status, columns, selectable }
     }
 
     pub(super) fn schema(&self) -> &Structural {
-        &self.schema
+        &self.parsed.schema
     }
 
     fn wrong(&self, object: &Value, old: Option<&Value>) -> Vec<Cause> {
-        let mut causes = validate(&self.schema, object, old);
+        let mut causes = validate(self.schema(), object, old);
         // Rules rely on the types of what they look at.
-        if causes.is_empty() {
-            causes = validate_rules(&self.schema, object, old);
+        if causes.is_empty() && self.parsed.has_rules {
+            causes = validate_rules(self.schema(), object, old);
         }
         causes
     }
@@ -53,15 +71,15 @@ impl Strategy for Kind {
         if let Some(metadata) = object.get("metadata") {
             problems.extend(metadata_problems("metadata", metadata));
         }
-        embedded_problems(&self.schema, object, &mut String::new(), &mut problems);
+        embedded_problems(self.schema(), object, &mut String::new(), &mut problems);
         let mut pruned = object.clone();
-        problems.extend(prune(&self.schema, &mut pruned).into_iter().map(Problem::Unknown));
+        problems.extend(prune(self.schema(), &mut pruned).into_iter().map(Problem::Unknown));
         Some(problems)
     }
 
     fn default(&self, object: &mut Value) {
-        prune(&self.schema, object);
-        apply_defaults(&self.schema, object);
+        prune(self.schema(), object);
+        apply_defaults(self.schema(), object);
         if let Some(metadata) = object.get_mut("metadata") {
             drop_unknown_metadata(metadata);
         }
@@ -83,7 +101,7 @@ impl Strategy for Kind {
     }
 
     fn runs_rules(&self) -> bool {
-        self.schema.has_rules()
+        self.parsed.has_rules
     }
 
     fn has_generation(&self, _object: &Value) -> bool {

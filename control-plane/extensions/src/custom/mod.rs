@@ -3,19 +3,21 @@
 mod columns;
 mod json_path;
 mod kind;
+mod source;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mizzen_api::descriptor::{Conversion, Custom, ResourceDescriptor, ScalePaths, Scope, Strategy, Subresource, Verb};
-use mizzen_api::schema::{Schema, builtin};
+use mizzen_api::schema::{Later, Published, builtin};
 use mizzen_api::{GroupVersionKind, descriptor};
 use serde_json::Value;
 
 pub use json_path::JsonPath;
+pub use source::Source;
 
 use crate::definition::{is_true, list, storage_version, text};
-use crate::schema::{self, Structural};
+use crate::schema::{self, Structural, keeps_everything};
 use crate::versions::by_priority;
 use columns::Columns;
 use kind::Kind;
@@ -30,13 +32,13 @@ pub struct Served {
     /// One for each served version, the preferred one first.
     pub descriptors: Vec<Arc<ResourceDescriptor>>,
     /// The shapes of the kind in its versions, by the name that their descriptors give.
-    pub schemas: Vec<(Arc<str>, Schema)>,
+    pub schemas: Vec<(Arc<str>, Arc<Later>)>,
     /// What OpenAPI publishes under these names, and the lists' besides.
-    pub published: Vec<(Arc<str>, Value)>,
+    pub published: Vec<(Arc<str>, Published)>,
 }
 
-/// What to serve for a definition; nothing until it is established.
-pub fn served(definition: &Value) -> Served {
+/// What to serve for a definition, whose schemas are read from `source` when they are needed; nothing until it is established.
+pub fn served(definition: &Value, source: &Source) -> Served {
     let mut served = Served::default();
     let Some(stored) = storage_version(definition).filter(|_| is_true(definition, "Established")) else { return served };
     let all = list(definition, "/spec/versions");
@@ -47,9 +49,9 @@ pub fn served(definition: &Value) -> Served {
     }
     versions.sort_by(|left, right| by_priority(text(left, "/name"), text(right, "/name")));
     let kinds: BTreeMap<Arc<str>, Arc<Kind>> =
-        all.iter().map(|version| (text(version, "/name").into(), Arc::new(kind(version)))).collect();
+        all.iter().map(|version| (text(version, "/name").into(), Arc::new(kind(version, source)))).collect();
     let strategies = kinds.iter().map(|(name, kind)| (name.clone(), kind.clone() as Arc<dyn Strategy>)).collect();
-    let all = All { definition, stored, kinds: &kinds, strategies: &Arc::new(strategies) };
+    let all = All { definition, source, stored, kinds: &kinds, strategies: &Arc::new(strategies) };
     for (index, version) in versions.into_iter().enumerate() {
         add(&mut served, &all, version, index == 0);
     }
@@ -59,32 +61,44 @@ pub fn served(definition: &Value) -> Served {
 /// What the versions of a definition have in common.
 struct All<'a> {
     definition: &'a Value,
+    source: &'a Source,
     stored: &'a str,
     kinds: &'a BTreeMap<Arc<str>, Arc<Kind>>,
     strategies: &'a Arc<BTreeMap<Arc<str>, Arc<dyn Strategy>>>,
 }
 
-fn kind(version: &Value) -> Kind {
-    let structural = Structural::parse(version.pointer("/schema/openAPIV3Schema").unwrap_or(&Value::Null));
+fn kind(version: &Value, source: &Source) -> Kind {
+    let (source, name) = (source.clone(), text(version, "/name").to_owned());
     let has_status = version.pointer("/subresources/status").is_some_and(Value::is_object);
     let selectable = list(version, "/selectableFields").iter().map(|field| text(field, "/jsonPath").to_owned()).collect();
-    Kind::new(Arc::new(structural), has_status, Columns::of(version), selectable)
+    Kind::new(move || Structural::parse(&source.schema(&name)), has_status, Columns::of(version), selectable)
 }
 
 fn add(served: &mut Served, all: &All<'_>, version: &Value, is_preferred: bool) {
-    let All { definition, stored, kinds, strategies } = *all;
+    let All { definition, source, stored, kinds, strategies } = *all;
     let Some(strategy) = kinds.get(text(version, "/name")) else { return };
     // The names that were accepted are served, whatever is asked for meanwhile.
     let name = |field: &str| text(definition, &format!("/status/acceptedNames/{field}"));
     let (group, version_name) = (text(definition, "/spec/group"), text(version, "/name"));
     let gvk = GroupVersionKind::new(group, version_name, name("kind"));
     let raw = version.pointer("/schema/openAPIV3Schema").unwrap_or(&Value::Null);
-    let structural = strategy.schema();
     let schema_name: Arc<str> = schema_name(group, version_name, name("kind")).into();
     let list_name = schema_name_of_list(group, version_name, name("listKind"));
-    served.schemas.push((schema_name.clone(), schema::shape(structural, gvk.clone())));
-    served.published.push((schema_name.clone(), schema::published(raw, &gvk)));
-    served.published.push((list_name.into(), schema::published_list(&schema_name, &gvk, name("listKind"))));
+    let shape = {
+        let (strategy, kind) = (strategy.clone(), gvk.clone());
+        Later::new(gvk.clone(), move || schema::shape(strategy.schema(), kind))
+    };
+    let published = {
+        let (source, kind) = (source.clone(), gvk.clone());
+        Published::new(move || schema::published(source.schema(&kind.version), &kind))
+    };
+    let published_list = {
+        let (item, kind, list_kind) = (schema_name.clone(), gvk.clone(), name("listKind").to_owned());
+        Published::new(move || schema::published_list(&item, &kind, &list_kind))
+    };
+    served.schemas.push((schema_name.clone(), shape));
+    served.published.push((schema_name.clone(), published));
+    served.published.push((list_name.into(), published_list));
 
     let has_status = version.pointer("/subresources/status").is_some_and(Value::is_object);
     let scale = version.pointer("/subresources/scale").filter(|scale| scale.is_object());
@@ -121,7 +135,7 @@ fn add(served: &mut Served, all: &All<'_>, version: &Value, is_preferred: bool) 
             is_preferred,
             conversion: conversion(definition),
             strategies: strategies.clone(),
-            is_rewritten: !structural.keeps_everything(),
+            is_rewritten: !keeps_everything(raw),
             deprecation: deprecation(version, &gvk),
             is_terminating: definition.pointer("/metadata/deletionTimestamp").is_some(),
             list_kind: name("listKind").into(),
@@ -177,6 +191,10 @@ mod tests {
 
     use super::*;
 
+    fn served(definition: &Value) -> Served {
+        super::served(definition, &Source::of(definition))
+    }
+
     fn definition() -> Value {
         json!({"metadata": {"name": "crontabs.stable.example.com"}, "spec": {"group": "stable.example.com", "scope": "Namespaced",
             "names": {"kind": "CronTab", "plural": "crontabs", "singular": "crontab", "listKind": "CronTabList", "shortNames": ["ct"]},
@@ -208,7 +226,7 @@ mod tests {
     fn nothing_is_served_before_it_is_established() {
         let mut definition = definition();
         definition["status"]["conditions"][0]["status"] = json!("False");
-        assert!(super::served(&definition).descriptors.is_empty());
+        assert!(served(&definition).descriptors.is_empty());
     }
 
     #[test]

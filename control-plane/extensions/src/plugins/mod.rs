@@ -17,7 +17,7 @@ use mizzen_api::{ResourceDescriptor, Verb};
 pub use review::{Answer, Decision, Denial, Forms, Named, Operation, Policies, Policy, Review, User};
 pub use vitals::{BOUNDS, Breaker, OwnMetric, SchedulerPlugin, SchedulerPlugins, Shadow, Timer, Times, Vitals};
 
-use crate::custom::{Served, served};
+use crate::custom::{Served, Source, served};
 use strategy::Plugin;
 
 pub const GROUP: &str = "mizzen.dev";
@@ -33,7 +33,7 @@ pub fn kinds() -> &'static Served {
         let mut all = Served::default();
         let reviews = [scheduling_review::definition()];
         for definition in definitions::all().into_iter().chain(reviews) {
-            let Served { descriptors, schemas, published } = served(&definition);
+            let Served { descriptors, schemas, published } = served(&definition, &Source::of(&definition));
             all.descriptors.extend(descriptors.iter().map(|descriptor| Arc::new(built_in(descriptor))));
             all.schemas.extend(schemas);
             all.published.extend(published);

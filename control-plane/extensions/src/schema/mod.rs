@@ -15,7 +15,7 @@ pub use check::{Level, check};
 pub use default::apply_defaults;
 pub(crate) use list_type::Correlated;
 pub use prune::prune;
-pub use publish::{published, published_list};
+pub use publish::{keeps_everything, published, published_list};
 pub use shape::shape;
 pub use structural::{Limits, ListType, Rule, Structural, Type};
 pub use validate::validate;

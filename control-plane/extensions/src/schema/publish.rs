@@ -6,9 +6,15 @@ use serde_json::{Map, Value, json};
 const PREFIX: &str = "#/components/schemas/";
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
+/// Whether documents come back from the store as they went in: no newer schema prunes them or fills in defaults.
+pub fn keeps_everything(schema: &Value) -> bool {
+    let has_properties = schema.get("properties").and_then(Value::as_object).is_some_and(|properties| !properties.is_empty());
+    schema["x-kubernetes-preserve-unknown-fields"] == true && !has_properties && schema["default"].is_null()
+}
+
 /// The schema of the kind itself, from the definition's `openAPIV3Schema`.
-pub fn published(schema: &Value, kind: &GroupVersionKind) -> Value {
-    let mut schema = if schema.is_object() { schema.clone() } else { json!({"type": "object"}) };
+pub fn published(schema: Value, kind: &GroupVersionKind) -> Value {
+    let mut schema = if schema.is_object() { schema } else { json!({"type": "object"}) };
     unfold(&mut schema);
     if let Some(properties) = schema.as_object_mut().map(|schema| schema.entry("properties").or_insert_with(|| json!({})))
         && let Some(properties) = properties.as_object_mut()

@@ -1,7 +1,8 @@
 //! The parsed form of a structural schema.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
 use serde_json::Value;
@@ -95,6 +96,40 @@ pub struct Limits {
     pub not: Option<Box<Structural>>,
 }
 
+/// The limits of a node. Most nodes have none, and those take no memory: a large definition has ten thousands of nodes.
+#[derive(Debug, Default)]
+pub struct Bounds(Option<Box<Limits>>);
+
+impl From<Limits> for Bounds {
+    fn from(limits: Limits) -> Self {
+        Self((!limits.is_empty()).then(|| Box::new(limits)))
+    }
+}
+
+impl Deref for Bounds {
+    type Target = Limits;
+
+    fn deref(&self) -> &Limits {
+        static NONE: LazyLock<Limits> = LazyLock::new(Limits::default);
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl Limits {
+    fn is_empty(&self) -> bool {
+        let counts = [self.min_length, self.max_length, self.min_items, self.max_items, self.min_properties, self.max_properties];
+        let junctors = [&self.all_of, &self.any_of, &self.one_of];
+        self.enumeration.is_empty()
+            && self.pattern.is_none()
+            && self.format.is_none()
+            && counts.iter().all(Option::is_none)
+            && [self.minimum, self.maximum, self.multiple_of].iter().all(Option::is_none)
+            && self.required.is_empty()
+            && junctors.iter().all(|schemas| schemas.is_empty())
+            && self.not.is_none()
+    }
+}
+
 /// One node of a structural schema.
 #[derive(Debug, Default)]
 pub struct Structural {
@@ -115,7 +150,7 @@ pub struct Structural {
     pub list_type: ListType,
     /// `x-kubernetes-map-type: atomic`.
     pub atomic_map: bool,
-    pub limits: Limits,
+    pub limits: Bounds,
     pub rules: Vec<Rule>,
 }
 
@@ -131,11 +166,6 @@ impl Structural {
             || self.properties.values().any(Self::has_rules)
             || self.items.as_deref().is_some_and(Self::has_rules)
             || self.additional.as_deref().is_some_and(Self::has_rules)
-    }
-
-    /// Whether documents come back from the store other than they went in: pruned or defaulted by a newer schema.
-    pub fn keeps_everything(&self) -> bool {
-        self.preserve_unknown && self.properties.is_empty() && self.default.is_none()
     }
 
     /// The type in words, as messages of rules quote a value.
