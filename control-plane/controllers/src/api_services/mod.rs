@@ -4,10 +4,11 @@
 mod decide;
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use mizzen_api::api_services;
+use mizzen_api::pick::Pick;
 use mizzen_api::{GroupVersionResource, Object, ObjectRef, Reason, Status};
 use mizzen_client::{ApiRequest, Client, DeleteOptions};
 use mizzen_reconcile::{Action, Controller, Error, Queue, Reconciler, WatchCache, WatchSpec};
@@ -31,7 +32,9 @@ struct Served {
 
 impl Served {
     fn of(definition: &Arc<Object>) -> Option<Self> {
-        let value = definition.value().ok()?;
+        static PARTS: LazyLock<Pick> =
+            LazyLock::new(|| Pick::of(["/spec/group", "/spec/versions/name", "/spec/versions/served"]));
+        let value = definition.pick(&PARTS).ok()?;
         let versions = value.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();
         let served = versions.filter(|version| version["served"] == true).filter_map(|version| version["name"].as_str());
         Some(Self { group: value.pointer("/spec/group")?.as_str()?.to_owned(), versions: served.map(str::to_owned).collect() })

@@ -4,9 +4,10 @@ mod finalize;
 mod naming;
 mod status;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
+use mizzen_api::pick::Pick;
 use mizzen_api::{GroupVersionResource, Object, ObjectRef, Reason};
 use mizzen_client::{ApiRequest, Client, ListOptions};
 use mizzen_reconcile::{Action, Clock, Controller, Error, Queue, Reconciler, WatchCache, WatchSpec};
@@ -29,8 +30,7 @@ pub(crate) fn start(context: &Context) {
     // A definition that changes or goes may free names that others of its group wait for.
     definitions.on_change(move |change| {
         wake.add(change.key.clone());
-        let group = change.key.name.split_once('.').map_or("", |(_, group)| group);
-        let waits = |key: &ObjectRef| key != change.key && key.name.split_once('.').is_some_and(|(_, other)| other == group);
+        let waits = |key: &ObjectRef| key != change.key && group_of(&key.name) == group_of(&change.key.name);
         all.keys().into_iter().filter(waits).for_each(|key| wake.add(key));
     });
     // One worker: names are given one after the other.
@@ -45,25 +45,27 @@ struct Definitions {
 #[async_trait]
 impl Reconciler for Definitions {
     async fn reconcile(&self, key: ObjectRef) -> Result<Action, Error> {
-        // Names given a moment ago count, so this looks at the API and not at a cache.
-        let all = self.client.list(&resource(), "", &ListOptions::default()).await;
-        let all = all.map_err(|status| Error::api("list customresourcedefinitions", status))?.items;
-        let Some(definition) = all.iter().find(|object| object.head().name == key.name) else { return Ok(Action::Done) };
-        let value = decoded(definition)?;
+        let definition = match self.client.get(&resource(), "", &key.name).await {
+            Ok(definition) => definition,
+            Err(status) if status.is(Reason::NotFound) => return Ok(Action::Done),
+            Err(status) => return Err(Error::api(format!("get customresourcedefinition {}", key.name), status)),
+        };
         if definition.head().is_terminating() {
             return match definition.head().finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
-                true => self.finalize(definition, value).await,
+                true => self.finalize(&definition, decoded(&definition)?).await,
                 false => Ok(Action::Done),
             };
         }
-        if is_settled(&value) {
+        if is_settled(&names(&definition)?) {
             return Ok(Action::Done);
         }
-        let others = all
-            .iter()
-            .filter(|object| object.head().name != key.name)
-            .map(|object| decoded(object))
-            .collect::<Result<Vec<_>, _>>()?;
+        // Names given a moment ago count, so this looks at the API and not at a cache.
+        let all = self.client.list(&resource(), "", &ListOptions::default()).await;
+        let all = all.map_err(|status| Error::api("list customresourcedefinitions", status))?.items;
+        let is_other = |name: &str| name != key.name && group_of(name) == group_of(&key.name);
+        let others = all.iter().filter(|object| is_other(&object.head().name));
+        let others = others.map(|object| names(object)).collect::<Result<Vec<_>, _>>()?;
+        let value = decoded(&definition)?;
         let decided = naming::decide(&value, &others);
         let mut named = value.clone();
         status::set_names(&mut named, decided.names);
@@ -96,9 +98,23 @@ fn is_settled(definition: &Value) -> bool {
         && status::is_true(definition, "Established")
 }
 
+/// A definition is called by its plural and its group.
+fn group_of(name: &str) -> &str {
+    name.split_once('.').map_or("", |(_, group)| group)
+}
+
+/// What a definition says of its names, without its schemas: they are large, and there may be hundreds.
+fn names(object: &Object) -> Result<Value, Error> {
+    static NAMES: LazyLock<Pick> = LazyLock::new(|| Pick::of(["/spec/group", "/spec/names", "/status"]));
+    object.pick(&NAMES).map_err(|source| Error::Decode { operation: operation(object), source })
+}
+
+fn operation(object: &Object) -> String {
+    format!("decode customresourcedefinition {}", object.head().name)
+}
+
 fn decoded(object: &Object) -> Result<Value, Error> {
-    let operation = || format!("decode customresourcedefinition {}", object.head().name);
-    object.value().map_err(|source| Error::Decode { operation: operation(), source })
+    object.value().map_err(|source| Error::Decode { operation: operation(object), source })
 }
 
 /// Whether an error only says that the object changed or went meanwhile: then it is looked at again.
