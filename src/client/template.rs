@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_is_not_closed_is_refused() {
-        for wrong in ["{.a", "{range .items[*]}{.a}", "{end}", "{..a}"] {
+        for wrong in ["{.a", "{range .items[*]}{.a}", "{end}", "{....a}"] {
             assert!(Template::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -18,7 +18,8 @@ impl Columns {
         let given = list(version, "/additionalPrinterColumns");
         let mut columns = Self { definitions: Vec::new(), paths: Vec::new() };
         for column in given {
-            let Ok(path) = JsonPath::parse(text(column, "/jsonPath")) else { continue };
+            // Without the columns from the first one on that cannot be read, as in Kubernetes.
+            let Ok(path) = JsonPath::parse(text(column, "/jsonPath")) else { break };
             let field = |name: &str| text(column, name).to_owned().into();
             columns.paths.push(path);
             columns.definitions.push(Column {
@@ -71,10 +72,8 @@ fn cell(kind: &str, found: &[&Value], now: jiff::Timestamp) -> Value {
             Some(_) => "<invalid>".into(),
             None => Value::Null,
         },
-        _ => {
-            let texts: Vec<String> = found.iter().map(|value| shown(value)).collect();
-            texts.join(" ").into()
-        }
+        // Of many, the first one is shown.
+        _ => shown(first).into(),
     }
 }
 

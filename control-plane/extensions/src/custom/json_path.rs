@@ -1,16 +1,61 @@
-//! The simple JSONPath of printer columns: fields, places, wildcards and filters by equality
-//! (`client-go/util/jsonpath`, without ranges of text).
+//! The JSONPath of printer columns, as `client-go/util/jsonpath` reads and follows it, without ranges of text.
+
+mod parse;
+
+use std::cmp::Ordering;
 
 use serde_json::Value;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
     Field(String),
-    /// From the end when negative.
-    Index(i64),
+    Slice(Slice),
     All,
-    /// `?(@.path == value)`; the flag is false for `!=`.
-    Filter(Vec<Step>, bool, Value),
+    /// `..`: the value and everything below it.
+    Below,
+    Union(Vec<Vec<Step>>),
+    Filter(Filter),
+    /// A word or a literal, which leads nowhere in a document.
+    Nowhere,
+}
+
+/// `[start:end:step]`; negative places count from the end. `[start]` is a slice of one.
+#[derive(Clone, Debug, PartialEq)]
+struct Slice {
+    start: i64,
+    end: End,
+    step: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum End {
+    At(i64),
+    /// After the start.
+    Next,
+    Open,
+}
+
+/// `?(left operator right)`, or `?(left)`: whether there is something.
+#[derive(Clone, Debug, PartialEq)]
+struct Filter {
+    left: Vec<Step>,
+    compared: Option<(Operator, Operand)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Operator {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Operand {
+    Path(Vec<Step>),
+    Literal(Value),
 }
 
 /// A parsed path.
@@ -25,130 +70,126 @@ impl JsonPath {
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
-        let inner = inner.strip_prefix('$').unwrap_or(inner);
-        Ok(Self { steps: steps(inner)? })
+        Ok(Self { steps: parse::steps(inner)? })
     }
 
-    /// Everything in the document that the path leads to.
+    /// Everything in the document that the path leads to: nothing where the path does not fit the document.
     pub fn find<'a>(&self, document: &'a Value) -> Vec<&'a Value> {
-        find(&self.steps, document)
+        find(&self.steps, document).unwrap_or_default()
     }
 }
 
-fn find<'a>(steps: &[Step], document: &'a Value) -> Vec<&'a Value> {
-    steps.iter().fold(vec![document], |found, step| found.into_iter().flat_map(|value| next(step, value)).collect())
+/// A path that does not fit: a place in what is no list, or things compared that cannot be.
+struct Unfit;
+
+fn find<'a>(steps: &[Step], from: &'a Value) -> Result<Vec<&'a Value>, Unfit> {
+    let mut found = vec![from];
+    for step in steps {
+        let mut next = Vec::new();
+        for value in found.into_iter().filter(|value| !value.is_null() || matches!(step, Step::Union(_))) {
+            follow(step, value, &mut next)?;
+        }
+        found = next;
+    }
+    Ok(found)
 }
 
-fn next<'a>(step: &Step, value: &'a Value) -> Vec<&'a Value> {
+fn follow<'a>(step: &Step, value: &'a Value, found: &mut Vec<&'a Value>) -> Result<(), Unfit> {
     match step {
-        Step::Field(name) => value.get(name).into_iter().collect(),
-        Step::Index(index) => {
-            let Some(items) = value.as_array() else { return Vec::new() };
-            let index = if *index < 0 { items.len() as i64 + index } else { *index };
-            usize::try_from(index).ok().and_then(|index| items.get(index)).into_iter().collect()
-        }
-        Step::All => match value {
-            Value::Array(items) => items.iter().collect(),
-            Value::Object(object) => object.values().collect(),
-            _ => Vec::new(),
-        },
-        Step::Filter(path, equal, wanted) => {
-            let Some(items) = value.as_array() else { return Vec::new() };
-            items.iter().filter(|item| find(path, item).first().is_some_and(|found| (*found == wanted) == *equal)).collect()
-        }
-    }
-}
-
-fn steps(text: &str) -> Result<Vec<Step>, String> {
-    let mut steps = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        rest = if let Some(after) = rest.strip_prefix('[') {
-            let end = closing(after).ok_or("unterminated array")?;
-            steps.push(bracket(&after[..end])?);
-            &after[end + 1..]
-        } else if let Some(after) = rest.strip_prefix('.') {
-            if after.starts_with('.') {
-                return Err("recursive descent is not supported".to_owned());
+        Step::Field(name) => found.extend(value.get(name)),
+        Step::Slice(slice) => found.extend(slice.of(value.as_array().ok_or(Unfit)?)?),
+        Step::All => found.extend(children(value)),
+        Step::Below => below(value, found),
+        Step::Union(paths) => {
+            for path in paths {
+                found.extend(find(path, value)?);
             }
-            if after.starts_with('[') {
-                after
-            } else {
-                let (name, after) = field(after)?;
-                steps.push(if name == "*" { Step::All } else { Step::Field(name) });
-                after
+        }
+        Step::Filter(filter) => {
+            for item in value.as_array().ok_or(Unfit)? {
+                if filter.keeps(item)? {
+                    found.push(item);
+                }
             }
-        } else {
-            return Err(format!("unrecognized character in action: {:?}", rest.chars().next().unwrap_or(' ')));
-        };
+        }
+        Step::Nowhere => return Err(Unfit),
     }
-    Ok(steps)
+    Ok(())
 }
 
-/// A field name up to the next step; a backslash takes the next character as it is.
-fn field(text: &str) -> Result<(String, &str), String> {
-    let mut name = String::new();
-    let mut characters = text.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '\\' => name.extend(characters.next().map(|(_, escaped)| escaped)),
-            '.' | '[' => return finish(name, &text[at..]),
-            other => name.push(other),
+fn children(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(items) => items.iter().collect(),
+        Value::Object(object) => object.values().collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn below<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
+    let children = children(value);
+    if !children.is_empty() {
+        found.push(value);
+        children.into_iter().for_each(|child| below(child, found));
+    }
+}
+
+impl Slice {
+    fn of<'a>(&self, items: &'a [Value]) -> Result<Vec<&'a Value>, Unfit> {
+        let length = i64::try_from(items.len()).map_err(|_| Unfit)?;
+        let from_end = |place: i64| if place < 0 { place.saturating_add(length) } else { place };
+        let start = from_end(self.start);
+        let end = match self.end {
+            End::At(end) => from_end(end),
+            End::Next => start.saturating_add(1),
+            End::Open => length,
+        };
+        if start == end {
+            return Ok(Vec::new());
+        }
+        let place = |place: i64| usize::try_from(place).map_err(|_| Unfit);
+        let within = items.get(place(start)?..place(end)?).ok_or(Unfit)?;
+        let step = place(self.step.unwrap_or(1))?;
+        if step == 0 {
+            return Err(Unfit);
+        }
+        Ok(within.iter().step_by(step).collect())
+    }
+}
+
+impl Filter {
+    fn keeps(&self, item: &Value) -> Result<bool, Unfit> {
+        let left = find(&self.left, item);
+        let Some((operator, right)) = &self.compared else { return Ok(left.is_ok_and(|left| !left.is_empty())) };
+        let right = match right {
+            Operand::Literal(value) => vec![value],
+            Operand::Path(path) => find(path, item)?,
+        };
+        match (left?.as_slice(), right.as_slice()) {
+            ([left], [right]) => operator.holds(left, right).ok_or(Unfit),
+            ([], _) | (_, []) => Ok(false),
+            _ => Err(Unfit),
         }
     }
-    finish(name, "")
 }
 
-fn finish(name: String, rest: &str) -> Result<(String, &str), String> {
-    if name.is_empty() { Err("a field name is missing".to_owned()) } else { Ok((name, rest)) }
-}
-
-/// Where the bracket closes, outside of quotes.
-fn closing(text: &str) -> Option<usize> {
-    let (mut depth, mut quote) = (0, None);
-    for (at, character) in text.char_indices() {
-        match (character, quote) {
-            ('\'' | '"', None) => quote = Some(character),
-            (character, Some(open)) if character == open => quote = None,
-            ('[', None) => depth += 1,
-            (']', None) if depth == 0 => return Some(at),
-            (']', None) => depth -= 1,
-            _ => {}
-        }
-    }
-    None
-}
-
-fn bracket(inside: &str) -> Result<Step, String> {
-    let inside = inside.trim();
-    if inside == "*" {
-        return Ok(Step::All);
-    }
-    if let Some(name) = quoted(inside) {
-        return Ok(Step::Field(name.to_owned()));
-    }
-    if let Some(filter) = inside.strip_prefix("?(").and_then(|filter| filter.strip_suffix(')')) {
-        let (equal, (path, wanted)) = match (filter.split_once("=="), filter.split_once("!=")) {
-            (Some(parts), _) => (true, parts),
-            (None, Some(parts)) => (false, parts),
-            (None, None) => return Err(format!("unrecognized filter {filter:?}")),
+impl Operator {
+    /// `None` for what cannot be compared.
+    fn holds(self, left: &Value, right: &Value) -> Option<bool> {
+        let order = match (left, right) {
+            (Value::String(left), Value::String(right)) => left.cmp(right),
+            (Value::Number(left), Value::Number(right)) => left.as_f64()?.partial_cmp(&right.as_f64()?)?,
+            (Value::Bool(left), Value::Bool(right)) if matches!(self, Self::Equal | Self::NotEqual) => left.cmp(right),
+            _ => return None,
         };
-        let path = path.trim().strip_prefix('@').ok_or("a filter begins with @")?;
-        let wanted = wanted.trim();
-        let wanted = match quoted(wanted) {
-            Some(text) => Value::String(text.to_owned()),
-            None => serde_json::from_str(wanted).map_err(|_| format!("unrecognized value {wanted:?} in filter"))?,
-        };
-        return Ok(Step::Filter(steps(path)?, equal, wanted));
+        Some(match self {
+            Self::Equal => order == Ordering::Equal,
+            Self::NotEqual => order != Ordering::Equal,
+            Self::Less => order == Ordering::Less,
+            Self::LessOrEqual => order != Ordering::Greater,
+            Self::Greater => order == Ordering::Greater,
+            Self::GreaterOrEqual => order != Ordering::Less,
+        })
     }
-    inside.parse().map(Step::Index).map_err(|_| format!("invalid array index {inside}"))
-}
-
-fn quoted(text: &str) -> Option<&str> {
-    ['\'', '"'].into_iter().find_map(|quote| {
-        let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;
-        (!inner.contains(quote)).then_some(inner)
-    })
 }
 
 #[cfg(test)]
@@ -158,25 +199,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_lead_to_fields_places_and_filtered_items() {
-        let document = json!({"spec": {"a": 1, "a.b": 2, "list": [{"n": "x"}, {"n": "y"}]},
-            "status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Other", "status": "False"}]}});
+    fn paths_lead_where_those_of_client_go_lead() {
+        let document = json!({"spec": {"a": 1, "a.b": 2, "list": [{"n": "x", "p": 1}, {"n": "y", "p": 2}], "empty": []},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Other", "status": "False"}], "none": null}});
         for (path, found) in [
             (".spec.a", json!([1])),
             (r".spec.a\.b", json!([2])),
-            (".spec['a.b']", json!([2])),
+            (r".spec['a\.b']", json!([2])),
+            (".spec['a']", json!([1])),
             (".spec.list[1].n", json!(["y"])),
             (".spec.list[-1].n", json!(["y"])),
+            (".spec.list[-1:].n", json!(["y"])),
+            (".spec.list[].n", json!(["x"])),
+            (".spec.list[:].n", json!(["x", "y"])),
+            (".spec.list[::2].n", json!(["x"])),
+            (".spec.list[0,1].n", json!(["x", "y"])),
+            (".spec['a','list'][0].n", json!([])),
+            (".spec.list[2].n", json!([])),
+            (".spec.empty[0]", json!([])),
             (".spec.list[*].n", json!(["x", "y"])),
+            (".spec..n", json!(["x", "y"])),
+            ("..n", json!(["x", "y"])),
             (r#".status.conditions[?(@.type=="Ready")].status"#, json!(["True"])),
+            (r#".status.conditions[?(@.type == "Ready")].status"#, json!(["True"])),
             (".status.conditions[?(@.type!='Ready')].status", json!(["False"])),
+            (".status.conditions[?(@.reason)].status", json!([])),
+            (".status.conditions[?(@.reason=='x')].status", json!([])),
+            (".spec.list[?(@.p>1)].n", json!(["y"])),
+            (".spec.list[?(@.p<=1)].n", json!(["x"])),
+            (".spec.list[?(@.p=='1')].n", json!([])),
+            (".status.none.deeper", json!([])),
             (".missing.deeper", json!([])),
+            ("spec", json!([])),
             ("{.spec.a}", json!([1])),
+            ("{$.spec.a}", json!([1])),
         ] {
             let parsed = JsonPath::parse(path).expect(path);
             assert_eq!(json!(parsed.find(&document)), found, "{path}");
         }
-        for path in ["spec", ".spec[", ".spec.[x]", "..a", ".a[?(b)]"] {
+        for path in [".spec[", ".spec.[x]", "....a", ".a[?(@.b)", ".a[?(@.b=='x]", ".a[1:x]", ".a[?(@.b~1)]#"] {
             assert!(JsonPath::parse(path).is_err(), "{path}");
         }
     }
