@@ -2,6 +2,7 @@
 
 use kube_cel::cel::common::ast::operators;
 use mizzen_api::schema::{Schema, SchemaSet, Shape};
+use mizzen_api::validate::CEL_RESERVED;
 
 use super::access::compared;
 use super::names::escape;
@@ -31,7 +32,8 @@ pub(super) fn child<'a>(schema: &'a Structural, whole: bool, name: &str) -> Opti
     if let Some(values) = &schema.additional {
         return Some(Known::Of(values, values.embedded));
     }
-    let property = schema.properties.iter().find(|(property, _)| escape(property) == name);
+    let reserved = schema.properties.get_key_value(name).filter(|_| CEL_RESERVED.contains(&name));
+    let property = reserved.or_else(|| schema.properties.iter().find(|(property, _)| escape(property) == name));
     match property {
         Some((_, property)) => Some(Known::Of(property, property.embedded)),
         None if schema.kind != Type::Object || schema.preserve_unknown => Some(Known::Unknown),

@@ -1,10 +1,12 @@
 //! Documents as values of expressions, typed by their schema.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use kube_cel::cel::objects::{Key, Map};
 use kube_cel::cel::{Context, Value as Cel};
+use mizzen_api::validate::CEL_RESERVED;
 use serde_json::Value;
 
 use super::build::call;
@@ -41,9 +43,12 @@ pub(super) fn to_cel(schema: Option<&Structural>, value: &Value, is_resource: bo
                         to_cel(schema, value, schema.is_some_and(|schema| schema.embedded))
                     }
                 };
-                // Keys of a map are data, not names.
-                let name = if is_map { name.clone() } else { escape(name).into_owned() };
-                map.insert(Key::String(Arc::new(name)), value);
+                // Keys of a map are data, not names. A word of the language names a field with and without its escape.
+                let escaped = if is_map { Cow::Borrowed(name.as_str()) } else { escape(name) };
+                if !is_map && CEL_RESERVED.contains(&name.as_str()) {
+                    map.insert(Key::String(Arc::new(name.clone())), value.clone());
+                }
+                map.insert(Key::String(Arc::new(escaped.into_owned())), value);
             }
             Cel::Map(Map { map: Arc::new(map) })
         }
