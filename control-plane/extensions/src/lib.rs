@@ -10,6 +10,7 @@
 pub mod cel;
 pub mod custom;
 pub mod definition;
+mod go_regex;
 pub mod matching;
 pub mod plugins;
 pub mod policy;

@@ -11,6 +11,7 @@ use kube_cel::cel::{Context, ExecutionError, FunctionContext, Value};
 use super::budget::{size, spend};
 use super::build::{ident, node};
 use super::{access, authorizer, collect};
+use crate::go_regex;
 
 pub(super) const SPEND: &str = "@spend";
 pub(super) const RANGE: &str = "@range";
@@ -191,9 +192,19 @@ fn extent(value: &Value, joined: bool) -> i64 {
     }
 }
 
+/// Functions whose last argument but a count is a regular expression.
+const PATTERNS: [&str; 3] = ["matches", "find", "findAll"];
+
 /// Pays for a call of the library and makes it.
 fn guard(ftx: &FunctionContext, name: &str, product: bool) -> Result<Value, ExecutionError> {
-    let args = ftx.args.iter().map(|arg| Value::resolve(arg, ftx.ptx)).collect::<Result<Vec<_>, _>>()?;
+    let mut args = ftx.args.iter().map(|arg| Value::resolve(arg, ftx.ptx)).collect::<Result<Vec<_>, _>>()?;
+    // `matches(text, pattern)` is `text.matches(pattern)`.
+    let place = usize::from(ftx.this.is_none());
+    if PATTERNS.contains(&name)
+        && let Some(Value::String(pattern)) = args.get_mut(place)
+    {
+        *pattern = Arc::new(go_regex::translate(pattern));
+    }
     let arguments = || ftx.this.iter().chain(&args);
     spend(arguments().fold(0_i64, |sum, value| sum.saturating_add(size(value))))?;
     if product {

@@ -280,6 +280,31 @@ mod tests {
     }
 
     #[test]
+    fn a_field_named_as_a_word_of_the_language_is_found_with_and_without_its_escape() {
+        for rule in [
+            "self.spec.all(t, !has(t.namespace) || size(t.namespace) == 1)",
+            "self.spec.all(t, !has(t.__namespace__) || size(t.__namespace__) == 1)",
+            "self.spec.all(t, t.?namespace.orValue('b') == 'b')",
+        ] {
+            let schema = json!({"type": "object", "x-kubernetes-validations": [{"rule": rule}], "properties": {
+                "spec": {"type": "array", "maxItems": 3, "items": {"type": "object", "properties": {
+                    "namespace": {"type": "string", "maxLength": 9}, "name": {"type": "string"}}}}}});
+            assert_eq!(crate::schema::check("s", &schema).iter().map(|cause| &*cause.message).collect::<Vec<_>>(), [""; 0]);
+            let told = |namespace: &str| told_about(&schema, &json!({"spec": [{"name": "a"}, {"namespace": namespace}]}), None);
+            assert_eq!(told("b"), [""; 0], "{rule}");
+            assert_eq!(told("long").len(), 1, "{rule}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_those_of_go() {
+        let spec = json!({"name": "a[b"});
+        assert_eq!(holds("self.name.matches('^[a-z[]+$') && self.name.find('[[]') == '['", spec.clone()), [""; 0]);
+        assert_eq!(holds("matches(self.name, '^[a-z[]+$')", spec), [""; 0]);
+        assert_eq!(holds(r"self.name.matches('^\\w+$')", json!({"name": "é"})).len(), 1);
+    }
+
+    #[test]
     fn the_language_and_its_libraries_work() {
         let spec = json!({"min": 1, "max": 5, "name": "abc-def", "ratio": 2, "when": "2026-01-02T03:04:05Z", "for": "1h",
             "list": ["a", "b"], "labels": {"x": "1", "y": "2"}, "ports": [{"port": 80, "name": "http"}]});

@@ -4,7 +4,7 @@ use regex::RegexBuilder;
 use serde_json::Value;
 
 use super::structural::{Limits, ListType, Rule, Structural, Type};
-use crate::cel;
+use crate::{cel, go_regex};
 
 /// Compiled patterns may not take more memory than this, in bytes.
 const PATTERN_BYTES: usize = 1 << 20;
@@ -41,7 +41,7 @@ impl Structural {
                 _ => ListType::Atomic,
             },
             atomic_map: text("x-kubernetes-map-type") == Some("atomic"),
-            limits: limits(schema),
+            limits: limits(schema).into(),
             rules: array(schema, "x-kubernetes-validations").iter().map(rule).collect(),
         }
     }
@@ -99,7 +99,7 @@ fn limits(schema: &Value) -> Limits {
 /// # Errors
 /// What is wrong with the regular expression.
 pub(super) fn compile_pattern(pattern: &str) -> Result<regex::Regex, String> {
-    RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build().map_err(|error| error.to_string())
+    RegexBuilder::new(&go_regex::translate(pattern)).size_limit(PATTERN_BYTES).build().map_err(|error| error.to_string())
 }
 
 fn rule(rule: &Value) -> Rule {

@@ -413,6 +413,7 @@ mod tests {
             (json!({"type": "integer"}), json!(1.0)),
             (json!({"type": "string", "nullable": true}), json!(null)),
             (json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}), json!("25%")),
+            (json!({"x-kubernetes-int-or-string": true, "type": "integer"}), json!("25%")),
             (json!({"type": "object", "additionalProperties": {"type": "integer"}}), json!({"a": 1})),
             (json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}), json!({"a": [null]})),
             (json!({"type": "string", "format": "no-such-format"}), json!("x")),

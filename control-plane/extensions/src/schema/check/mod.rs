@@ -244,6 +244,7 @@ mod tests {
     fn structural_schemas_pass() {
         for spec in [
             json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}], "pattern": "^[0-9]+%?$"}),
+            json!({"x-kubernetes-int-or-string": true, "type": "integer"}),
             json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
             json!({"type": "array", "maxItems": 3, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
                 "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "string", "maxLength": 3,

@@ -63,10 +63,6 @@ impl Walk {
         if level == Level::Root && !kind.is_empty() && kind != "object" {
             self.causes.push(invalid_text(&field, kind, "must be object at the root"));
         }
-        if flag(schema, "x-kubernetes-int-or-string") && !kind.is_empty() {
-            let why = "must be empty if x-kubernetes-int-or-string is true";
-            self.causes.push(invalid_text(&field, kind, why));
-        }
         if kind == "array" && schema.get("items").is_none_or(Value::is_null) {
             self.causes.push(required(format!("{path}.items"), "must be specified"));
         }
