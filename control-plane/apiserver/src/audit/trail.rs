@@ -58,25 +58,25 @@ pub(crate) fn annotate_with_body(key: &str, value: impl FnOnce() -> String) {
 }
 
 /// Notes the body of the request that this task answers, if it is wanted.
-pub(crate) fn note_request(headers: &HeaderMap, body: &Bytes) {
-    let _ = NOTES.try_with(|notes| {
-        if !body.is_empty() {
-            notes.lock().request = decoded(headers, body);
-        }
-    });
+pub(crate) async fn note_request(headers: &HeaderMap, body: &Bytes) {
+    let Ok(notes) = NOTES.try_with(Clone::clone) else { return };
+    if !body.is_empty() {
+        let request = decoded(headers, body).await;
+        notes.lock().request = request;
+    }
 }
 
 /// A body as JSON; `None` for what is no document.
 ///
 /// YAML is read as the pipeline reads it: what that refuses for how it nests takes the parser minutes.
-fn decoded(headers: &HeaderMap, body: &Bytes) -> Option<Value> {
+async fn decoded(headers: &HeaderMap, body: &Bytes) -> Option<Value> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match content_type {
         text if text.contains("protobuf") => protobuf::decode(body).ok(),
         text if text.contains("cbor") => cbor::decode(body).ok(),
         text if text.contains("yaml") => {
             let body = mizzen_client::Body::Yaml(body.clone());
-            crate::pipeline::body::parse(body).ok().map(|parsed| parsed.value)
+            crate::pipeline::body::read(body).await.ok().map(|parsed| parsed.value)
         }
         _ => serde_json::from_slice(body).ok(),
     }
@@ -178,7 +178,7 @@ impl Trail {
         let (parts, body) = response.into_parts();
         // A body of ours does not fail.
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-        self.write(Stage::ResponseComplete, Some(&status), decoded(&parts.headers, &bytes));
+        self.write(Stage::ResponseComplete, Some(&status), decoded(&parts.headers, &bytes).await);
         Response::from_parts(parts, Body::from(bytes))
     }
 

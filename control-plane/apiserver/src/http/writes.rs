@@ -29,7 +29,7 @@ impl Handler {
         let endpoint = if self.is_review(gvr) { Endpoint::Review { protobuf } } else { Endpoint::Answer { protobuf } };
         let accepted = accept::negotiate(&parts.headers, endpoint)?;
         let bytes = body::read(incoming, self.deadlines.body).await?;
-        crate::audit::note_request(&parts.headers, &bytes);
+        crate::audit::note_request(&parts.headers, &bytes).await;
         let mut api = ApiRequest::new(verb, gvr, &path.namespace, &path.name).subresource(&path.subresource);
         let user_agent = parts.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let kind = match verb {
@@ -50,7 +50,7 @@ impl Handler {
                 }
             }
             Verb::Delete | Verb::DeleteCollection => {
-                let document = crate::pipeline::body::parse(body::document(&parts.headers, bytes, true)?)?;
+                let document = crate::pipeline::body::read(body::document(&parts.headers, bytes, true)?).await?;
                 api.delete = params.delete(&document.value)?;
                 api.list = params.list()?;
             }

@@ -24,7 +24,7 @@ impl Pipeline {
     /// As in Kubernetes, admission looks at the Binding, and of the pod only what it says is changed: the field has no owner, and
     /// what was valid is not looked at again. Every pod comes through here.
     pub(super) async fn bind(&self, user: &Arc<Identity>, target: &Target, request: ApiRequest) -> Result<Written, Status> {
-        let mut binding = super::body::parse(request.body)?.value;
+        let mut binding = super::body::read(request.body).await?.value;
         let mut target = target.clone();
         if target.name.is_empty() {
             target.name = metadata::text(&binding, "name").to_owned();

@@ -7,6 +7,7 @@ use mizzen_client::Body;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
+use tokio::sync::Semaphore;
 
 /// Bodies beyond this many bytes are refused with 413.
 pub(crate) const MAX_BYTES: usize = 3 * 1024 * 1024;
@@ -92,51 +93,84 @@ pub(crate) struct Parsed {
     pub(crate) duplicate_line: Option<String>,
 }
 
+/// Larger bodies in YAML are read one at a time, on another thread: before anything of one is looked at, its parser makes
+/// two hundred bytes for each of its signs (550 MB of `? ? ? …`, 2.8 MB and 3 s long).
+const LARGE_YAML: usize = 128 << 10;
+static LARGE: Semaphore = Semaphore::const_new(1);
+
+/// Decodes a body when it is its turn.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) async fn read(body: Body) -> Result<Parsed, Status> {
+    match body {
+        Body::Yaml(bytes) if bytes.len() > LARGE_YAML => {
+            if let Some(parsed) = yaml_as_json(&bytes)? {
+                return Ok(parsed);
+            }
+            let turn = LARGE.acquire().await;
+            // The turn is over when it is read, also when nobody waits for it any more.
+            let reading = move || {
+                let read = yaml(&bytes);
+                drop((bytes, turn));
+                read
+            };
+            let failed = |error| Status::internal(format!("read the body: {error}"));
+            tokio::task::spawn_blocking(reading).await.unwrap_or_else(|error| Err(failed(error)))
+        }
+        body => parse(body),
+    }
+}
+
 /// # Errors
 /// `BadRequest` when the body is not one document, or is nested more than 128 levels deep; `RequestEntityTooLarge` when it
 /// has too much in it.
 pub(crate) fn parse(body: Body) -> Result<Parsed, Status> {
-    let mut duplicates = Vec::new();
-    let mut room = Room::WHOLE;
-    let mut duplicate_line = None;
-    let value = match body {
-        Body::None => Value::Null,
-        Body::Value(value) => value,
-        Body::Json(bytes) => match json(&bytes, &mut duplicates, &mut room) {
-            Err(_) if room.is_used_up() => return Err(too_many()),
-            parsed => parsed.map_err(|error| unreadable(&error))?,
-        },
-        Body::Yaml(bytes) => {
-            // Most clients apply JSON, which is YAML too, and is read many times faster as what it is.
-            if bytes.trim_ascii_start().starts_with(b"{") {
-                if let Ok(value) = json(&bytes, &mut duplicates, &mut room) {
-                    if !duplicates.is_empty() {
-                        duplicate_line = super::duplicate_keys::first(&bytes);
-                    }
-                    return Ok(Parsed { value, duplicates, duplicate_line });
-                }
-                if room.is_used_up() {
-                    return Err(too_many());
-                }
-                duplicates.clear();
-                room = Room::WHOLE;
+    let plain = |value| Ok(Parsed { value, duplicates: Vec::new(), duplicate_line: None });
+    match body {
+        Body::None => plain(Value::Null),
+        Body::Value(value) => plain(value),
+        Body::Json(bytes) => {
+            let (mut duplicates, mut room) = (Vec::new(), Room::WHOLE);
+            match json(&bytes, &mut duplicates, &mut room) {
+                Err(_) if room.is_used_up() => Err(too_many()),
+                Err(error) => Err(unreadable(&error)),
+                Ok(value) => Ok(Parsed { value, duplicates, duplicate_line: None }),
             }
-            if flow_depth(&bytes) > MAX_FLOW_DEPTH {
-                return Err(Status::bad_request(format!("error decoding YAML: exceeded max depth of {MAX_FLOW_DEPTH}")));
-            }
-            let reader = serde_yaml_ng::Deserializer::from_slice(&bytes);
-            let root = Node { place: Place::Root, duplicates: &mut duplicates, room: &mut room };
-            let value = match root.deserialize(reader) {
-                Err(_) if room.is_used_up() => return Err(too_many()),
-                parsed => parsed.map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?,
-            };
-            if !duplicates.is_empty() {
-                duplicate_line = super::duplicate_keys::first(&bytes);
-            }
-            value
         }
-    };
-    Ok(Parsed { value, duplicates, duplicate_line })
+        Body::Yaml(bytes) => yaml_as_json(&bytes)?.map_or_else(|| yaml(&bytes), Ok),
+    }
+}
+
+/// Most clients apply JSON, which is YAML too, and is read many times faster as what it is. `None` for what is no JSON.
+fn yaml_as_json(bytes: &[u8]) -> Result<Option<Parsed>, Status> {
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Ok(None);
+    }
+    let (mut duplicates, mut room) = (Vec::new(), Room::WHOLE);
+    match json(bytes, &mut duplicates, &mut room) {
+        Ok(value) => Ok(Some(Parsed { value, duplicate_line: first_of(&duplicates, bytes), duplicates })),
+        Err(_) if room.is_used_up() => Err(too_many()),
+        Err(_) => Ok(None),
+    }
+}
+
+fn yaml(bytes: &[u8]) -> Result<Parsed, Status> {
+    if flow_depth(bytes) > MAX_FLOW_DEPTH {
+        return Err(Status::bad_request(format!("error decoding YAML: exceeded max depth of {MAX_FLOW_DEPTH}")));
+    }
+    let (mut duplicates, mut room) = (Vec::new(), Room::WHOLE);
+    let root = Node { place: Place::Root, duplicates: &mut duplicates, room: &mut room };
+    match root.deserialize(serde_yaml_ng::Deserializer::from_slice(bytes)) {
+        Ok(value) => Ok(Parsed { value, duplicate_line: first_of(&duplicates, bytes), duplicates }),
+        Err(_) if room.is_used_up() => Err(too_many()),
+        Err(error) => Err(Status::bad_request(format!("error decoding YAML: {error}"))),
+    }
+}
+
+/// How Go's decoder tells of the first of the duplicates, where there are any.
+fn first_of(duplicates: &[String], bytes: &[u8]) -> Option<String> {
+    if duplicates.is_empty() { None } else { super::duplicate_keys::first(bytes) }
 }
 
 /// What YAML in braces and brackets may nest: the scanner goes through all that are open at every word.
@@ -327,6 +361,22 @@ mod tests {
             let parsed = parse(Body::Yaml(text.into())).expect("parses");
             assert_eq!((parsed.value, parsed.duplicates), (json!({"a": {"b": 2}}), vec!["a.b".to_owned()]), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn large_yaml_waits_for_its_turn() {
+        let large = || Body::Yaml(format!("a: {}\nb: 1", "x".repeat(LARGE_YAML)).into());
+        let json = Body::Yaml(format!("{{\"a\": \"{}\"}}", "x".repeat(LARGE_YAML)).into());
+        let turn = LARGE.acquire().await.expect("is never closed");
+        let mut waiting = std::pin::pin!(read(large()));
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        for body in [Body::Yaml("a: 1".into()), json] {
+            assert!(read(body).await.expect("parses").value["a"] != Value::Null);
+        }
+        drop(turn);
+        assert_eq!(waiting.await.expect("parses").value["b"], json!(1));
+        let broken = Body::Yaml(format!("{{a: [{}", "x,".repeat(LARGE_YAML)).into());
+        assert_eq!(read(broken).await.err().map(|status| status.code), Some(400));
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Pipeline {
             return Err(Status::bad_request("an empty namespace may not be set during creation"));
         }
         let validation = Validation::of(&request.write.field_validation);
-        let parsed = super::body::parse(request.body)?;
+        let parsed = super::body::read(request.body).await?;
         let mut object = parsed.value;
         metadata::fit_to_target(&mut object, target)?;
         let warnings = self.check_body(target, target.schema(), &mut object, parsed.duplicates, validation, || None)?;

@@ -26,7 +26,7 @@ impl Pipeline {
             ));
         }
         let validation = Validation::of(&request.write.field_validation);
-        let parsed = super::body::parse(request.body)?;
+        let parsed = super::body::read(request.body).await?;
         if kind == PatchKind::Apply {
             return self.apply(user, target, parsed, validation, &request.write).await;
         }

@@ -98,7 +98,7 @@ impl Pipeline {
         target: &Target,
         request: ApiRequest,
     ) -> Result<Written, Status> {
-        let given = super::body::parse(request.body)?.value;
+        let given = super::body::read(request.body).await?.value;
         self.rescale(user, target, &request.write, |_| Ok(given.clone())).await
     }
 
@@ -114,7 +114,7 @@ impl Pipeline {
             PatchKind::Strategic => PatchKind::Merge,
             kind => kind,
         };
-        let patch = super::body::parse(request.body)?.value;
+        let patch = super::body::read(request.body).await?.value;
         self.rescale(user, target, &request.write, |old| {
             let mut scale = view(target, old)?;
             self.apply_patch(target, kind, &mut scale, &patch)?;
@@ -125,7 +125,7 @@ impl Pipeline {
 
     /// Applies the one field of a scale that a client sets to the object that has it.
     async fn apply_scale(&self, user: &Arc<Identity>, target: &Target, request: ApiRequest) -> Result<Written, Status> {
-        let scale = super::body::parse(request.body)?.value;
+        let scale = super::body::read(request.body).await?.value;
         check_kind(&scale, API_VERSION, KIND)?;
         let options = &request.write;
         let place = &paths(target)?.spec_replicas;

@@ -74,7 +74,7 @@ impl Pipeline {
         request: ApiRequest,
     ) -> Result<Written, Status> {
         let validation = Validation::of(&request.write.field_validation);
-        let parsed = super::body::parse(request.body)?;
+        let parsed = super::body::read(request.body).await?;
         let mut body = parsed.value;
         // What answers relies on the shape of the body.
         let own_schema;
