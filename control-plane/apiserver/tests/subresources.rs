@@ -52,7 +52,7 @@ async fn ephemeral_containers_are_added_through_their_subresource_and_never_remo
 }
 
 #[tokio::test]
-async fn a_pods_status_changes_neither_its_class_nor_its_spec_nor_its_labels() {
+async fn a_pods_status_changes_labels_and_annotations_but_neither_its_class_nor_its_spec() {
     let (_server, client) = server().await;
     let pods = pods();
     client.write(ApiRequest::create(&pods, "default", pod("p"))).await.expect("creates");
@@ -66,7 +66,7 @@ async fn a_pods_status_changes_neither_its_class_nor_its_spec_nor_its_labels() {
     assert_eq!(value["status"], json!({"phase": "Running", "qosClass": "BestEffort"}));
     assert_eq!(value["spec"].get("nodeName"), None);
     let metadata = &value["metadata"];
-    assert_eq!((metadata.get("labels"), metadata.get("finalizers")), (None, None));
+    assert_eq!((&metadata["labels"], metadata.get("finalizers")), (&json!({"a": "b"}), None));
     assert_eq!((&metadata["annotations"]["seen"], &metadata["generation"]), (&json!("yes"), &json!(1)));
 }
 

@@ -79,6 +79,10 @@ async fn a_token_is_bound_only_to_a_pod_of_its_account() {
     world.token("default", body.clone()).await.expect("the pod runs as this account");
     let refused = world.token("other", body).await.expect_err("the pod runs as another account");
     assert_eq!(refused.code, 400);
+    let other =
+        json!({"spec": {"audiences": [], "boundObjectRef": {"kind": "Pod", "apiVersion": "example.com/v1", "name": "p"}}});
+    let refused = world.token("default", other).await.expect_err("a pod of another group");
+    assert_eq!(refused.code, 400);
 }
 
 #[tokio::test]

@@ -77,10 +77,11 @@ impl TokenRequests {
     fn bind(&self, bound: &mut Kubernetes, reference: &Value) -> Result<(), Status> {
         let text = |key: &str| reference.get(key).and_then(Value::as_str).unwrap_or_default();
         let (kind, name, wanted) = (text("kind"), text("name"), text("uid"));
-        let resource = match kind {
-            "Pod" => "pods",
-            "Secret" => "secrets",
-            "Node" => "nodes",
+        // They are in the group without a name, whatever the version says.
+        let resource = match (kind, text("apiVersion").contains('/')) {
+            ("Pod", false) => "pods",
+            ("Secret", false) => "secrets",
+            ("Node", false) => "nodes",
             _ => return Err(Status::bad_request(format!("cannot bind token for serviceaccount to object of type {kind:?}"))),
         };
         let namespace = if kind == "Node" { "" } else { &bound.namespace };

@@ -166,13 +166,29 @@ pub(super) fn keep_on_update(object: &mut Value, old: &Value) -> Result<(), Stat
     Ok(())
 }
 
+/// Groups, and resources of others, whose status is all that is written through it; the other built-in kinds take labels and
+/// annotations as well, as in Kubernetes.
+const STATUS_ALONE: [(&str, &str); 6] = [
+    ("admissionregistration.k8s.io", ""),
+    ("apiextensions.k8s.io", ""),
+    ("apiregistration.k8s.io", ""),
+    ("flowcontrol.apiserver.k8s.io", ""),
+    ("resource.k8s.io", ""),
+    ("storage.k8s.io", "volumeattachments"),
+];
+
 /// Keeps all metadata through a subresource that is a part of the object, save who owns which field and, with what says
-/// how the object stands, the annotations. The uid stays as it was sent, so that another one is refused.
-pub(super) fn keep_through_subresource(object: &mut Value, old: &Value, subresource: &str) -> Result<(), Status> {
+/// how the object stands, labels and annotations. The uid stays as it was sent, so that another one is refused.
+pub(super) fn keep_through_subresource(object: &mut Value, old: &Value, target: &Target) -> Result<(), Status> {
+    let descriptor = &target.descriptor;
+    let is_alone = descriptor.custom.is_some()
+        || STATUS_ALONE
+            .iter()
+            .any(|(group, resource)| *descriptor.group == **group && (resource.is_empty() || *descriptor.resource == **resource));
     let sent = of(object)?;
     let kept = old.get("metadata").and_then(Value::as_object);
-    let own: &[&str] = match subresource {
-        "status" | "approval" | "finalize" => &["managedFields", "uid", "annotations"],
+    let own: &[&str] = match &*target.subresource {
+        "status" | "approval" | "finalize" if !is_alone => &["managedFields", "uid", "labels", "annotations"],
         _ => &["managedFields", "uid"],
     };
     let is_own = |field: &str, value: &Value| own.contains(&field) && !value.is_null();

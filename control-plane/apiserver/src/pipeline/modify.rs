@@ -118,7 +118,7 @@ impl Pipeline {
             "scale" => {}
             subresource => {
                 strategy.prepare_subresource_update(subresource, &mut new, old);
-                metadata::keep_through_subresource(&mut new, old, subresource)?;
+                metadata::keep_through_subresource(&mut new, old, target)?;
             }
         }
         metadata::keep_on_update(&mut new, old)?;

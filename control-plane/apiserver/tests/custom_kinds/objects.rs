@@ -64,12 +64,16 @@ async fn objects_are_pruned_defaulted_and_checked_in_every_verb() {
     assert_eq!(code, 200, "{patched}");
     assert_eq!((&patched["metadata"]["generation"], patched.get("status")), (&json!(2), None));
     let (_, status) = served
-        .merge(&format!("{path}/status"), &json!({"status": {"replicas": 2, "selector": "a=b"}, "spec": {"replicas": 9}}))
+        .merge(
+            &format!("{path}/status"),
+            &json!({"metadata": {"annotations": {"a": "b"}}, "status": {"replicas": 2, "selector": "a=b"}, "spec": {"replicas": 9}}),
+        )
         .await;
     assert_eq!(
         (&status["status"]["replicas"], &status["spec"]["replicas"], &status["metadata"]["generation"]),
         (&json!(2), &json!(2), &json!(2))
     );
+    assert_eq!(status["metadata"].get("annotations"), None, "the status of a custom object is all that is written");
     let (_, scale) = served.get(&format!("{path}/scale")).await;
     assert_eq!(
         (&scale["kind"], &scale["spec"]["replicas"], &scale["status"]["selector"]),

@@ -20,10 +20,8 @@ const LEASES: &str = "kube-node-lease";
 
 /// Which node a user is: `None` for who is no node, an empty name for a node that does not say which.
 pub(crate) fn node_of(user: &Identity) -> Option<&str> {
-    if !user.groups.iter().any(|group| group == NODE_GROUP) {
-        return None;
-    }
-    Some(user.username.strip_prefix(NODE_USER).unwrap_or_default())
+    let node = user.username.strip_prefix(NODE_USER)?;
+    user.groups.iter().any(|group| group == NODE_GROUP).then_some(node)
 }
 
 /// What of the API a pod refers to, in the plural, if anything.
