@@ -119,6 +119,17 @@ fn check_item(item: &Value, kind: &str, at: &Path, causes: &mut Vec<Cause>) {
             let value = Value::String(ratio.to_string());
             causes.push(invalid(at.field("maxLimitRequestRatio").key(name), &value, format!("ratio {ratio} is less than 1")));
         }
+        // Whatever is within the bounds is within a greater ratio: it would never count.
+        if let (Some(ratio), Some(min), Some(max)) =
+            (amount(item, "maxLimitRequestRatio", name), amount(item, "min", name), amount(item, "max", name))
+        {
+            let widest = max.ratio(min);
+            if ratio.ratio(Quantity::from_units(1)) > widest {
+                let value = Value::String(ratio.to_string());
+                let why = format!("ratio {ratio} is greater than max/min = {widest:.6}");
+                causes.push(invalid(at.field("maxLimitRequestRatio").key(name), &value, why));
+            }
+        }
     }
 }
 
@@ -168,6 +179,10 @@ mod tests {
             (
                 json!({"type": "Pod", "maxLimitRequestRatio": {"cpu": "500m"}}),
                 "spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: \"500m\": ratio 500m is less than 1",
+            ),
+            (
+                json!({"type": "Pod", "min": {"cpu": "1"}, "max": {"cpu": "2"}, "maxLimitRequestRatio": {"cpu": "3"}}),
+                "spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: \"3\": ratio 3 is greater than max/min = 2.000000",
             ),
         ] {
             let causes = LimitRange.validate(&range(item));

@@ -61,12 +61,18 @@ impl<'a> Demand<'a> {
     /// `Forbidden` when it is more than one of them leaves.
     pub(crate) fn charge(&self) -> Result<Charge, Status> {
         let mut charge = Charge::default();
+        let mut concerned = Vec::new();
         for (key, stored) in quotas(self.attributes, 0)? {
             let quota = decoded(&stored)?;
-            if !quota::is_in_scope(&quota, &self.kind, &self.object) {
-                continue;
+            if quota::is_in_scope(&quota, &self.kind, &self.object) {
+                // Whether any wants something stated comes before what is left of all of them.
+                let states = check_stated(&quota, &self.kind, self.attributes.operation, &self.object);
+                states.map_err(|why| self.attributes.forbid(&why))?;
+                concerned.push((key, stored, quota));
             }
-            let charged = charged(&quota, &self.kind, &self.amounts, self.attributes.operation, &self.object);
+        }
+        for (key, stored, quota) in concerned {
+            let charged = charged(&quota, &self.amounts);
             let Some(charged) = charged.map_err(|why| self.attributes.forbid(&why))? else { continue };
             let encoded = Encoded::from_value(charged).ok_or_else(|| Status::internal("a quota without metadata"))?;
             charge.compares.push(Compare { key: key.to_string(), revision: stored.revision() });
@@ -97,26 +103,29 @@ fn is_charged(attributes: &Attributes<'_>) -> bool {
     }
 }
 
+fn name_of(quota: &Value) -> &str {
+    quota.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A new pod says how much it wants of what the quota bounds.
+///
+/// # Errors
+/// What it does not say, in Kubernetes' words.
+fn check_stated(quota: &Value, kind: &GroupResource, operation: Operation, object: &Value) -> Result<(), String> {
+    if !kind.group.is_empty() || &*kind.resource != "pods" || operation != Operation::Create {
+        return Ok(());
+    }
+    let unstated = quota::unstated(&quota::amounts(quota, "/status/hard"), object);
+    unstated.map_or(Ok(()), |unstated| Err(format!("failed quota: {}: {unstated}", name_of(quota))))
+}
+
 /// The quota with `amounts` added to what is used of it; `None` when it bounds nothing of them.
 ///
 /// # Errors
 /// Why it cannot be, in Kubernetes' words.
-fn charged(
-    quota: &Value,
-    kind: &GroupResource,
-    amounts: &Resources,
-    operation: Operation,
-    object: &Value,
-) -> Result<Option<Value>, String> {
-    let name = quota.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+fn charged(quota: &Value, amounts: &Resources) -> Result<Option<Value>, String> {
+    let name = name_of(quota);
     let (hard, mut used) = (quota::amounts(quota, "/status/hard"), quota::amounts(quota, "/status/used"));
-    if kind.group.is_empty()
-        && &*kind.resource == "pods"
-        && operation == Operation::Create
-        && let Some(unstated) = quota::unstated(&hard, object)
-    {
-        return Err(format!("failed quota: {name}: {unstated}"));
-    }
     let asked: Resources =
         amounts.iter().filter(|(name, _)| hard.contains_key(*name)).map(|(name, amount)| (name.clone(), *amount)).collect();
     if asked.is_empty() {
@@ -152,7 +161,7 @@ mod tests {
 
     fn pods(quota: &Value, amounts: Value) -> Result<Option<Value>, String> {
         let amounts = quota::amounts(&json!({"a": amounts}), "/a");
-        charged(quota, &GroupResource::new("", "pods"), &amounts, Operation::Create, &json!({}))
+        charged(quota, &amounts)
     }
 
     #[test]
