@@ -36,9 +36,28 @@ pub(crate) enum WebhookError {
     },
     #[error("Post \"{url}\": context deadline exceeded")]
     Timeout { url: String },
-    #[error("the server answered {code}")]
-    Answer { code: u16 },
+    #[error("{}", said(*code, text))]
+    Answer { code: u16, text: String },
 }
+
+/// What a server means by a code, in the words of Kubernetes' clients; `text` is the body of its answer.
+fn said(code: u16, text: &str) -> String {
+    let what = match code {
+        401 => "the server has asked for the client to provide credentials",
+        404 => "the server could not find the requested resource",
+        405 => "the server does not allow this method on the requested resource",
+        429 => "the server has received too many requests and has asked us to try again later",
+        503 => "the server is currently unable to handle the request",
+        504 => "the server was unable to return a response in the time allotted, but may still be processing the request",
+        400 => return format!("the server rejected our request for an unknown reason ({text:?})"),
+        500.. => return format!("an error on the server ({text:?}) has prevented the request from succeeding"),
+        _ => return format!("the server responded with the status code {code}: {text:?}"),
+    };
+    what.to_owned()
+}
+
+/// So much of an answer that is none is told, in characters.
+const TOLD: usize = 512;
 
 /// Where a webhook is.
 pub(crate) struct Place {
@@ -129,7 +148,8 @@ pub(crate) async fn ask(place: &Place, config: &Value, review: &Value) -> Result
     // Most requests ask nobody: their futures should not have room for a connection.
     let (code, answer) = Box::pin(post(place, trust(config)?, None, review.to_string().into())).await?;
     if !(200..=206).contains(&code) {
-        return Err(WebhookError::Answer { code });
+        let text = String::from_utf8_lossy(&answer).trim().chars().take(TOLD).collect();
+        return Err(WebhookError::Answer { code, text });
     }
     serde_json::from_slice(&answer).map_err(|error| place.failed("decode the answer of")(error.into()))
 }

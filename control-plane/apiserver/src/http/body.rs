@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http_body::Body as _;
 use mizzen_api::{Reason, Status};
 use mizzen_client::PatchKind;
 
@@ -33,6 +34,9 @@ pub(super) async fn read(body: Body, deadline: Duration) -> Result<Bytes, Status
 
 /// `None` for a body that is too large.
 async fn collect(body: Body) -> Result<Option<Bytes>, axum::Error> {
+    if body.size_hint().lower() > (MAX_BYTES + THROWN_AWAY) as u64 {
+        return Ok(None);
+    }
     let (mut chunks, mut size) = (Vec::new(), 0_usize);
     let mut body = body.into_data_stream();
     while let Some(chunk) = body.next().await.transpose()? {
