@@ -170,6 +170,10 @@ fn base64url(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn claims(now: jiff::Timestamp) -> Claims {
@@ -200,5 +204,27 @@ mod tests {
         let last = forged.len() - 3;
         forged[last] = if forged[last] == b'A' { b'B' } else { b'A' };
         assert!(reloaded.verify(&String::from_utf8(forged).expect("ascii"), &[ISSUER], now).is_err(), "forged");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_makes_verifying_panic_and_no_changed_token_holds(
+            wild in "\\PC{0,60}",
+            parts in prop::collection::vec("[A-Za-z0-9_=-]{0,24}", 0..5),
+            place in any::<prop::sample::Index>(),
+            other in "[A-Za-z0-9_.=-]",
+        ) {
+            static TOKENS: LazyLock<Tokens> = LazyLock::new(|| Tokens::generate().expect("generates"));
+            let now = jiff::Timestamp::from_second(1_800_000_000).expect("is a time");
+            let token = TOKENS.issue(&claims(now)).expect("signs");
+            let at = place.index(token.len());
+            let changed = format!("{}{other}{}", &token[..at], &token[at + 1..]);
+            for text in [wild, parts.join("."), changed, token[..at].to_owned()] {
+                let held = TOKENS.verify(&text, &[ISSUER], now).is_ok();
+                prop_assert!(!held || text == token, "{text}");
+            }
+        }
     }
 }

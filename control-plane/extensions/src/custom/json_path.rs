@@ -194,6 +194,7 @@ impl Operator {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -239,6 +240,22 @@ mod tests {
         }
         for path in [".spec[", ".spec.[x]", "....a", ".a[?(@.b)", ".a[?(@.b=='x]", ".a[1:x]", ".a[?(@.b~1)]#"] {
             assert!(JsonPath::parse(path).is_err(), "{path}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_path_panics(
+            wild in "\\PC{0,40}",
+            near in "(\\.|a|\\[|\\]|\\?\\(@|==|!=|\\)|'|\"|\\*|-1|0|\\{|\\}|\\$|\\\\|\u{e9}){0,24}",
+        ) {
+            let document = json!({"a": [{"a": "a"}, {"a": 0, "\u{e9}": [[1]]}], "aa": {"a": null}});
+            for text in [&wild, &near] {
+                let Ok(path) = JsonPath::parse(text) else { continue };
+                prop_assert!(path.find(&document).len() <= 8);
+            }
         }
     }
 }
