@@ -21,7 +21,7 @@ use mizzen_controllers::{AddressPool, Certification, ControllersConfig, FrontPro
 use mizzen_extensions::plugins::{GROUP, SCHEDULING_REVIEWS};
 use mizzen_plugin_loader::{Plugins, PolicyTables};
 use mizzen_raft::{RaftConfig, RaftStore};
-use mizzen_reconcile::{Clock, SystemClock};
+use mizzen_reconcile::{Clock, Queues, SystemClock};
 use mizzen_scheduler::explain::Explainer;
 use mizzen_scheduler::profile::Profiles;
 use mizzen_scheduler::wasm::Roster;
@@ -44,6 +44,7 @@ use super::pki::{API_SERVER_NAMES, FRONT_PROXY, Pki};
 use super::plugins::Engine;
 use super::scheduler_plugins::{self, SchedulerEngine};
 use super::scheduling_reviews::SchedulingReviews;
+use super::work_queues;
 use crate::config::Config;
 
 /// How long open requests get when the server stops.
@@ -80,6 +81,7 @@ impl ControlPlane {
         let front_proxy = Some(pki.front_proxy_client(now)?);
         let policies = Arc::new(PolicyTables::default());
         let scheduler_plugins = Arc::new(scheduler_plugins::Known::default());
+        let queues = Queues::default();
         let settings = Settings {
             concurrency: config.concurrency,
             audit,
@@ -87,6 +89,7 @@ impl ControlPlane {
             front_proxy,
             policies: Some(policies.clone()),
             scheduler_plugins: Some(scheduler_plugins.clone()),
+            work_queues: Some(work_queues::known(queues.clone())),
             policy_audit: config.policy_audit_interval,
             ..Settings::default()
         };
@@ -168,6 +171,7 @@ impl ControlPlane {
             balancer_addresses: config.balancer_addresses.clone(),
             api_server: reached,
             certification,
+            queues,
         };
         start_controllers(&mut tasks, &server, registry, &pki, &clock, given, end);
         let scheduler = server.client(Identity::component("system:kube-scheduler", &[]));
@@ -323,6 +327,7 @@ struct Given {
     balancer_addresses: AddressPool,
     api_server: Option<SocketAddr>,
     certification: Certification,
+    queues: Queues,
 }
 
 fn start_controllers(
@@ -331,7 +336,7 @@ fn start_controllers(
     registry: Registry,
     pki: &Pki,
     clock: &Arc<dyn Clock>,
-    Given { services, second_pod_range, balancer_addresses, api_server, certification }: Given,
+    Given { services, second_pod_range, balancer_addresses, api_server, certification, queues }: Given,
     end: &End,
 ) {
     let clients = server.clone();
@@ -346,6 +351,7 @@ fn start_controllers(
         balancer_addresses,
         api_server,
         certification,
+        queues,
         cancel: end.cancel.clone(),
     });
     watch_over(tasks, "controllers", controllers, end);

@@ -22,3 +22,4 @@ pub mod scheduling_reviews;
 pub mod start_code;
 mod take_over;
 pub mod tls;
+pub mod work_queues;

@@ -34,6 +34,11 @@ impl Peer {
     pub fn user(&self, read: impl FnOnce(&CertificateDer<'static>) -> Result<Certified, Status>) -> Result<Certified, Status> {
         self.user.get_or_init(|| read(&self.certificate)).clone()
     }
+
+    /// Until when the certificate holds, once it was read.
+    pub(crate) fn not_after(&self) -> Option<jiff::Timestamp> {
+        Some(self.user.get()?.as_ref().ok()?.not_after)
+    }
 }
 
 /// Finds out who asks, from the TLS peer certificate and the request's headers.

@@ -14,6 +14,7 @@ mod errors;
 pub mod fairness;
 mod follow;
 mod held;
+mod histogram;
 mod http;
 mod in_process;
 mod large;
@@ -38,7 +39,9 @@ mod tunnels;
 mod uid;
 pub mod version;
 pub mod virtuals;
+mod waited;
 mod webhook;
+pub mod work_queues;
 
 pub use authenticate::{Authenticate, Peer};
 pub use connect::Connect;

@@ -9,38 +9,38 @@ use std::time::Duration;
 use indexmap::{Equivalent, IndexMap};
 use parking_lot::{Mutex, RwLock};
 
+use crate::histogram::Histogram;
 use crate::process_metrics;
 
 /// Upper bounds of `apiserver_request_duration_seconds`, in seconds.
-const BOUNDS: [f64; 24] = [
-    0.005,
-    0.025,
-    0.05,
-    0.1,
-    0.2,
-    0.4,
-    0.6,
-    0.8,
-    1.0,
-    1.25,
-    1.5,
-    2.0,
-    3.0,
-    4.0,
-    5.0,
-    6.0,
-    8.0,
-    10.0,
-    15.0,
-    20.0,
-    30.0,
-    45.0,
-    60.0,
-    f64::INFINITY,
+const BOUNDS: [f64; 23] = [
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
 ];
 
+/// Upper bounds of `apiserver_request_sli_duration_seconds`, in seconds.
+const SERVICE_BOUNDS: [f64; 21] =
+    [0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0];
+
 /// Upper bounds of `apiserver_response_sizes`, in bytes.
-const SIZES: [f64; 8] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, f64::INFINITY];
+const SIZES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+
+/// Upper bounds of `apiserver_client_certificate_expiration_seconds`, in seconds: half an hour to a year.
+const LIFETIMES: [f64; 14] = [
+    0.0,
+    1_800.0,
+    3_600.0,
+    7_200.0,
+    21_600.0,
+    43_200.0,
+    86_400.0,
+    172_800.0,
+    345_600.0,
+    604_800.0,
+    2_592_000.0,
+    7_776_000.0,
+    15_552_000.0,
+    31_104_000.0,
+];
 
 /// What a request was about. Empty texts where it was about no resource that is served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -75,27 +75,64 @@ impl Equivalent<Labels> for Asked<'_> {
     }
 }
 
-#[derive(Default)]
 struct Series {
     /// How many requests were answered with which code.
     codes: Mutex<Vec<(u16, u64)>>,
-    buckets: [AtomicU64; BOUNDS.len()],
-    micros: AtomicU64,
+    took: Histogram<{ BOUNDS.len() }>,
+    /// Without what it waited for others.
+    served: Histogram<{ SERVICE_BOUNDS.len() }>,
     long_running: AtomicI64,
     /// Of answers to reads.
-    sizes: [AtomicU64; SIZES.len()],
-    bytes: AtomicU64,
+    sizes: Histogram<{ SIZES.len() }>,
     /// That watchers were sent.
     events: AtomicU64,
+    /// Requests that flow control refused.
+    refused: AtomicU64,
 }
 
-#[derive(Default)]
+impl Default for Series {
+    fn default() -> Self {
+        Self {
+            codes: Mutex::default(),
+            took: Histogram::new(&BOUNDS),
+            served: Histogram::new(&SERVICE_BOUNDS),
+            long_running: AtomicI64::default(),
+            sizes: Histogram::new(&SIZES),
+            events: AtomicU64::default(),
+            refused: AtomicU64::default(),
+        }
+    }
+}
+
 pub(crate) struct Metrics {
     series: RwLock<IndexMap<Labels, Arc<Series>>>,
     reading: Arc<AtomicI64>,
     mutating: Arc<AtomicI64>,
     authenticated: AtomicU64,
     unauthenticated: AtomicU64,
+    /// How long the certificates that clients show still hold.
+    certificates: Histogram<{ LIFETIMES.len() }>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            series: RwLock::default(),
+            reading: Arc::default(),
+            mutating: Arc::default(),
+            authenticated: AtomicU64::default(),
+            unauthenticated: AtomicU64::default(),
+            certificates: Histogram::new(&LIFETIMES),
+        }
+    }
+}
+
+/// How long an answer took.
+#[derive(Clone, Copy)]
+pub(crate) struct Took {
+    pub(crate) all: Duration,
+    /// For others: part of `all`.
+    pub(crate) waited: Duration,
 }
 
 /// Counts one as long as it lives.
@@ -147,6 +184,11 @@ impl Metrics {
         self.series.write().entry(labels).or_default().clone()
     }
 
+    /// Where it does not count whether a request was a dry run.
+    fn plain(&self, asked: &Asked<'_>) -> Arc<Series> {
+        self.series(&Asked { dry_run: false, ..*asked })
+    }
+
     /// A request that is being answered; streams are not among them.
     pub(crate) fn in_flight(&self, mutating: bool) -> Gauge<Arc<AtomicI64>> {
         Gauge::begin(if mutating { self.mutating.clone() } else { self.reading.clone() })
@@ -154,7 +196,7 @@ impl Metrics {
 
     /// A stream that is open.
     pub(crate) fn long_running(&self, asked: &Asked<'_>) -> Gauge<Streams> {
-        Gauge::begin(Streams(self.series(asked)))
+        Gauge::begin(Streams(self.plain(asked)))
     }
 
     /// Somebody said who they are, rightly or not.
@@ -163,9 +205,19 @@ impl Metrics {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Somebody showed a certificate that holds so many seconds more.
+    pub(crate) fn certified(&self, seconds: i64) {
+        self.certificates.observe(seconds as f64);
+    }
+
+    /// Flow control refused a request.
+    pub(crate) fn refused(&self, asked: &Asked<'_>) {
+        self.plain(asked).refused.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A request that was answered. `took` is `None` for streams, which last as long as the client likes; `bytes` are those
     /// of the answer to a read.
-    pub(crate) fn answered(&self, asked: &Asked<'_>, code: u16, took: Option<Duration>, bytes: Option<u64>) {
+    pub(crate) fn answered(&self, asked: &Asked<'_>, code: u16, took: Option<Took>, bytes: Option<u64>) {
         let series = self.series(asked);
         let mut codes = series.codes.lock();
         match codes.iter_mut().find(|(known, _)| *known == code) {
@@ -174,13 +226,12 @@ impl Metrics {
         }
         drop(codes);
         if let Some(bytes) = bytes {
-            series.sizes[place(&SIZES, bytes as f64)].fetch_add(1, Ordering::Relaxed);
-            series.bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.plain(asked).sizes.observe(bytes as f64);
         }
-        if let Some(took) = took {
-            let bucket = place(&BOUNDS, took.as_secs_f64());
-            series.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-            series.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if let Some(Took { all, waited }) = took {
+            series.took.took(all);
+            let plain = if asked.dry_run { self.plain(asked) } else { series };
+            plain.served.took(all.saturating_sub(waited));
         }
     }
 
@@ -233,6 +284,17 @@ impl Metrics {
         for (result, count) in [("success", &self.authenticated), ("failure", &self.unauthenticated)] {
             line(page, "authentication_attempts", &format!("result=\"{result}\""), count.load(Ordering::Relaxed));
         }
+        const LEFT: &str = "apiserver_client_certificate_expiration_seconds";
+        heading(page, LEFT, "histogram", "How long the certificates that clients showed still held, in seconds.");
+        self.certificates.report(page, LEFT, "");
+        const ENDED: &str = "apiserver_request_terminations_total";
+        heading(page, ENDED, "counter", "Requests that the server refused to protect itself.");
+        for (labels, _, series) in series {
+            let count = series.refused.load(Ordering::Relaxed);
+            if count > 0 {
+                line(page, ENDED, &format!("{labels},code=\"429\""), count);
+            }
+        }
         heading(page, "apiserver_watch_events_total", "counter", "Events sent to watchers.");
         for (labels, events) in self.events() {
             line(page, "apiserver_watch_events_total", &labels, events);
@@ -257,17 +319,16 @@ impl Labels {
     }
 }
 
-/// The first bucket that holds a value; the last one holds any.
-fn place(bounds: &[f64], value: f64) -> usize {
-    bounds.iter().position(|bound| value <= *bound).unwrap_or(bounds.len() - 1)
-}
-
 fn durations(page: &mut String, series: &[(String, String, Arc<Series>)]) {
     const NAME: &str = "apiserver_request_duration_seconds";
     heading(page, NAME, "histogram", "How long answers took, in seconds; streams are left out.");
     for (labels, dry_run, series) in series {
-        let seconds = series.micros.load(Ordering::Relaxed) as f64 / 1e6;
-        histogram(page, NAME, &format!("{labels},dry_run=\"{dry_run}\""), (&BOUNDS, &series.buckets), seconds);
+        series.took.report(page, NAME, &format!("{labels},dry_run=\"{dry_run}\""));
+    }
+    const SERVED: &str = "apiserver_request_sli_duration_seconds";
+    heading(page, SERVED, "histogram", "The same without waiting for webhooks and for a turn by flow control.");
+    for (labels, _, series) in series {
+        series.served.report(page, SERVED, labels);
     }
 }
 
@@ -275,23 +336,7 @@ fn sizes(page: &mut String, series: &[(String, String, Arc<Series>)]) {
     const NAME: &str = "apiserver_response_sizes";
     heading(page, NAME, "histogram", "Sizes of answers to reads, in bytes; streams are left out.");
     for (labels, _, series) in series {
-        histogram(page, NAME, labels, (&SIZES, &series.sizes), series.bytes.load(Ordering::Relaxed) as f64);
-    }
-}
-
-/// The lines of one series, if it counted anything.
-fn histogram(page: &mut String, name: &str, labels: &str, (bounds, buckets): (&[f64], &[AtomicU64]), sum: f64) {
-    let mut count = 0;
-    let mut lines = String::new();
-    for (bound, bucket) in bounds.iter().zip(buckets) {
-        count += bucket.load(Ordering::Relaxed);
-        let bound = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
-        line(&mut lines, &format!("{name}_bucket"), &format!("{labels},le=\"{bound}\""), count);
-    }
-    if count > 0 {
-        page.push_str(&lines);
-        line(page, &format!("{name}_sum"), labels, sum);
-        line(page, &format!("{name}_count"), labels, count);
+        series.sizes.report(page, NAME, labels);
     }
 }
 
@@ -313,27 +358,39 @@ mod tests {
         let metrics = Metrics::default();
         let asked = Asked { verb: "GET", version: "v1", resource: "pods", scope: "resource", ..Asked::default() };
         for code in [200, 200, 404] {
-            metrics.answered(&asked, code, Some(Duration::from_millis(30)), Some(5_000));
+            let took = Took { all: Duration::from_millis(90), waited: Duration::from_millis(60) };
+            metrics.answered(&asked, code, Some(took), Some(5_000));
         }
+        let tried = Took { all: Duration::from_millis(1), waited: Duration::ZERO };
+        metrics.answered(&Asked { dry_run: true, ..asked }, 200, Some(tried), Some(1));
         let watch = metrics.long_running(&Asked { verb: "WATCH", ..asked });
         watch.sent(7);
         metrics.authenticated(true);
+        metrics.certified(3_000);
+        metrics.refused(&asked);
         let page = metrics.page();
         let labels = "component=\"apiserver\",verb=\"GET\",group=\"\",version=\"v1\",resource=\"pods\",subresource=\"\",scope=\"resource\"";
         for wanted in [
             format!("apiserver_request_total{{{labels},code=\"200\",dry_run=\"\"}} 2\n"),
-            format!("apiserver_request_duration_seconds_bucket{{{labels},dry_run=\"\",le=\"0.025\"}} 0\n"),
+            format!("apiserver_request_duration_seconds_bucket{{{labels},dry_run=\"\",le=\"0.05\"}} 0\n"),
             format!("apiserver_request_duration_seconds_bucket{{{labels},dry_run=\"\",le=\"+Inf\"}} 3\n"),
-            format!("apiserver_request_duration_seconds_sum{{{labels},dry_run=\"\"}} 0.09\n"),
-            format!("apiserver_response_sizes_bucket{{{labels},le=\"1000\"}} 0\n"),
-            format!("apiserver_response_sizes_bucket{{{labels},le=\"10000\"}} 3\n"),
-            format!("apiserver_response_sizes_sum{{{labels}}} 15000\n"),
+            format!("apiserver_request_duration_seconds_sum{{{labels},dry_run=\"\"}} 0.27\n"),
+            format!("apiserver_request_sli_duration_seconds_bucket{{{labels},le=\"0.05\"}} 4\n"),
+            format!("apiserver_request_terminations_total{{{labels},code=\"429\"}} 1\n"),
+            "apiserver_client_certificate_expiration_seconds_bucket{le=\"3600\"} 1\n".to_owned(),
+            "apiserver_client_certificate_expiration_seconds_count{} 1\n".to_owned(),
+            format!("apiserver_response_sizes_bucket{{{labels},le=\"1000\"}} 1\n"),
+            format!("apiserver_response_sizes_bucket{{{labels},le=\"10000\"}} 4\n"),
+            format!("apiserver_response_sizes_sum{{{labels}}} 15001\n"),
             "apiserver_watch_events_total{group=\"\",version=\"v1\",resource=\"pods\"} 7\n".to_owned(),
             "authentication_attempts{result=\"success\"} 1\n".to_owned(),
             format!("apiserver_longrunning_requests{{{}}} 1\n", labels.replace("GET", "WATCH")),
         ] {
             assert!(page.contains(&wanted), "{wanted} in {page}");
         }
+        let mut names: Vec<&str> = page.lines().filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1] || pair[0].starts_with('#')), "{page}");
         drop(watch);
         assert!(!metrics.page().contains("apiserver_longrunning_requests{"));
     }

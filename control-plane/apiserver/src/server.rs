@@ -36,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
 use crate::pipeline::Pipeline;
 use crate::virtuals::Virtuals;
+use crate::work_queues::WorkQueues;
 
 /// How long requests may run on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -90,6 +91,8 @@ pub struct Settings {
     pub policies: Option<Arc<dyn Policies>>,
     /// The scheduler plugins that are Wasm components, for metrics.
     pub scheduler_plugins: Option<Arc<dyn SchedulerPlugins>>,
+    /// The work queues of controllers in this process, for metrics.
+    pub work_queues: Option<WorkQueues>,
     /// After so long, policies are asked again about what is stored.
     pub policy_audit: Duration,
 }
@@ -106,6 +109,7 @@ impl Default for Settings {
             deadlines: Deadlines::default(),
             policies: None,
             scheduler_plugins: None,
+            work_queues: None,
             policy_audit: Duration::from_secs(600),
         }
     }
@@ -150,6 +154,7 @@ impl ApiServer {
             audit: settings.audit,
             deadlines: settings.deadlines,
             scheduler_plugins: settings.scheduler_plugins,
+            work_queues: settings.work_queues,
             shutdown,
         };
         Arc::new(Self { handler: Arc::new(handler), policy_audit: settings.policy_audit, large_answers: Arc::default() })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mizzen_api::registry::Registry;
 use mizzen_api::{ServiceAddresses, ServiceRange};
 use mizzen_client::Client;
-use mizzen_reconcile::{Clock, Controller};
+use mizzen_reconcile::{Clock, Controller, Queues};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,7 @@ pub(crate) struct Context {
     pub(crate) certification: Certification,
     pub(crate) cancel: CancellationToken,
     pub(crate) caches: Caches,
+    pub(crate) queues: Queues,
     pub(crate) tasks: Mutex<JoinSet<()>>,
 }
 
@@ -40,6 +41,8 @@ impl Context {
     }
 
     pub(crate) fn run(&self, controller: Controller) {
+        let (name, queue) = controller.known_as();
+        self.queues.add(name, queue);
         self.spawn(controller.run(self.cancel.clone()));
     }
 

@@ -52,7 +52,7 @@ use std::sync::Arc;
 use mizzen_api::registry::Registry;
 use mizzen_api::{ServiceAddresses, ServiceRange};
 use mizzen_client::Client;
-use mizzen_reconcile::Clock;
+use mizzen_reconcile::{Clock, Queues};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -85,6 +85,8 @@ pub struct ControllersConfig {
     pub api_server: Option<SocketAddr>,
     /// How CertificateSigningRequests are answered.
     pub certification: Certification,
+    /// Where the controllers' queues are told, for metrics.
+    pub queues: Queues,
     pub cancel: CancellationToken,
 }
 
@@ -109,6 +111,7 @@ pub fn start_all(config: ControllersConfig) -> JoinHandle<()> {
             certification: config.certification,
             cancel: config.cancel,
             caches,
+            queues: config.queues,
             tasks: parking_lot::Mutex::new(JoinSet::new()),
         };
         replicaset::start(&context);

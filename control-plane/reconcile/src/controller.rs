@@ -40,6 +40,11 @@ impl Controller {
         Self { name, queue, reconciler, workers: 1 }
     }
 
+    /// Its name and its queue, for metrics.
+    pub fn known_as(&self) -> (&'static str, Queue) {
+        (self.name, self.queue.clone())
+    }
+
     /// How many keys are worked on at a time.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {

@@ -13,6 +13,7 @@ pub mod queue;
 pub mod recorder;
 mod store;
 pub mod typed;
+pub mod vitals;
 
 pub use backoff::Backoff;
 pub use cache::{Change, WatchCache};
@@ -22,3 +23,4 @@ pub use error::Error;
 pub use feed::{Feed, WatchSpec};
 pub use queue::Queue;
 pub use recorder::{EventType, Recorder, reference};
+pub use vitals::{Queues, Vitals};

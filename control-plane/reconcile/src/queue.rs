@@ -1,7 +1,7 @@
 //! A work queue: each key at most once, never processed by two workers at a time, with delays and per-key backoff.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::Backoff;
+use crate::{Backoff, Vitals};
 
 /// A shared handle; clones see the same queue. Keys carry no payload: what is to be done is read from state.
 pub struct Queue<K = ObjectRef> {
@@ -32,14 +32,16 @@ struct Shared<K> {
 
 struct State<K> {
     ready: VecDeque<K>,
-    /// Keys in `ready`, and keys in `active` that were added again meanwhile.
-    dirty: HashSet<K>,
-    active: HashSet<K>,
+    /// Keys in `ready`, and keys in `active` that were added again meanwhile, and since when they are.
+    dirty: HashMap<K, Instant>,
+    /// And since when they are worked on.
+    active: HashMap<K, Instant>,
     delayed: BinaryHeap<Reverse<(Instant, K)>>,
     /// The earliest time each delayed key is due; heap entries that say another time are stale.
     due: HashMap<K, Instant>,
     failures: HashMap<K, u32>,
     closed: bool,
+    vitals: Vitals,
 }
 
 impl<K: Clone + Eq + Hash + Ord + Send> Default for Queue<K> {
@@ -52,12 +54,13 @@ impl<K: Clone + Eq + Hash + Ord + Send> Queue<K> {
     pub fn new(backoff: Backoff) -> Self {
         let state = State {
             ready: VecDeque::new(),
-            dirty: HashSet::new(),
-            active: HashSet::new(),
+            dirty: HashMap::new(),
+            active: HashMap::new(),
             delayed: BinaryHeap::new(),
             due: HashMap::new(),
             failures: HashMap::new(),
             closed: false,
+            vitals: Vitals::default(),
         };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), wake: Notify::new(), backoff }) }
     }
@@ -87,6 +90,7 @@ impl<K: Clone + Eq + Hash + Ord + Send> Queue<K> {
     pub fn retry(&self, key: K) {
         let failures = {
             let mut state = self.shared.state.lock();
+            state.vitals.retries += 1;
             let count = state.failures.entry(key.clone()).or_insert(0);
             let failures = *count;
             *count = count.saturating_add(1);
@@ -134,8 +138,10 @@ impl<K: Clone + Eq + Hash + Ord + Send> Queue<K> {
     /// Ends the processing of a key; it becomes ready at once if it was added meanwhile.
     pub fn done(&self, key: &K) {
         let mut state = self.shared.state.lock();
-        state.active.remove(key);
-        if state.dirty.contains(key) {
+        if let Some(began) = state.active.remove(key) {
+            state.vitals.worked.note(began.elapsed());
+        }
+        if state.dirty.contains_key(key) {
             state.ready.push_back(key.clone());
             drop(state);
             self.shared.wake.notify_one();
@@ -154,6 +160,18 @@ impl<K: Clone + Eq + Hash + Ord + Send> Queue<K> {
         self.shared.state.lock().ready.len()
     }
 
+    /// What it did, and does now.
+    pub fn vitals(&self) -> Vitals {
+        let state = self.shared.state.lock();
+        let under_way = || state.active.values().map(Instant::elapsed);
+        Vitals {
+            depth: state.ready.len(),
+            unfinished: under_way().sum(),
+            longest: under_way().max().unwrap_or_default(),
+            ..state.vitals.clone()
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -161,18 +179,23 @@ impl<K: Clone + Eq + Hash + Ord + Send> Queue<K> {
 
 impl<K: Clone + Eq + Hash + Ord> State<K> {
     fn push(&mut self, key: K) {
-        if self.closed || !self.dirty.insert(key.clone()) {
+        if self.closed || self.dirty.contains_key(&key) {
             return;
         }
-        if !self.active.contains(&key) {
+        self.dirty.insert(key.clone(), Instant::now());
+        self.vitals.adds += 1;
+        if !self.active.contains_key(&key) {
             self.ready.push_back(key);
         }
     }
 
     fn pop(&mut self) -> Option<K> {
         let key = self.ready.pop_front()?;
-        self.dirty.remove(&key);
-        self.active.insert(key.clone());
+        let now = Instant::now();
+        if let Some(added) = self.dirty.remove(&key) {
+            self.vitals.waited.note(now - added);
+        }
+        self.active.insert(key.clone(), now);
         Some(key)
     }
 
@@ -219,6 +242,26 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_secs(60), queue.next()).await.is_err());
         queue.done(&"a");
         assert_eq!(queue.next().await, Some("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_queue_does_is_counted() {
+        let queue = queue();
+        queue.add("a");
+        queue.add("a");
+        tokio::time::advance(Duration::from_secs(5)).await;
+        queue.add("b");
+        assert_eq!(queue.next().await, Some("a"));
+        tokio::time::advance(Duration::from_millis(50)).await;
+        let vitals = queue.vitals();
+        assert_eq!((vitals.depth, vitals.adds, vitals.retries), (1, 2, 0));
+        assert_eq!((vitals.unfinished, vitals.longest), (Duration::from_millis(50), Duration::from_millis(50)));
+        queue.retry("a");
+        queue.done(&"a");
+        let vitals = queue.vitals();
+        assert_eq!((vitals.adds, vitals.retries, vitals.unfinished), (2, 1, Duration::ZERO));
+        assert_eq!((vitals.waited.counts[9], vitals.waited.sum), (1, Duration::from_secs(5)));
+        assert_eq!((vitals.worked.counts[7], vitals.worked.sum), (1, Duration::from_millis(50)));
     }
 
     #[tokio::test(start_paused = true)]

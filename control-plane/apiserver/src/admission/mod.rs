@@ -6,6 +6,7 @@ mod dynamic;
 mod ingress_class;
 mod kind_warnings;
 mod limit_ranger;
+mod metrics;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;
@@ -19,6 +20,7 @@ mod storage_class;
 mod storage_protection;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use mizzen_api::{Object, Registry, Status};
@@ -29,9 +31,11 @@ use serde_json::Value;
 
 use crate::auth::{Authorizer, Identity};
 use crate::custom::CustomKinds;
+use crate::metrics::heading;
 use crate::pipeline::Target;
 
 pub(crate) use dynamic::{Auditor, Dynamic};
+use metrics::{Step, Times};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -40,6 +44,17 @@ pub enum Operation {
     Delete,
     /// `exec`, `attach`, `portforward` and `proxy`.
     Connect,
+}
+
+impl Operation {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
 }
 
 /// With what options the client asked.
@@ -186,46 +201,46 @@ pub trait Plugin: Send + Sync + 'static {
     }
 }
 
+/// A plugin under the name that Kubernetes has for it.
+struct Named {
+    name: &'static str,
+    plugin: Arc<dyn Plugin>,
+    times: Times,
+}
+
 /// The plugins in their order: all mutate, then, on the finished document, all validate. What objects of the API ask for
 /// (policies and webhooks) comes last in both.
 pub struct Chain {
-    plugins: Vec<Arc<dyn Plugin>>,
+    plugins: Vec<Named>,
     dynamic: Arc<Dynamic>,
+    times: Times,
 }
 
 impl Chain {
     /// The plugins that every cluster has.
     pub(crate) fn builtin(dynamic: Arc<Dynamic>) -> Self {
-        Self {
-            plugins: vec![
-                Arc::new(namespace_lifecycle::NamespaceLifecycle),
-                Arc::new(limit_ranger::LimitRanger),
-                Arc::new(service_account::ServiceAccount),
-                Arc::new(node_restriction::NodeRestriction),
-                Arc::new(priority::Priority),
-                Arc::new(default_tolerations::DefaultTolerations),
-                Arc::new(runtime_class::RuntimeClass),
-                Arc::new(ingress_class::DefaultIngressClass),
-                Arc::new(storage_class::DefaultStorageClass),
-                Arc::new(storage_protection::StorageProtection),
-                Arc::new(pod_security::PodSecurity),
-                Arc::new(pod_warnings::PodWarnings),
-                Arc::new(kind_warnings::KindWarnings),
-                Arc::new(rbac_escalation::RbacEscalation),
-                Arc::new(certificates::CertificateRequestor),
-                Arc::new(certificates::CertificateConditions),
-                Arc::new(certificates::CertificateSigner),
-                Arc::new(certificates::CertificateSubject),
-            ],
-            dynamic,
-        }
-    }
-
-    /// Adds a plugin after the others.
-    #[must_use]
-    pub fn with(mut self, plugin: Arc<dyn Plugin>) -> Self {
-        self.plugins.push(plugin);
-        self
+        let plugins: [(_, Arc<dyn Plugin>); 18] = [
+            ("NamespaceLifecycle", Arc::new(namespace_lifecycle::NamespaceLifecycle)),
+            ("LimitRanger", Arc::new(limit_ranger::LimitRanger)),
+            ("ServiceAccount", Arc::new(service_account::ServiceAccount)),
+            ("NodeRestriction", Arc::new(node_restriction::NodeRestriction)),
+            ("Priority", Arc::new(priority::Priority)),
+            ("DefaultTolerationSeconds", Arc::new(default_tolerations::DefaultTolerations)),
+            ("RuntimeClass", Arc::new(runtime_class::RuntimeClass)),
+            ("DefaultIngressClass", Arc::new(ingress_class::DefaultIngressClass)),
+            ("DefaultStorageClass", Arc::new(storage_class::DefaultStorageClass)),
+            ("StorageObjectInUseProtection", Arc::new(storage_protection::StorageProtection)),
+            ("PodSecurity", Arc::new(pod_security::PodSecurity)),
+            ("PodWarnings", Arc::new(pod_warnings::PodWarnings)),
+            ("KindWarnings", Arc::new(kind_warnings::KindWarnings)),
+            ("RbacEscalation", Arc::new(rbac_escalation::RbacEscalation)),
+            ("CertificateRequestor", Arc::new(certificates::CertificateRequestor)),
+            ("CertificateApproval", Arc::new(certificates::CertificateConditions)),
+            ("CertificateSigning", Arc::new(certificates::CertificateSigner)),
+            ("CertificateSubjectRestriction", Arc::new(certificates::CertificateSubject)),
+        ];
+        let named = |(name, plugin)| Named { name, plugin, times: Times::default() };
+        Self { plugins: plugins.into_iter().map(named).collect(), dynamic, times: Times::default() }
     }
 
     /// What objects of the API ask for.
@@ -233,17 +248,43 @@ impl Chain {
         &self.dynamic
     }
 
+    /// Appends how long admission took.
+    pub(crate) fn report(&self, page: &mut String) {
+        heading(page, metrics::OF_STEPS, "histogram", "How long the two steps of admission took, in seconds.");
+        self.times.report(page, metrics::OF_STEPS, "");
+        heading(page, metrics::OF_PLUGINS, "histogram", "How long each part of admission took, in seconds.");
+        for Named { name, times, .. } in &self.plugins {
+            times.report(page, metrics::OF_PLUGINS, &format!("name=\"{name}\","));
+        }
+        self.dynamic.report_times(page);
+    }
+
     /// Whether something from outside changed the document, which may be anything then.
     pub(crate) async fn mutate(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<bool, Status> {
-        for plugin in &self.plugins {
-            plugin.mutate(attributes, object).await?;
-        }
+        let began = Instant::now();
+        let answer = self.mutate_by_all(attributes, object).await;
+        self.times.took((Step::Admit, attributes.operation), answer.is_err(), began.elapsed());
+        answer
+    }
+
+    async fn mutate_by_all(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<bool, Status> {
+        self.mutate_by_plugins(attributes, object).await?;
         let Some(mut round) = self.dynamic.mutate(attributes, object).await? else { return Ok(false) };
         // What was changed from outside the plugins have not seen yet: a container that was added wants its token.
-        for plugin in &self.plugins {
-            plugin.mutate(attributes, object).await?;
-        }
+        self.mutate_by_plugins(attributes, object).await?;
         round.again(attributes, object).await.map(|()| true)
+    }
+
+    async fn mutate_by_plugins(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
+        let mut began = Instant::now();
+        for Named { plugin, times, .. } in &self.plugins {
+            let answer = plugin.mutate(attributes, object).await;
+            let ended = Instant::now();
+            times.took((Step::Admit, attributes.operation), answer.is_err(), ended - began);
+            answer?;
+            began = ended;
+        }
+        Ok(())
     }
 
     /// Looks at the options of a stream before it is opened. No built-in plugin has a word in it.
@@ -266,8 +307,20 @@ impl Chain {
     }
 
     pub(crate) async fn validate(&self, attributes: &Attributes<'_>, object: Option<&Value>) -> Result<(), Status> {
-        for plugin in &self.plugins {
-            plugin.validate(attributes, object).await?;
+        let began = Instant::now();
+        let answer = self.validate_by_all(attributes, object).await;
+        self.times.took((Step::Validate, attributes.operation), answer.is_err(), began.elapsed());
+        answer
+    }
+
+    async fn validate_by_all(&self, attributes: &Attributes<'_>, object: Option<&Value>) -> Result<(), Status> {
+        let mut began = Instant::now();
+        for Named { plugin, times, .. } in &self.plugins {
+            let answer = plugin.validate(attributes, object).await;
+            let ended = Instant::now();
+            times.took((Step::Validate, attributes.operation), answer.is_err(), ended - began);
+            answer?;
+            began = ended;
         }
         self.dynamic.validate(attributes, object).await
     }

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::certificates::PemPair;
+use crate::metrics::{heading, line};
 use crate::proxy::Shown;
 use backend::{Backend, Claim, ServiceKey};
 pub(crate) use client::Relayed;
@@ -110,6 +111,15 @@ impl Aggregation {
         let remotes = self.remotes.load();
         let backends = backends(&remotes).into_iter().filter(|backend| concerns(&backend.claim.service));
         backends.map(|backend| backend.resolve(&*self.store)).count() > 0
+    }
+
+    /// Appends which other servers did not answer when they were last asked.
+    pub(crate) fn report(&self, page: &mut String) {
+        let name = "aggregator_unavailable_apiservice";
+        heading(page, name, "gauge", "Whether the server behind an APIService is away.");
+        for remote in self.remotes.load().iter() {
+            line(page, name, &format!("name=\"{}\"", remote.name), u8::from(!remote.is_available));
+        }
     }
 
     /// Who answers for a group version, where it is not this server.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::Fairness;
 use super::config::Schema;
 use super::level::{Level, Snapshot};
-use super::stats::{BOUNDS, Histogram, Stats};
+use super::stats::Stats;
 use crate::metrics::{heading, line};
 
 /// One series for each schema.
@@ -74,13 +74,13 @@ impl Fairness {
         let waits = "apiserver_flowcontrol_request_wait_duration_seconds";
         heading(page, waits, "histogram", "How long requests waited.");
         for schema in &config.schemas {
-            histogram(page, waits, &format!("execute=\"true\",{}", labels(schema)), &schema.stats.waited);
-            histogram(page, waits, &format!("execute=\"false\",{}", labels(schema)), &schema.stats.waited_in_vain);
+            schema.stats.waited.report(page, waits, &format!("execute=\"true\",{}", labels(schema)));
+            schema.stats.waited_in_vain.report(page, waits, &format!("execute=\"false\",{}", labels(schema)));
         }
         let runs = "apiserver_flowcontrol_request_execution_seconds";
         heading(page, runs, "histogram", "How long requests ran.");
         for schema in &config.schemas {
-            histogram(page, runs, &labels(schema), &schema.stats.ran);
+            schema.stats.ran.report(page, runs, &labels(schema));
         }
     }
 
@@ -136,18 +136,4 @@ impl Fairness {
 fn running(stats: &Stats) -> u64 {
     let finished = stats.finished.load(Ordering::Relaxed);
     stats.dispatched.load(Ordering::Relaxed).saturating_sub(finished)
-}
-
-fn histogram(page: &mut String, name: &str, labels: &str, histogram: &Histogram) {
-    let (counts, sum) = histogram.read();
-    let total = counts.last().copied().unwrap_or_default();
-    if total == 0 {
-        return;
-    }
-    for (index, count) in counts.iter().enumerate() {
-        let bound = BOUNDS.get(index).map_or("+Inf".to_owned(), ToString::to_string);
-        line(page, &format!("{name}_bucket"), &format!("{labels},le=\"{bound}\""), count);
-    }
-    line(page, &format!("{name}_sum"), labels, sum);
-    line(page, &format!("{name}_count"), labels, total);
 }

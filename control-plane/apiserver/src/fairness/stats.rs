@@ -4,36 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::level::Refusal;
+use crate::histogram::Histogram;
 
-/// Upper bounds of the histograms, in seconds; one more bucket holds the rest.
-pub(super) const BOUNDS: [f64; 15] = [0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0];
+/// Upper bounds of the histograms, in seconds.
+const BOUNDS: [f64; 15] = [0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0];
 
-#[derive(Default)]
-pub(super) struct Histogram {
-    buckets: [AtomicU64; BOUNDS.len() + 1],
-    micros: AtomicU64,
-}
-
-impl Histogram {
-    fn observe(&self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    /// Counts up to each bound and beyond all of them, and the sum in seconds.
-    pub(super) fn read(&self) -> (Vec<u64>, f64) {
-        let mut total = 0;
-        let counts = self.buckets.iter().map(|bucket| {
-            total += bucket.load(Ordering::Relaxed);
-            total
-        });
-        (counts.collect(), self.micros.load(Ordering::Relaxed) as f64 / 1e6)
-    }
-}
-
-#[derive(Default)]
 pub(super) struct Stats {
     pub(super) dispatched: AtomicU64,
     pub(super) finished: AtomicU64,
@@ -42,20 +17,38 @@ pub(super) struct Stats {
     pub(super) timed_out: AtomicU64,
     pub(super) cancelled: AtomicU64,
     pub(super) waiting: AtomicU64,
-    pub(super) waited: Histogram,
-    pub(super) waited_in_vain: Histogram,
-    pub(super) ran: Histogram,
+    pub(super) waited: Histogram<{ BOUNDS.len() }>,
+    pub(super) waited_in_vain: Histogram<{ BOUNDS.len() }>,
+    pub(super) ran: Histogram<{ BOUNDS.len() }>,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        let histogram = || Histogram::new(&BOUNDS);
+        Self {
+            dispatched: AtomicU64::default(),
+            finished: AtomicU64::default(),
+            queue_full: AtomicU64::default(),
+            concurrency_limit: AtomicU64::default(),
+            timed_out: AtomicU64::default(),
+            cancelled: AtomicU64::default(),
+            waiting: AtomicU64::default(),
+            waited: histogram(),
+            waited_in_vain: histogram(),
+            ran: histogram(),
+        }
+    }
 }
 
 impl Stats {
     pub(super) fn dispatched(&self, waited: Duration) {
         self.dispatched.fetch_add(1, Ordering::Relaxed);
-        self.waited.observe(waited);
+        self.waited.took(waited);
     }
 
     pub(super) fn finished(&self, ran: Duration) {
         self.finished.fetch_add(1, Ordering::Relaxed);
-        self.ran.observe(ran);
+        self.ran.took(ran);
     }
 
     pub(super) fn refused(&self, why: Refusal, waited: Duration) {
@@ -65,7 +58,7 @@ impl Stats {
             Refusal::TimeOut => &self.timed_out,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        self.waited_in_vain.observe(waited);
+        self.waited_in_vain.took(waited);
     }
 }
 

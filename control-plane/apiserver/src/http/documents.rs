@@ -16,7 +16,7 @@ use super::respond;
 use crate::auth::tokens::ISSUER;
 use crate::auth::{Action, Identity};
 use crate::plugin_metrics::{self, Own};
-use crate::{discovery, errors, storage_metrics, version};
+use crate::{discovery, errors, storage_metrics, version, work_queues};
 
 /// How long a document may be kept whose address has its hash.
 const YEAR: i64 = 365 * 24 * 3600;
@@ -75,6 +75,11 @@ impl Handler {
                 let mut page = self.metrics.page();
                 storage_metrics::report(&mut page, &self.pipeline.registry, &*self.pipeline.store);
                 self.fairness.report(&mut page);
+                self.pipeline.admission.report(&mut page);
+                self.aggregation.report(&mut page);
+                if let Some(queues) = &self.work_queues {
+                    work_queues::report(&mut page, &queues());
+                }
                 let mut own = Own::default();
                 self.pipeline.admission.dynamic().report(&mut page, &mut own);
                 if let Some(plugins) = &self.scheduler_plugins {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -28,11 +29,13 @@ use crate::discovery::Discovery;
 use crate::errors;
 use crate::fairness::{self, Class, Fairness, Seat, Speaker};
 use crate::large::{LargeBeginning, Part, Sending, is_large};
-use crate::metrics::{Asked, Metrics};
+use crate::metrics::{Asked, Metrics, Took};
 use crate::openapi::OpenApi;
 use crate::pipeline::Pipeline;
 use crate::proxy;
 use crate::server::Deadlines;
+use crate::waited;
+use crate::work_queues::WorkQueues;
 
 pub(crate) struct Handler {
     pub(crate) pipeline: Arc<Pipeline>,
@@ -46,6 +49,7 @@ pub(crate) struct Handler {
     pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) scheduler_plugins: Option<Arc<dyn SchedulerPlugins>>,
+    pub(crate) work_queues: Option<WorkQueues>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -84,6 +88,9 @@ impl Handler {
         let action = action(&path, &asked, &uri, &verb);
         let came = self.authenticator.authenticate(connection.peer.as_ref(), request.headers());
         self.metrics.authenticated(came.is_ok());
+        if let (Ok(_), Some(not_after)) = (&came, connection.peer.as_ref().and_then(Peer::not_after)) {
+            self.metrics.certified(not_after.as_second() - (self.pipeline.clock)().as_second());
+        }
         let came = came.map(|user| user.unwrap_or_else(|| Arc::new(anonymous())));
         let mut trail = self.trail(came.as_deref().ok(), (&path, &action, stream), connection, &request, audit_id.as_ref());
         let who = came.and_then(|user| {
@@ -124,7 +131,10 @@ impl Handler {
             // What comes of it comes over hours.
             connection.sending.is_to_a_crowd(false);
         }
-        let Held { seat, class } = held;
+        let Held { seat, class, waited, refused } = held;
+        if refused {
+            self.metrics.refused(&asked);
+        }
         if !stream && is_large(&response) && response.extensions().get::<Foreign>().is_none() {
             self.fairness.is_sent(&connection.speaker, response.body().size_hint().lower());
             let seat = seat.filter(|_| asked.verb == "LIST");
@@ -137,7 +147,7 @@ impl Handler {
         }
         let (code, took) = (response.status().as_u16(), started.elapsed());
         let bytes = matches!(asked.verb, "GET" | "LIST").then(|| response.body().size_hint().exact()).flatten();
-        self.metrics.answered(&asked, code, (!stream).then_some(took), bytes);
+        self.metrics.answered(&asked, code, (!stream).then_some(Took { all: took, waited }), bytes);
         tracing::debug!(%method, path = uri.path(), code, audit_id = ?audit_id, micros = took.as_micros(), "request");
         if let Some(audit_id) = audit_id {
             response.headers_mut().insert("audit-id", audit_id);
@@ -187,18 +197,23 @@ impl Handler {
                 (Path::Resource(path), "WATCH") if lists_first(request.uri()) => self.fairness.seats_of_list(&path.resource, 0),
                 _ => 1,
             };
-            match self.fairness.begin(&user, action, seats).await {
+            let came = std::time::Instant::now();
+            let begun = self.fairness.begin(&user, action, seats).await;
+            held.waited = came.elapsed();
+            match begun {
                 Ok(seat) => {
                     let class = seat.class();
                     // A look at a path, which anybody may take and some for nothing, says little of who speaks.
                     if matches!(path, Path::Resource(_)) {
                         class.names(speaker, &user, action);
                     }
-                    *held = Held { class: Some(class), seat: Some(seat) };
+                    held.class = Some(class);
+                    held.seat = Some(seat);
                 }
                 Err(refused) => {
                     refused.class.names(speaker, &user, action);
                     held.class = Some(refused.class);
+                    held.refused = true;
                     return Ok(respond::too_many_requests());
                 }
             }
@@ -212,7 +227,7 @@ impl Handler {
             };
             return Ok(Box::pin(self.aggregation.relay(&remote, &user, sent, request)).await);
         }
-        self.route(user, path, asked, request).await
+        waited::counted(&mut held.waited, self.route(user, path, asked, request)).await
     }
 
     /// Who answers for a path, where it is not this server.
@@ -419,6 +434,10 @@ pub(crate) struct Connection {
 struct Held {
     seat: Option<Seat>,
     class: Option<Class>,
+    /// For its turn and for webhooks.
+    waited: Duration,
+    /// By flow control.
+    refused: bool,
 }
 
 /// What clients are told that still use a resource which others took over from.

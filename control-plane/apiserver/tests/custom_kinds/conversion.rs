@@ -132,6 +132,14 @@ async fn a_webhook_converts_on_every_path() {
     let (code, gone) =
         answer(stage.served.send(Method::DELETE, &format!("{}/a", path("v2")), "application/json", String::new()).await).await;
     assert_eq!((code, &gone["status"]), (StatusCode::OK, &json!("Success")), "{gone}");
+
+    let metrics = stage.served.send(Method::GET, "/metrics", "application/json", String::new()).await;
+    let metrics = metrics.text().await.expect("text");
+    let mut series: Vec<&str> = metrics.lines().filter(|line| !line.starts_with('#')).collect();
+    series.iter_mut().for_each(|line| *line = line.rsplit_once(' ').map_or(*line, |(name, _)| name));
+    series.sort_unstable();
+    let twice = series.windows(2).find(|pair| pair[0] == pair[1]);
+    assert_eq!(twice, None, "two versions are one kind of objects");
 }
 
 #[tokio::test]

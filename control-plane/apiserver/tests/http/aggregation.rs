@@ -319,6 +319,8 @@ async fn a_server_that_is_gone_or_not_believed_is_unavailable() {
     assert_eq!(refused.status().as_u16(), 503);
     assert_eq!(refused.headers()["content-type"], "text/plain; charset=utf-8");
     assert_eq!(refused.text().await.expect("a body"), "service unavailable\n");
+    let page = served.request(Method::GET, "/metrics").send().await.expect("an answer").text().await.expect("text");
+    assert!(page.contains("\naggregator_unavailable_apiservice{name=\"v1."), "{page}");
     let is_stale = |document: &Value| version_of(document).is_some_and(|version| version["freshness"] == "Stale");
     until_answered(&served, "/apis", AGGREGATED, is_stale).await;
     let services = gvr("", "v1", "services");

@@ -62,11 +62,18 @@ async fn requests_and_open_watches_are_counted() {
             "component=\"apiserver\",verb=\"{verb}\",group=\"\",version=\"v1\",resource=\"pods\",subresource=\"\",scope=\"{scope}\""
         )
     };
+    let step = |part: &str, name: &str| {
+        let labels = "type=\"validate\",operation=\"CREATE\",rejected=\"false\"";
+        format!("apiserver_admission_{part}_admission_duration_seconds_count{{{name}{labels}}} ")
+    };
     for wanted in [
         format!("apiserver_request_total{{{},code=\"201\",dry_run=\"\"}} 1\n", of("POST", "namespace")),
         format!("apiserver_request_total{{{},code=\"404\",dry_run=\"\"}} 1\n", of("GET", "resource")),
         format!("apiserver_longrunning_requests{{{}}} 1\n", of("WATCH", "namespace")),
         format!("apiserver_response_sizes_count{{{}}} 1\n", of("GET", "resource")),
+        format!("apiserver_request_sli_duration_seconds_count{{{}}} 1\n", of("POST", "namespace")),
+        step("step", ""),
+        step("controller", "name=\"NodeRestriction\","),
         "apiserver_storage_objects{resource=\"pods\"} 1\n".to_owned(),
         "apiserver_resource_objects{group=\"apps\",resource=\"deployments\"} 0\n".to_owned(),
         "process_cpu_seconds_total ".to_owned(),

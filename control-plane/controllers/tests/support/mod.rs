@@ -143,6 +143,7 @@ impl World {
             second_pod_range: None,
             balancer_addresses: AddressPool::parse(&["192.0.2.240-192.0.2.241".to_owned()]).expect("a range"),
             api_server: Some(([192, 0, 2, 1], 6443).into()),
+            queues: mizzen_reconcile::Queues::default(),
             certification: Certification {
                 sign: Arc::new(move |request, usages, lifetime, now| {
                     authority.issue(request, usages, lifetime, now).map_err(|error| error.to_string())

@@ -25,7 +25,7 @@ impl Dynamic {
                     range.items.iter().map(move |(key, object)| (key.strip_prefix(prefix).unwrap_or(key), object.as_ref()))
                 });
                 if entries.take(items, self.plugins.as_ref()) {
-                    self.snapshot.store(Arc::new(entries.snapshot()));
+                    self.snapshot.store(Arc::new(entries.snapshot(self.counted.clone())));
                 }
                 // Both are of this moment at least; what came between the two is told once more.
                 ranges.iter().map(|range| range.revision).min().unwrap_or_default()

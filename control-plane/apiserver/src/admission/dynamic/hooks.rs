@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,10 +12,11 @@ use mizzen_extensions::matching::Matching;
 use mizzen_extensions::policy::{Conditions, Met};
 use serde_json::Value;
 
+use super::calls::Outcome;
 use super::request::Request;
 use super::review;
 use super::turn::Turn;
-use crate::audit;
+use crate::{audit, waited};
 
 pub(super) struct Hook {
     pub(super) name: String,
@@ -52,7 +54,7 @@ impl Hook {
     }
 
     /// The form in which the webhook is asked about the request, if it is.
-    async fn asked(&self, request: &Request<'_>) -> Result<Option<GroupVersion>, Status> {
+    async fn asked(&self, request: &Request<'_>, turn: Turn<'_>) -> Result<Option<GroupVersion>, Status> {
         let Some(form) = request.matched(&self.matching) else { return Ok(None) };
         if self.conditions.is_empty() {
             return Ok(Some(form));
@@ -60,28 +62,46 @@ impl Hook {
         let mut documents = request.documents(&form).await?;
         match self.conditions.met(&mut documents) {
             Met::Yes => Ok(Some(form)),
-            Met::No => Ok(None),
+            Met::No => {
+                self.count(request, turn, Outcome::LeftOut, None);
+                Ok(None)
+            }
             Met::Failed(error) if self.ignores_failures => {
+                self.count(request, turn, Outcome::Unclear, None);
                 tracing::warn!(webhook = self.name, error, "match conditions failed; the webhook is not asked");
                 Ok(None)
             }
-            Met::Failed(error) => Err(request.attributes.forbid(&error)),
+            Met::Failed(error) => {
+                self.count(request, turn, Outcome::Unclear, None);
+                Err(request.attributes.forbid(&error))
+            }
         }
+    }
+
+    fn count(&self, request: &Request<'_>, turn: Turn<'_>, outcome: Outcome, took: Option<Duration>) {
+        turn.calls.count(self, request.attributes.operation, outcome, took);
     }
 
     /// The answer; `None` where none is needed.
     ///
     /// # Errors
     /// When the webhook refuses, or fails and may not.
-    async fn answer(&self, request: &Request<'_>, form: &GroupVersion, turn: Turn) -> Result<Option<Value>, Status> {
-        let response = match review::ask(self, request, form).await? {
+    async fn answer(&self, request: &Request<'_>, form: &GroupVersion, turn: Turn<'_>) -> Result<Option<Value>, Status> {
+        let began = Instant::now();
+        let asked = review::ask(self, request, form).await?;
+        let count = |outcome| self.count(request, turn, outcome, Some(began.elapsed()));
+        let response = match asked {
             Ok(response) => response,
             Err(error) if self.ignores_failures => {
+                count(Outcome::FailedOpen);
                 tracing::warn!(webhook = self.name, error, "failed calling webhook, failing open");
                 turn.failed_open(self);
                 return Ok(None);
             }
-            Err(error) => return Err(self.failed(&error)),
+            Err(error) => {
+                count(Outcome::Failed);
+                return Err(self.failed(&error));
+            }
         };
         for warning in response["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             request.attributes.warnings.add(warning.to_owned());
@@ -92,8 +112,15 @@ impl Hook {
             }
         }
         match response["allowed"].as_bool() {
-            Some(true) => Ok(Some(response)),
-            _ => Err(review::refusal(&format!("webhook {:?}", self.name), &response["status"], 400)),
+            Some(true) => {
+                count(Outcome::Allowed);
+                Ok(Some(response))
+            }
+            _ => {
+                let refusal = review::refusal(&format!("webhook {:?}", self.name), &response["status"], 400);
+                count(Outcome::Refused { code: refusal.code });
+                Err(refusal)
+            }
         }
     }
 
@@ -102,23 +129,26 @@ impl Hook {
     }
 }
 
-pub(super) async fn validate(hook: &Hook, request: &Request<'_>, turn: Turn) -> Result<(), Status> {
-    match hook.asked(request).await? {
+pub(super) async fn validate(hook: &Hook, request: &Request<'_>, turn: Turn<'_>) -> Result<(), Status> {
+    match hook.asked(request, turn).await? {
         Some(form) => hook.answer(request, &form, turn).await.map(drop),
         None => Ok(()),
     }
 }
 
 /// The document as the webhook wants it; `None` when it is to stay as it is.
-pub(super) async fn mutate(hook: &Hook, request: &Request<'_>, turn: Turn) -> Result<Option<Value>, Status> {
-    let Some(form) = hook.asked(request).await? else { return Ok(None) };
-    let Some(response) = hook.answer(request, &form, turn).await? else { return Ok(None) };
+pub(super) async fn mutate(hook: &Hook, request: &Request<'_>, turn: Turn<'_>) -> Result<Option<Value>, Status> {
+    let Some(form) = hook.asked(request, turn).await? else { return Ok(None) };
+    let Some(response) = waited::for_others(hook.answer(request, &form, turn)).await? else { return Ok(None) };
     let (Some(patch), Some(object)) = (response["patch"].as_str().filter(|patch| !patch.is_empty()), request.object) else {
         turn.answered(hook, false, None);
         return Ok(None);
     };
     // The webhook was reached and has allowed the request: `failurePolicy` is not about what it made of it.
-    let wrong = |why: String| Status::internal(format!("the patch of admission webhook {:?}: {why}", hook.name));
+    let wrong = |why: String| {
+        hook.count(request, turn, Outcome::Broken, None);
+        Status::internal(format!("the patch of admission webhook {:?}: {why}", hook.name))
+    };
     let patch = STANDARD.decode(patch).ok().and_then(|patch| serde_json::from_slice::<Value>(&patch).ok());
     let patch = patch.ok_or_else(|| wrong("it is no JSON".to_owned()))?;
     let shown = request.in_form(&form, object).await?;

@@ -4,6 +4,7 @@
 mod audit;
 mod authority;
 mod bindings;
+mod calls;
 mod follow;
 mod hooks;
 mod metrics;
@@ -32,11 +33,13 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use audit::Auditor;
 pub(super) use mutation::Round;
 
+use super::metrics::{OF_PLUGINS, Step};
 use super::{Attributes, Operation};
+use crate::waited;
 use audit::Audited;
 use plugins::Asking;
 use request::Request;
-use snapshot::{Entries, Snapshot};
+use snapshot::{Counted, Entries, Snapshot};
 use turn::Turn;
 
 /// Its own objects are never asked about: a mistake in them could not be mended.
@@ -50,13 +53,20 @@ pub(crate) struct Dynamic {
     entries: Mutex<Entries>,
     snapshot: ArcSwap<Snapshot>,
     audited: Mutex<Audited>,
+    counted: Arc<Counted>,
 }
 
 impl Dynamic {
     /// Takes over what the store has, and follows it on a task of its own until `shutdown`.
     pub(crate) fn start(store: Arc<dyn Store>, plugins: Option<Arc<dyn Policies>>, shutdown: CancellationToken) -> Arc<Self> {
-        let dynamic =
-            Arc::new(Self { store, plugins, entries: Mutex::default(), snapshot: ArcSwap::default(), audited: Mutex::default() });
+        let dynamic = Arc::new(Self {
+            store,
+            plugins,
+            entries: Mutex::default(),
+            snapshot: ArcSwap::default(),
+            audited: Mutex::default(),
+            counted: Arc::default(),
+        });
         let revision = dynamic.load();
         tokio::spawn(follow::run(dynamic.clone(), revision, shutdown));
         dynamic
@@ -93,17 +103,40 @@ impl Dynamic {
                 plugins::mutate(plugin, &request, &mut asking).await?;
             }
             for (index, hook) in snapshot.mutating_hooks.iter().enumerate() {
-                hooks::mutate(hook, &request, Turn { round: 0, index }).await?;
+                hooks::mutate(hook, &request, Turn { round: 0, index, calls: &snapshot.counted.calls }).await?;
             }
         }
+        let Counted { policies, plugins, hooks, calls } = &*snapshot.counted;
+        let step = (Step::Validate, attributes.operation);
         if !is_review(attributes) {
-            policies::validate(&snapshot.validating, &request).await?;
-            plugins::validate(&snapshot.validating_plugins, &request).await?;
+            if !snapshot.validating.is_empty() {
+                policies.time(step, policies::validate(&snapshot.validating, &request)).await?;
+            }
+            if !snapshot.validating_plugins.is_empty() {
+                plugins.time(step, plugins::validate(&snapshot.validating_plugins, &request)).await?;
+            }
         }
-        let hooks = snapshot.validating_hooks.iter().enumerate();
-        let asked = hooks.map(|(index, hook)| hooks::validate(hook, &request, Turn { round: 0, index }));
-        futures::future::try_join_all(asked).await?;
+        if !snapshot.validating_hooks.is_empty() {
+            let all = snapshot.validating_hooks.iter().enumerate();
+            let asked = all.map(|(index, hook)| hooks::validate(hook, &request, Turn { round: 0, index, calls }));
+            hooks.time(step, waited::for_others(futures::future::try_join_all(asked))).await?;
+        }
         Ok(())
+    }
+
+    /// Appends how long policies and webhooks took.
+    pub(super) fn report_times(&self, page: &mut String) {
+        let Counted { policies, plugins, hooks, calls } = &*self.counted;
+        // Kubernetes has a plugin for each of the two steps.
+        for (times, [admit, validate]) in [
+            (policies, ["MutatingAdmissionPolicy", "ValidatingAdmissionPolicy"]),
+            (plugins, ["AdmissionPlugins", "AdmissionPlugins"]),
+            (hooks, ["MutatingAdmissionWebhook", "ValidatingAdmissionWebhook"]),
+        ] {
+            times.report_step(page, OF_PLUGINS, (Step::Admit, &format!("name=\"{admit}\",")));
+            times.report_step(page, OF_PLUGINS, (Step::Validate, &format!("name=\"{validate}\",")));
+        }
+        calls.report(page);
     }
 }
 

@@ -10,9 +10,9 @@ use super::is_review;
 use super::plugins::{self, Asking, Plugin};
 use super::policies;
 use super::request::Request;
-use super::snapshot::{Bound, Snapshot};
+use super::snapshot::{Bound, Counted, Snapshot};
 use super::turn::Turn;
-use crate::admission::Attributes;
+use crate::admission::{Attributes, metrics};
 
 #[derive(Clone)]
 enum Step {
@@ -33,15 +33,27 @@ impl Step {
     }
 
     /// `asking` is what plugins before were asked about the same document.
-    async fn run(&self, round: u8, attributes: &Attributes<'_>, object: &mut Value, asking: &mut Asking) -> Result<(), Status> {
+    async fn run(
+        &self,
+        (round, counted): (u8, &Counted),
+        attributes: &Attributes<'_>,
+        object: &mut Value,
+        asking: &mut Asking,
+    ) -> Result<(), Status> {
+        let at = (metrics::Step::Admit, attributes.operation);
         let changed = match self {
             Self::Policy(bound) => {
                 *asking = Asking::default();
-                return policies::mutate(bound, attributes, object).await;
+                return counted.policies.time(at, policies::mutate(bound, attributes, object)).await;
             }
-            Self::Plugin(plugin) => plugins::mutate(plugin, &Request::new(attributes, Some(object)), asking).await?,
+            Self::Plugin(plugin) => {
+                let request = Request::new(attributes, Some(object));
+                counted.plugins.time(at, plugins::mutate(plugin, &request, asking)).await?
+            }
             Self::Hook(index, hook) => {
-                hooks::mutate(hook, &Request::new(attributes, Some(object)), Turn { round, index: *index }).await?
+                let turn = Turn { round, index: *index, calls: &counted.calls };
+                let request = Request::new(attributes, Some(object));
+                counted.hooks.time(at, hooks::mutate(hook, &request, turn)).await?
             }
         };
         if let Some(changed) = changed {
@@ -56,6 +68,7 @@ impl Step {
 pub(in crate::admission) struct Round {
     /// Who wants to be asked again, and the document as each left it.
     seen: Vec<(Step, Value)>,
+    counted: Arc<Counted>,
 }
 
 impl Round {
@@ -73,19 +86,19 @@ impl Round {
         let policies = policies.chain(plugins).filter(|_| !is_review(attributes));
         let hooks = snapshot.mutating_hooks.iter().cloned().enumerate();
         for step in policies.chain(hooks.map(|(index, hook)| Step::Hook(index, hook))) {
-            step.run(0, attributes, object, &mut asking).await?;
+            step.run((0, &snapshot.counted), attributes, object, &mut asking).await?;
             if step.is_reinvoked() {
                 seen.push((step, object.clone()));
             }
         }
-        Ok((before != *object).then_some(Self { seen }))
+        Ok((before != *object).then(|| Self { seen, counted: snapshot.counted.clone() }))
     }
 
     /// Asks those again who asked for it and have not seen the document as it is now.
     pub(in crate::admission) async fn again(&mut self, attributes: &Attributes<'_>, object: &mut Value) -> Result<(), Status> {
         for (step, left) in self.seen.drain(..) {
             if left != *object {
-                step.run(1, attributes, object, &mut Asking::default()).await?;
+                step.run((1, &self.counted), attributes, object, &mut Asking::default()).await?;
             }
         }
         Ok(())

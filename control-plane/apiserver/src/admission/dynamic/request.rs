@@ -72,20 +72,11 @@ impl<'a> Request<'a> {
         self.attributes.registry.by_resource(&form.group, &form.version, self.attributes.resource())
     }
 
-    pub(super) fn operation(&self) -> &'static str {
-        match self.attributes.operation {
-            Operation::Create => "CREATE",
-            Operation::Update => "UPDATE",
-            Operation::Delete => "DELETE",
-            Operation::Connect => "CONNECT",
-        }
-    }
-
     /// The form in which the request is to be looked at; `None` when it is not matched.
     pub(super) fn matched(&self, matching: &Matching) -> Option<GroupVersion> {
         let attributes = self.attributes;
         let subject = Subject {
-            operation: self.operation(),
+            operation: attributes.operation.as_str(),
             spoken: &self.spoken,
             resource: attributes.resource(),
             subresource: attributes.subresource(),
@@ -208,7 +199,7 @@ impl<'a> Request<'a> {
         }
         let mut request = json!({
             "uid": uid, "kind": kind_in(form), "resource": resource_in(form), "requestKind": kind_in(&self.spoken),
-            "requestResource": resource_in(&self.spoken), "name": attributes.name(), "operation": self.operation(),
+            "requestResource": resource_in(&self.spoken), "name": attributes.name(), "operation": attributes.operation.as_str(),
             "userInfo": user, "dryRun": attributes.dry_run, "options": options,
         });
         if !self.namespace().is_empty() {

@@ -8,8 +8,10 @@ use mizzen_extensions::plugins::{ADMISSION_POLICIES, CLUSTER_ADMISSION_POLICIES,
 use mizzen_extensions::policy::Policy;
 
 use super::bindings::Binding;
+use super::calls::Calls;
 use super::hooks::Hook;
 use super::plugins::Plugin;
+use crate::admission::metrics::Times;
 
 /// A policy and the bindings that put it to work.
 pub(super) struct Bound {
@@ -27,6 +29,16 @@ pub(super) struct Snapshot {
     /// In the order of their configurations' names.
     pub(super) mutating_hooks: Vec<Arc<Hook>>,
     pub(super) validating_hooks: Vec<Arc<Hook>>,
+    pub(super) counted: Arc<Counted>,
+}
+
+/// What is counted of all that is asked, whatever the objects say.
+#[derive(Default)]
+pub(super) struct Counted {
+    pub(super) policies: Times,
+    pub(super) plugins: Times,
+    pub(super) hooks: Times,
+    pub(super) calls: Calls,
 }
 
 impl Snapshot {
@@ -77,7 +89,7 @@ impl Entries {
         changed
     }
 
-    pub(super) fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self, counted: Arc<Counted>) -> Snapshot {
         let plugins = [CLUSTER_ADMISSION_POLICIES, ADMISSION_POLICIES].into_iter().flat_map(|resource| self.of(resource));
         let plugins = plugins.filter_map(|entry| match entry {
             Entry::Plugin(plugin) => Some(plugin.clone()),
@@ -91,6 +103,7 @@ impl Entries {
             validating: self.bound("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
             mutating_hooks: self.hooks("mutatingwebhookconfigurations"),
             validating_hooks: self.hooks("validatingwebhookconfigurations"),
+            counted,
         }
     }
 

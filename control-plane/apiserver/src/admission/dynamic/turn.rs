@@ -2,19 +2,22 @@
 
 use serde_json::{Value, json};
 
+use super::calls::Calls;
 use super::hooks::Hook;
 use crate::audit;
 
 /// When a webhook is asked.
 #[derive(Clone, Copy)]
-pub(super) struct Turn {
+pub(super) struct Turn<'a> {
     /// 1 for those that look once more at what others changed since.
     pub(super) round: u8,
     /// Its place among all webhooks.
     pub(super) index: usize,
+    /// Where it is counted.
+    pub(super) calls: &'a Calls,
 }
 
-impl Turn {
+impl Turn<'_> {
     fn key(self, of: &str) -> String {
         format!("{of}.webhook.admission.k8s.io/round_{}_index_{}", self.round, self.index)
     }
@@ -50,7 +53,7 @@ mod tests {
 
     #[test]
     fn keys_say_when_a_webhook_was_asked() {
-        let turn = Turn { round: 1, index: 3 };
+        let turn = Turn { round: 1, index: 3, calls: &Calls::default() };
         assert_eq!(turn.key("mutation"), "mutation.webhook.admission.k8s.io/round_1_index_3");
     }
 }
