@@ -77,7 +77,8 @@ impl Strategy for Role {
             }
         }
         if object.get("aggregationRule").is_some_and(Value::is_object) {
-            let at = Path::root("aggregationRule").field("clusterRoleSelectors");
+            let rule = Path::root("aggregationRule");
+            let at = rule.field("clusterRoleSelectors");
             let selectors = list(object, "/aggregationRule/clusterRoleSelectors");
             if selectors.is_empty() {
                 let why = "at least one clusterRoleSelector required if aggregationRule is non-nil";
@@ -246,11 +247,11 @@ mod tests {
     fn an_aggregated_role_says_of_what() {
         let role = Role { scope: Scope::Cluster };
         let fields = |rule: Value| -> Vec<String> {
-            role.validate(&serde_json::json!({"aggregationRule": rule})).into_iter().map(|cause| cause.field).collect()
+            role.validate(&json!({"aggregationRule": rule})).into_iter().map(|cause| cause.field).collect()
         };
-        assert_eq!(fields(serde_json::json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]})), [""; 0]);
-        assert_eq!(fields(serde_json::json!({})), ["aggregationRule.clusterRoleSelectors"]);
-        let odd = serde_json::json!({"clusterRoleSelectors": [{"matchExpressions": [{"key": "a", "operator": "In"}]}]});
+        assert_eq!(fields(json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]})), [""; 0]);
+        assert_eq!(fields(json!({})), ["aggregationRule.clusterRoleSelectors"]);
+        let odd = json!({"clusterRoleSelectors": [{"matchExpressions": [{"key": "a", "operator": "In"}]}]});
         assert_eq!(fields(odd), ["aggregationRule.clusterRoleSelectors[0].matchExpressions[0].values"]);
     }
 

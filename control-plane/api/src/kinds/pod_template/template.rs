@@ -82,7 +82,8 @@ impl Workload {
 }
 
 fn check_pods(object: &Value, workload: Workload) -> Vec<Cause> {
-    let path = Path::root("spec").field("template");
+    let spec = Path::root("spec");
+    let path = spec.field("template");
     let mut causes = Vec::new();
     let Some(template) = object.at("/spec/template").filter(|template| template.is_object()) else {
         causes.push(required(path, ""));
