@@ -72,7 +72,7 @@ pub trait Runtime: Send + Sync + 'static {
     async fn attach(&self, id: &str) -> Result<Session, RuntimeError>;
 
     /// # Errors
-    /// As for [`Runtime::status`].
+    /// As for [`Runtime::status`], and [`RuntimeError::NotRunning`].
     async fn stats(&self, id: &str) -> Result<Stats, RuntimeError>;
 
     /// A counter that moves whenever some container's state may have changed: reconcile from [`Runtime::list`].

@@ -52,6 +52,7 @@ async fn tells_the_exit_code_and_logs(runtime: &Arc<dyn Runtime>, fixture: &dyn 
         // Over, but there until it is removed.
         succeed("signal", runtime.signal(id, libc::SIGTERM).await);
         assert!(matches!(runtime.attach(id).await, Err(RuntimeError::NotRunning { .. } | RuntimeError::Unsupported { .. })));
+        assert!(matches!(runtime.stats(id).await, Err(RuntimeError::NotRunning { .. })));
         succeed("remove", runtime.remove(id).await);
         assert!(spec.log_path.exists(), "{id}: the log outlives its container");
     }

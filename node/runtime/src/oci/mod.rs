@@ -318,16 +318,11 @@ impl Runtime for OciRuntime {
     }
 
     async fn stats(&self, id: &str) -> Result<Stats, RuntimeError> {
-        let entry = match self.running(id) {
-            Err(RuntimeError::NotRunning { .. }) => return Ok(Stats::default()),
-            entry => entry?,
-        };
+        let entry = self.running(id)?;
         let asked = self.ask(&entry, Call::Stats).await;
-        match Self::unless_ended(&entry, asked).await {
-            Ok(Reply::Stats { memory, cpu }) => Ok(Stats { memory, cpu }),
-            Ok(reply) => Err(RuntimeError::Unreachable { id: id.to_owned(), why: format!("it answered {reply:?}") }),
-            Err(RuntimeError::NotRunning { .. }) => Ok(Stats::default()),
-            Err(err) => Err(err),
+        match Self::unless_ended(&entry, asked).await? {
+            Reply::Stats { memory, cpu } => Ok(Stats { memory, cpu }),
+            reply => Err(RuntimeError::Unreachable { id: id.to_owned(), why: format!("it answered {reply:?}") }),
         }
     }
 

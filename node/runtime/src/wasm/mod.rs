@@ -318,7 +318,7 @@ impl Runtime for WasmRuntime {
         match self.ask_running(id, Call::Stats, &[]).await? {
             Some(Reply::Stats { memory, cpu }) => Ok(Stats { memory, cpu }),
             Some(reply) => Err(RuntimeError::Unreachable { id: id.to_owned(), why: format!("it answered {reply:?}") }),
-            None => Ok(Stats::default()),
+            None => Err(RuntimeError::NotRunning { id: id.to_owned() }),
         }
     }
 

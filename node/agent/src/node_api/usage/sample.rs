@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use mizzen_runtime::{ContainerState, ContainerStatus, Stats};
+use mizzen_runtime::{ContainerState, ContainerStatus};
 
 use super::super::State;
 use super::machine::{self, Machine, MachineError};
@@ -153,10 +153,6 @@ async fn of_container(state: &State, status: ContainerStatus) -> Option<Containe
     let stats = tokio::time::timeout(ANSWER, runtime.stats(&status.id)).await;
     let stats = stats.inspect_err(|_| tracing::debug!(container = %status.id, "does not say in time what it uses")).ok()?;
     let stats = stats.inspect_err(|error| tracing::debug!(container = %status.id, %error, "use is not known")).ok()?;
-    // Runtimes answer so of one that has ended meanwhile.
-    if stats == Stats::default() {
-        return None;
-    }
     Some(ContainerUse {
         name: labels::get(&status.labels, labels::CONTAINER).to_owned(),
         is_wasm,
