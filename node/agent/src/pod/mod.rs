@@ -9,6 +9,7 @@ pub(crate) mod decide;
 pub(crate) mod handle;
 mod health;
 pub(crate) mod labels;
+mod last_words;
 pub(crate) mod manager;
 pub(crate) mod memory;
 pub(crate) mod outcome;

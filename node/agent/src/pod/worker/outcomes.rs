@@ -7,7 +7,7 @@ use super::Worker;
 use crate::error::HookError;
 use crate::hooks::start::StartError;
 use crate::pod::outcome::Outcome;
-use crate::pod::{act, health, labels, resizing};
+use crate::pod::{act, health, labels, last_words, resizing};
 use crate::shared::about;
 
 /// A deletion that the API has taken and not carried out is asked for again after this.
@@ -105,7 +105,7 @@ impl Worker {
     pub(super) async fn note_exits(&mut self, ids: Vec<String>) {
         for id in ids {
             if let Some(status) = self.memory.known.get_mut(&id) {
-                act::read_last_words(&self.shared, &self.pod, status).await;
+                last_words::read(&self.shared, &self.pod, status).await;
                 let name = labels::get(&status.labels, labels::CONTAINER);
                 let failed = self.memory.containers.get(name).and_then(|memory| memory.hook_failure.as_ref());
                 if let ContainerState::Exited(exit) = &mut status.state
