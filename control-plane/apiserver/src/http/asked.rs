@@ -79,15 +79,16 @@ pub(super) fn action<'a>(path: &'a Path, asked: &Asked<'_>, uri: &'a Uri, method
     }
 }
 
-/// Whether a watch begins with all objects that there are, as a list is asked for by newer clients.
+/// Whether a watch begins with all objects that there are.
 pub(super) fn lists_first(uri: &Uri) -> bool {
-    uri.query().unwrap_or_default().split('&').any(|pair| pair == "sendInitialEvents=true")
+    let params = Params::parse(uri.query().unwrap_or_default());
+    params.flag("sendInitialEvents").unwrap_or(false) || matches!(params.get("resourceVersion"), None | Some("" | "0"))
 }
 
 /// How many objects a list may have; 0 for all.
 pub(super) fn limit(uri: &Uri) -> u64 {
-    let pairs = uri.query().unwrap_or_default().split('&');
-    pairs.filter_map(|pair| pair.strip_prefix("limit=")).find_map(|limit| limit.parse().ok()).unwrap_or_default()
+    let params = Params::parse(uri.query().unwrap_or_default());
+    params.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or_default()
 }
 
 pub(super) fn is_proxy(path: &ResourcePath) -> bool {
