@@ -25,8 +25,7 @@ const CUSTOM_PATCHES: &[&str] = &[
     "application/json-patch+json",
     "application/merge-patch+json",
 ];
-const CUSTOM: &[&str] = &["application/cbor", "application/json", "application/yaml"];
-const CUSTOM_BODY: &[&str] = &["application/json", "application/yaml"];
+const CUSTOM: &[&str] = &["application/json", "application/yaml"];
 const LOG: &[&str] = &["application/cbor", "application/json", crate::protobuf::MEDIA_TYPE, "application/yaml", "text/plain"];
 
 /// A resource in one of its versions.
@@ -152,8 +151,8 @@ impl Described<'_> {
     fn operation<'a>(&'a self, verb: Verb, id: String, kind: &'a GroupVersionKind, schema: Value) -> Operation<'a> {
         let custom = self.is_custom();
         let body = |media: &'static [&'static str]| Some((Content { media, schema: schema.clone() }, true));
-        let options = || Some((Content { media: if custom { CUSTOM_BODY } else { ANY }, schema: meta("DeleteOptions") }, false));
-        let media = if custom { CUSTOM_BODY } else { ANY };
+        let options = || Some((Content { media: if custom { CUSTOM } else { ANY }, schema: meta("DeleteOptions") }, false));
+        let media = if custom { CUSTOM } else { ANY };
         let plain = self.answer(schema.clone());
         let (method, action, parameters, codes, body, answer): (_, _, _, &[u16], _, _) = match verb {
             Verb::Get if custom => ("get", "get", parameters::GET_CUSTOM, &[200], None, plain),
