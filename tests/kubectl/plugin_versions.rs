@@ -1,5 +1,7 @@
 //! Plugins built against the minor version before the current one are put to work beside those of the current one.
 
+use mizzen_tests::command::run;
+use mizzen_tests::executables::mizzen;
 use mizzen_tests::hollow::Hollow;
 use mizzen_tests::{Cluster, Kubectl, Registry, eventually, images};
 
@@ -8,7 +10,7 @@ use crate::guests::{Policy, Scheduler};
 fn inspected(cluster: &Cluster, bytes: &[u8]) -> String {
     let path = cluster.data().with_extension("wasm");
     std::fs::write(&path, bytes).expect("writes");
-    cluster.mizzen(&["plugin", "inspect", path.to_str().expect("a path")]).ok()
+    run(mizzen().env("XDG_CACHE_HOME", cluster.data()).args(["plugin", "inspect"]).arg(path)).ok()
 }
 
 fn guard(cluster: &Cluster, name: &str, image: &str, resource: &str) {
