@@ -33,27 +33,33 @@ pub struct WorkQueue {
 /// Tells of all queues.
 pub type WorkQueues = Arc<dyn Fn() -> Vec<WorkQueue> + Send + Sync>;
 
+/// Name, kind, help and value of a metric.
+type Single = (&'static str, &'static str, &'static str, fn(&WorkQueue) -> f64);
+/// Name, help and values of a histogram.
+type Spread = (&'static str, &'static str, fn(&WorkQueue) -> &Times);
+
+const VALUES: [Single; 5] = [
+    ("workqueue_adds_total", "counter", "Keys that were added.", |queue| queue.adds as f64),
+    ("workqueue_retries_total", "counter", "Keys that are tried again.", |queue| queue.retries as f64),
+    ("workqueue_depth", "gauge", "Keys that are ready.", |queue| queue.depth as f64),
+    ("workqueue_unfinished_work_seconds", "gauge", "How long keys are worked on now, in all.", |queue| {
+        queue.unfinished.as_secs_f64()
+    }),
+    ("workqueue_longest_running_processor_seconds", "gauge", "The longest of them.", |queue| queue.longest.as_secs_f64()),
+];
+const SPREADS: [Spread; 2] = [
+    ("workqueue_queue_duration_seconds", "How long keys waited, in seconds.", |queue| &queue.waited),
+    ("workqueue_work_duration_seconds", "How long keys were worked on, in seconds.", |queue| &queue.worked),
+];
+
 pub(crate) fn report(page: &mut String, queues: &[WorkQueue]) {
-    let simple: [(&str, &str, &str, fn(&WorkQueue) -> f64); 5] = [
-        ("workqueue_adds_total", "counter", "Keys that were added.", |queue| queue.adds as f64),
-        ("workqueue_retries_total", "counter", "Keys that are tried again.", |queue| queue.retries as f64),
-        ("workqueue_depth", "gauge", "Keys that are ready.", |queue| queue.depth as f64),
-        ("workqueue_unfinished_work_seconds", "gauge", "How long keys are worked on now, in all.", |queue| {
-            queue.unfinished.as_secs_f64()
-        }),
-        ("workqueue_longest_running_processor_seconds", "gauge", "The longest of them.", |queue| queue.longest.as_secs_f64()),
-    ];
-    for (name, kind, help, value) in simple {
+    for (name, kind, help, value) in VALUES {
         heading(page, name, kind, help);
         for queue in queues {
             line(page, name, &format!("name=\"{}\"", queue.name), value(queue));
         }
     }
-    let spreads: [(&str, &str, fn(&WorkQueue) -> &Times); 2] = [
-        ("workqueue_queue_duration_seconds", "How long keys waited, in seconds.", |queue| &queue.waited),
-        ("workqueue_work_duration_seconds", "How long keys were worked on, in seconds.", |queue| &queue.worked),
-    ];
-    for (name, help, times) in spreads {
+    for (name, help, times) in SPREADS {
         heading(page, name, "histogram", help);
         for queue in queues {
             let (Times { bounds, counts, sum }, labels) = (times(queue), format!("name=\"{}\"", queue.name));

@@ -82,7 +82,7 @@ impl Strategy for Role {
             let selectors = list(object, "/aggregationRule/clusterRoleSelectors");
             if selectors.is_empty() {
                 let why = "at least one clusterRoleSelector required if aggregationRule is non-nil";
-                causes.push(required(&at, why));
+                causes.push(required(at, why));
             }
             for (index, selector) in selectors.iter().enumerate() {
                 causes.extend(validate_label_selector(Some(selector), &at.index(index)));

@@ -67,6 +67,15 @@ impl Default for Counts {
 #[derive(Default)]
 pub(super) struct Calls(Mutex<BTreeMap<Key, Counts>>);
 
+/// Name, help and value of a metric.
+type Count = (&'static str, &'static str, fn(&Counts) -> u64);
+
+/// What came of match conditions.
+const CONDITIONS: [Count; 2] = [
+    ("exclusions_total", "Requests that match conditions left out.", |counts| counts.left_out),
+    ("evaluation_errors_total", "Match conditions that could not be evaluated.", |counts| counts.unclear),
+];
+
 impl Calls {
     /// `took` is `None` where nothing was asked.
     pub(super) fn count(&self, hook: &Hook, operation: Operation, outcome: Outcome, took: Option<Duration>) {
@@ -135,11 +144,7 @@ impl Calls {
         for ((webhook, step), count) in open {
             line(page, name, &format!("name=\"{webhook}\",type=\"{step}\""), count);
         }
-        let conditions: [(&str, &str, fn(&Counts) -> u64); 2] = [
-            ("exclusions_total", "Requests that match conditions left out.", |counts| counts.left_out),
-            ("evaluation_errors_total", "Match conditions that could not be evaluated.", |counts| counts.unclear),
-        ];
-        for (name, help, value) in conditions {
+        for (name, help, value) in CONDITIONS {
             let name = format!("apiserver_admission_match_condition_{name}");
             heading(page, &name, "counter", help);
             for (key, counts) in calls.iter().filter(|(_, counts)| value(counts) > 0) {
