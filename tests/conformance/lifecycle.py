@@ -87,8 +87,8 @@ def speaks_protobuf(world, resource, name):
     equal((listed.status, listed.data[:4]), (200, MAGIC))
 
 
-def status_lifecycle(world, group_version, plural, body, patch, changed, namespace=None, kind=MERGE):
-    """The status subresource is read, patched (with its annotations) and updated."""
+def status_lifecycle(world, group_version, plural, body, patch, changed, namespace=None, kind=MERGE, annotated=True):
+    """The status subresource is read, patched (with annotations, which the kinds that are not `annotated` leave alone) and updated."""
     discovered(world, group_version, f"{plural}/status")
     resource = world.resource(group_version, plural, namespace)
     name = resource.create(body)["metadata"]["name"]
@@ -96,14 +96,14 @@ def status_lifecycle(world, group_version, plural, body, patch, changed, namespa
     before = resource.get(name)
     equal(resource.get(name, "status")["metadata"]["uid"], before["metadata"]["uid"])
     patched = resource.patch(name, {"metadata": {"annotations": {"patchedstatus": "true"}}, "status": patch}, "status", kind=kind)
-    equal(patched["metadata"].get("annotations", {}).get("patchedstatus"), "true")
+    equal(patched["metadata"].get("annotations", {}).get("patchedstatus"), "true" if annotated else None)
     assert changed(patched.get("status", {})), patched
 
     def mark(found):
         found["metadata"].setdefault("annotations", {})["updatedstatus"] = "true"
 
     updated = resource.change(name, mark, "status")
-    equal(updated["metadata"]["annotations"]["updatedstatus"], "true")
+    equal(updated["metadata"].get("annotations", {}).get("updatedstatus"), "true" if annotated else None)
     equal(updated.get("spec"), before.get("spec"))
     return resource.get(name)
 

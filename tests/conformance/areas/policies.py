@@ -103,7 +103,7 @@ def validating_operations(world):
     condition = {"type": "Patched", "status": "True", "reason": "Patched", "message": "patched", "lastTransitionTime": "2024-01-01T00:00:00Z"}
     changed = lambda status: "Patched" in [c["type"] for c in status["conditions"]]  # noqa: E731
     body["metadata"] = {"name": unique("policy")}
-    status_lifecycle(world, ADMISSION, "validatingadmissionpolicies", body, {"conditions": [condition]}, changed)
+    status_lifecycle(world, ADMISSION, "validatingadmissionpolicies", body, {"conditions": [condition]}, changed, annotated=False)
 
 
 @behaviour(VALIDATING + "support ValidatingAdmissionPolicyBinding API operations")
@@ -156,7 +156,7 @@ def flow_schemas(world):
     body["metadata"] = {"name": unique("fs")}
     condition = {"type": "PatchStatusFailed", "status": "False", "reason": "Rejected", "message": "hello"}
     changed = lambda status: "PatchStatusFailed" in [c["type"] for c in status["conditions"]]  # noqa: E731
-    status_lifecycle(world, FLOW, "flowschemas", body, {"conditions": [condition]}, changed)
+    status_lifecycle(world, FLOW, "flowschemas", body, {"conditions": [condition]}, changed, annotated=False)
 
 
 @behaviour(FAIRNESS + "support PriorityLevelConfiguration API operations")
@@ -169,4 +169,4 @@ def priority_levels(world):
     body["metadata"] = {"name": unique("pl")}
     condition = {"type": "PatchStatusFailed", "status": "False", "reason": "Rejected", "message": "hello"}
     changed = lambda status: "PatchStatusFailed" in [c["type"] for c in status["conditions"]]  # noqa: E731
-    status_lifecycle(world, FLOW, "prioritylevelconfigurations", body, {"conditions": [condition]}, changed)
+    status_lifecycle(world, FLOW, "prioritylevelconfigurations", body, {"conditions": [condition]}, changed, annotated=False)
