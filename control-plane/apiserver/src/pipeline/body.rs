@@ -1,89 +1,19 @@
 //! Decoding of request bodies, remembering fields that were given twice.
 
-use std::fmt;
+mod document;
+mod room;
 
-use mizzen_api::{Reason, Status};
+use mizzen_api::Status;
 use mizzen_client::Body;
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde_json::map::Entry;
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 use tokio::sync::Semaphore;
+
+pub(crate) use room::check_room;
+pub(super) use room::is_too_deep;
+use room::{Room, too_many};
 
 /// Bodies beyond this many bytes are refused with 413.
 pub(crate) const MAX_BYTES: usize = 3 * 1024 * 1024;
-
-/// Documents that nest deeper are refused: the decoder could not read them back.
-const MAX_DEPTH: usize = 120;
-
-/// Documents with more objects and lists in them are refused, and those with more values of any kind: defaulting and
-/// validating make some kilobytes of an object that a client writes with two bytes. Of 2 MB that name a million containers
-/// they made 2.4 GiB in 25 s of processor time (measured without this bound); with it, what is made is a sixth of that at
-/// most. Kubernetes has no such bound, but its store takes no object of half the size of a body.
-///
-/// What has its fields and who owns them in [`MAX_BYTES`] stays below: an entry of a ConfigMap, with its owner, takes 20
-/// bytes for one object, a field of a definition's schema 24.
-const MAX_OBJECTS: usize = 160_000;
-const MAX_VALUES: usize = 500_000;
-
-/// What a document may still have.
-#[derive(Clone, Copy, Debug)]
-struct Room {
-    objects: usize,
-    values: usize,
-}
-
-impl Room {
-    const WHOLE: Self = Self { objects: MAX_OBJECTS, values: MAX_VALUES };
-
-    fn is_used_up(&self) -> bool {
-        self.values == 0
-    }
-
-    /// False when there is no more.
-    fn take(&mut self, is_object: bool) -> bool {
-        if self.values == 0 || (is_object && self.objects == 0) {
-            return false;
-        }
-        self.values -= 1;
-        self.objects -= usize::from(is_object);
-        true
-    }
-
-    fn fits(&mut self, value: &Value) -> bool {
-        self.take(value.is_array() || value.is_object())
-            && match value {
-                Value::Array(items) => items.iter().all(|item| self.fits(item)),
-                Value::Object(fields) => fields.values().all(|field| self.fits(field)),
-                _ => true,
-            }
-    }
-}
-
-/// # Errors
-/// `RequestEntityTooLarge` for a document that has more in it than is worked on.
-pub(crate) fn check_room(value: &Value) -> Result<(), Status> {
-    let mut room = Room::WHOLE;
-    if room.fits(value) { Ok(()) } else { Err(too_many()) }
-}
-
-fn too_many() -> Status {
-    Status::new(
-        Reason::RequestEntityTooLarge,
-        format!("Request entity too large: limit is {MAX_OBJECTS} objects and lists, and {MAX_VALUES} values"),
-    )
-}
-
-/// Whether a document can be read back once it is stored.
-pub(super) fn is_too_deep(value: &Value) -> bool {
-    fn within(value: &Value, left: usize) -> bool {
-        match value {
-            Value::Array(items) => left > 0 && items.iter().all(|item| within(item, left - 1)),
-            Value::Object(fields) => left > 0 && fields.values().all(|field| within(field, left - 1)),
-            _ => true,
-        }
-    }
-    !within(value, MAX_DEPTH)
-}
 
 pub(crate) struct Parsed {
     pub(crate) value: Value,
@@ -160,8 +90,7 @@ fn yaml(bytes: &[u8]) -> Result<Parsed, Status> {
         return Err(Status::bad_request(format!("error decoding YAML: exceeded max depth of {MAX_FLOW_DEPTH}")));
     }
     let (mut duplicates, mut room) = (Vec::new(), Room::WHOLE);
-    let root = Node { place: Place::Root, duplicates: &mut duplicates, room: &mut room };
-    match root.deserialize(serde_yaml_ng::Deserializer::from_slice(bytes)) {
+    match document::read(serde_yaml_ng::Deserializer::from_slice(bytes), &mut duplicates, &mut room) {
         Ok(value) => Ok(Parsed { value, duplicate_line: first_of(&duplicates, bytes), duplicates }),
         Err(_) if room.is_used_up() => Err(too_many()),
         Err(error) => Err(Status::bad_request(format!("error decoding YAML: {error}"))),
@@ -197,140 +126,12 @@ fn flow_depth(bytes: &[u8]) -> usize {
 
 fn json(bytes: &[u8], duplicates: &mut Vec<String>, room: &mut Room) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Node { place: Place::Root, duplicates, room }.deserialize(&mut reader)?;
+    let value = document::read(&mut reader, duplicates, room)?;
     reader.end().map(|()| value)
 }
 
 fn unreadable(error: &serde_json::Error) -> Status {
     Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
-}
-
-/// Where a value stands: most documents have no field that is told of, and no path needs writing.
-#[derive(Clone, Copy)]
-enum Place<'a> {
-    Root,
-    Field(&'a Place<'a>, &'a str),
-    Item(&'a Place<'a>, usize),
-}
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root => Ok(()),
-            Self::Field(Self::Root, name) => f.write_str(name),
-            Self::Field(above, name) => write!(f, "{above}.{name}"),
-            Self::Item(above, index) => write!(f, "{above}[{index}]"),
-        }
-    }
-}
-
-/// Builds the value of a place.
-struct Node<'a> {
-    place: Place<'a>,
-    duplicates: &'a mut Vec<String>,
-    room: &'a mut Room,
-}
-
-const USED_UP: &str = "too many values";
-
-impl Node<'_> {
-    fn leaf<E: serde::de::Error>(&mut self, value: Value) -> Result<Value, E> {
-        if self.room.take(false) { Ok(value) } else { Err(self.used_up()) }
-    }
-
-    fn used_up<E: serde::de::Error>(&mut self) -> E {
-        self.room.values = 0;
-        E::custom(USED_UP)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Node<'_> {
-    type Value = Value;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Node<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E: serde::de::Error>(mut self) -> Result<Value, E> {
-        self.leaf(Value::Null)
-    }
-
-    fn visit_none<E: serde::de::Error>(mut self) -> Result<Value, E> {
-        self.leaf(Value::Null)
-    }
-
-    fn visit_some<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        self.deserialize(deserializer)
-    }
-
-    fn visit_bool<E: serde::de::Error>(mut self, value: bool) -> Result<Value, E> {
-        self.leaf(Value::Bool(value))
-    }
-
-    fn visit_i64<E: serde::de::Error>(mut self, value: i64) -> Result<Value, E> {
-        self.leaf(value.into())
-    }
-
-    fn visit_u64<E: serde::de::Error>(mut self, value: u64) -> Result<Value, E> {
-        self.leaf(value.into())
-    }
-
-    fn visit_f64<E: serde::de::Error>(mut self, value: f64) -> Result<Value, E> {
-        let number = Number::from_f64(value).ok_or_else(|| E::custom("a number must be finite"))?;
-        self.leaf(Value::Number(number))
-    }
-
-    fn visit_str<E: serde::de::Error>(mut self, value: &str) -> Result<Value, E> {
-        self.leaf(Value::String(value.to_owned()))
-    }
-
-    fn visit_string<E: serde::de::Error>(mut self, value: String) -> Result<Value, E> {
-        self.leaf(Value::String(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Value, A::Error> {
-        if !self.room.take(true) {
-            return Err(self.used_up());
-        }
-        let mut list = Vec::new();
-        loop {
-            let place = Place::Item(&self.place, list.len());
-            match items.next_element_seed(Node { place, duplicates: self.duplicates, room: self.room })? {
-                Some(item) => list.push(item),
-                None => return Ok(Value::Array(list)),
-            }
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<Value, A::Error> {
-        if !self.room.take(true) {
-            return Err(self.used_up());
-        }
-        let mut map = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
-            let place = Place::Field(&self.place, &key);
-            let value = entries.next_value_seed(Node { place, duplicates: self.duplicates, room: self.room })?;
-            match map.entry(key) {
-                Entry::Vacant(entry) => {
-                    entry.insert(value);
-                }
-                Entry::Occupied(mut entry) => {
-                    let place = Place::Field(&self.place, entry.key());
-                    mizzen_api::schema::note(self.duplicates, &place);
-                    entry.insert(value);
-                }
-            }
-        }
-        Ok(Value::Object(map))
-    }
 }
 
 #[cfg(test)]
@@ -339,6 +140,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::room::{MAX_OBJECTS, MAX_VALUES};
     use super::*;
 
     #[test]

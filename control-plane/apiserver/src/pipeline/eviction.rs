@@ -36,7 +36,7 @@ enum Verdict {
 
 impl Pipeline {
     pub(super) async fn evict(&self, user: &Arc<Identity>, target: &Target, request: ApiRequest) -> Result<Written, Status> {
-        let parsed = super::body::parse(request.body)?;
+        let parsed = super::body::read(request.body).await?;
         let mut eviction = parsed.value;
         metadata::of(&mut eviction)?;
         if metadata::text(&eviction, "name") != target.name {

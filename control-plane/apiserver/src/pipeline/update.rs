@@ -17,7 +17,7 @@ use crate::errors;
 impl Pipeline {
     pub(super) async fn update(&self, user: &Arc<Identity>, target: &Target, request: ApiRequest) -> Result<Written, Status> {
         let validation = Validation::of(&request.write.field_validation);
-        let parsed = super::body::parse(request.body)?;
+        let parsed = super::body::read(request.body).await?;
         let mut object = parsed.value;
         metadata::fit_to_target(&mut object, target)?;
         let stored = self.stored_target(target)?;
