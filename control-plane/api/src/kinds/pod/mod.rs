@@ -1,6 +1,7 @@
 //! `Pod`.
 
 mod columns;
+mod gated;
 mod resize;
 mod update;
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::pod_template::{SpecContext, check_spec};
 use super::super::value::{int, list, text};
+use super::gated;
 use crate::Pointed as _;
 use crate::status::Cause;
 use crate::validate::{Path, forbidden, invalid};
@@ -53,11 +54,18 @@ pub(super) fn validate_update(object: &Value, old: &Value) -> Vec<Cause> {
     let may_end_sooner = int(old, "/spec/terminationGracePeriodSeconds").is_some_and(|grace| grace < 0)
         && int(object, "/spec/terminationGracePeriodSeconds") == Some(1);
     let is_bound_now = is_binding(object, old);
+    let was_gated = gated::is_gated(old);
+    if was_gated {
+        causes.extend(gated::check(object, old, &spec));
+    }
     for spec in [&mut masked, &mut before] {
         if let Some(fields) = spec.as_object_mut() {
             fields.remove("activeDeadlineSeconds");
             fields.remove("tolerations");
             fields.remove("schedulingGates");
+            if was_gated {
+                gated::mask(fields);
+            }
             if is_bound_now {
                 fields.remove("nodeName");
             }
