@@ -23,7 +23,10 @@ pub(super) fn check(object: &Value, old: &Value, spec: &Path) -> Vec<Cause> {
         causes.push(invalid(spec.field("nodeSelector"), selector, why));
     }
     let terms = format!("/spec/affinity/nodeAffinity/{REQUIRED}/nodeSelectorTerms");
-    let at = spec.field("affinity").field("nodeAffinity").field(REQUIRED).field("nodeSelectorTerms");
+    let affinity = spec.field("affinity");
+    let affinity = affinity.field("nodeAffinity");
+    let required = affinity.field(REQUIRED);
+    let at = required.field("nodeSelectorTerms");
     let (new, before) = (list(object, &terms), list(old, &terms));
     if !before.is_empty() && before.len() != new.len() {
         let why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
