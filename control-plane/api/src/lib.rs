@@ -27,6 +27,7 @@ pub mod registry;
 pub mod schema;
 pub mod selector;
 pub mod service_addresses;
+pub mod service_annotations;
 pub mod status;
 pub mod storage;
 pub mod tunnel;

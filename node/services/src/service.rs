@@ -4,12 +4,11 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Service;
 use mizzen_api::ObjectRef;
+use mizzen_api::service_annotations::ANNOUNCED_BY;
 use mizzen_network::{Family, Protocol, Subnet};
 
 /// Another proxy than this one serves it (well-known label of Kubernetes).
 const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
-/// Annotation: the node that answers for the service's address on its link.
-const ANNOUNCED_BY: &str = "mizzen.dev/announced-by";
 /// How long a client stays with its endpoint when the service does not say: three hours.
 const STICKY_SECONDS: u32 = 10_800;
 

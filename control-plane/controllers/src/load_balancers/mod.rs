@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use mizzen_api::node_annotations::LINK_RANGES;
+use mizzen_api::service_annotations::ANNOUNCED_BY;
 use mizzen_api::{Object, ObjectRef, Reason};
 use mizzen_client::Client;
 use mizzen_reconcile::{Action, Controller, Error, Queue, Reconciler, Recorder, WatchCache, WatchSpec, reference, typed};
@@ -27,8 +28,6 @@ pub use pool::{AddressPool, PoolError};
 use pool::{Refusal, announcer};
 
 const ACCOUNT: &str = "load-balancer-controller";
-/// Annotation of a Service: the node that answers for its address.
-const ANNOUNCED_BY: &str = "mizzen.dev/announced-by";
 /// Label of nodes that balancers leave out (well-known label of Kubernetes).
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
