@@ -3,24 +3,18 @@
 
 use std::fmt;
 
-use kube_cel::cel::common::ast::{Expr, IdedExpr, operators};
-use mizzen_api::schema::{Schema, SchemaSet, Shape};
+use mizzen_api::schema::{Schema, SchemaSet};
 
-use super::access::GET;
-use super::functions::{KEEP, KEYS, OPTIONAL_SELECT, RANGE};
-use super::inferred::{Known, child, child_in, element, is_search, not_in, outcome, plain};
-use super::known;
+use super::inferred::{Known, outcome};
 use super::parse::Compiled;
-use super::rewrite::children;
-use super::types::{self, Plain};
-use crate::schema::{Structural, Type};
+use super::types::Plain;
+use super::walk::Walk;
+use crate::schema::Structural;
 
 /// What one rule may be expected to cost (`StaticEstimatedCostLimit` of Kubernetes).
 pub const MAX_RULE_COST: u64 = 10_000_000;
 /// What all rules of a definition may be expected to cost (`StaticEstimatedCRDCostLimit` of Kubernetes).
 pub const MAX_TOTAL_COST: u64 = 100_000_000;
-/// The largest document, in bytes: what a list without `maxItems` can hold at most.
-const MAX_DOCUMENT: u64 = 3 * 1024 * 1024;
 
 /// What a rule is about.
 pub struct Subject<'a> {
@@ -40,9 +34,9 @@ pub fn check_rules(subject: &Subject<'_>, program: &Compiled, wanted: Plain) -> 
     let this = Known::Of(subject.schema, subject.is_resource);
     // An optional value has other fields.
     let before = if subject.optional_old_self { Known::Unknown } else { this };
-    let mut walk = Walk { variables: vec![("self", this), ("oldSelf", before)], wrong: None };
+    let mut walk = Walk::new(vec![("self", this), ("oldSelf", before)]);
     let (known, cost) = walk.expression(&program.expression);
-    match walk.wrong {
+    match walk.into_wrong() {
         Some(wrong) => Err(format!("compilation failed: ERROR: <input>: {wrong}")),
         None if outcome(known).is_some_and(|plain| plain != wanted) => Err(match wanted {
             Plain::Text => "messageExpression must evaluate to a string".to_owned(),
@@ -88,9 +82,9 @@ pub fn check_types(program: &Compiled, given: &Typed<'_>, wanted: &[Plain]) -> R
     let typed = given.typed.iter().map(|(name, schema)| (*name, Known::In(given.set, schema)));
     let shaped = given.shaped.iter().map(|(name, schema)| (*name, Known::Of(schema, false)));
     let variables = given.untyped.iter().map(|name| (*name, Known::Unknown)).chain(typed).chain(shaped).collect();
-    let mut walk = Walk { variables, wrong: None };
+    let mut walk = Walk::new(variables);
     let (known, _) = walk.expression(&program.expression);
-    match (walk.wrong, wanted) {
+    match (walk.into_wrong(), wanted) {
         (Some(wrong), _) => Err(Mistyped::Inside(wrong)),
         (None, wanted) if !wanted.is_empty() && outcome(known).is_some_and(|plain| !wanted.contains(&plain)) => {
             let names: Vec<&str> = wanted.iter().map(|plain| plain.as_str()).collect();
@@ -100,190 +94,6 @@ pub fn check_types(program: &Compiled, given: &Typed<'_>, wanted: &[Plain]) -> R
             }))
         }
         _ => Ok(()),
-    }
-}
-
-struct Walk<'a> {
-    variables: Vec<(&'a str, Known<'a>)>,
-    wrong: Option<String>,
-}
-
-impl<'a> Walk<'a> {
-    fn expression(&mut self, expression: &'a IdedExpr) -> (Known<'a>, u64) {
-        match &expression.expr {
-            Expr::Literal(literal) => (types::of_literal(literal).map_or(Known::Unknown, Known::Plain), 0),
-            Expr::Ident(name) => match self.variables.iter().rev().find(|(known, _)| known == name) {
-                Some((_, known)) => (*known, 1),
-                None => {
-                    self.wrong(format!("undeclared reference to '{name}' (in container '')"));
-                    (Known::Unknown, 1)
-                }
-            },
-            Expr::Select(select) => {
-                let (operand, cost) = self.expression(&select.operand);
-                (self.field(operand, &select.field), cost.saturating_add(1))
-            }
-            Expr::Call(call) => {
-                let mut cost = u64::from(call.func_name != GET);
-                // The package of a function is no variable: `sets.contains`.
-                let package = match call.target.as_deref().map(|target| &target.expr) {
-                    Some(Expr::Ident(name)) => Some(name).filter(|name| !self.variables.iter().any(|(known, _)| known == *name)),
-                    _ => None,
-                };
-                let name = package.map(|package| format!("{package}.{}", call.func_name));
-                if !known::is_function(name.as_deref().unwrap_or(&call.func_name)) {
-                    let what = package.filter(|_| known::is_function(&call.func_name)).unwrap_or(&call.func_name);
-                    self.wrong(format!("undeclared reference to '{what}' (in container '')"));
-                }
-                let mut operands = Vec::new();
-                for operand in call.target.iter().map(AsRef::as_ref).filter(|_| package.is_none()).chain(&call.args) {
-                    let (known, spent) = self.expression(operand);
-                    cost = cost.saturating_add(spent);
-                    operands.push(known);
-                }
-                let known = match (call.func_name.as_str(), operands.as_slice()) {
-                    (GET | KEEP | RANGE, [found, ..]) => *found,
-                    (KEYS, [Known::Of(schema, _), ..]) => Known::KeyOf(schema),
-                    (operators::INDEX | operators::OPT_INDEX, [Known::Of(schema, _), ..]) => {
-                        let element = schema.items.as_deref().or(schema.additional.as_deref());
-                        element.map_or(Known::Unknown, |element| Known::Of(element, element.embedded))
-                    }
-                    (operators::INDEX, [Known::In(set, schema), ..]) => element(set, schema),
-                    (OPTIONAL_SELECT, [operand, ..]) => match call.args.get(1).map(|arg| &arg.expr) {
-                        Some(Expr::Literal(kube_cel::cel::common::ast::LiteralValue::String(name))) => {
-                            let name: &str = name.inner();
-                            match *operand {
-                                Known::Of(schema, whole) => child(schema, whole, name).unwrap_or(Known::Unknown),
-                                _ => Known::Unknown,
-                            }
-                        }
-                        _ => Known::Unknown,
-                    },
-                    (function, [sought, range]) if is_search(function) => {
-                        if let Some(wrong) = not_in(*sought, *range) {
-                            self.wrong(wrong);
-                        }
-                        Known::Plain(Plain::Bool)
-                    }
-                    // Packages have functions of the same names for other things.
-                    _ if package.is_some() => Known::Unknown,
-                    (function, operands) => {
-                        let plains: Vec<Option<Plain>> = operands.iter().map(|operand| plain(*operand)).collect();
-                        match types::of_call(function, &plains) {
-                            Ok(found) => found.map_or(Known::Unknown, Known::Plain),
-                            Err(wrong) => {
-                                self.wrong(wrong);
-                                Known::Unknown
-                            }
-                        }
-                    }
-                };
-                (known, cost)
-            }
-            Expr::Comprehension(it) => {
-                let (range, range_cost) = self.expression(&it.iter_range);
-                let (init, init_cost) = self.expression(&it.accu_init);
-                let rounds = size(range);
-                let element = match range {
-                    Known::Of(schema, _) => match (&schema.items, &schema.additional) {
-                        (Some(items), _) => Known::Of(items, items.embedded),
-                        (None, Some(_)) => Known::KeyOf(schema),
-                        _ => Known::Unknown,
-                    },
-                    Known::ListOf(items) => Known::Plain(items),
-                    Known::In(set, schema) => match &set.resolve(schema).shape {
-                        Shape::Map { .. } => Known::Plain(Plain::Text),
-                        _ => element(set, schema),
-                    },
-                    _ => Known::Unknown,
-                };
-                let depth = self.variables.len();
-                self.variables.push((&it.accu_var, init));
-                self.variables.push((&it.iter_var, element));
-                let (_, condition) = self.expression(&it.loop_cond);
-                let (_, step) = self.expression(&it.loop_step);
-                let (known, result) = self.expression(&it.result);
-                self.variables.truncate(depth);
-                let looped = rounds.saturating_mul(condition.saturating_add(step).min(u64::MAX / 4));
-                (known, range_cost.saturating_add(init_cost).saturating_add(looped).saturating_add(result))
-            }
-            other => {
-                let (mut cost, mut types) = (0_u64, Vec::new());
-                for child in children(expression) {
-                    let (known, spent) = self.expression(child);
-                    cost = cost.saturating_add(spent);
-                    types.push(plain(known));
-                }
-                let known = match other {
-                    Expr::List(_) => match types.split_first() {
-                        Some((Some(first), rest)) if rest.iter().all(|plain| plain.as_ref() == Some(first)) => {
-                            Known::ListOf(*first)
-                        }
-                        _ => Known::Plain(Plain::List),
-                    },
-                    Expr::Map(_) => Known::Plain(Plain::Map),
-                    _ => Known::Unknown,
-                };
-                (known, cost)
-            }
-        }
-    }
-
-    fn field(&mut self, operand: Known<'a>, name: &str) -> Known<'a> {
-        if let Some(scalar) = plain(operand).filter(|plain| *plain != Plain::Map) {
-            self.wrong(format!("type '{}' does not support field selection", scalar.as_str()));
-            return Known::Unknown;
-        }
-        let found = match operand {
-            Known::Of(schema, whole) => child(schema, whole, name),
-            Known::In(set, schema) => child_in(set, schema, name),
-            _ => return Known::Unknown,
-        };
-        found.unwrap_or_else(|| {
-            self.wrong(format!("undefined field '{name}'"));
-            Known::Unknown
-        })
-    }
-
-    fn wrong(&mut self, what: String) {
-        self.wrong.get_or_insert(what);
-    }
-}
-
-/// How many rounds a loop over the value can take.
-fn size(range: Known<'_>) -> u64 {
-    match range {
-        Known::Of(schema, _) => match schema.kind {
-            Type::Array => {
-                let smallest = schema.items.as_deref().map_or(1, smallest);
-                schema.limits.max_items.unwrap_or(MAX_DOCUMENT / (smallest + 1))
-            }
-            Type::Object => schema
-                .limits
-                .max_properties
-                .unwrap_or_else(|| MAX_DOCUMENT / (schema.additional.as_deref().map_or(1, smallest) + 4)),
-            _ => 1,
-        },
-        Known::KeyOf(schema) => size(Known::Of(schema, false)),
-        Known::In(..) | Known::Plain(_) | Known::ListOf(_) | Known::Unknown => 1,
-    }
-}
-
-/// The bytes that a value takes at least.
-fn smallest(schema: &Structural) -> u64 {
-    match schema.kind {
-        Type::Boolean => 4,
-        Type::String => 2 + schema.limits.min_length.unwrap_or(0),
-        Type::Array => 2,
-        Type::Object => {
-            let required = schema
-                .limits
-                .required
-                .iter()
-                .filter_map(|name| Some(name.len() as u64 + 4 + schema.properties.get(name).map(smallest)?));
-            2 + required.sum::<u64>()
-        }
-        Type::Any | Type::Integer | Type::Number => 1,
     }
 }
 
@@ -424,5 +234,22 @@ mod tests {
     fn nested_loops_over_unbounded_lists_cost_too_much() {
         assert!(check("self.list.all(a, self.list.all(b, a.x != b.x))").expect("compiles") < MAX_RULE_COST);
         assert!(check("self.long.all(a, self.long.all(b, a != b))").expect("compiles") > MAX_RULE_COST);
+    }
+
+    #[test]
+    fn lengths_beyond_every_document_leave_a_loop_nothing() {
+        for least in [u64::MAX, u64::MAX - 1, u64::MAX - 2, u64::MAX - 3] {
+            let text = json!({"type": "string", "minLength": least});
+            let of = json!({"type": "object", "required": ["a", "b"], "properties": {"a": text, "b": text}});
+            for items in [&text, &of] {
+                let schema = Structural::parse(&json!({"type": "object", "properties": {
+                    "list": {"type": "array", "items": items}, "map": {"type": "object", "additionalProperties": items},
+                }}));
+                let subject = Subject { schema: &schema, is_resource: false, optional_old_self: false };
+                let rule = "self.list.all(e, e == e) && self.map.all(k, k != '')";
+                let cost = check_rules(&subject, &compile(rule).expect("compiles"), Plain::Bool);
+                assert!(cost.expect("is right") < 100, "{items}");
+            }
+        }
     }
 }

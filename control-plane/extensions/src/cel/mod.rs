@@ -20,6 +20,7 @@ mod rules;
 mod scope;
 mod types;
 mod value;
+mod walk;
 
 pub use authorizer::{Authority, Question, REQUEST_RESOURCE};
 pub use check::{MAX_RULE_COST, MAX_TOTAL_COST, Mistyped, Subject, Typed, check_rules, check_types};
