@@ -100,34 +100,24 @@ impl ControlPlane {
         if let Some(delivery) = delivery.flatten() {
             tasks.spawn(delivery.run(cancel.clone()));
         }
-        let (host_name, own) = (certified_host_name(), &config.api_server_names);
-        let mut addresses = addresses(config.api_address.ip(), node_address);
-        // By which pods reach it, as the service `kubernetes`.
-        addresses.push(config.services.range.first());
-        addresses.extend(own.iter().filter_map(|name| name.parse::<IpAddr>().ok()));
-        let own = own.iter().filter(|name| name.parse::<IpAddr>().is_err());
-        let in_cluster = format!("kubernetes.default.svc.{}", config.dns.settings.cluster_domain);
-        let names = own.chain(&host_name).chain([&in_cluster]).map(String::as_str);
-        let names: Vec<&str> = names.filter(|name| !API_SERVER_NAMES.contains(name)).collect();
-        let tls = pki.api_server(&addresses, &names, now)?;
         tasks.spawn(compaction::run(store.clone(), cancel.clone()));
-        bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
-        fairness::bootstrap::ensure(&*server.client(Identity::component("system:apiserver", &["system:masters"]))).await?;
+        let own = server.client(Identity::component("system:apiserver", &["system:masters"]));
+        bootstrap::ensure(&*own).await?;
+        fairness::bootstrap::ensure(&*own).await?;
+        let profiles = Profiles::new(config.scheduler.profiles.clone())?;
         // Before anybody can ask for something that a policy would refuse.
         let outside = server.client(Identity::component("system:mizzen:plugins", &["system:masters"]));
-        let outside = Outside::new(outside, tokio::runtime::Handle::current());
         let namespaces = Namespaces::new(store.clone(), registry.clone());
+        let outside = Outside::new(outside, tokio::runtime::Handle::current());
         let engine = Engine::new(&data.plugins().join("code"), clock.clone(), outside, namespaces);
-        let profiles = Profiles::new(config.scheduler.profiles.clone())?;
         let schedulers =
             SchedulerEngine { host: engine.host().clone(), roster: Roster::new(profiles.clone()), known: scheduler_plugins };
-        let plugins = server.client(Identity::component("system:mizzen:plugins", &["system:masters"]));
         let mut plugins = Plugins::open(
             &data.plugins(),
             config.trust.clone(),
             &policies,
             engine,
-            plugins,
+            server.client(Identity::component("system:mizzen:plugins", &["system:masters"])),
             registry.clone(),
             clock.clone(),
             cancel.clone(),
@@ -135,17 +125,14 @@ impl ControlPlane {
         .await?;
         plugins.keep_schedulers(schedulers).await?;
         watch_over(&mut tasks, "plugins", plugins.start(cancel.clone()), end);
-        let keeper = server.clone();
-        tasks.spawn(async move { keeper.keep_flow_control().await });
-        let keeper = server.clone();
-        tasks.spawn(async move { keeper.keep_api_services().await });
-        let keeper = server.clone();
-        tasks.spawn(async move { keeper.keep_policy_reports().await });
-        let serving = server.clone();
-        let (serving_tls, serving_cancel) = (tls.clone(), cancel.clone());
+
+        keep(&mut tasks, &server);
         // With port 0 the kernel chose one.
         let address = listener.local_addr().context("read the address of the API server")?;
-        let serving = tokio::spawn(async move { serving.serve(listener, serving_tls, serving_cancel).await });
+        let (addresses, names) = certified(config, node_address);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let tls = pki.api_server(&addresses, &names, now)?;
+        let serving = tokio::spawn(server.clone().serve(listener, tls.clone(), cancel.clone()));
         watch_over(&mut tasks, "API server", serving, end);
         if let Some(listener) = listen_for_pods(address, node_address).await {
             let serving = tokio::spawn(server.clone().serve(listener, tls, cancel.clone()));
@@ -155,28 +142,18 @@ impl ControlPlane {
 
         let reached = reached_by_pods(address, node_address);
         let url = reached.map_or_else(|| kubeconfig::local_url(address), |reached| format!("https://{reached}"));
-        let publisher = server.client(Identity::component("system:apiserver", &["system:masters"]));
-        cluster_info::publish(&*publisher, &url, pki.root()).await?;
-        let authority = pki.authority.clone();
-        let certification = Certification {
-            sign: Arc::new(move |request, usages, lifetime, now| {
-                authority.issue(request, usages, lifetime, now).map_err(|error| error.to_string())
-            }),
-            longest: config.cluster_signing_duration,
-            reserved: API_SERVER_NAMES.iter().chain(&names).map(|name| (*name).to_owned()).collect(),
-        };
+        cluster_info::publish(&*own, &url, pki.root()).await?;
         let given = Given {
             services: config.services,
             second_pod_range: config.second.and_then(|second| second.pods()),
             balancer_addresses: config.balancer_addresses.clone(),
             api_server: reached,
-            certification,
+            certification: certification(config, &pki, &names),
             queues,
         };
         start_controllers(&mut tasks, &server, registry, &pki, &clock, given, end);
-        let scheduler = server.client(Identity::component("system:kube-scheduler", &[]));
         let scheduler = SchedulerConfig {
-            client: scheduler,
+            client: server.client(Identity::component("system:kube-scheduler", &[])),
             clock: clock.clone(),
             cancel: cancel.clone(),
             profiles,
@@ -203,7 +180,48 @@ impl ControlPlane {
     }
 }
 
-/// What the API server's certificate is good for: where it listens, or all of the machine when it listens everywhere.
+/// What of the server's own never ends: each reads what the API says and keeps to it.
+fn keep(tasks: &mut JoinSet<()>, server: &Arc<ApiServer>) {
+    let keeper = server.clone();
+    tasks.spawn(async move { keeper.keep_flow_control().await });
+    let keeper = server.clone();
+    tasks.spawn(async move { keeper.keep_api_services().await });
+    let keeper = server.clone();
+    tasks.spawn(async move { keeper.keep_policy_reports().await });
+}
+
+/// What the API server's certificate is good for: its addresses, and the names beside [`API_SERVER_NAMES`].
+fn certified(config: &Config, node_address: Option<IpAddr>) -> (Vec<IpAddr>, Vec<String>) {
+    let mut addresses = addresses(config.api_address.ip(), node_address);
+    // By which pods reach it, as the service `kubernetes`.
+    addresses.push(config.services.range.first());
+    let in_cluster = format!("kubernetes.default.svc.{}", config.dns.settings.cluster_domain);
+    let mut names = Vec::new();
+    for name in &config.api_server_names {
+        match name.parse::<IpAddr>() {
+            Ok(address) => addresses.push(address),
+            Err(_) => names.push(name.clone()),
+        }
+    }
+    names.extend(certified_host_name());
+    names.push(in_cluster);
+    names.retain(|name| !API_SERVER_NAMES.contains(&name.as_str()));
+    (addresses, names)
+}
+
+/// How requests for certificates are signed. Nobody is given one for the API server's own names.
+fn certification(config: &Config, pki: &Pki, names: &[&str]) -> Certification {
+    let authority = pki.authority.clone();
+    Certification {
+        sign: Arc::new(move |request, usages, lifetime, now| {
+            authority.issue(request, usages, lifetime, now).map_err(|error| error.to_string())
+        }),
+        longest: config.cluster_signing_duration,
+        reserved: API_SERVER_NAMES.iter().chain(names).map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+/// Where the API server listens, or all of the machine when it listens everywhere.
 fn addresses(listening: IpAddr, node_address: Option<IpAddr>) -> Vec<IpAddr> {
     let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), listening];
     if listening.is_unspecified() {
