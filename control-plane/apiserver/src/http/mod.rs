@@ -17,6 +17,7 @@ mod path;
 mod pretty;
 mod reads;
 mod respond;
+mod route;
 mod watch_body;
 mod writes;
 

@@ -7,9 +7,10 @@ use mizzen_api::{Object, Reason, Status};
 use serde_json::json;
 
 use super::accept::{self, Accepted, Endpoint, Format, Shape};
-use super::handler::{Handler, Place};
+use super::handler::Handler;
 use super::list_body::{self, ListBody};
 use super::respond;
+use super::route::Place;
 use super::watch_body::{self, Frames};
 use crate::auth::Identity;
 use crate::large::{LARGE, LargeBeginning};

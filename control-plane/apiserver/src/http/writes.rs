@@ -10,7 +10,8 @@ use mizzen_client::{ApiRequest, PatchKind};
 use serde_json::{Value, json};
 
 use super::accept::{self, Accepted, Endpoint, Shape};
-use super::handler::{Handler, Place};
+use super::handler::Handler;
+use super::route::Place;
 use super::{body, respond};
 use crate::auth::Identity;
 use crate::pipeline::{Written, answers_with_object};
