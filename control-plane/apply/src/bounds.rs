@@ -8,11 +8,17 @@ use crate::PatchError;
 /// document could be written but never be read back.
 pub const MAX_DEPTH: usize = 120;
 
-/// The nesting of a value: 0 for a scalar, 1 for an empty list. Walks with its own stack, whatever it is given.
+/// The nesting of a value: 0 for a scalar, 1 for an empty list.
 pub(crate) fn depth(value: &Value) -> usize {
-    let mut deepest = 0;
+    measure(value).0
+}
+
+/// The nesting of a value, and of how many values it is made. Walks with its own stack, whatever it is given.
+pub(crate) fn measure(value: &Value) -> (usize, usize) {
+    let (mut deepest, mut count) = (0, 0);
     let mut waiting = vec![(value, 0)];
     while let Some((value, above)) = waiting.pop() {
+        count += 1;
         match value {
             Value::Array(items) => waiting.extend(items.iter().map(|item| (item, above + 1))),
             Value::Object(fields) => waiting.extend(fields.values().map(|item| (item, above + 1))),
@@ -23,7 +29,7 @@ pub(crate) fn depth(value: &Value) -> usize {
         }
         deepest = deepest.max(above + 1);
     }
-    deepest
+    (deepest, count)
 }
 
 pub(crate) fn check_depth(value: &Value) -> Result<(), PatchError> {
@@ -63,6 +69,6 @@ mod tests {
     fn depth_counts_nested_lists_and_objects() {
         assert_eq!(depth(&json!(1)), 0);
         assert_eq!(depth(&json!({})), 1);
-        assert_eq!(depth(&json!({"a": [1, {"b": 2}], "c": {}})), 3);
+        assert_eq!(measure(&json!({"a": [1, {"b": 2}], "c": {}})), (3, 6));
     }
 }

@@ -16,6 +16,8 @@ pub enum PatchError {
     TooManyOperations { allowed: usize, got: usize },
     #[error("Unable to complete the copy, the accumulated size increase of copy is {got}, exceeding the limit {allowed}")]
     CopiesTooMuch { allowed: usize, got: usize },
+    #[error("The allowed maximum of values that a JSON patch moves about is {allowed}, got {got}")]
+    MovesTooMuch { allowed: usize, got: usize },
     #[error("the patch nests {depth} levels deep, more than the allowed {MAX_DEPTH}")]
     TooDeep { depth: usize },
     /// A directive of a strategic merge patch has a wrong form.
@@ -43,7 +45,7 @@ impl PatchError {
             Self::Decode { .. } | Self::TooDeep { .. } | Self::BadDirective { .. } | Self::NotAnObject => {
                 Status::bad_request(self.to_string())
             }
-            Self::TooManyOperations { .. } | Self::CopiesTooMuch { .. } => {
+            Self::TooManyOperations { .. } | Self::CopiesTooMuch { .. } | Self::MovesTooMuch { .. } => {
                 Status::new(Reason::RequestEntityTooLarge, format!("Request entity too large: {self}"))
             }
             Self::NoSchema { .. } => Status::new(

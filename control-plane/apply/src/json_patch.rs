@@ -11,6 +11,10 @@ pub const MAX_OPERATIONS: usize = 10_000;
 /// How many bytes all `copy` operations of a patch may add: the size of the largest request.
 pub const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
 
+/// How many values all operations of a patch may move about: those in what is moved, and those of a list that make room. That
+/// is about a second of work, where a small patch could ask for minutes of it.
+pub const MAX_MOVED_VALUES: usize = 100_000_000;
+
 /// Applies `patch`, a list of operations; null is none.
 ///
 /// # Errors
@@ -29,7 +33,7 @@ pub fn apply(doc: &mut Value, patch: &Value) -> Result<(), PatchError> {
     }
     let operations: ::json_patch::Patch =
         serde_json::from_value(patch.clone()).map_err(|error| PatchError::Decode { reason: error.to_string() })?;
-    let mut growth = Growth { depth: bounds::depth(doc), copied: 0 };
+    let mut growth = Growth { depth: bounds::depth(doc), copied: 0, moved: 0 };
     for operation in &operations.0 {
         growth.admit(doc, operation)?;
         if is_test_for_absence(doc, operation) {
@@ -67,28 +71,51 @@ fn lacks_member(doc: &Value, path: &str) -> bool {
 struct Growth {
     depth: usize,
     copied: usize,
+    moved: usize,
 }
 
 impl Growth {
     fn admit(&mut self, doc: &Value, operation: &PatchOperation) -> Result<(), PatchError> {
-        let (path, value) = match operation {
-            PatchOperation::Add(add) => (&add.path, Some(&add.value)),
-            PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),
+        let (path, depth) = match operation {
+            PatchOperation::Add(add) => (&add.path, bounds::depth(&add.value)),
+            PatchOperation::Replace(replace) => (&replace.path, bounds::depth(&replace.value)),
             PatchOperation::Copy(copy) => {
                 let source = doc.pointer(copy.from.as_str());
                 self.copied += source.map_or(0, bounds::size);
                 if self.copied > MAX_COPIED_BYTES {
                     return Err(PatchError::CopiesTooMuch { allowed: MAX_COPIED_BYTES, got: self.copied });
                 }
-                (&copy.path, source)
+                (&copy.path, source.map_or(0, bounds::depth))
             }
-            PatchOperation::Move(moved) => (&moved.path, doc.pointer(moved.from.as_str())),
-            PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
+            PatchOperation::Move(moved) => {
+                let (depth, count) = doc.pointer(moved.from.as_str()).map_or((0, 0), bounds::measure);
+                self.moves(count + listed_at(doc, moved.from.as_str()))?;
+                (&moved.path, depth)
+            }
+            PatchOperation::Remove(remove) => return self.moves(listed_at(doc, remove.path.as_str())),
+            PatchOperation::Test(_) => return Ok(()),
         };
+        if !matches!(operation, PatchOperation::Replace(_)) {
+            self.moves(listed_at(doc, path.as_str()))?;
+        }
         let levels = path.as_str().matches('/').count();
-        self.depth = self.depth.max(levels + value.map_or(0, bounds::depth));
+        self.depth = self.depth.max(levels + depth);
         if self.depth > MAX_DEPTH { Err(PatchError::TooDeep { depth: self.depth }) } else { Ok(()) }
     }
+
+    fn moves(&mut self, count: usize) -> Result<(), PatchError> {
+        self.moved += count;
+        match self.moved > MAX_MOVED_VALUES {
+            true => Err(PatchError::MovesTooMuch { allowed: MAX_MOVED_VALUES, got: self.moved }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// How many items a list has in which there is room to be made or to be closed at `path`.
+fn listed_at(doc: &Value, path: &str) -> usize {
+    let (parent, last) = path.rsplit_once('/').unwrap_or_default();
+    if last == "-" { 0 } else { doc.pointer(parent).and_then(Value::as_array).map_or(0, Vec::len) }
 }
 
 fn refusal(operation: &PatchOperation, kind: &PatchErrorKind) -> PatchError {
@@ -210,6 +237,29 @@ mod tests {
         ));
         let patch = Value::Array(vec![json!({"op": "test", "path": "/a", "value": 1}); MAX_OPERATIONS + 1]);
         assert!(matches!(apply(&mut doc, &patch), Err(PatchError::TooManyOperations { got: 10_001, .. })));
+    }
+
+    #[test]
+    fn moves_cannot_take_work_without_bound() {
+        let of = |operation: Value| serde_json::from_value::<PatchOperation>(operation).unwrap();
+        let mut doc = json!({"a": {"b": vec![0; 1000]}, "list": vec![0; 1000]});
+        for (operation, takes) in [
+            (json!({"op": "move", "from": "/a", "path": "/c"}), 1002),
+            (json!({"op": "move", "from": "/list/0", "path": "/list/7"}), 2001),
+            (json!({"op": "add", "path": "/list/0", "value": 1}), 1000),
+            (json!({"op": "copy", "from": "/list/0", "path": "/list/0"}), 1000),
+            (json!({"op": "remove", "path": "/list/0"}), 1000),
+            (json!({"op": "add", "path": "/list/-", "value": 1}), 0),
+            (json!({"op": "replace", "path": "/list/0", "value": 1}), 0),
+            (json!({"op": "test", "path": "/list/0", "value": 1}), 0),
+        ] {
+            let mut growth = Growth { depth: 3, copied: 0, moved: MAX_MOVED_VALUES - takes };
+            growth.admit(&doc, &of(operation.clone())).unwrap();
+            assert_eq!(growth.moved, MAX_MOVED_VALUES, "{operation}");
+        }
+        doc = json!({"list": vec![0; 100_000]});
+        let patch = Value::Array(vec![json!({"op": "add", "path": "/list/0", "value": 1}); 1001]);
+        assert_eq!(apply(&mut doc, &patch).unwrap_err().to_status().code, 413);
     }
 
     #[test]
