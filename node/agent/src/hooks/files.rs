@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Pod;
+use tokio::io::AsyncReadExt as _;
 
 use super::resolv_conf::{self, Cluster};
 use crate::error::HookError;
@@ -66,7 +67,7 @@ pub(crate) async fn write(shared: &Shared, pod: &Pod, addresses: &[IpAddr]) -> R
     ] {
         let path = dir.join(name);
         // In place: containers have the file itself mounted, which a rename would not reach.
-        if tokio::fs::read_to_string(&path).await.is_ok_and(|present| present == text) {
+        if holds(&path, &text).await {
             continue;
         }
         tokio::fs::write(&path, text).await.map_err(HookError::io("write", &path))?;
@@ -77,6 +78,14 @@ pub(crate) async fn write(shared: &Shared, pod: &Pod, addresses: &[IpAddr]) -> R
         }
     }
     Ok(())
+}
+
+/// Whether the file has this text and nothing else. Containers write to it what they like, so no more of it is read than that.
+async fn holds(path: &Path, text: &str) -> bool {
+    let Ok(file) = tokio::fs::File::open(path).await else { return false };
+    let mut present = Vec::with_capacity(text.len() + 1);
+    let read = file.take(text.len() as u64 + 1).read_to_end(&mut present).await;
+    read.is_ok() && present == text.as_bytes()
 }
 
 fn hosts(pod: &Pod, domain: &str, addresses: &[IpAddr], of_host: Option<&str>) -> String {
@@ -132,6 +141,18 @@ mod tests {
         assert!(hosts(&named("n", false), DOMAIN, &address, None).ends_with("10.1.2.3\tdb.sql.n.svc.cluster.local\tdb\n"));
         let error = kernel_hostname(&named(&"n".repeat(50), true), DOMAIN).expect_err("is too long").to_string();
         assert!(error.contains("is too long (64 characters is the max, 75 characters requested)"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_a_container_has_made_long_is_known_to_be_another() {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        let path = dir.path().join("hosts");
+        assert!(!holds(&path, "").await, "there is none");
+        std::fs::write(&path, "text").expect("writes");
+        assert!(holds(&path, "text").await && !holds(&path, "tex").await && !holds(&path, "texts").await);
+        // More than any machine has memory for.
+        std::fs::File::options().write(true).open(&path).and_then(|file| file.set_len(1 << 42)).expect("grows");
+        assert!(!holds(&path, "text").await);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod client;
 mod entry;
 mod hosts;
 mod rotation;
+mod text;
 mod views;
 
 use std::collections::HashMap;
@@ -242,7 +243,7 @@ struct Plan {
 /// The text of a file that stands at `target` for the pod; empty where there is none.
 fn text(spec: &ContainerSpec, target: &str) -> Result<String, RuntimeError> {
     let Some(mount) = spec.mounts.iter().find(|mount| mount.target == Path::new(target)) else { return Ok(String::new()) };
-    fs::read_to_string(&mount.source).map_err(|err| refused(&spec.id, format!("read {}: {err}", mount.source.display())))
+    text::read(&mount.source).map_err(|err| refused(&spec.id, format!("read {}: {err}", mount.source.display())))
 }
 
 fn refused(id: &str, message: String) -> RuntimeError {
