@@ -1,21 +1,22 @@
 //! Mounts below a pod's directory.
 
-use std::ffi::OsString;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::VolumeError;
 
-/// Mounts a tmpfs unless there is one. `size` in bytes.
-pub(crate) fn tmpfs(path: &Path, size: Option<i64>, mode: u32) -> Result<(), VolumeError> {
+/// Mounts a tmpfs unless there is one. `size` in bytes; the folder is of `group` where that is given.
+pub(crate) fn tmpfs(path: &Path, size: Option<i64>, mode: u32, group: Option<u32>) -> Result<(), VolumeError> {
     fs::create_dir_all(path).map_err(VolumeError::io("create", path))?;
     if is_mounted(path)? {
         return Ok(());
     }
     let size = size.filter(|size| *size > 0).map(|size| format!(",size={size}")).unwrap_or_default();
-    let data = format!("mode={mode:o}{size}");
+    let group = group.map(|group| format!(",gid={group}")).unwrap_or_default();
+    let data = format!("mode={mode:o}{size}{group}");
     mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(data.as_str()))
         .map_err(VolumeError::nix("mount tmpfs on", path))
 }
@@ -42,12 +43,12 @@ pub(crate) fn stack(layers: &[PathBuf], path: &Path) -> Result<(), VolumeError> 
             })
         }
         layers => {
-            let mut data = OsString::from("lowerdir=");
-            for (index, layer) in layers.iter().rev().enumerate() {
-                data.push(if index == 0 { "" } else { ":" });
-                data.push(layer);
-            }
-            mount(Some("overlay"), path, Some("overlay"), flags, Some(data.as_os_str())).map_err(failed)
+            // Names by descriptors keep many layers within the one page that mount options have, and free of `:` and `,`.
+            let open = |layer: &PathBuf| fs::File::open(layer).map_err(VolumeError::io("open", layer));
+            let opened = layers.iter().rev().map(open).collect::<Result<Vec<_>, _>>()?;
+            let names: Vec<String> = opened.iter().map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd())).collect();
+            let data = format!("lowerdir={}", names.join(":"));
+            mount(Some("overlay"), path, Some("overlay"), flags, Some(data.as_str())).map_err(failed)
         }
     }
 }
@@ -58,7 +59,9 @@ pub(crate) fn is_mounted(path: &Path) -> Result<bool, VolumeError> {
 
 /// Mount points at or below `root`, the deepest last.
 pub(crate) fn below(root: &Path) -> Result<Vec<PathBuf>, VolumeError> {
-    let table = fs::read_to_string("/proc/self/mountinfo").map_err(VolumeError::io("read", "/proc/self/mountinfo"))?;
+    let table = fs::read("/proc/self/mountinfo").map_err(VolumeError::io("read", "/proc/self/mountinfo"))?;
+    // Other mount points of the machine may have any bytes in their names.
+    let table = String::from_utf8_lossy(&table);
     let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|field| PathBuf::from(unescape(field)));
     Ok(points.filter(|point| point.starts_with(root)).collect())
 }
@@ -98,6 +101,26 @@ fn unescape(field: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_layers_as_an_image_may_have_are_stacked() {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        // More than a page of names, as the layers of a store have them.
+        let layers: Vec<PathBuf> = (0..120).map(|n| dir.path().join(format!("a,b:{n:0>64}"))).collect();
+        for (number, layer) in layers.iter().enumerate() {
+            fs::create_dir(layer).expect("makes");
+            fs::write(layer.join("last"), number.to_string()).expect("writes");
+            fs::write(layer.join(number.to_string()), "").expect("writes");
+        }
+        let target = dir.path().join("stacked");
+        stack(&layers, &target).expect("mounts");
+        stack(&layers, &target).expect("is mounted");
+        let seen = (fs::read_to_string(target.join("last")), fs::read_dir(&target).map(Iterator::count));
+        let written = fs::write(target.join("new"), "").map_err(|error| error.kind());
+        unmount_below(&target).expect("unmounts");
+        assert_eq!((seen.0.expect("reads"), seen.1.expect("lists")), ("119".to_owned(), 121));
+        assert_eq!(written, Err(std::io::ErrorKind::ReadOnlyFilesystem));
+    }
 
     #[test]
     fn mount_points_with_blanks_are_read() {

@@ -64,7 +64,7 @@ async fn publish(setup: &Setup<'_>, mut payload: Payload, in_memory: bool) -> Re
     tokio::task::spawn_blocking(move || {
         // Open as an emptyDir is, which costs nothing: containers have it read-only.
         if in_memory {
-            mounts::tmpfs(&dir, None, 0o1777)?;
+            mounts::tmpfs(&dir, None, 0o1777, None)?;
         } else if !dir.is_dir() {
             std::fs::create_dir_all(&dir).map_err(VolumeError::io("create", &dir))?;
             std::fs::set_permissions(&dir, Permissions::from_mode(0o777)).map_err(VolumeError::io("set the mode of", &dir))?;
