@@ -35,13 +35,7 @@ impl Credentials {
     /// The entry of a `.dockerconfigjson` whose key is the longest that covers the image of a normalised reference.
     pub fn find(config: &[u8], reference: &str) -> Option<Self> {
         let config: DockerConfig = serde_json::from_slice(config).ok()?;
-        let covers = |key: &&String| {
-            let key = key.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
-            let key = key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key);
-            let key = if key == "index.docker.io" { "docker.io" } else { key };
-            reference.strip_prefix(key).is_some_and(|rest| rest.starts_with(['/', ':', '@']))
-        };
-        let key = config.auths.keys().filter(covers).max_by_key(|key| key.len())?;
+        let key = config.auths.keys().filter(|key| covers(key, reference)).max_by_key(|key| key.len())?;
         let entry = config.auths.get(key)?;
         if !entry.username.is_empty() {
             return Some(Self::Basic { username: entry.username.clone(), password: entry.password.clone() });
@@ -50,6 +44,30 @@ impl Credentials {
         let (username, password) = decoded.split_once(':')?;
         Some(Self::Basic { username: username.to_owned(), password: password.to_owned() })
     }
+}
+
+/// As the kubelet has it: another port is another registry, and `*` stands for any letters of one label of the host.
+fn covers(key: &str, reference: &str) -> bool {
+    let key = key.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
+    let key = key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key);
+    let key = if key == "index.docker.io" { "docker.io" } else { key };
+    let (host, path) = key.split_once('/').unwrap_or((key, ""));
+    let Some((asked, image)) = reference.split_once('/') else { return false };
+    let below = |rest: &str| path.is_empty() || rest.starts_with(['/', ':', '@']);
+    is_host(host, asked) && image.strip_prefix(path).is_some_and(below)
+}
+
+fn is_host(pattern: &str, host: &str) -> bool {
+    let port = |host: &str| host.rsplit_once(':').map(|(_, port)| port.to_owned());
+    let is_label = |(pattern, label): (&str, &str)| match pattern.split_once('*') {
+        Some((before, after)) => label.strip_prefix(before).is_some_and(|rest| rest.ends_with(after)),
+        None => pattern == label,
+    };
+    pattern == host
+        || pattern.contains('*')
+            && port(pattern) == port(host)
+            && pattern.split('.').count() == host.split('.').count()
+            && pattern.split('.').zip(host.split('.')).all(is_label)
 }
 
 impl fmt::Debug for Credentials {
@@ -88,6 +106,36 @@ mod tests {
         assert_eq!(find("docker.io/library/nginx:latest"), basic("c", "3"));
         assert_eq!(find("example.com/app"), None);
         assert_eq!(Credentials::find(b"no json", "example.com/app"), None);
+    }
+
+    #[test]
+    fn a_key_is_for_its_host_its_port_and_what_is_below_its_path() {
+        for (key, reference) in [
+            ("r.example", "r.example/app:1"),
+            ("r.example:5000", "r.example:5000/app:1"),
+            ("r.example/team/app", "r.example/team/app:1"),
+            ("r.example/team/app", "r.example/team/app@sha256:00"),
+            ("https://r.example/v2/", "r.example/app"),
+            ("*.r.example", "a.r.example/app"),
+            ("a*c.r.example/team", "abc.r.example/team/app"),
+            ("*.r.example:5000", "a.r.example:5000/app"),
+            ("*:5000", "localhost:5000/app"),
+        ] {
+            assert!(covers(key, reference), "{key} {reference}");
+        }
+        for (key, reference) in [
+            ("r.example", "r.example:5000/app:1"),
+            ("r.example:5000", "r.example/app:1"),
+            ("r.example", "r.example.evil/app"),
+            ("r.example/team", "r.example/teams/app"),
+            ("*.r.example", "r.example/app"),
+            ("*.r.example", "a.b.r.example/app"),
+            ("*.r.example", "a.r.example:5000/app"),
+            ("*", "r.example/app"),
+            ("r.*", "r.example:5000/app"),
+        ] {
+            assert!(!covers(key, reference), "{key} {reference}");
+        }
     }
 
     #[test]

@@ -37,6 +37,14 @@ fn is_local(registry: &str) -> bool {
     host == "localhost" || host == "::1" || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// Whether a request there goes to the registry itself. An answer may be of whom the registry led to, who is told nothing of
+/// credentials.
+fn is_own(url: &reqwest::Url, registry: &str) -> bool {
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return false };
+    let is_named = registry == format!("{host}:{port}") || url.port().is_none() && registry == host;
+    is_named && (url.scheme() == "https" || is_local(registry))
+}
+
 impl Registry {
     pub(crate) fn new(reference: Reference, credentials: &Credentials, settings: &Settings) -> Self {
         // Of the process, once; an earlier choice is as good.
@@ -278,8 +286,11 @@ impl Registry {
     /// HEAD, which rate limits mostly do not count.
     async fn retry_after(&self, url: String, operation: RegistryOperation) -> Option<Duration> {
         let asked = async {
-            let request = reqwest::Client::new().head(&url);
+            let url: reqwest::Url = url.parse().ok()?;
+            let is_own = is_own(&url, self.reference.resolve_registry());
+            let request = reqwest::Client::new().head(url);
             let request = match &self.auth {
+                _ if !is_own => request,
                 RegistryAuth::Basic(user, password) => request.basic_auth(user, Some(password)),
                 _ => match self.client.auth(&self.reference, &self.auth, operation).await {
                     Ok(Some(token)) => request.bearer_auth(token),
@@ -381,6 +392,31 @@ fn shorten(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_are_for_the_registry_and_not_for_whom_it_leads_to() {
+        let is = |url: &str, registry: &str| is_own(&url.parse().unwrap(), registry);
+        for (url, registry) in [
+            ("https://r.example/v2/x/blobs/1", "r.example"),
+            ("https://r.example/v2/x/blobs/1", "r.example:443"),
+            ("https://r.example:8443/v2/", "r.example:8443"),
+            ("http://localhost:5000/v2/", "localhost:5000"),
+            ("http://[::1]:5000/v2/", "[::1]:5000"),
+        ] {
+            assert!(is(url, registry), "{url} {registry}");
+        }
+        for (url, registry) in [
+            ("https://storage.example/1", "r.example"),
+            ("https://r.example.evil/v2/", "r.example"),
+            ("https://r.example@evil/v2/", "r.example"),
+            ("https://r.example:8443/v2/", "r.example"),
+            ("http://r.example/v2/", "r.example"),
+            ("http://r.example:443/v2/", "r.example:443"),
+            ("http://localhost:5001/v2/", "localhost:5000"),
+        ] {
+            assert!(!is(url, registry), "{url} {registry}");
+        }
+    }
 
     #[test]
     fn only_registries_of_this_machine_get_plain_http() {
