@@ -101,17 +101,15 @@ impl Proxy {
 /// Whom the request is for: what its URI says goes before the header (RFC 9112, section 3.2.2). `None` for a request of
 /// HTTP/1.0 that does not say.
 fn host_of(request: &Request<Incoming>) -> Result<Option<Authority>, ()> {
+    // Nobody is asked for as somebody.
+    let nameless = |authority: Authority| if authority.as_str().contains('@') { Err(()) } else { Ok(Some(authority)) };
     if let Some(authority) = request.uri().authority() {
-        return Ok(Some(authority.clone()));
+        return nameless(authority.clone());
     }
     let mut said = request.headers().get_all(header::HOST).iter();
     match (said.next(), said.next()) {
         (None, _) if request.version() == Version::HTTP_10 => Ok(None),
-        (Some(host), None) => {
-            let authority = Authority::try_from(host.as_bytes()).map_err(|_| ())?;
-            // Nobody is asked for as somebody.
-            if authority.as_str().contains('@') { Err(()) } else { Ok(Some(authority)) }
-        }
+        (Some(host), None) => nameless(Authority::try_from(host.as_bytes()).map_err(|_| ())?),
         _ => Err(()),
     }
 }

@@ -68,6 +68,7 @@ async fn what_is_no_proper_request_is_refused() {
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", "400"),
+        ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
         ("CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n", "405"),
         ("nonsense\r\n\r\n", "400"),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", "400"),
