@@ -9,6 +9,7 @@ async fn a_container_outlives_its_agent_and_is_killed_and_removed_by_the_next_on
     let mut node = Node::new();
     let spec = node.sh("a", "echo started; sleep 1000");
     let pid = node.started(&spec).await;
+    eventually("its line", || async { (!node.log("a").is_empty()).then_some(()) }).await;
     node.restart();
     let list = node.runtime.list().await.unwrap();
     assert_eq!(list.len(), 1);
