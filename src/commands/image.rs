@@ -56,6 +56,9 @@ struct Build {
     /// A Wasm component or module
     #[arg(long)]
     wasm: Option<PathBuf>,
+    /// The entrypoint is a Wasm file of the directories: an image for wasi/wasm
+    #[arg(long, conflicts_with = "wasm", requires = "entrypoint")]
+    wasi: bool,
     #[arg(long)]
     reference: Option<String>,
     #[arg(long)]
@@ -134,7 +137,8 @@ impl Build {
             Some(wasm) => layout::build_wasm(&self.layout, self.reference.as_deref(), &wasm)?,
             None => {
                 let roots: Vec<&Path> = self.root.iter().map(PathBuf::as_path).collect();
-                layout::build_container(&self.layout, self.reference.as_deref(), &roots, &config)?
+                let build = if self.wasi { layout::build_wasi_container } else { layout::build_container };
+                build(&self.layout, self.reference.as_deref(), &roots, &config)?
             }
         })
     }

@@ -366,11 +366,6 @@ impl Network {
         ledger.pods.values().filter(|entry| entry.state.wasm).flat_map(|entry| entry.state.addresses()).collect()
     }
 
-    /// The machine's own address, for the Node's status; 127.0.0.1 when it has none.
-    pub fn host_primary_address(&self) -> IpAddr {
-        machine::primary_address()
-    }
-
     /// Removes everything of the cluster: namespaces, links, table, pins, state. Works after a crash.
     ///
     /// # Errors

@@ -150,6 +150,9 @@ impl PolicyPlugin {
     /// [`PolicyPlugin::review`] on a thread that others wait for. `None` when it did not come to an answer within a few
     /// milliseconds, or most likely would not: the policy is to be asked again by [`PolicyPlugin::review`] where it may take its
     /// time.
+    ///
+    /// # Errors
+    /// As for [`PolicyPlugin::review`].
     pub fn review_briefly(&self, request: &Request) -> Option<Result<Response, CallError>> {
         match &self.0 {
             Form::Component { instances, .. } => {
@@ -168,6 +171,9 @@ impl PolicyPlugin {
 
     /// What it says to the creation of what is stored, an answer for each. It takes its time, and a failure here is no reason to
     /// leave the policy alone. Where it fails at several, each is asked about by itself, to know at which.
+    ///
+    /// # Errors
+    /// For each by itself, as for [`PolicyPlugin::review`].
     pub fn review_stored(&self, requests: &[Request]) -> Vec<Result<Response, CallError>> {
         let mut answers = Vec::with_capacity(requests.len());
         for batch in batches(requests) {

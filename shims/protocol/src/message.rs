@@ -38,7 +38,7 @@ pub enum Call {
         stdin: bool,
     },
     Stats,
-    /// Open the log file anew by its path, after a rotation.
+    /// Go on in the log file that comes with the call, after a rotation. Only hosts of Wasm pods are asked.
     ReopenLog,
     /// Kill what runs and forget the container; a shim with no container left ends.
     Remove,

@@ -99,35 +99,20 @@ impl Log {
     /// When the file cannot be opened.
     pub fn open(path: &Path, limits: Option<LogLimits>) -> io::Result<Self> {
         let mut log = Self { path: path.to_path_buf(), limits, ..Self::from_file(logs::open(path)?) };
-        log.measure()?;
+        log.size = log.file.metadata()?.len();
+        log.most = limits.map_or(u64::MAX, |limits| limits.max_bytes);
         Ok(log)
     }
 
-    /// For a process that may not open the file itself: [`Log::replace`] takes the place of [`Log::reopen`], and of
-    /// rotation.
+    /// For a process that may not open the file itself: [`Log::replace`] takes the place of rotation.
     pub fn from_file(file: File) -> Self {
         let (stdout, stderr) = (Lines::new(Stream::Stdout), Lines::new(Stream::Stderr));
         Self { path: PathBuf::new(), file, limits: None, size: 0, most: u64::MAX, stdout, stderr, entries: Vec::new() }
     }
 
-    fn measure(&mut self) -> io::Result<()> {
-        self.size = self.file.metadata()?.len();
-        self.most = self.limits.map_or(u64::MAX, |limits| limits.max_bytes);
-        Ok(())
-    }
-
     /// Goes on in another file.
     pub fn replace(&mut self, file: File) {
         self.file = file;
-    }
-
-    /// Goes on in a new file after the old one was moved away.
-    ///
-    /// # Errors
-    /// When the file cannot be opened; the old one stays in use.
-    pub fn reopen(&mut self) -> io::Result<()> {
-        self.file = logs::open(&self.path)?;
-        self.measure()
     }
 
     /// # Errors
@@ -235,19 +220,6 @@ mod tests {
         let log = entries(&[&line, b"\n"]);
         assert_eq!(log.lines().count(), 1);
         assert!(log.starts_with("T stdout F a"));
-    }
-
-    #[test]
-    fn a_log_goes_on_in_a_new_file_after_a_rotation() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pod/0.log");
-        let mut log = Log::open(&path, None).unwrap();
-        log.write(Stream::Stderr, b"before\n").unwrap();
-        fs::rename(&path, dir.path().join("old")).unwrap();
-        log.reopen().unwrap();
-        log.write(Stream::Stdout, b"after\n").unwrap();
-        assert!(fs::read_to_string(dir.path().join("old")).unwrap().ends_with(" stderr F before\n"));
-        assert!(fs::read_to_string(&path).unwrap().ends_with(" stdout F after\n"));
     }
 
     /// The texts of every entry, the oldest file first.

@@ -223,16 +223,6 @@ impl OciRuntime {
             (_, reply) => Err(RuntimeError::Unreachable { id: id.to_owned(), why: format!("it answered {reply:?}") }),
         }
     }
-
-    /// Lets the container write to a new file after its log was moved away.
-    ///
-    /// # Errors
-    /// As for [`Runtime::status`].
-    pub async fn reopen_log(&self, id: &str) -> Result<(), RuntimeError> {
-        let entry = self.running(id)?;
-        let asked = self.ask(&entry, Call::ReopenLog).await.map(drop);
-        Self::unless_ended(&entry, asked).await
-    }
 }
 
 #[async_trait]

@@ -53,17 +53,6 @@ async fn the_log_has_both_streams_long_lines_and_a_last_partial_one() {
 }
 
 #[tokio::test]
-async fn a_log_goes_on_in_a_new_file_after_it_was_rotated() {
-    let node = Node::new();
-    node.started(&node.sh("rotated", "while :; do echo tick; sleep 0.01; done")).await;
-    eventually("the first line", || async { (!node.log("rotated").is_empty()).then_some(()) }).await;
-    let path = node.dir.path().join("logs/rotated");
-    std::fs::rename(&path, node.dir.path().join("logs/rotated.1")).unwrap();
-    node.runtime.reopen_log("rotated").await.unwrap();
-    eventually("a line in the new file", || async { (!node.log("rotated").is_empty()).then_some(()) }).await;
-}
-
-#[tokio::test]
 async fn user_groups_directory_and_environment_are_as_asked() {
     let node = Node::new();
     let mut spec =
