@@ -12,7 +12,7 @@ pub const MAX_OPERATIONS: usize = 10_000;
 pub const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
 
 /// How many values all operations of a patch may move about: those in what is moved, and those of a list that make room. That
-/// is about a second of work, where a small patch could ask for minutes of it.
+/// is about a quarter of a second of work, where half a megabyte of patch could ask for ten seconds of it.
 pub const MAX_MOVED_VALUES: usize = 100_000_000;
 
 /// Applies `patch`, a list of operations; null is none.
