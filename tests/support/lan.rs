@@ -49,13 +49,40 @@ impl Lan {
     /// When it cannot be made.
     pub fn routed(names: &[&str]) -> Self {
         let mut lan = Self::new(true);
-        for (number, name) in (1..).zip(names) {
-            let router = Ipv4Addr::new(198, 18, number, 1);
-            let machine = lan.plug(name, Ipv4Addr::new(198, 18, number, 11), router);
-            lan.hub().run(&["ip", "addr", "add", &format!("{router}/24"), "dev", &cable(&machine.name)]);
-        }
-        lan.hub().run(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+        names.iter().for_each(|name| drop(lan.plug_alone(name)));
+        lan.hub().forward();
         lan
+    }
+
+    /// The same, and further machines that have one and the same address, each behind a router that translates it to its own.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn translated(names: &[&str], behind: &[&str]) -> Self {
+        let mut lan = Self::routed(names);
+        for name in behind {
+            let router = lan.plug_alone(&format!("r-{name}"));
+            let machine = Machine { name: (*name).to_owned(), address: Ipv4Addr::new(192, 168, 77, 2), pin: lan.namespace(name) };
+            let pin = machine.pin.display().to_string();
+            router.run(&["ip", "link", "add", "inside", "type", "veth", "peer", "name", "eth0", "netns", &pin]);
+            router.run(&["ip", "addr", "add", "192.168.77.1/24", "dev", "inside"]);
+            router.run(&["ip", "link", "set", "inside", "up"]);
+            machine.connect(Ipv4Addr::new(192, 168, 77, 1));
+            router.forward();
+            let chain = "chain out { type nat hook postrouting priority 100;\noifname \"eth0\" masquerade\n}";
+            router.pipe(&["nft", "-f", "-"], &format!("table ip translate {{\n{chain}\n}}\n"));
+            lan.machines.push(machine);
+        }
+        lan
+    }
+
+    /// A new machine on a link of its own with the router.
+    fn plug_alone(&mut self, name: &str) -> Machine {
+        let number = u8::try_from(self.machines.len() + 1).expect("are few");
+        let router = Ipv4Addr::new(198, 18, number, 1);
+        let machine = self.plug(name, Ipv4Addr::new(198, 18, number, 11), router);
+        self.hub().run(&["ip", "addr", "add", &format!("{router}/24"), "dev", &cable(name)]);
+        machine
     }
 
     fn new(is_routed: bool) -> Self {
@@ -81,9 +108,7 @@ impl Lan {
         let pin = machine.pin.display().to_string();
         self.hub().run(&["ip", "link", "add", &cable, "type", "veth", "peer", "name", "eth0", "netns", &pin]);
         self.hub().run(&["ip", "link", "set", &cable, "up"]);
-        machine.run(&["ip", "addr", "add", &format!("{address}/24"), "dev", "eth0"]);
-        machine.run(&["ip", "link", "set", "eth0", "up"]);
-        machine.run(&["ip", "route", "add", "default", "via", &router.to_string()]);
+        machine.connect(router);
         self.machines.push(machine.clone());
         machine
     }
@@ -108,6 +133,11 @@ impl Lan {
     /// So many of 100 packets that come from the machine, and as many of those that go to it, are lost.
     pub fn lose(&self, name: &str, percent: u8) {
         self.spoil(name, &format!("numgen random mod 100 < {percent} drop"));
+    }
+
+    /// Packets that `which` says, in nft's words, come neither from the machine nor to it.
+    pub fn withhold(&self, name: &str, which: &str) {
+        self.spoil(name, &format!("{which} drop"));
     }
 
     /// Packets between the machine and the others come so much later, if the kernel can (netem); whether it can.
@@ -167,6 +197,17 @@ pub(crate) fn release(folder: &Path) {
 }
 
 impl Machine {
+    /// Gives its end of the cable its address, and its router.
+    fn connect(&self, router: Ipv4Addr) {
+        self.run(&["ip", "addr", "add", &format!("{}/24", self.address), "dev", "eth0"]);
+        self.run(&["ip", "link", "set", "eth0", "up"]);
+        self.run(&["ip", "route", "add", "default", "via", &router.to_string()]);
+    }
+
+    fn forward(&self) {
+        self.run(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+    }
+
     pub fn pin(&self) -> &Path {
         &self.pin
     }

@@ -82,6 +82,7 @@ impl Agent {
             volumes,
             capacity: capacity::read(&data_dir),
             room: Room::default(),
+            unreached: parking_lot::Mutex::default(),
             node_name: config.node_name,
             cluster: config.cluster,
             host_addresses: config.network.node_addresses(),

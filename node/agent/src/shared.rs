@@ -20,6 +20,7 @@ use crate::config::{Registration, Runtimes};
 use crate::logs::watch::Watches;
 use crate::node::capacity::Capacity;
 use crate::node::image_gc::Thresholds;
+use crate::node::peers::Unreached;
 use crate::node::pressure::EvictionHard;
 use crate::node::room::Room;
 use crate::pod::sources::Sources;
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) names: Names,
     pub(crate) capacity: Capacity,
     pub(crate) room: Room,
+    pub(crate) unreached: parking_lot::Mutex<Unreached>,
     pub(crate) log_limits: LogLimits,
     pub(crate) image_gc: Thresholds,
     pub(crate) eviction: EvictionHard,

@@ -216,7 +216,7 @@ fn advertisement(mac: [u8; 6], address: Ipv6Addr) -> Vec<u8> {
 }
 
 /// RFC 1071.
-fn checksum(bytes: &[u8]) -> u16 {
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)));
     let sum: u32 = words.sum();
     let folded = (sum & 0xffff) + (sum >> 16);

@@ -136,6 +136,11 @@ impl NetworkConfig {
         self.run_dir.join("peers.json")
     }
 
+    /// Which links were changed for packets from loopback.
+    pub(crate) fn localnet_file(&self) -> PathBuf {
+        self.run_dir.join("localnet.json")
+    }
+
     pub(crate) fn veth_prefix(&self) -> String {
         format!("v{}", self.cluster)
     }

@@ -84,6 +84,11 @@ pub enum NetworkError {
     },
     #[error("limit the bandwidth of {interface}: {why}")]
     Bandwidth { interface: String, why: String },
+    #[error("ask other nodes whether they answer: {source}")]
+    Probe {
+        #[source]
+        source: std::io::Error,
+    },
     #[error("the network's worker thread ended before it answered")]
     Worker,
 }

@@ -16,6 +16,7 @@ mod hostports;
 mod keep;
 mod ledger;
 mod links;
+mod localnet;
 mod machine;
 mod machines;
 mod namespace;

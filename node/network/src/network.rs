@@ -15,7 +15,7 @@ use crate::links::{Links, Pair, mac};
 use crate::namespace::{self, Made, Wanted};
 use crate::nft::Backend;
 use crate::open::{self, bring_up};
-use crate::peers::{TUNNEL_OVERHEAD, Told, mtu_at};
+use crate::peers::{Probing, TUNNEL_OVERHEAD, Told, mtu_at};
 use crate::plugins::{Plugins, Way};
 use crate::shares::{End, Share};
 use crate::state::{self, PodState};
@@ -43,6 +43,7 @@ pub struct Network {
     pub(crate) links: Links,
     /// Held by whoever lists what the kernel has, too: a netlink socket does that once at a time.
     pub(crate) peers: AsyncMutex<Told>,
+    pub(crate) probing: AsyncMutex<Probing>,
     /// Whether some node is reached by VXLAN.
     pub(crate) tunnelled: AtomicBool,
     pub(crate) ledger: Mutex<Ledger>,
@@ -82,6 +83,7 @@ impl Network {
             link_mtu,
             links,
             peers: AsyncMutex::default(),
+            probing: AsyncMutex::default(),
             tunnelled: AtomicBool::new(config.peers.backend == PeerBackend::Vxlan),
             ledger: Mutex::new(ledger),
             turns: Mutex::default(),

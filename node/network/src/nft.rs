@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::hostports::host_address;
+use crate::localnet::GUARD;
 use crate::state::PodState;
 use crate::{Family, HostPort, NetworkConfig, NetworkError, Protocol, Subnet, namespace, netlink};
 
@@ -74,8 +75,9 @@ pub(crate) fn table(config: &NetworkConfig, subnet: Subnet, ports: &[(Vec<HostPo
     let gateway = subnet.gateway();
     let [a, b, c, d, e, f] = config.wasm_mac();
     let wasm_mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
-    // The guard: with route_localnet on the bridge, a pod could otherwise reach what listens on the machine's loopback, or
-    // pose as a local client.
+    // The guard: with route_localnet on the bridge, and on the links to other nodes, a pod or a neighbour could otherwise reach what
+    // listens on the machine's loopback, or pose as a local client. What comes from loopback leaves only where services and host
+    // ports lead it: those packets were for loopback, or for a cluster's bridge, when they were sent.
     // The masquerades: a client on loopback has no address that a pod could answer, and a pod that calls its own host
     // port must not see itself as the client. Other nodes and their pods see this node's pods by the addresses they have, and so
     // do those of this node that are on networks of plugins.
@@ -92,10 +94,14 @@ table {ip} {table} {{
   set blocks {{ type {address}; flags interval; }}
   set nodes {{ type {address}; }}
   set attached {{ type {address}; }}
-  chain guard {{
+  chain {GUARD} {{
     type filter hook prerouting priority -300; policy accept;
-    iifname "{bridge}" {ip} daddr {loopback} drop
-    iifname "{bridge}" {ip} saddr {loopback} drop
+    iifname != "lo" {ip} daddr {loopback} drop
+    iifname != "lo" {ip} saddr {loopback} drop
+  }}
+  chain stay {{
+    type filter hook output priority -90; policy accept;
+    oifname != "lo" oifname != "mz*" {ip} saddr {loopback} reject
   }}
   chain prerouting {{
     type nat hook prerouting priority -100; policy accept;
@@ -113,7 +119,7 @@ table {ip} {table} {{
   }}
   chain postrouting {{
     type nat hook postrouting priority 100; policy accept;
-    oifname "{bridge}" {ip} saddr {loopback} masquerade
+    oifname != "lo" {ip} saddr {loopback} masquerade
     ct status dnat {ip} saddr . {ip} daddr @hairpin masquerade
     ct status dnat meta mark & {WASM_MARK:#x} == {WASM_MARK:#x} {ip} daddr @wasm masquerade
     {ip} saddr {subnet} {ip} daddr != {subnet} {ip} daddr != @blocks {ip} daddr != @nodes {ip} daddr != @attached oifname != "{bridge}" masquerade

@@ -81,7 +81,7 @@ pub(crate) async fn bring_up(config: &NetworkConfig, links: &Links) -> Result<Ba
     sysctl("net/ipv4/ip_forward", "1")?;
     // Without it, replies between two pods of the bridge would not pass conntrack and keep a translated address.
     try_sysctl("net/bridge/bridge-nf-call-iptables", "1");
-    // Lets 127.0.0.1:<hostPort> lead to a pod; the table's guard chain keeps pods away from the machine's loopback.
+    // Lets 127.0.0.1:<hostPort> lead to a pod; the table's guard chain keeps others away from the machine's loopback.
     sysctl(&format!("net/ipv4/conf/{name}/route_localnet"), "1")?;
     Ok(Base { subnet, second, bridge, service_cidr })
 }

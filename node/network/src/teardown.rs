@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::links::Links;
-use crate::{NetworkConfig, NetworkError, firewall, namespace, nft, plugins, state};
+use crate::{NetworkConfig, NetworkError, firewall, localnet, namespace, nft, plugins, state};
 
 pub(crate) async fn all(config: &NetworkConfig) -> Result<(), NetworkError> {
     let mut first = Ok(());
@@ -15,6 +15,7 @@ pub(crate) async fn all(config: &NetworkConfig) -> Result<(), NetworkError> {
     };
     // While the pods' namespaces are there, and the rules.
     note(plugins::teardown(config).await);
+    note(localnet::withdraw(config));
     for table in [config.table(), config.services_table(), config.policies_table()] {
         note(nft::delete_tables(&table).await);
     }

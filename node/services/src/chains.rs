@@ -124,16 +124,20 @@ impl Way {
     pub fn chains(self, guarded: bool, bridge: &str, family: Family) -> Vec<Chain> {
         let (Self::Pick(pick) | Self::Outside(pick) | Self::OutsideLocal(pick, _)) = self;
         let mut chains = vec![(pick.name(), pick.rules(family))];
+        let masquerade = format!("meta mark set meta mark or {MASQUERADE_MARK:#x}");
         match self {
             Self::Pick(_) => {}
             Self::Outside(_) => {
-                let marked = format!("iifname != \"{bridge}\" meta mark set meta mark or {MASQUERADE_MARK:#x}");
+                let marked = format!("iifname != \"{bridge}\" {masquerade}");
                 chains.push((self.name(false), vec![marked, format!("goto {}", pick.name())]));
             }
             Self::OutsideLocal(_, local) => {
                 let any = pick.name();
                 let own = Pick { range: Range::Local, count: local, ..pick };
-                let mut rules = vec![format!("iifname \"{bridge}\" goto {any}"), format!("fib saddr type local goto {any}")];
+                // Of the node's own addresses, the one that a program has may be loopback's, or one that the endpoint's node answers
+                // otherwise than by this one.
+                let own_programs = format!("fib saddr type local {masquerade} goto {any}");
+                let mut rules = vec![format!("iifname \"{bridge}\" goto {any}"), own_programs];
                 if local == 0 {
                     rules.push("drop".into());
                 } else {

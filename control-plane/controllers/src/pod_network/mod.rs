@@ -57,6 +57,7 @@ struct View {
     /// The first of IPv6.
     second: Option<String>,
     uid: String,
+    is_ready: bool,
 }
 
 impl View {
@@ -64,6 +65,7 @@ impl View {
         let node = typed::view::<Node>(node).ok()?;
         let wished = node.metadata.annotations.as_ref().and_then(|annotations| annotations.get(POD_CIDR));
         let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+        let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
         let inside = || addresses.clone().filter(|address| address.type_ == "InternalIP");
         let first = |is_ipv4| {
             let mut own = inside().filter(|address| address.address.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv4() == is_ipv4));
@@ -83,6 +85,7 @@ impl View {
             address: first(true),
             second: first(false),
             uid: node.metadata.uid.clone().unwrap_or_default(),
+            is_ready: conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True"),
         })
     }
 }
@@ -164,8 +167,9 @@ impl PodNetwork {
         let told = |slice: &Value| {
             let annotations = &slice["metadata"]["annotations"];
             let owner = &slice["metadata"]["ownerReferences"][0]["uid"];
-            let addresses = &slice["endpoints"][0]["addresses"];
-            [&annotations[POD_CIDR], &annotations[OTHER_ADDRESSES], owner, addresses].map(Value::clone)
+            let endpoint = &slice["endpoints"][0];
+            let (addresses, ready) = (&endpoint["addresses"], &endpoint["conditions"]["ready"]);
+            [&annotations[POD_CIDR], &annotations[OTHER_ADDRESSES], owner, addresses, ready].map(Value::clone)
         };
         if told(&present) == told(&wanted) {
             return Ok(());
@@ -199,7 +203,7 @@ fn slice(name: &str, node: &str, view: &View, address: &str) -> Value {
             "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": node, "uid": view.uid}],
         },
         "addressType": "IPv4",
-        "endpoints": [{"addresses": [address], "nodeName": node, "conditions": {"ready": true}}],
+        "endpoints": [{"addresses": [address], "nodeName": node, "conditions": {"ready": view.is_ready}}],
         "ports": [],
     })
 }

@@ -1,5 +1,6 @@
 //! The node's ways to the pods of other nodes: kept as the control plane tells of them (docs/decisions/0043).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use mizzen_api::Object;
 use mizzen_api::node_annotations::{OTHER_ADDRESSES, POD_CIDR};
-use mizzen_network::{Family, Kept, Peer, Subnet};
+use mizzen_network::{Family, Peer, Subnet};
 use mizzen_reconcile::typed::{gvr, view};
 use mizzen_reconcile::{Backoff, WatchCache, WatchSpec};
 use tokio::sync::Notify;
@@ -22,10 +23,21 @@ const BLOCKS: &str = "endpointslice.kubernetes.io/managed-by=pod-network.mizzen.
 const LOOK: Duration = Duration::from_secs(3);
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 
+/// The other nodes whose pods are not reached, and why.
+pub(crate) type Unreached = BTreeMap<String, String>;
+
+/// What the control plane tells of a node.
+#[derive(PartialEq, Eq)]
+struct Told {
+    blocks: Vec<Peer>,
+    /// The cluster hears of it.
+    is_ready: bool,
+}
+
 /// Runs until `cancel`. The ways stay.
 pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
     let spec = WatchSpec::all(gvr::<EndpointSlice>()).namespace(NAMESPACE).labels(BLOCKS);
-    let blocks = WatchCache::projected(spec, peers).start(shared.client.clone(), cancel);
+    let blocks = WatchCache::projected(spec, told).start(shared.client.clone(), cancel);
     let wake = Arc::new(Notify::new());
     let woken = wake.clone();
     blocks.on_change(move |change| {
@@ -36,16 +48,18 @@ pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
     blocks.synced().await;
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut told, mut mismatch, mut failures) = (Kept::default(), Vec::new(), 0);
+    let (mut left_out, mut silent, mut mismatch, mut failures) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let mut is_turn = false;
     loop {
-        let all: Vec<Peer> = blocks.list().iter().flat_map(|peers| (**peers).clone()).collect();
+        let nodes = blocks.list();
+        let all: Vec<Peer> = nodes.iter().flat_map(|node| node.blocks.clone()).collect();
         let (own, mut peers): (Vec<_>, Vec<_>) = all.into_iter().partition(|peer| peer.node == shared.node_name);
         peers.sort();
         match shared.network.keep_peers(&peers).await {
             Ok(kept) => {
                 failures = 0;
-                tell(&shared, &told, &kept);
-                told = kept;
+                tell_restored(&shared, kept.restored);
+                left_out = kept.left_out;
             }
             Err(error) => {
                 tracing::warn!(%error, "the ways to other nodes' pods are not as they should be; this is tried again");
@@ -54,6 +68,15 @@ pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
                 ticks.reset_at(Instant::now() + retry);
             }
         }
+        if is_turn {
+            match shared.network.probe_peers(Instant::now()).await {
+                Ok(now) => silent = now,
+                Err(error) => tracing::debug!(%error, "whether other nodes answer is not known"),
+            }
+        }
+        let known: BTreeSet<&str> = peers.iter().map(|peer| peer.node.as_str()).collect();
+        let up = nodes.iter().filter(|node| node.is_ready).flat_map(|node| &node.blocks).map(|peer| peer.node.as_str()).collect();
+        keep_unreached(&shared, unreached(&left_out, &silent, &up), &known);
         let given: Vec<Subnet> = own.iter().map(|own| own.block).collect();
         if !given.is_empty() && mismatch != given && !shared.network.pod_cidrs().eq(given.iter().copied()) {
             tell_mismatch(&shared, &given);
@@ -61,15 +84,23 @@ pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
         }
         // A node that is alone has nothing that could be taken away.
         let has_ways = !peers.is_empty() || failures > 0;
-        tokio::select! {
-            () = wake.notified() => {}
-            _ = ticks.tick(), if has_ways => {}
-        }
+        is_turn = tokio::select! {
+            () = wake.notified() => false,
+            _ = ticks.tick(), if has_ways => true,
+        };
     }
 }
 
+/// A node that the cluster does not hear of either is no news.
+fn unreached(left_out: &[(String, &str)], silent: &[(String, IpAddr)], up: &BTreeSet<&str>) -> Unreached {
+    let silent = silent.iter().filter(|(node, _)| up.contains(node.as_str())).map(|(node, address)| {
+        (node.clone(), format!("it does not answer echo requests (ICMP) to {address}, the first address of its pods' range"))
+    });
+    silent.chain(left_out.iter().map(|(node, why)| (node.clone(), (*why).to_owned()))).collect()
+}
+
 /// A node's blocks, each with its address of the same family, or its first.
-fn peers(slice: &Arc<Object>) -> Option<Vec<Peer>> {
+fn told(slice: &Arc<Object>) -> Option<Told> {
     let slice = view::<EndpointSlice>(slice).ok()?;
     let endpoint = slice.endpoints.as_ref()?.first()?;
     let annotations = slice.metadata.annotations.as_ref()?;
@@ -81,7 +112,9 @@ fn peers(slice: &Arc<Object>) -> Option<Vec<Peer>> {
         let own = addresses.iter().copied().find(|address| Family::of(*address) == block.family());
         Some(Peer { node: endpoint.node_name.clone()?, address: own.unwrap_or(first), block })
     };
-    listed(POD_CIDR).filter_map(|block| block.parse().ok()).map(peer).collect()
+    let blocks = listed(POD_CIDR).filter_map(|block| block.parse().ok()).map(peer).collect::<Option<_>>()?;
+    let is_ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true);
+    Some(Told { blocks, is_ready })
 }
 
 /// Ranges, as annotations list them.
@@ -89,18 +122,25 @@ pub(crate) fn joined(ranges: impl Iterator<Item = Subnet>) -> String {
     ranges.map(|range| range.to_string()).collect::<Vec<_>>().join(",")
 }
 
-/// What is new in `kept`.
-fn tell(shared: &Shared, told: &Kept, kept: &Kept) {
-    let about = super::about(&shared.node_name);
-    if kept.restored > 0 {
-        let text = format!("{} ways to other nodes' pods had been changed by somebody else: they were put back", kept.restored);
+fn tell_restored(shared: &Shared, restored: usize) {
+    if restored > 0 {
+        let text = format!("{restored} ways to other nodes' pods had been changed by somebody else: they were put back");
         tracing::warn!("{text}");
-        shared.recorder.warning(&about, "PodRoutesRestored", text);
+        shared.recorder.warning(&super::about(&shared.node_name), "PodRoutesRestored", text);
     }
-    for (node, why) in kept.left_out.iter().filter(|left| !told.left_out.contains(left)) {
+}
+
+/// Notes it for the node's status, and tells what is new. `known` are the nodes that there are.
+fn keep_unreached(shared: &Shared, now: Unreached, known: &BTreeSet<&str>) {
+    let before = std::mem::replace(&mut *shared.unreached.lock(), now.clone());
+    let about = super::about(&shared.node_name);
+    for (node, why) in now.iter().filter(|(node, why)| before.get(*node) != Some(why)) {
         let text = format!("The pods of node {node} are not reached: {why}");
         tracing::warn!("{text}");
         shared.recorder.warning(&about, "PeerUnreachable", text);
+    }
+    for node in before.keys().filter(|node| !now.contains_key(*node) && known.contains(node.as_str())) {
+        shared.recorder.normal(&about, "PeerReached", format!("The pods of node {node} are reached again"));
     }
 }
 
@@ -113,4 +153,21 @@ fn tell_mismatch(shared: &Shared, given: &[Subnet]) {
     );
     tracing::error!("{text}");
     shared.recorder.warning(&super::about(&shared.node_name), "PodCIDRMismatch", text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_silent_is_said_unless_the_cluster_hears_nothing_of_it_either() {
+        let gateway = |number: u8| IpAddr::from([10, 64, number, 1]);
+        let silent = [("b".to_owned(), gateway(2)), ("c".to_owned(), gateway(3)), ("d".to_owned(), gateway(4))];
+        let left_out = [("d".to_owned(), "no way"), ("e".to_owned(), "no way")];
+        let all = unreached(&left_out, &silent, &BTreeSet::from(["b", "d"]));
+        let all: Vec<_> = all.iter().map(|(node, why)| (node.as_str(), why.as_str())).collect();
+        let [b, d, e] = &all[..] else { panic!("{all:?}") };
+        assert!(b.0 == "b" && b.1.contains("10.64.2.1"), "{b:?}");
+        assert_eq!([*d, *e], [("d", "no way"), ("e", "no way")]);
+    }
 }

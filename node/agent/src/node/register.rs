@@ -199,6 +199,7 @@ fn facts(shared: &Shared, port: u16) -> Facts {
         capacity: shared.capacity,
         pressure: pressure::read(&shared.data_dir, shared.eviction),
         network_problem: shared.network.plugins_problem(),
+        unreached: shared.unreached.lock().clone(),
         info: info(),
         images: status_images(&shared.images.list()),
         now: shared.now(),

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::capacity::Capacity;
+use super::peers::Unreached;
 use super::pressure::Pressure;
 use crate::hooks::runtime_class::HANDLERS;
 use crate::pod::conditions::whole_seconds;
@@ -21,6 +22,8 @@ pub(crate) struct Facts {
     pub(crate) pressure: Pressure,
     /// Why pods cannot be attached to the network of plugins.
     pub(crate) network_problem: Option<String>,
+    /// Other nodes whose pods this node's do not reach.
+    pub(crate) unreached: Unreached,
     pub(crate) info: NodeSystemInfo,
     pub(crate) images: Vec<ContainerImage>,
     pub(crate) now: Timestamp,
@@ -99,15 +102,31 @@ fn conditions(facts: &Facts, before: Option<&Node>) -> Vec<NodeCondition> {
         ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
         ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
     );
+    let unreached = !facts.unreached.is_empty();
+    let (peer_reason, peer_text) = match said(&facts.unreached) {
+        text if unreached => ("PeersUnreachable", text),
+        _ => ("PeersReached", "the pods of all other nodes are reached".to_owned()),
+    };
     vec![
         condition("MemoryPressure", memory, memory_text.0, memory_text.1),
         condition("DiskPressure", disk, disk_text.0, disk_text.1),
         condition("PIDPressure", pids, pid_text.0, pid_text.1),
+        condition("PeerUnreachable", unreached, peer_reason, &peer_text),
         match &facts.network_problem {
             None => condition("Ready", true, "KubeletReady", "kubelet is posting ready status"),
             Some(problem) => condition("Ready", false, "KubeletNotReady", &not_ready(problem)),
         },
     ]
+}
+
+/// As many as one can read.
+fn said(unreached: &Unreached) -> String {
+    const NODES: usize = 10;
+    let mut all: Vec<_> = unreached.iter().take(NODES).map(|(node, why)| format!("{node}: {why}")).collect();
+    if unreached.len() > NODES {
+        all.push(format!("and {} more", unreached.len() - NODES));
+    }
+    all.join("; ")
 }
 
 /// In the kubelet's words.
@@ -123,6 +142,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_many_nodes_that_are_not_reached_some_are_named() {
+        let unreached = |count: u32| (0..count).map(|number| (format!("n{number:02}"), "why".to_owned())).collect();
+        assert_eq!(said(&unreached(2)), "n00: why; n01: why");
+        assert!(said(&unreached(30)).ends_with("; n09: why; and 20 more"));
+    }
+
+    #[test]
     fn what_others_count_on_the_node_can_be_asked_for() {
         let capacity = json!({"cpu": "9", "example.com/foo": "5"});
         let node: Node = serde_json::from_value(json!({"status": {"capacity": capacity}})).expect("a node");
@@ -133,6 +159,7 @@ mod tests {
             capacity: Capacity { cpu_milli: 2000, memory: 1 << 30, pods: 3, storage: 0 },
             pressure: Pressure::default(),
             network_problem: None,
+            unreached: Unreached::default(),
             info: NodeSystemInfo::default(),
             images: Vec::new(),
             now: Timestamp::UNIX_EPOCH,

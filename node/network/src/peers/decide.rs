@@ -72,6 +72,7 @@ enum Way {
         remote: Ipv4Addr,
         mac: [u8; 6],
         mtu: u32,
+        link: u32,
     },
 }
 
@@ -84,6 +85,8 @@ pub(crate) struct Ways {
 
 const OVERLAPS: &str = "its pods' addresses are another node's as well";
 const INWARD: &str = "it is known by an address that only its own machine has";
+const ALIKE: &str = "its machine has the same address as this one (as behind routers that translate addresses)";
+const IN_USE: &str = "this machine uses its pods' addresses for something else";
 const UNREACHABLE: &str = "this machine has no route to its address";
 const APART: &str = "it is on no link with this node, and podNetwork.backend is routes";
 
@@ -111,6 +114,20 @@ impl Ways {
     pub(crate) fn left_out(&self) -> &[(String, &'static str)] {
         &self.left_out
     }
+
+    /// Whether packets to the block leave this machine.
+    pub(crate) fn leads_out(&self, block: Subnet) -> bool {
+        self.ways.get(&block).is_some_and(|way| *way != Way::Here)
+    }
+
+    /// The links by which other nodes and their pods are reached, but for the tunnel's own.
+    pub(crate) fn links(&self) -> BTreeSet<u32> {
+        let link = |way: &Way| match way {
+            Way::Here => None,
+            Way::Plain { link, .. } | Way::Tunnel { link, .. } => Some(*link),
+        };
+        self.ways.values().filter_map(link).collect()
+    }
 }
 
 pub(crate) fn ways(wishes: &Wishes<'_>, seen: &Seen) -> Ways {
@@ -133,11 +150,13 @@ pub(crate) fn ways(wishes: &Wishes<'_>, seen: &Seen) -> Ways {
 }
 
 fn way(peer: &Peer, wishes: &Wishes<'_>, seen: &Seen) -> Result<Way, &'static str> {
-    if seen.addresses.contains(&peer.address) || seen.addresses.contains(&peer.block.gateway()) {
-        return Ok(Way::Here);
-    }
-    if peer.block.contains(peer.address) {
-        return Err(INWARD);
+    // The address alone says nothing: machines behind different routers may have the same one.
+    match (seen.addresses.contains(&peer.block.gateway()), seen.addresses.contains(&peer.address)) {
+        (true, true) => return Ok(Way::Here),
+        (true, false) => return Err(IN_USE),
+        (false, _) if peer.block.contains(peer.address) => return Err(INWARD),
+        (false, true) => return Err(ALIKE),
+        (false, false) => {}
     }
     let is_plain = wishes.backend != PeerBackend::Vxlan && Family::of(peer.address) == peer.block.family();
     let towards = route_towards(peer.address, seen);
@@ -156,8 +175,12 @@ fn way(peer: &Peer, wishes: &Wishes<'_>, seen: &Seen) -> Result<Way, &'static st
     let mut ends =
         own_of_node.filter_map(|other| if let IpAddr::V4(remote) = other.address { Some((remote, other.block)) } else { None });
     let (remote, block) = ends.next().ok_or(UNREACHABLE)?;
-    let (_, link) = route_towards(remote.into(), seen).ok_or(UNREACHABLE)?;
-    Ok(Way::Tunnel { remote, mac: mac(block.network()), mtu: if link.mtu == 0 { 1500 } else { link.mtu } })
+    if seen.addresses.contains(&remote.into()) {
+        return Err(ALIKE);
+    }
+    let (route, link) = route_towards(remote.into(), seen).ok_or(UNREACHABLE)?;
+    let mtu = if link.mtu == 0 { 1500 } else { link.mtu };
+    Ok(Way::Tunnel { remote, mac: mac(block.network()), mtu, link: route.link })
 }
 
 fn route_towards(address: IpAddr, seen: &Seen) -> Option<(Route, Link)> {
@@ -325,6 +348,38 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_with_the_same_address_is_another_one_unless_its_pods_are_here() {
+        let here = Seen { addresses: ["192.0.2.1", "10.64.1.1", "10.64.2.1", "10.64.4.1"].map(ip).into(), ..seen() };
+        let peers = [
+            peer("b", "192.0.2.1", "10.64.2.0/24"),
+            peer("c", "192.0.2.1", "10.64.3.0/24"),
+            peer("d", "192.0.2.4", "10.64.4.0/24"),
+            peer("e", "fd00:0:0:fffe::5", "fd00:0:0:5::/64"),
+            peer("e", "192.0.2.1", "10.64.5.0/24"),
+        ];
+        for backend in [PeerBackend::Auto, PeerBackend::Vxlan] {
+            let ways = decide(backend, &peers, &here);
+            assert_eq!(ways.blocks(), BTreeSet::from([of("10.64.2.0/24")]), "shares the machine");
+            assert!(!ways.leads_out(of("10.64.2.0/24")) && changes(&ways, &here).is_empty());
+            let left_out = [("c", ALIKE), ("d", IN_USE), ("e", ALIKE), ("e", ALIKE)];
+            assert_eq!(ways.left_out(), left_out.map(|(node, why)| (node.to_owned(), why)), "no tunnel to this machine itself");
+        }
+    }
+
+    #[test]
+    fn the_links_that_lead_to_others_are_known() {
+        let peers = [
+            peer("b", "192.0.2.2", "10.64.2.0/24"),
+            peer("c", "198.51.100.3", "10.64.3.0/24"),
+            peer("d", "192.0.2.1", "10.64.4.0/24"),
+        ];
+        let seen = Seen { addresses: ["192.0.2.1", "10.64.1.1", "10.64.4.1"].map(ip).into(), ..seen() };
+        let ways = decide(PeerBackend::Auto, &peers, &seen);
+        assert_eq!(ways.links(), BTreeSet::from([ETHERNET, WIREGUARD]));
+        assert!(ways.leads_out(of("10.64.3.0/24")) && !ways.leads_out(of("10.64.4.0/24")) && !ways.leads_out(of("10.64.9.0/24")));
+    }
+
+    #[test]
     fn a_second_block_goes_by_the_nodes_second_address_and_by_the_tunnel_where_it_has_none() {
         let on_link = Route { to: of("fd00:0:0:fffe::/64"), gateway: None, link: ETHERNET };
         let seen = Seen { routes: [seen().routes, vec![on_link]].concat(), ..seen() };
@@ -337,7 +392,7 @@ mod tests {
         let ways = decide(PeerBackend::Auto, &peers, &seen);
         let found: Vec<_> = ways.ways.values().copied().collect();
         let plain = |gateway: &str| Way::Plain { gateway: ip(gateway), link: ETHERNET };
-        let tunnel = Way::Tunnel { remote: v4("192.0.2.3"), mac: mac(ip("10.64.3.0")), mtu: 1500 };
+        let tunnel = Way::Tunnel { remote: v4("192.0.2.3"), mac: mac(ip("10.64.3.0")), mtu: 1500, link: ETHERNET };
         assert_eq!(found, [plain("192.0.2.2"), plain("192.0.2.3"), plain("fd00:0:0:fffe::2"), tunnel]);
         assert_eq!(ways.nodes(), &["192.0.2.2", "192.0.2.3", "fd00:0:0:fffe::2"].map(ip).into());
         assert_eq!(decide(PeerBackend::Routes, &peers, &seen).left_out(), [("c".to_owned(), APART)]);

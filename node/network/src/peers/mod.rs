@@ -4,18 +4,24 @@
 //! by its names after a restart: routes by their protocol and source, the tunnel by its link's name.
 
 mod decide;
+mod echo;
 mod kernel;
+mod probe;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
+use nix::net::if_::if_indextoname;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::network::Network;
-use crate::{NetworkConfig, NetworkError, Subnet, firewall, nft, state};
+use crate::{Family, NetworkConfig, NetworkError, Subnet, firewall, localnet, nft, state};
 use decide::{Ways, Wishes};
+use echo::Echo;
 pub(crate) use kernel::{mtu_at, neighbour};
+use probe::Probes;
 
 /// Of VXLAN: outer IPv4, UDP and VXLAN headers, and the inner Ethernet one.
 pub(crate) const TUNNEL_OVERHEAD: u32 = 50;
@@ -61,6 +67,42 @@ pub(crate) struct Told {
     pub(crate) allowed: Option<(BTreeSet<Subnet>, BTreeSet<IpAddr>)>,
 }
 
+impl Told {
+    /// Which nodes are asked whether they answer, each at its block's gateway.
+    fn asked(&self) -> BTreeMap<IpAddr, String> {
+        let leads_out = |block| self.ways.as_ref().is_some_and(|ways| ways.leads_out(block));
+        let peers = self.peers.iter().filter(|peer| leads_out(peer.block));
+        peers.map(|peer| (peer.block.gateway(), peer.node.clone())).collect()
+    }
+}
+
+/// Of who answers.
+#[derive(Default)]
+pub(crate) struct Probing {
+    probes: Probes,
+    echoes: BTreeMap<Family, Echo>,
+}
+
+impl Probing {
+    fn turn(&mut self, own: u32, now: Instant) -> std::io::Result<()> {
+        for echo in self.echoes.values() {
+            echo.answers()?.into_iter().for_each(|by| self.probes.answered(by));
+        }
+        for address in self.probes.due(now) {
+            let family = Family::of(address);
+            let echo = match self.echoes.remove(&family) {
+                Some(echo) => echo,
+                None => Echo::open(family, own)?,
+            };
+            // One that does not go out is not answered.
+            if let Err(error) = self.echoes.entry(family).or_insert(echo).ask(address) {
+                tracing::debug!(%address, %error, "cannot ask whether a node answers");
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Of the last run: the ways are there again while the server is away.
 #[derive(Serialize, Deserialize)]
 struct Noted {
@@ -89,6 +131,7 @@ impl Network {
                 ways = decide::ways(&wishes, &seen);
             }
         }
+        self.let_loopback_out(&ways).await;
         let changes = decide::changes(&ways, &seen);
         let restored = if told.ways.as_ref() == Some(&ways) { changes.len() } else { 0 };
         for change in &changes {
@@ -109,6 +152,30 @@ impl Network {
         let left_out = ways.left_out().to_vec();
         told.ways = Some(ways);
         Ok(Kept { restored, left_out })
+    }
+
+    /// What services lead to other nodes may come from loopback. Without it, all else is as it should be.
+    async fn let_loopback_out(&self, ways: &Ways) {
+        // A link that has just gone has no name.
+        let names = ways.links().into_iter().filter_map(|link| if_indextoname(link).ok()?.into_string().ok());
+        let links = names.chain(ways.is_tunnelled().then(|| self.config.tunnel())).collect();
+        if let Err(error) = localnet::keep(&self.config, &links).await {
+            tracing::debug!(%error, "services on 127.0.0.1 lead to no pods of other nodes");
+        }
+    }
+
+    /// Asks some of the other nodes whether they answer by the ways to their pods, with an echo request each, and says who has not
+    /// for a minute, and at which address; to be called every few seconds.
+    ///
+    /// # Errors
+    /// When the machine gives no socket for it.
+    pub async fn probe_peers(&self, now: Instant) -> Result<Vec<(String, IpAddr)>, NetworkError> {
+        let asked = self.peers.lock().await.asked();
+        let own = u32::from_str_radix(&self.config.cluster, 16).unwrap_or(0);
+        let mut probing = self.probing.lock().await;
+        probing.probes.watch(&asked);
+        probing.turn(own, now).map_err(|source| NetworkError::Probe { source })?;
+        Ok(probing.probes.silent(now))
     }
 
     /// The nodes that were told last, by an earlier process too.
