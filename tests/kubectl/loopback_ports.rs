@@ -42,10 +42,11 @@ fn brought(hub: &Machine, machine: &Machine, datagrams: &[[&str; 3]]) -> Vec<Str
     let mut listener = listener.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(listener.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert_eq!(lines.next().as_deref(), Some("listening"));
-    let mac = machine.run(&["cat", "/sys/class/net/eth0/address"]);
+    let ends = machine.run(&["ip", "-brief", "link", "show", "eth0"]);
+    let mac = ends.split_whitespace().nth(2).unwrap();
     let datagrams: Vec<String> = datagrams.iter().map(|datagram| datagram.join(",")).collect();
     let link = format!("to-{}", machine.name);
-    let mut line = vec!["python3", "-c", FRAMES, &link, mac.trim()];
+    let mut line = vec!["python3", "-c", FRAMES, &link, mac];
     line.extend(datagrams.iter().map(String::as_str));
     hub.run(&line);
     let end = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'end', ('127.0.0.1', 7078))";
