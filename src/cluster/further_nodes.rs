@@ -15,6 +15,7 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use super::data_dir::{DataDir, write_private};
 use super::kubeconfig::Login;
+use super::loopback_names::{Asked, LoopbackNames};
 use super::loopback_proxy::LoopbackProxy;
 use super::node_credentials::NodeCredentials;
 use crate::config::Config;
@@ -52,6 +53,8 @@ pub struct FurtherNodes {
     agents: Vec<Agent>,
     /// By which they reach registries on this machine's loopback.
     _proxy: LoopbackProxy,
+    /// By which they reach name servers there.
+    _names: LoopbackNames,
 }
 
 /// How long an agent that has ended stays down.
@@ -88,7 +91,8 @@ impl FurtherNodes {
         let proxy = LoopbackProxy::start(machines.address()).await?;
         let no_proxy = std::env::var("no_proxy").or_else(|_| std::env::var("NO_PROXY")).ok();
         let environment: Arc<[_]> = proxy.environment(no_proxy.as_deref()).into();
-        let mut nodes = Self { agents: Vec::new(), _proxy: proxy };
+        let (mut agents, mut names) = (Vec::new(), LoopbackNames::new());
+        let asked = Asked::by(&config.dns.settings);
         for number in 2..=count {
             let name = format!("{}-{number}", config.node_name);
             let root = data.further_nodes().join(number.to_string());
@@ -101,12 +105,13 @@ impl FurtherNodes {
                 // Of a first node that was killed.
                 drop(DataDir::open(&place.folder())?.take_over().await?);
             }
-            nodes.agents.push(Agent { process: place.start().await?, place });
+            names.lead(&place.machine, asked.clone()).await;
+            agents.push(Agent { process: place.start().await?, place });
         }
-        for agent in &mut nodes.agents {
+        for agent in &mut agents {
             agent.ready(data).await?;
         }
-        Ok(nodes)
+        Ok(Self { agents, _proxy: proxy, _names: names })
     }
 
     /// Starts agents again that end, as a machine's own supervisor would: their pods have gone on. Never returns.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use mizzen_tests::names::NameServer;
 use mizzen_tests::{Agent, Cluster, Door, Kubectl, Lan, Machine, Registry, eventually, images};
 use serde_json::Value;
 
@@ -378,6 +379,22 @@ fn mizzen_up_makes_three_nodes_on_one_machine_and_down_takes_all_of_them_away() 
     let (id, data) = (cluster.id(), cluster.data());
     cluster.down().ok();
     assert_eq!(mizzen_tests::leftovers::of(&id, &data), [""; 0]);
+}
+
+#[test]
+fn further_nodes_reach_name_servers_on_the_loopback_of_this_machine() {
+    let registry = Registry::start();
+    let image = images::busybox(&registry, "web:v1");
+    let [outside, corp] = [("www.example.test.", [192, 0, 2, 77]), ("db.corp.test.", [192, 0, 2, 78])]
+        .map(|(name, address)| NameServer::knowing(&[(name, address.into())]));
+    let servers = format!("upstreams: ['{}'], stubDomains: {{corp.test: ['{}']}}", outside.address(), corp.address());
+    let cluster = Cluster::up_configured_with_arguments(&format!("dns: {{{servers}}}\n"), &["--nodes", "2"]);
+    cluster.kubectl_apply(&teller("t2", "test-node-2", &image));
+    cluster.kubectl_wait("condition=Ready", &["pod/t2"]);
+    for (name, address) in [("www.example.test", "192.0.2.77"), ("db.corp.test", "192.0.2.78")] {
+        let said = cluster.kubectl(&["exec", "t2", "--", "nslookup", &format!("{name}.")]).ok();
+        assert!(said.contains(address), "{name}: {said}");
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub struct Machines {
 }
 
 /// One of the machines.
+#[derive(Clone)]
 pub struct Machine {
     pub address: IpAddr,
     pin: PathBuf,
@@ -152,6 +153,18 @@ impl Machine {
     pub async fn spawn(&self, mut command: Command) -> Result<Child, NetworkError> {
         let program = PathBuf::from(command.as_std().get_program());
         namespace::enter(&self.pin, move || command.spawn().map_err(state::io("start", &program))).await
+    }
+
+    /// Opens sockets there: they stay there, whoever uses them. `purpose` is for errors.
+    ///
+    /// # Errors
+    /// When they cannot be opened.
+    pub async fn open<T: Send + 'static>(
+        &self,
+        purpose: &'static str,
+        work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T, NetworkError> {
+        namespace::enter(&self.pin, move || work().map_err(state::io("open sockets for", Path::new(purpose)))).await
     }
 }
 
