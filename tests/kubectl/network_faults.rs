@@ -305,6 +305,15 @@ fn rubbish_over_http_is_refused_and_disturbs_no_other_client() {
     for bytes in [b"no TLS at all\r\n\r\n".to_vec(), vec![0x16; 70_000], [&[22, 3, 1, 0xff, 0xff][..], &[0; 65_535]].concat()] {
         assert!(!answered(https, &bytes).contains("200"), "is no client of TLS");
     }
+    // Who is refused before all is read, by the web server of the pod or by the proxy, sees the answer.
+    let long = cluster.data().join("long");
+    std::fs::write(&long, vec![0; 3_000_000]).unwrap();
+    for (host, status) in [("web.example", "501"), ("other.example", "404")].repeat(10) {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--max-time", "20", "--http2-prior-knowledge", "-o", "/dev/null", "-w", "%{http_code}"]);
+        curl.args(["--resolve", &format!("{host}:80:{ip}"), "--data-binary", &format!("@{}", long.display())]);
+        assert_eq!(run(curl.arg(format!("http://{host}/"))).ok(), status);
+    }
     // One that says nothing more, and others that are served beside it.
     let mut half = TcpStream::connect(http).unwrap();
     half.write_all(head.as_bytes()).unwrap();

@@ -3,13 +3,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::poll_fn;
+use http::{Request, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
 use crate::endpoint::Load;
@@ -21,26 +23,68 @@ const SMALL: u64 = 8 << 10;
 /// How long a backend may say nothing in the middle of an answer.
 const QUIET: Duration = Duration::from_secs(300);
 
+/// How long the rest of a request is listened to that has had its answer.
+pub(crate) const LINGER: Duration = Duration::from_secs(3);
+
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request's body.
 pub(crate) enum Outgoing {
     Nothing,
+    Streamed(Streamed),
+}
+
+pub(crate) struct Streamed {
+    /// `None` when it has ended.
+    body: Option<Incoming>,
     /// Frames that have gone on are counted, as a client that is slow is none that has stopped.
-    Streamed(Incoming, Arc<AtomicUsize>),
+    moved: Arc<AtomicUsize>,
+    /// The client sends nothing before it is told to.
+    awaits: bool,
 }
 
 impl Outgoing {
-    pub(crate) fn of(body: Incoming) -> Self {
-        if body.is_end_stream() { Self::Nothing } else { Self::Streamed(body, Arc::default()) }
+    pub(crate) fn of(request: Request<Incoming>) -> Request<Self> {
+        let awaits = request.headers().contains_key(header::EXPECT);
+        request.map(|body| match body.is_end_stream() {
+            true => Self::Nothing,
+            false => Self::Streamed(Streamed { body: Some(body), moved: Arc::default(), awaits }),
+        })
     }
 
     /// Counts the frames that go on.
     pub(crate) fn progress(&self) -> Option<Arc<AtomicUsize>> {
         match self {
             Self::Nothing => None,
-            Self::Streamed(_, moved) => Some(moved.clone()),
+            Self::Streamed(streamed) => Some(streamed.moved.clone()),
         }
+    }
+}
+
+impl Streamed {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        self.moved.fetch_add(1, Ordering::Relaxed);
+        if !matches!(frame, Some(Ok(_))) {
+            self.body = None;
+        }
+        Poll::Ready(frame)
+    }
+}
+
+impl Drop for Streamed {
+    /// Who is answered before all is read may send on for a moment: it is listened to, and then told to stop (`NO_ERROR` over HTTP/2:
+    /// RFC 9113, section 8.1; by closing over HTTP/1.1: RFC 9112, section 9.6). Told at once, clients lose the answer: curl
+    /// 7.88 does over HTTP/2, and what a reset meets on its way over HTTP/1.1.
+    fn drop(&mut self) {
+        let is_awaiting = self.awaits && self.moved.load(Ordering::Relaxed) == 0;
+        let left = self.body.take().filter(|body| !body.is_end_stream() && !is_awaiting);
+        let (Some(mut left), Ok(runtime)) = (left, Handle::try_current()) else { return };
+        runtime.spawn(async move {
+            let rest = async { while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut left).poll_frame(cx)).await {} };
+            let _ = tokio::time::timeout(LINGER, rest).await;
+        });
     }
 }
 
@@ -51,27 +95,21 @@ impl Body for Outgoing {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
             Self::Nothing => Poll::Ready(None),
-            Self::Streamed(body, moved) => {
-                let frame = Pin::new(body).poll_frame(cx);
-                if frame.is_ready() {
-                    moved.fetch_add(1, Ordering::Relaxed);
-                }
-                frame
-            }
+            Self::Streamed(streamed) => streamed.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Nothing => true,
-            Self::Streamed(body, _) => body.is_end_stream(),
+            Self::Streamed(streamed) => streamed.body.as_ref().is_none_or(Body::is_end_stream),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Nothing => SizeHint::with_exact(0),
-            Self::Streamed(body, _) => body.size_hint(),
+            Self::Streamed(Streamed { body: Some(body), .. }) => body.size_hint(),
+            _ => SizeHint::with_exact(0),
         }
     }
 }

@@ -62,7 +62,7 @@ impl Load {
         Self(endpoint)
     }
 
-    pub(crate) fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.0
     }
 }
@@ -94,8 +94,19 @@ impl Endpoint {
         self.failing.load(Ordering::Relaxed)
     }
 
-    /// Keeps a connection for the next request.
-    pub(crate) fn keep(&self, mut link: Link) {
+    /// Keeps a connection for the next request, once the last one has gone out to its end.
+    pub(crate) fn keep(self: &Arc<Self>, mut link: Link) {
+        if link.is_sending() {
+            // Without a runtime, all ends.
+            let Ok(runtime) = Handle::try_current() else { return };
+            let endpoint = self.clone();
+            runtime.spawn(async move {
+                if let Some(link) = link.sent().await {
+                    endpoint.keep(link);
+                }
+            });
+            return;
+        }
         link.rested = 0;
         let mut kept = self.kept.lock();
         let kept = kept.entry(link.reactor).or_default();

@@ -10,6 +10,8 @@ mod body;
 mod caches;
 mod certificates;
 pub mod compile;
+#[cfg(test)]
+mod early_answers;
 mod endpoint;
 mod follow;
 mod forward;
@@ -25,6 +27,7 @@ pub mod table;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod wire;
 mod workers;
 
 use std::collections::BTreeSet;

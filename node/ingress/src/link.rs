@@ -3,9 +3,9 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Context;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::poll_fn;
@@ -17,7 +17,8 @@ use tokio::net::TcpStream;
 use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, Sleep};
 
-use crate::body::Outgoing;
+use crate::body::{LINGER, Outgoing};
+use crate::wire::Wire;
 
 /// How long a backend may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -25,7 +26,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 const HEADERS: usize = 200;
 const HEADER_BYTES: usize = 128 << 10;
 
-pub(crate) type Connection = http1::Connection<TokioIo<TcpStream>, Outgoing>;
+pub(crate) type Connection = http1::Connection<TokioIo<Wire>, Outgoing>;
 
 pub(crate) struct Link {
     sender: http1::SendRequest<Outgoing>,
@@ -33,6 +34,8 @@ pub(crate) struct Link {
     connection: Option<Box<Connection>>,
     /// Ends the wait for an answer. One for all requests: to move its time is cheaper than to make another.
     limit: Pin<Box<Sleep>>,
+    /// The progress of the last request's body, which lives as long as there is more of it to send.
+    sending: Weak<AtomicUsize>,
     /// Whose events it wakes by.
     pub(crate) reactor: runtime::Id,
     /// Sweeps since it was used.
@@ -61,7 +64,7 @@ pub(crate) async fn open(address: SocketAddr) -> std::io::Result<(http1::SendReq
     let stream = connect(address).await?;
     let mut builder = http1::Builder::new();
     builder.max_headers(HEADERS).max_buf_size(HEADER_BYTES);
-    builder.handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)
+    builder.handshake(TokioIo::new(Wire::new(stream))).await.map_err(std::io::Error::other)
 }
 
 impl Link {
@@ -70,7 +73,8 @@ impl Link {
     pub(crate) async fn open(address: SocketAddr) -> std::io::Result<Self> {
         let (sender, connection) = open(address).await?;
         let limit = Box::pin(tokio::time::sleep(Duration::ZERO));
-        Ok(Self { sender, connection: Some(Box::new(connection)), limit, reactor: Handle::current().id(), rested: 0 })
+        let (connection, reactor) = (Some(Box::new(connection)), Handle::current().id());
+        Ok(Self { sender, connection, limit, sending: Weak::new(), reactor, rested: 0 })
     }
 
     /// Lets the connection go on; it wakes the task of `cx` when it can go on further.
@@ -88,6 +92,31 @@ impl Link {
         self.connection.is_some() && self.sender.is_ready()
     }
 
+    /// Whether the last request has not gone out to its end.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sending.strong_count() > 0
+    }
+
+    /// The link once the last request has gone out to its end; `None` when the backend, which has answered, reads no more of it.
+    pub(crate) async fn sent(mut self) -> Option<Self> {
+        loop {
+            let before = self.moved();
+            let sent = poll_fn(|cx| {
+                self.drive(cx);
+                if self.connection.is_some() && self.is_sending() { Poll::Pending } else { Poll::Ready(()) }
+            });
+            match tokio::time::timeout(LINGER, sent).await {
+                Ok(()) => return self.connection.is_some().then_some(self),
+                Err(_) if self.moved() == before => return None,
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn moved(&self) -> usize {
+        self.sending.upgrade().map_or(0, |moved| moved.load(Ordering::Relaxed))
+    }
+
     /// `None` when for as long as `limit` there was neither an answer nor progress of the request's body.
     ///
     /// # Errors
@@ -98,6 +127,7 @@ impl Link {
         limit: Duration,
     ) -> Option<Result<Response<Incoming>, Unanswered>> {
         let progress = request.body().progress();
+        self.sending = progress.as_ref().map(Arc::downgrade).unwrap_or_default();
         let mut answer = std::pin::pin!(self.sender.try_send_request(request));
         let connection = &mut self.connection;
         let answered = poll_fn(|cx| {

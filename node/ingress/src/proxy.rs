@@ -46,7 +46,8 @@ impl Proxy {
         Self { routes: ArcSwap::default(), certificates: Arc::default(), https_port, cancel }
     }
 
-    pub(crate) async fn handle(&self, client: &Client, mut request: Request<Incoming>) -> Response<Answer> {
+    pub(crate) async fn handle(&self, client: &Client, request: Request<Incoming>) -> Response<Answer> {
+        let mut request = Outgoing::of(request);
         if request.method() == Method::CONNECT {
             return said(StatusCode::METHOD_NOT_ALLOWED, "this is no forward proxy");
         }
@@ -100,7 +101,7 @@ impl Proxy {
 
 /// Whom the request is for: what its URI says goes before the header (RFC 9112, section 3.2.2). `None` for a request of
 /// HTTP/1.0 that does not say.
-fn host_of(request: &Request<Incoming>) -> Result<Option<Authority>, ()> {
+fn host_of(request: &Request<Outgoing>) -> Result<Option<Authority>, ()> {
     // Nobody is asked for as somebody.
     let nameless = |authority: Authority| if authority.as_str().contains('@') { Err(()) } else { Ok(Some(authority)) };
     if let Some(authority) = request.uri().authority() {
@@ -121,12 +122,12 @@ fn name(host: &str) -> Cow<'_, str> {
 }
 
 /// What a client asked, as it goes to a backend: by path, and with the host that the client said.
-fn outgoing(client: &Client, host: Option<&Authority>, request: Request<Incoming>) -> Request<Outgoing> {
+fn outgoing(client: &Client, host: Option<&Authority>, request: Request<Outgoing>) -> Request<Outgoing> {
     let (mut parts, body) = request.into_parts();
     let said = host.and_then(|host| HeaderValue::from_str(host.as_str()).ok());
     headers::to_backend(&mut parts.headers, client, said.as_ref());
     parts.headers.insert(header::HOST, said.unwrap_or_else(|| HeaderValue::from_static("")));
-    let mut outgoing = Request::new(Outgoing::of(body));
+    let mut outgoing = Request::new(body);
     *outgoing.method_mut() = parts.method;
     *outgoing.uri_mut() = match parts.uri.authority() {
         None => parts.uri,
