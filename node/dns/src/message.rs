@@ -30,6 +30,8 @@ pub(crate) struct Question {
     pub(crate) id: u16,
     pub(crate) name: Name,
     pub(crate) kind: RecordType,
+    /// `IN` of all that is not refused.
+    pub(crate) class: DNSClass,
     pub(crate) recursion_desired: bool,
     pub(crate) checking_disabled: bool,
     pub(crate) extensions: Option<Extensions>,
@@ -84,6 +86,7 @@ pub(crate) fn read(bytes: &[u8]) -> Request {
     let question = Question {
         id: message.metadata.id,
         kind: query.query_type(),
+        class: query.query_class(),
         recursion_desired: message.metadata.recursion_desired,
         checking_disabled: message.metadata.checking_disabled,
         extensions: message
@@ -96,7 +99,7 @@ pub(crate) fn read(bytes: &[u8]) -> Request {
         return Request::Refused(write(&question, Reply::code(ResponseCode::BADVERS), Transport::Datagram));
     }
     let transfer = matches!(question.kind, RecordType::AXFR | RecordType::IXFR | RecordType::OPT | RecordType::TSIG);
-    if query.query_class() != DNSClass::IN || transfer {
+    if question.class != DNSClass::IN || transfer {
         return Request::Refused(write(&question, Reply::code(ResponseCode::Refused), Transport::Datagram));
     }
     Request::Asked(question)
@@ -124,7 +127,9 @@ pub(crate) fn write(question: &Question, reply: Reply, transport: Transport) -> 
     message.metadata.authentic_data = reply.authentic;
     // The rest of it is in the OPT record.
     message.metadata.response_code = ResponseCode::from_low(reply.code.low());
-    message.add_query(Query::query(question.name.clone(), question.kind));
+    let mut query = Query::query(question.name.clone(), question.kind);
+    query.set_query_class(question.class);
+    message.add_query(query);
     (message.answers, message.authorities, message.additionals) = (reply.answers, reply.authorities, reply.additionals);
     let mut written = encode(&message, limit - opt);
     if !message.additionals.is_empty() && written.as_ref().is_some_and(|bytes| is_truncated(bytes)) {
@@ -238,6 +243,9 @@ pub(crate) mod tests {
             let answer = refused(&bytes);
             assert_eq!((answer.metadata.id, answer.metadata.response_code), (0x1234, code), "{bytes:?}");
         }
+        // Clients take no answer whose question is not theirs.
+        let chaos = refused(&with(good.len() - 1, 3));
+        assert_eq!(chaos.queries[0].query_class(), DNSClass::CH);
     }
 
     #[test]
