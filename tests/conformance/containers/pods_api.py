@@ -32,28 +32,36 @@ def status_patch(world):
     equal((patched["status"].get("message"), patched["status"].get("reason")), ("Patched by e2e test", "E2E"))
 
 
+# A program that ends as soon as it is asked to, as that of upstream's image does: the pod must be seen ready nevertheless while
+# a container of another image takes its place.
+ENDS_AT_ONCE = ["/bin/python3", "-c", "import signal; signal.signal(signal.SIGTERM, lambda *_: exit(0)); signal.pause()"]
+READY = ("Ready", "ContainersReady")
+
+
 @behaviour(PODS + "run through the lifecycle of Pods and PodStatus")
 def lifecycle(world):
     pods = Pods(world, world.namespace("pods"))
     watch = pods.resource.watch(labelSelector="test-pod-static=true")
-    pods.create("pod-test", pods.container(), labels={"test-pod-static": "true"})
+    pods.create("pod-test", {**pods.container(), "command": ENDS_AT_ONCE}, labels={"test-pod-static": "true"})
     watch.until(lambda event: event["object"]["status"].get("phase") == "Running")
-    body = {"metadata": {"labels": {"test-pod": "patched"}}, "spec": {"containers": [{"name": "main", "image": world.image}]}}
+    digest = pods.resource.get("pod-test")["status"]["containerStatuses"][0]["imageID"]
+    assert digest != world.image, digest
+    body = {"metadata": {"labels": {"test-pod": "patched"}}, "spec": {"containers": [{"name": "main", "image": digest}]}}
     pods.resource.patch("pod-test", body, kind=STRATEGIC)
     watch.until(lambda event: event["type"] == "MODIFIED" and event["object"]["metadata"]["labels"].get("test-pod") == "patched")
     found = pods.resource.get("pod-test")
-    equal(found["spec"]["containers"][0]["image"], world.image)
-    read = pods.resource.get("pod-test", "status")
-    equal((condition(read, "Ready"), read["metadata"]["uid"]), ("True", found["metadata"]["uid"]))
+    equal(found["spec"]["containers"][0]["image"], digest)
 
     def unready(pod):
+        equal((pod["metadata"]["uid"], *(condition(pod, kind) for kind in READY)), (found["metadata"]["uid"], "True", "True"))
         for one in pod["status"]["conditions"]:
-            if one["type"] == "Ready":
+            if one["type"] in READY:
                 one["status"] = "False"
 
     answer = pods.resource.change("pod-test", unready, "status")
-    equal(condition(answer, "Ready"), "False")
+    equal([condition(answer, kind) for kind in READY], ["False", "False"])
     watch.until(lambda event: event["type"] == "MODIFIED" and condition(event["object"], "Ready") == "False")
+    pods.wait("pod-test", "runs the other image and is ready", lambda pod: pod["status"]["containerStatuses"][0]["restartCount"] == 1 and condition(pod, "Ready") == "True")
     pods.resource.delete_collection(labelSelector="test-pod-static=true")
     watch.until(lambda event: event["type"] == "DELETED")
     watch.close()

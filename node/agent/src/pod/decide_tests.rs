@@ -246,6 +246,21 @@ fn what_was_ended_for_another_image_comes_again_whatever_the_policy_is() {
 }
 
 #[test]
+fn news_wait_for_another_image_until_something_keeps_it_from_coming() {
+    let replaced = |world: World| {
+        let mut world = world;
+        let container = world.containers.get_mut("a").expect("is there");
+        container.replaced = true;
+        container.is_being_replaced()
+    };
+    let ended = || World::one("Always").running("a", 0).exited("a", 143, 1, 0);
+    assert!(!replaced(World::one("Always").running("a", 0)), "it is being stopped");
+    assert!(replaced(ended()) && replaced(ended().image("a", ImageView::Unknown)));
+    assert!(!replaced(ended().image("a", ImageView::Failed(failure("ErrImagePull", 1, 11)))));
+    assert!(!replaced(ended().start_error("a", "CreateContainerError", 11)));
+}
+
+#[test]
 fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
     let spec = json!({"restartPolicy": "Always", "containers": [{"name": "a", "image": "i:2"}]});
     let mut world = World::new(spec).running("a", 0).exited("a", 1, 1, 300).now(2);

@@ -133,6 +133,12 @@ impl Resizes {
 }
 
 impl ContainerView {
+    /// It has ended for another image, and nothing keeps an attempt with that one from coming.
+    pub(crate) fn is_being_replaced(&self) -> bool {
+        let has_ended = self.current.as_ref().is_some_and(|current| current.exit().is_some());
+        self.replaced && has_ended && self.start_error.is_none() && !matches!(self.image, ImageView::Failed(_))
+    }
+
     /// It runs, and its postStart hook is not done: nobody is told yet.
     pub(crate) fn is_coming_up(&self) -> bool {
         let running = self.current.as_ref().filter(|current| current.is_running());

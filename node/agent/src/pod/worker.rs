@@ -29,6 +29,10 @@ use crate::shared::{Shared, about};
 /// them, in one write.
 const TOGETHER: SignedDuration = SignedDuration::from_millis(100);
 
+/// How long they wait for a container of another image to take an old one's place. Kubernetes looks at containers once a second,
+/// so that nobody there sees a quick replacement as a pod that is not ready; its conformance test counts on that.
+const REPLACED: SignedDuration = SignedDuration::from_secs(1);
+
 /// A step that failed is not tried again before this.
 #[derive(Default)]
 struct Retry {
@@ -191,6 +195,7 @@ impl Worker {
         let status = status::status(&view);
         let grace = if view.is_deleted() { view.grace() } else { i64::MAX };
         let overran = phase::overran(&view);
+        let is_replacing = !view.is_deleted() && view.containers.values().any(ContainerView::is_being_replaced);
         let is_resized = !view.containers.values().any(ContainerView::is_to_be_resized);
         let ends = view.is_deleted() && !view.any_running() && !self.gone && !self.last_word && !self.is_making();
         self.handle.share(self.memory.known.values());
@@ -216,7 +221,7 @@ impl Worker {
         }
         let may_tell = !self.gone && !self.last_word && self.tell_again_at.is_none_or(|at| at <= now);
         let is_news = may_tell && (self.contradicted || !publish::same(self.told.as_ref(), &status));
-        let told_at = if is_news { self.held_until(now) } else { None };
+        let told_at = if is_news { self.held_until(now, is_replacing) } else { None };
         if is_news && told_at.is_none() && self.tell(&pod, status, now).await {
             // Telling may have made the pod final, which is a new situation.
             return Some(Some(now));
@@ -240,10 +245,14 @@ impl Worker {
     }
 
     /// When news are to be told; `None` is now.
-    fn held_until(&mut self, now: Timestamp) -> Option<Timestamp> {
+    fn held_until(&mut self, now: Timestamp, is_replacing: bool) -> Option<Timestamp> {
         let is_starting = self.memory.containers.values().any(|memory| memory.starting.is_some());
-        let until = self.held_since.get_or_insert(now).checked_add(TOGETHER).ok();
-        let until = until.filter(|until| is_starting && *until > now);
+        let wait = match (is_replacing, is_starting) {
+            (true, _) => REPLACED,
+            (false, true) => TOGETHER,
+            (false, false) => SignedDuration::ZERO,
+        };
+        let until = self.held_since.get_or_insert(now).checked_add(wait).ok().filter(|until| *until > now);
         if until.is_none() {
             self.held_since = None;
         }

@@ -1,5 +1,7 @@
 //! What a container sees of its volumes, and the files that every container has.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -24,9 +26,8 @@ pub(crate) async fn mounts(
         |error: mizzen_volumes::VolumeError| HookError::Config(format!("failed to prepare subPath for volumeMount: {error}"));
     let mut mounts = Vec::new();
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
-        let lookup = |name: &str| env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
         let expression = mount.sub_path_expr.as_deref().filter(|expression| !expression.is_empty());
-        let sub_path = expression.map(|expression| expand(expression, lookup)).or_else(|| mount.sub_path.clone());
+        let sub_path = expression.map(|expression| expanded(expression, env)).transpose()?.or_else(|| mount.sub_path.clone());
         let source =
             shared.volumes.source(uid, &container.name, mounted, (index, mount), sub_path.as_deref()).await.map_err(config)?;
         mounts.push(Mount {
@@ -55,6 +56,23 @@ pub(crate) async fn mounts(
     Ok(mounts)
 }
 
+/// Nothing else is mounted in place of a folder whose name is not known: the container waits for what its name is made from.
+fn expanded(expression: &str, env: &[(String, String)]) -> Result<String, HookError> {
+    let missing = RefCell::new(BTreeSet::new());
+    let path = expand(expression, |name| {
+        let known = env.iter().find(|(known, value)| known == name && !value.is_empty());
+        if known.is_none() {
+            missing.borrow_mut().insert(name.to_owned());
+        }
+        known.map(|(_, value)| value.as_str())
+    });
+    let missing: Vec<String> = missing.into_inner().into_iter().collect();
+    match missing.is_empty() {
+        true => Ok(path),
+        false => Err(HookError::Config(format!("failed to expand subPath: missing value for {}", missing.join(", ")))),
+    }
+}
+
 /// Whether no container may write the volume, whatever its mount says: its files come from the API or an image, which
 /// containers share with the node, or the pod has its claim only to read.
 fn is_read_only(pod: &Pod, volume: &str) -> bool {
@@ -79,6 +97,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_sub_path_is_made_of_values_that_are_there() {
+        let env = [("POD", "web-0"), ("NONE", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(expanded("logs/$(POD)", &env).expect("is known"), "logs/web-0");
+        let error = expanded("$(POD)/$(OTHER)/$(NONE)", &env).expect_err("is not known").to_string();
+        assert!(error.ends_with("missing value for NONE, OTHER"), "{error}");
+    }
 
     #[test]
     fn volumes_with_files_from_the_api_are_read_only() {
