@@ -57,13 +57,20 @@ def new_lifecycle(world):
     equal(made["eventTime"], MOMENT)
     equal((events.names(**selector), everywhere.names(**selector)), (["event-test"], ["event-test"]))
     equal(events.names(fieldSelector="reportingController=test-controller"), ["event-test"])
+    equal(world.resource("v1", "events", namespace).names(fieldSelector="source=test-controller"), ["event-test"])
     series = {"count": 2, "lastObservedTime": MOMENT}
     patched = events.patch("event-test", {"series": series}, kind=STRATEGIC)
     equal(patched["series"], series)
     again = events.patch("event-test", [{"op": "replace", "path": "/series/count", "value": 3}], kind=JSON_PATCH)
     equal(again["series"]["count"], 3)
-    updated = events.change("event-test", lambda body: body.update(series={"count": 100, "lastObservedTime": MOMENT}))
-    equal(updated["series"]["count"], 100)
+    # Of no version, so over whatever is there; then it is what was sent.
+    sent = {**events.get("event-test"), "series": {"count": 100, "lastObservedTime": MOMENT}}
+    own = {field: sent["metadata"].pop(field) for field in ("resourceVersion", "managedFields")}
+    events.update(sent)
+    found = events.get("event-test")
+    assert found["metadata"].pop("resourceVersion") != own["resourceVersion"]
+    found["metadata"].pop("managedFields")
+    equal(found, sent)
     core = world.resource("v1", "events", namespace).get("event-test")
     equal((core["message"], core["series"]["count"]), ("This is event-test", 100))
     events.delete("event-test")

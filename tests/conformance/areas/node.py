@@ -1,7 +1,7 @@
 """Nodes, pods that are only objects, and what pods refer to."""
 
 from client import JSON_PATCH, STRATEGIC, equal, eventually, meta, refused
-from lifecycle import crud, lifecycle
+from lifecycle import crud, lifecycle, speaks_protobuf
 from registry import behaviour, unique
 
 IMAGE = "registry.k8s.io/pause:3.10"
@@ -157,8 +157,9 @@ def secret_patch(world):
 @behaviour("[sig-node] Lease lease API should be available")
 def leases(world):
     resource, group = world.resource("coordination.k8s.io/v1", "leases", world.namespace("lease")), "coordination.k8s.io/v1"
-    spec = {"holderIdentity": "holder", "leaseDurationSeconds": 30, "acquireTime": "2024-01-01T00:00:00.000000Z"}
-    spec.update(renewTime="2024-01-01T00:00:05.000000Z", leaseTransitions=0)
+    # Times of the first year, to which Go's times without a value belong.
+    spec = {"holderIdentity": "holder", "leaseDurationSeconds": 30, "acquireTime": "0001-01-01T00:00:02.000000Z"}
+    spec.update(renewTime="0001-01-01T00:00:05.000000Z", leaseTransitions=0)
     body = {"apiVersion": group, "kind": "Lease", "metadata": meta("lease"), "spec": spec}
     resource.create(body)
     equal(resource.get("lease")["spec"], spec)
@@ -166,6 +167,8 @@ def leases(world):
     resource.change("lease", lambda found: found.update(spec=spec))
     equal(resource.get("lease")["spec"], spec)
     resource.patch("lease", {"spec": {"holderIdentity": "holder3"}}, kind=STRATEGIC)
+    equal(resource.get("lease")["spec"], {**spec, "holderIdentity": "holder3"})
+    speaks_protobuf(world, resource, "lease")
     equal(resource.get("lease")["spec"], {**spec, "holderIdentity": "holder3"})
     resource.create({**body, "metadata": meta("lease2", {"deletecollection": "true"})})
     equal(resource.names(), ["lease", "lease2"])

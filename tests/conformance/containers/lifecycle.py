@@ -133,10 +133,13 @@ def hook(kind, via):
         listens = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
         pods.create("handler", pods.container(serve, ports=[{"containerPort": 8080}], readinessProbe=listens))
         address = pods.ready("handler")["status"]["podIP"]
-        by_http = {"httpGet": {"path": "/echo?msg=hook", "host": address, "port": 8080}}
+        # A sidecar passes on what the hook asks the pod itself for.
+        redirect = {"name": "redirect", "image": world.image, "command": ["/bin/python3", "/served/netexec.py", "http=8080"], "restartPolicy": "Always"}
+        redirect["startupProbe"] = {"httpGet": {"path": "/echo?msg=startup", "port": 8080}, "periodSeconds": 1, "failureThreshold": 30}
+        by_http = {"httpGet": {"path": f"/dial?host={address}&port=8080&request=echo%3Fmsg%3Dhook", "port": 8080}}
         by_exec = {"exec": {"command": ["sh", "-c", f"wget -q -O - 'http://{address}:8080/echo?msg=hook' || true"]}}
         lifecycle = {"postStart" if kind == "poststart" else "preStop": by_http if via == "http" else by_exec}
-        pods.create("hooked", pods.container(lifecycle=lifecycle), terminationGracePeriodSeconds=30)
+        pods.create("hooked", pods.container(lifecycle=lifecycle), initContainers=[redirect] if via == "http" else [], terminationGracePeriodSeconds=30)
         pods.ready("hooked")
         if kind == "prestop":
             pods.resource.delete("hooked", gracePeriodSeconds=15)

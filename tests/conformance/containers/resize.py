@@ -74,13 +74,20 @@ def by_update(pods, wanted):
     return pods.resource.change("resized", change, "resize")
 
 
+# As upstream makes its pods fit for namespaces that enforce the level "restricted".
+OF_POD = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
+OF_CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
 def resized(title, original, wanted, back=True, via=by_patch):
     @behaviour(RESIZE + title + VERSION)
     def resizes(world):
-        pods = Pods(world, world.namespace("pod-resize-tests"))
-        containers = [pods.container("sleep 86400", name, resources=found) for name, found in original.items()]
-        pods.create("resized", *containers, os={"name": "linux"}, restartPolicy="OnFailure", terminationGracePeriodSeconds=0)
-        pods.ready("resized")
+        pods = Pods(world, world.namespace("pod-resize-tests", {"pod-security.kubernetes.io/enforce": "restricted"}))
+        containers = [pods.container("sleep 86400", name, resources=found, securityContext=OF_CONTAINER) for name, found in original.items()]
+        options = {"os": {"name": "linux"}, "restartPolicy": "OnFailure", "securityContext": OF_POD}
+        pods.create("resized", *containers, terminationGracePeriodSeconds=0, **options)
+        for container in pods.ready("resized")["spec"]["containers"]:
+            assert "resizePolicy" not in container, container
         settled(pods, "resized", original)
         for target in [wanted, original] if back else [wanted]:
             answer = via(pods, target)

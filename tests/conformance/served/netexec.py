@@ -1,7 +1,7 @@
 """Says who it is, and who asks: netexec.py [http=PORT,...] [udp=PORT,...] [tls=PORT,... cert=FILE key=FILE]
 
-HTTP: /hostname, /clientip, /healthz, /echo?msg=, /json (the method and path of the request), and for other paths the environment
-variable SERVE_PORT_<port>. UDP: the words hostname, clientip and `echo MESSAGE`.
+HTTP: /hostname, /clientip, /healthz, /echo?msg=, /dial?host=&port=&request= (what another such server answers), /json (the method
+and path of the request), and for other paths the environment variable SERVE_PORT_<port>. UDP: the words hostname, clientip and `echo MESSAGE`.
 """
 
 import http.server
@@ -12,9 +12,16 @@ import socketserver
 import ssl
 import sys
 import threading
+import urllib.request
 from urllib.parse import parse_qs, urlsplit
 
 HOSTNAME = socket.gethostname()
+
+
+def dial(asked):
+    host, port, request = (asked[name][0] for name in ("host", "port", "request"))
+    with urllib.request.urlopen(f"http://{host}:{port}/{request}", timeout=5) as answer:
+        return json.dumps({"responses": [answer.read().decode(errors="replace")]})
 
 
 class Http(http.server.BaseHTTPRequestHandler):
@@ -28,6 +35,8 @@ class Http(http.server.BaseHTTPRequestHandler):
             text = json.dumps({"Method": self.command, "Path": url.path, "Body": serves or ""})
         elif serves is not None:
             text = serves
+        elif url.path == "/dial":
+            text = dial(parse_qs(url.query))
         else:
             message = parse_qs(url.query).get("msg", [""])[0]
             client = f"{self.client_address[0]}:{self.client_address[1]}"
