@@ -6,12 +6,20 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Probe};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::tally::Tally;
 use super::{ProbeKind, exec, grpc, http, tcp};
 use crate::pod::outcome::Outcome;
 use crate::shared::Shared;
+
+/// How long a container may take to listen before failures count: where a kubelet first asks about a second after the start, this
+/// node asks at once, and a whole period is long to wait for what a moment later would have passed.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// Between attempts that do not count.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// What is watched.
 #[derive(Clone)]
@@ -65,9 +73,15 @@ async fn repeat(shared: &Shared, target: &Target, kind: ProbeKind, probe: &Probe
     let mut ticks = tokio::time::interval(seconds(probe.period_seconds, 10));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut told = None;
+    let begun = Instant::now();
     loop {
         ticks.tick().await;
         let result = once(shared, target, probe).await;
+        if result.is_err() && is_too_early(probe, begun.elapsed()) {
+            tokio::time::sleep(AGAIN).await;
+            ticks.reset_immediately();
+            continue;
+        }
         let verdict = tally.count(result.is_ok());
         let news = verdict.filter(|_| told != verdict);
         if verdict.is_some() {
@@ -84,6 +98,11 @@ async fn repeat(shared: &Shared, target: &Target, kind: ProbeKind, probe: &Probe
             return;
         }
     }
+}
+
+/// Whether a failure this long after the first attempt does not count.
+fn is_too_early(probe: &Probe, since: Duration) -> bool {
+    probe.initial_delay_seconds.unwrap_or_default() <= 0 && since < SETTLING
 }
 
 /// `Err` is a failed probe, in the words of its event.
@@ -107,4 +126,17 @@ async fn once(shared: &Shared, target: &Target, probe: &Probe) -> Result<(), Str
         return grpc::check(action, target.address, timeout).await;
     }
     Err("the probe is of a kind that this node does not have (exec, httpGet, tcpSocket and grpc are)".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_count_after_a_moment_or_the_initial_delay() {
+        let probe = |delay| Probe { initial_delay_seconds: delay, ..Probe::default() };
+        let early = |delay, millis| is_too_early(&probe(delay), Duration::from_millis(millis));
+        assert!(early(None, 0) && early(Some(0), 999));
+        assert!(!early(None, 1000) && !early(Some(1), 0));
+    }
 }
