@@ -6,6 +6,7 @@
 pub mod api_services;
 pub mod cron;
 pub mod descriptor;
+mod dial;
 pub mod edit;
 pub mod forms;
 pub mod ingress;
@@ -35,6 +36,7 @@ pub mod validate;
 pub mod x509;
 
 pub use descriptor::{ResourceDescriptor, Scope, Verb};
+pub use dial::why_not_connected;
 pub use names::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource};
 pub use object::{Head, Object, ObjectRef, OwnerReference};
 pub use pointer::Pointed;

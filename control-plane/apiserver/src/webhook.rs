@@ -163,7 +163,9 @@ pub(crate) async fn post(
 ) -> Result<(u16, Bytes), WebhookError> {
     let failed = |operation: &'static str| place.failed(operation);
     let tls = TlsConnector::from(tls);
-    let stream = TcpStream::connect(&place.address).await.map_err(|error| failed("dial")(error.into()))?;
+    let stream = TcpStream::connect(&place.address)
+        .await
+        .map_err(|error| failed("dial tcp")(mizzen_api::why_not_connected(&error).into()))?;
     let name = ServerName::try_from(place.name.clone()).map_err(|error| failed("name")(error.into()))?;
     let stream = tls.connect(name, stream).await.map_err(|error| failed("TLS handshake with")(error.into()))?;
     let (mut sender, connection) =

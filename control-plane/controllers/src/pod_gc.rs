@@ -1,5 +1,5 @@
-//! Pod garbage collection: pods that nobody else will finish: on nodes that are gone, deleted before they were
-//! scheduled, or finished and too many.
+//! Pod garbage collection: pods that nobody else will finish: on nodes that are gone or out of service, deleted before they
+//! were scheduled, or finished and too many.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use mizzen_api::ObjectRef;
 use mizzen_client::{Client, DeleteOptions, PatchKind};
 use mizzen_reconcile::{Clock, Error, WatchCache, typed};
 use serde_json::json;
 
 use crate::context::Context;
+use crate::node::is_out_of_service;
 use crate::pod_view::PodView;
 use crate::time::whole_seconds;
 
@@ -49,6 +51,8 @@ struct PodGc {
 enum Why {
     /// Its node is gone.
     Orphaned,
+    /// It is being deleted, and its node does not answer and is said to be out of service.
+    OutOfService,
     /// It is being deleted and has no node to end it.
     Unscheduled,
     /// It is finished and among the oldest of too many.
@@ -76,21 +80,35 @@ impl PodGc {
                 gone.insert(name);
             }
         }
-        for (pod, why) in decide(&pods, &gone, FINISHED) {
+        let lost = Lost { gone, out_of_service: self.out_of_service(&pods) };
+        for (pod, why) in decide(&pods, &lost, FINISHED) {
             tracing::info!(pod = %pod.key, ?why, "collecting");
             self.delete(&pod, why, now).await?;
         }
         Ok(())
     }
 
+    /// Names of nodes that pods which are being deleted are on and that will not end them.
+    fn out_of_service(&self, pods: &[Arc<PodView>]) -> HashSet<String> {
+        let asked: HashSet<&String> = pods.iter().filter(|pod| pod.terminating).map(|pod| &pod.node).collect();
+        let is_out = |name: &&String| {
+            let node = self.nodes.get(&ObjectRef::new("", name.as_str()));
+            node.and_then(|node| node.decode::<Node>().ok()).is_some_and(|node| is_out_of_service(&node))
+        };
+        asked.into_iter().filter(is_out).cloned().collect()
+    }
+
+    /// A pod that others hold by finalizers is still there afterwards, and nobody else would say how it ended.
     async fn delete(&self, pod: &PodView, why: Why, now: Timestamp) -> Result<(), Error> {
         let (namespace, name) = (&pod.key.namespace, &pod.key.name);
-        if why == Why::Orphaned && !pod.is_finished() {
-            let condition = json!({
-                "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
-                "message": "PodGC: node no longer exists", "lastTransitionTime": whole_seconds(now).to_string(),
-            });
-            let patch = json!({"metadata": {"uid": pod.uid}, "status": {"phase": "Failed", "conditions": [condition]}});
+        if !pod.is_finished() {
+            let mut patch = json!({"metadata": {"uid": pod.uid}, "status": {"phase": "Failed"}});
+            if why == Why::Orphaned {
+                patch["status"]["conditions"] = json!([{
+                    "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
+                    "message": "PodGC: node no longer exists", "lastTransitionTime": whole_seconds(now).to_string(),
+                }]);
+            }
             match typed::patch::<Pod>(self.client.as_ref(), namespace, name, "status", PatchKind::Strategic, patch).await {
                 Err(error) if !error.is_race() => return Err(error),
                 _ => {}
@@ -116,14 +134,27 @@ fn missing_for_long(
     missing.iter().filter(|(_, since)| now.duration_since(**since) >= QUARANTINE).map(|(name, _)| name.clone()).collect()
 }
 
-fn decide(pods: &[Arc<PodView>], gone: &HashSet<String>, keep_finished: usize) -> Vec<(Arc<PodView>, Why)> {
+/// Names of nodes that end no pods any more.
+#[derive(Default)]
+struct Lost {
+    gone: HashSet<String>,
+    out_of_service: HashSet<String>,
+}
+
+/// Of too many finished pods those that were evicted go first, as no controller of theirs looks at them again.
+fn decide(pods: &[Arc<PodView>], nodes: &Lost, keep_finished: usize) -> Vec<(Arc<PodView>, Why)> {
     let mut finished: Vec<_> = pods.iter().filter(|pod| pod.is_finished()).collect();
-    finished.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.key.cmp(&b.key)));
+    finished.sort_by(|a, b| {
+        let order = b.evicted.cmp(&a.evicted).then_with(|| a.created.cmp(&b.created));
+        order.then_with(|| a.key.cmp(&b.key))
+    });
     let too_many = finished.len().saturating_sub(keep_finished);
     let excess = finished.into_iter().take(too_many).map(|pod| (pod.clone(), Why::TooMany));
     let lost = pods.iter().filter_map(|pod| {
-        let why = if gone.contains(&pod.node) {
+        let why = if nodes.gone.contains(&pod.node) {
             Why::Orphaned
+        } else if pod.terminating && nodes.out_of_service.contains(&pod.node) {
+            Why::OutOfService
         } else if pod.terminating && pod.node.is_empty() {
             Why::Unscheduled
         } else {
@@ -136,8 +167,6 @@ fn decide(pods: &[Arc<PodView>], gone: &HashSet<String>, keep_finished: usize) -
 
 #[cfg(test)]
 mod tests {
-    use mizzen_api::ObjectRef;
-
     use super::*;
 
     fn pod(name: &str, node: &str, phase: &str, terminating: bool) -> Arc<PodView> {
@@ -151,17 +180,32 @@ mod tests {
             pod("runs", "n1", "Running", false),
             pod("ends", "n1", "Running", true),
             pod("orphan", "gone", "Running", false),
+            pod("cut-off", "dark", "Running", true),
+            pod("stays", "dark", "Running", false),
             pod("unscheduled", "", "Pending", true),
             pod("waits", "", "Pending", false),
             pod("done-1", "n1", "Succeeded", false),
             pod("done-2", "n1", "Failed", false),
         ];
-        let decided: Vec<_> = decide(&pods, &HashSet::from(["gone".to_owned()]), 1)
-            .into_iter()
-            .map(|(pod, why)| (pod.key.name.clone(), why))
-            .collect();
-        let expected = [("done-1", Why::TooMany), ("orphan", Why::Orphaned), ("unscheduled", Why::Unscheduled)];
-        assert_eq!(decided, expected.map(|(name, why)| (name.to_owned(), why)));
+        let nodes = Lost { gone: HashSet::from(["gone".to_owned()]), out_of_service: HashSet::from(["dark".to_owned()]) };
+        let expected = [
+            ("done-1", Why::TooMany),
+            ("orphan", Why::Orphaned),
+            ("cut-off", Why::OutOfService),
+            ("unscheduled", Why::Unscheduled),
+        ];
+        assert_eq!(names(decide(&pods, &nodes, 1)), expected.map(|(name, why)| (name.to_owned(), why)));
+    }
+
+    fn names(decided: Vec<(Arc<PodView>, Why)>) -> Vec<(String, Why)> {
+        decided.into_iter().map(|(pod, why)| (pod.key.name.clone(), why)).collect()
+    }
+
+    #[test]
+    fn of_too_many_finished_pods_those_evicted_go_first() {
+        let evicted = PodView { evicted: true, ..PodView::clone(&pod("z", "n1", "Failed", false)) };
+        let pods = [pod("a", "n1", "Succeeded", false), evicted.into()];
+        assert_eq!(names(decide(&pods, &Lost::default(), 1)), [("z".to_owned(), Why::TooMany)]);
     }
 
     #[test]

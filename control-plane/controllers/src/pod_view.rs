@@ -49,6 +49,8 @@ pub(crate) struct PodView {
     pub(crate) ready: bool,
     pub(crate) ready_since: Option<Timestamp>,
     pub(crate) terminating: bool,
+    /// Ended by its node or the scheduler in favour of others.
+    pub(crate) evicted: bool,
     pub(crate) node: String,
     /// The only node that its affinity allows, by name: where a daemon is meant to run.
     pub(crate) intended_node: String,
@@ -90,6 +92,7 @@ impl PodView {
             uid: head.uid.clone(),
             labels: head.labels.clone(),
             owner: head.controller().cloned().map(recent::owner),
+            evicted: document.status.reason == "Evicted",
             phase: document.status.phase,
             ready: ready.is_some_and(|condition| condition.status == "True"),
             ready_since: ready.and_then(|condition| condition.last_transition_time),
@@ -265,6 +268,7 @@ struct ContainerPort {
 #[serde(default, rename_all = "camelCase")]
 struct Status {
     phase: String,
+    reason: String,
     conditions: Vec<Condition>,
     init_container_statuses: Vec<ContainerStatus>,
     container_statuses: Vec<ContainerStatus>,

@@ -140,7 +140,7 @@ async fn dial_pod(network: &Network, pod: SocketAddr) -> Result<TcpStream, Strin
     }
     let failed = |why: String| format!("dial tcp {pod}: {why}");
     let dialled = tokio::time::timeout(DIAL_POD, TcpStream::connect(pod)).await;
-    dialled.map_err(|_| failed("i/o timeout".to_owned()))?.map_err(|error| failed(format!("connect: {error}")))
+    dialled.map_err(|_| failed("i/o timeout".to_owned()))?.map_err(|error| failed(mizzen_api::why_not_connected(&error)))
 }
 
 /// How a tunnel ended.

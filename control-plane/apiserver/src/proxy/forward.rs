@@ -136,7 +136,7 @@ pub(super) async fn connect(authority: &str, tls: Option<&Tls>) -> Result<Box<dy
 }
 
 async fn dial(authority: &str, tls: Option<&Tls>) -> Result<Box<dyn Wire>, Status> {
-    let failed = |error: std::io::Error| unreachable(format!("dial tcp {authority}: {error}"));
+    let failed = |error: std::io::Error| unreachable(format!("dial tcp {authority}: {}", mizzen_api::why_not_connected(&error)));
     let stream = TcpStream::connect(authority).await.map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
     let Some(tls) = tls else { return Ok(Box::new(stream)) };

@@ -4,6 +4,8 @@ mod decide;
 mod evict;
 mod taints;
 
+pub(crate) use taints::is_out_of_service;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

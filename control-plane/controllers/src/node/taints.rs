@@ -17,6 +17,14 @@ const PRESSURES: [(&str, &str); 4] = [
 ];
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
+/// Somebody has said that the node will not come back as it was, and it does not say otherwise (KEP-2268).
+pub(crate) fn is_out_of_service(node: &Node) -> bool {
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    ready(node) != "True" && taints.into_iter().any(|taint| taint.key == OUT_OF_SERVICE)
+}
+
 fn is_managed(taint: &Taint) -> bool {
     let key = taint.key.as_str();
     match taint.effect.as_str() {
@@ -90,5 +98,17 @@ mod tests {
         assert_eq!(keys("True", true, json!([])), ["unschedulable:NoSchedule"]);
         let evicting = json!([{"key": UNREACHABLE, "effect": "NoExecute"}]);
         assert_eq!(keys_of("Unknown", false, evicting, true), ["unreachable:NoSchedule"], "no node is left");
+    }
+
+    #[test]
+    fn a_node_is_out_of_service_when_somebody_says_so_and_it_does_not_answer() {
+        let node = |ready: &str, key: &str| {
+            let conditions = json!([{"type": "Ready", "status": ready}]);
+            let taints = json!([{"key": key, "value": "nodeshutdown", "effect": "NoExecute"}]);
+            serde_json::from_value(json!({"spec": {"taints": taints}, "status": {"conditions": conditions}})).expect("is a node")
+        };
+        assert!(is_out_of_service(&node("Unknown", OUT_OF_SERVICE)));
+        assert!(!is_out_of_service(&node("True", OUT_OF_SERVICE)));
+        assert!(!is_out_of_service(&node("Unknown", UNREACHABLE)));
     }
 }

@@ -29,19 +29,20 @@ pub(crate) async fn get(
     let scheme = if action.scheme.as_deref() == Some("HTTPS") { "https" } else { "http" };
     let path = action.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
     let url = format!("{scheme}://{host}:{port}{}{path}", if path.starts_with('/') { "" } else { "/" });
+    let failed = |error: reqwest::Error| format!("Get \"{url}\": {}", why(&error, &format!("{host}:{port}")));
     let client = client().as_ref().map_err(Clone::clone)?;
     let mut request = client.get(&url).timeout(timeout).header("user-agent", "kube-probe/1.36").header("accept", "*/*");
     for header in action.http_headers.iter().flatten() {
         request = request.header(&header.name, &header.value);
     }
-    let mut response = request.send().await.map_err(|error| format!("Get \"{url}\": {}", root_cause(&error)))?;
+    let mut response = request.send().await.map_err(failed)?;
     let status = response.status().as_u16();
     let mut body = Vec::new();
     while body.len() < BODY {
         match response.chunk().await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => break,
-            Err(error) => return Err(format!("Get \"{url}\": {}", root_cause(&error))),
+            Err(error) => return Err(failed(error)),
         }
     }
     if (200..400).contains(&status) {
@@ -50,12 +51,24 @@ pub(crate) async fn get(
     Err(format!("HTTP probe failed with statuscode: {status}"))
 }
 
-fn root_cause(error: &dyn std::error::Error) -> String {
+/// In the words of kubelets' events.
+fn why(error: &reqwest::Error, at: &str) -> String {
+    if error.is_timeout() {
+        return "context deadline exceeded (Client.Timeout exceeded while awaiting headers)".to_owned();
+    }
+    let cause = root_cause(error);
+    match cause.downcast_ref::<std::io::Error>() {
+        Some(cause) if error.is_connect() => format!("dial tcp {at}: {}", mizzen_api::why_not_connected(cause)),
+        _ => cause.to_string(),
+    }
+}
+
+fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    cause.to_string()
+    cause
 }
 
 /// One client for all probes. It keeps no connections: a probe must see whether a new one is accepted.

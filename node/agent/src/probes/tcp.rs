@@ -21,7 +21,7 @@ pub(crate) async fn connect(
     let connect = tokio::net::TcpStream::connect((host.as_str(), port));
     match tokio::time::timeout(timeout, connect).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(format!("dial tcp {host}:{port}: {error}")),
+        Ok(Err(error)) => Err(format!("dial tcp {host}:{port}: {}", mizzen_api::why_not_connected(&error))),
         Err(_) => Err(format!("dial tcp {host}:{port}: i/o timeout")),
     }
 }
