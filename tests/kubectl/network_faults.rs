@@ -308,11 +308,11 @@ fn rubbish_over_http_is_refused_and_disturbs_no_other_client() {
     // Who is refused before all is read, by the web server of the pod or by the proxy, sees the answer.
     let long = cluster.data().join("long");
     std::fs::write(&long, vec![0; 3_000_000]).unwrap();
-    for (host, status) in [("web.example", "501"), ("other.example", "404")].repeat(10) {
+    for host in ["web.example", "other.example"].repeat(10) {
         let mut curl = Command::new("curl");
         curl.args(["-sS", "--max-time", "20", "--http2-prior-knowledge", "-o", "/dev/null", "-w", "%{http_code}"]);
         curl.args(["--resolve", &format!("{host}:80:{ip}"), "--data-binary", &format!("@{}", long.display())]);
-        assert_eq!(run(curl.arg(format!("http://{host}/"))).ok(), status);
+        assert_eq!(run(curl.arg(format!("http://{host}/"))).ok(), "404", "{host}");
     }
     // One that says nothing more, and others that are served beside it.
     let mut half = TcpStream::connect(http).unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::poll_fn;
-use http::{Request, header};
+use http::{Request, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
@@ -39,17 +39,16 @@ pub(crate) struct Streamed {
     body: Option<Incoming>,
     /// Frames that have gone on are counted, as a client that is slow is none that has stopped.
     moved: Arc<AtomicUsize>,
-    /// The client sends nothing before it is told to.
-    awaits: bool,
+    is_http_2: bool,
 }
 
 impl Outgoing {
     pub(crate) fn of(request: Request<Incoming>) -> Request<Self> {
-        let awaits = request.headers().contains_key(header::EXPECT);
-        request.map(|body| match body.is_end_stream() {
-            true => Self::Nothing,
-            false => Self::Streamed(Streamed { body: Some(body), moved: Arc::default(), awaits }),
-        })
+        if request.body().is_end_stream() {
+            return request.map(|_| Self::Nothing);
+        }
+        let is_http_2 = request.version() == Version::HTTP_2;
+        request.map(|body| Self::Streamed(Streamed { body: Some(body), moved: Arc::default(), is_http_2 }))
     }
 
     /// Counts the frames that go on.
@@ -74,12 +73,10 @@ impl Streamed {
 }
 
 impl Drop for Streamed {
-    /// Who is answered before all is read may send on for a moment: it is listened to, and then told to stop (`NO_ERROR` over HTTP/2:
-    /// RFC 9113, section 8.1; by closing over HTTP/1.1: RFC 9112, section 9.6). Told at once, clients lose the answer: curl
-    /// 7.88 does over HTTP/2, and what a reset meets on its way over HTTP/1.1.
+    /// A client of HTTP/2 that is answered before all is read may send on for a moment: it is listened to, and then told to stop
+    /// (`NO_ERROR`: RFC 9113, section 8.1). Told at once, some lose the answer, as curl 7.88 does.
     fn drop(&mut self) {
-        let is_awaiting = self.awaits && self.moved.load(Ordering::Relaxed) == 0;
-        let left = self.body.take().filter(|body| !body.is_end_stream() && !is_awaiting);
+        let left = self.body.take().filter(|body| self.is_http_2 && !body.is_end_stream());
         let (Some(mut left), Ok(runtime)) = (left, Handle::try_current()) else { return };
         runtime.spawn(async move {
             let rest = async { while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut left).poll_frame(cx)).await {} };
