@@ -100,17 +100,18 @@ impl Artifact {
         (range.end as usize).saturating_sub(range.start as usize)
     }
 
-    /// The imports that an object has to grant for this to be loaded.
+    /// The imports that an object has to grant for this to be loaded. No grant helps with a version that is not linked.
     pub fn needs(&self) -> impl Iterator<Item = &str> {
-        self.imports
-            .iter()
-            .map(String::as_str)
-            .filter(|import| self.world != World::Module && !grants::always(import, self.world))
+        let imports = self.imports.iter().map(String::as_str);
+        imports.filter(|import| {
+            self.world != World::Module && !grants::always(import, self.world) && Interface::of(import).check().is_ok()
+        })
     }
 
     /// # Errors
-    /// The first import that is not granted or not offered.
+    /// The first import that is of a version of ours which is not linked; else the first that is not granted or not offered.
     pub fn check(&self, grants: &Grants) -> Result<(), LoadError> {
+        self.imports.iter().try_for_each(|import| Interface::of(import).check())?;
         self.needs().try_for_each(|import| grants.check(import))
     }
 

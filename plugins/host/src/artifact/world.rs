@@ -67,7 +67,7 @@ impl<'a> Interface<'a> {
     }
 
     /// Whether a package of ours is meant, in whatever version.
-    pub(crate) fn is_ours(self) -> bool {
+    fn is_ours(self) -> bool {
         self.offer().is_some()
     }
 
@@ -94,6 +94,12 @@ impl<'a> Interface<'a> {
 
     pub(crate) fn is_offered(self) -> bool {
         self.minor().is_some()
+    }
+
+    /// # Errors
+    /// When it is of ours, in a version that this host does not link.
+    pub(crate) fn check(self) -> Result<(), LoadError> {
+        if self.is_ours() && !self.is_offered() { Err(self.refusal()) } else { Ok(()) }
     }
 
     /// Why a version of ours is none that this host links.
@@ -149,6 +155,18 @@ mod tests {
         assert_eq!(scheduler, expected(World::Scheduler, "0.1.0", Minor::Previous));
         let policy = of(&["other", "mizzen:policy/policy@0.2.0"]).unwrap();
         assert_eq!(policy, expected(World::Policy, "0.2.0", Minor::Current));
+    }
+
+    #[test]
+    fn imports_of_ours_are_of_a_version_that_is_linked_and_others_are_not_looked_at() {
+        for fine in ["mizzen:policy/context@0.1.0", "mizzen:plugin/log@0.1.0", "wasi:http/types@9.9.9", "host.call"] {
+            assert!(Interface::of(fine).check().is_ok(), "{fine}");
+        }
+        let said = |name| Interface::of(name).check().unwrap_err().to_string();
+        assert!(
+            said("mizzen:plugin/log@0.2.0").contains("mizzen:plugin/log@0.2.0, this server offers version 0.1: it is too new")
+        );
+        assert!(said("mizzen:scheduler/cluster@0.3.0").contains("versions 0.2 and 0.1"));
     }
 
     #[test]

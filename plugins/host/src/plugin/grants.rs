@@ -58,11 +58,7 @@ impl Grants {
     /// # Errors
     /// Always, at present.
     pub(crate) fn check(&self, import: &str) -> Result<(), LoadError> {
-        let interface = Interface::of(import);
-        if interface.is_ours() && !interface.is_offered() {
-            return Err(interface.refusal());
-        }
-        let name = interface.name;
+        let name = Interface::of(import).name;
         let package = name.split_once('/').map_or(name, |(package, _)| package);
         let granted = [import, name, package].iter().any(|of| self.0.contains(*of));
         let name = import.to_owned();
