@@ -10,6 +10,8 @@ use super::ConfigError;
 pub struct Scheduler {
     /// How many feasible nodes of a hundred are enough to choose from; 0 for a share by the size of the cluster.
     pub percentage_of_nodes_to_score: u8,
+    /// Without effect: a cycle is decided on one thread, over batches of nodes.
+    pub parallelism: Option<i32>,
     /// None: the default one.
     pub profiles: Vec<ProfileConfig>,
 }
@@ -21,6 +23,10 @@ impl Scheduler {
         if self.percentage_of_nodes_to_score > 100 {
             let why = format!("{} is more than 100 percent", self.percentage_of_nodes_to_score);
             return Err(ConfigError::Invalid { field: "scheduler.percentageOfNodesToScore", why });
+        }
+        if let Some(parallelism) = self.parallelism.filter(|parallelism| *parallelism < 1) {
+            let why = format!("{parallelism} is less than 1");
+            return Err(ConfigError::Invalid { field: "scheduler.parallelism", why });
         }
         let invalid = |error: mizzen_scheduler::profile::ProfileError| ConfigError::Invalid {
             field: "scheduler.profiles",
@@ -37,22 +43,29 @@ mod tests {
 
     #[test]
     fn profiles_are_read_as_kubernetes_writes_them() {
-        let text = "percentageOfNodesToScore: 30\nprofiles:\n- schedulerName: packing\n  plugins:\n    score:\n      \
+        let text = "percentageOfNodesToScore: 30\nparallelism: 16\nprofiles:\n- schedulerName: packing\n  \
+            percentageOfNodesToScore: 10\n  plugins:\n    queueSort: {enabled: [{name: PrioritySort}]}\n    score:\n      \
             enabled:\n      - {name: binpack, weight: 5}\n      disabled:\n      - {name: '*'}\n";
         let scheduler: Scheduler = serde_yaml_ng::from_str(text).expect("parses");
         let scheduler = scheduler.checked().expect("is valid");
         assert_eq!(scheduler.profiles[0].scheduler_name, "packing");
         assert_eq!(scheduler.profiles[0].plugins.score.enabled[0].weight, 5);
-        assert!(
-            serde_yaml_ng::from_str::<Scheduler>("profiles:\n- plugins: {queueSort: {}}\n").is_err(),
-            "there is no such point"
-        );
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         for (text, expected) in [
             ("percentageOfNodesToScore: 101", "scheduler.percentageOfNodesToScore: 101 is more than 100 percent"),
+            ("parallelism: 0", "scheduler.parallelism: 0 is less than 1"),
+            (
+                "profiles: [{percentageOfNodesToScore: 101}]",
+                "scheduler.profiles: profile \"default-scheduler\": percentageOfNodesToScore: 101 is more than 100 percent",
+            ),
+            (
+                "profiles: [{plugins: {queueSort: {enabled: [{name: Coscheduling}]}}}]",
+                "scheduler.profiles: profile \"default-scheduler\": queueSort: plugin \"Coscheduling\" cannot be enabled here: only \
+                 PrioritySort is",
+            ),
             ("profiles: [{}, {}]", "scheduler.profiles: there are two profiles with the schedulerName \"default-scheduler\""),
             (
                 "profiles: [{pluginConfig: [{name: ImageLocality, args: {}}]}]",

@@ -27,7 +27,8 @@ const ALWAYS_ALL: usize = 100;
 pub struct Cycle {
     /// Where the next cycle begins to look, so that large clusters fill evenly.
     start: usize,
-    /// How many feasible nodes of a hundred are enough to choose from; 0 for a share by the size of the cluster.
+    /// How many feasible nodes of a hundred are enough to choose from where the profile does not say; 0 for a share by the
+    /// size of the cluster.
     percentage: usize,
 }
 
@@ -114,7 +115,7 @@ impl Cycle {
             }
             return feasible;
         }
-        let enough = enough(nodes.len(), self.percentage);
+        let enough = enough(nodes.len(), attempt.profile.percentage().map_or(self.percentage, usize::from));
         feasible.reserve_exact((enough + FEW).min(nodes.len()));
         let start = if nodes.is_empty() { 0 } else { self.start % nodes.len() };
         let (behind, ahead) = nodes.split_at(start);

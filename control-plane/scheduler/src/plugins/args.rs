@@ -11,6 +11,7 @@ use super::inter_pod_affinity::InterPodAffinity;
 use super::node_affinity::NodeAffinity;
 use super::resource_fit::NodeResourcesFit;
 use super::topology_spread::PodTopologySpread;
+use super::volume_binding::VolumeBinding;
 use crate::framework::Plugin;
 
 /// The native plugin of the name, told this.
@@ -25,6 +26,7 @@ pub(crate) fn told(name: &str, args: &Value) -> Result<Arc<dyn Plugin>, String> 
         "NodeResourcesBalancedAllocation" => Arc::new(BalancedAllocation::new(&read(args)?)?),
         "PodTopologySpread" => Arc::new(PodTopologySpread::new(read(args)?)?),
         "DefaultPreemption" => Arc::new(DefaultPreemption::new(read(args)?)?),
+        "VolumeBinding" => Arc::new(VolumeBinding::new(&read(args)?)?),
         _ => return Err("takes no args here; what components are told stands in their objects".to_owned()),
     })
 }
@@ -52,6 +54,7 @@ mod tests {
             ("NodeAffinity", json!({"addedAffinity": {}})),
             ("NodeResourcesBalancedAllocation", json!({"resources": [{"name": "cpu", "weight": 1}]})),
             ("PodTopologySpread", json!({"defaultingType": "List", "defaultConstraints": []})),
+            ("VolumeBinding", json!({"kind": "VolumeBindingArgs", "shape": []})),
             ("DefaultPreemption", json!({"minCandidateNodesPercentage": 5, "minCandidateNodesAbsolute": 10})),
         ];
         for (name, args) in good {
@@ -62,6 +65,9 @@ mod tests {
             ("NodeResourcesFit", json!({"scoringStrategy": {"type": "Best"}}), "unknown variant `Best`"),
             ("InterPodAffinity", json!({"hardPodAffinityWeight": 101}), "is not between 0 and 100"),
             ("DefaultPreemption", json!({"minCandidateNodesPercentage": 101}), "is not between 0 and 100"),
+            ("VolumeBinding", json!({"bindTimeoutSeconds": 600}), "bindTimeoutSeconds: nothing waits"),
+            ("VolumeBinding", json!({"shape": [{"utilization": 0, "score": 0}]}), "shape: there are no storage capacities"),
+            ("VolumeBinding", json!({"bindTimeout": 600}), "unknown field `bindTimeout`"),
             ("PodTopologySpread", json!({"defaultingType": "Nearly"}), "unknown variant `Nearly`"),
             ("ImageLocality", json!({}), "takes no args here"),
         ];

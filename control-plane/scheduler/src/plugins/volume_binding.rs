@@ -5,6 +5,8 @@
 use std::sync::Arc;
 
 use mizzen_api::ObjectRef;
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::framework::{Candidates, ClusterEvent, Plugin, PluginState, Point, Points, Rejection, Scope};
 use crate::pod::PodInfo;
@@ -12,6 +14,30 @@ use crate::snapshot::Snapshot;
 use crate::volumes::{Claim, Known, Volume, claims_of};
 
 pub(super) struct VolumeBinding;
+
+/// `VolumeBindingArgs`. Both fields tell of steps that scheduling does not have here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Args {
+    bind_timeout_seconds: Option<i64>,
+    shape: Vec<Value>,
+}
+
+impl VolumeBinding {
+    /// # Errors
+    /// When it is told what would have no effect.
+    pub(super) fn new(args: &Args) -> Result<Self, String> {
+        if args.bind_timeout_seconds.is_some() {
+            return Err(
+                "bindTimeoutSeconds: nothing waits for volumes here: claims are bound when their pod has its node".to_owned()
+            );
+        }
+        if !args.shape.is_empty() {
+            return Err("shape: there are no storage capacities by which nodes could be scored".to_owned());
+        }
+        Ok(Self)
+    }
+}
 
 /// What a node has to reach for one claim: one of these.
 #[derive(Clone)]

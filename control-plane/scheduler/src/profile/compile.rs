@@ -29,7 +29,8 @@ struct Compiler<'a> {
 /// Puts a profile together. As in Kubernetes, what an extension point enables by itself comes first, then what
 /// `multiPoint` brings; here, plugins whose own objects enable them come last.
 pub(super) fn compile(config: &ProfileConfig, natives: &[Arc<dyn Plugin>], loaded: &[&Loaded]) -> Profile {
-    let profile = Profile { scheduler_name: config.scheduler_name.clone(), ..Profile::default() };
+    let (scheduler_name, percentage) = (config.scheduler_name.clone(), config.percentage_of_nodes_to_score);
+    let profile = Profile { scheduler_name, percentage, ..Profile::default() };
     let mut compiler = Compiler { natives, loaded, profile, slots: HashMap::new() };
     let everywhere = compiler.everywhere(config);
     for point in Point::ALL {

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::fixed;
 use crate::framework::Point;
 
 pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
@@ -25,6 +26,8 @@ pub enum ProfileError {
 pub struct ProfileConfig {
     /// Pods with this `spec.schedulerName` are its.
     pub scheduler_name: String,
+    /// How many feasible nodes of a hundred are enough for its pods; the scheduler's own number when left out.
+    pub percentage_of_nodes_to_score: Option<u8>,
     /// Changes to the default plugins.
     pub plugins: PluginsConfig,
     /// What native plugins are told.
@@ -41,7 +44,12 @@ pub struct PluginArgs {
 
 impl Default for ProfileConfig {
     fn default() -> Self {
-        Self { scheduler_name: DEFAULT_SCHEDULER.to_owned(), plugins: PluginsConfig::default(), plugin_config: Vec::new() }
+        Self {
+            scheduler_name: DEFAULT_SCHEDULER.to_owned(),
+            percentage_of_nodes_to_score: None,
+            plugins: PluginsConfig::default(),
+            plugin_config: Vec::new(),
+        }
     }
 }
 
@@ -50,6 +58,10 @@ impl Default for ProfileConfig {
 pub struct PluginsConfig {
     /// All extension points that a plugin has.
     pub multi_point: PluginSet,
+    /// This and the next are work of the queue, and `post_bind` is nobody's: see [`fixed`](super::fixed).
+    pub queue_sort: PluginSet,
+    pub pre_enqueue: PluginSet,
+    pub post_bind: PluginSet,
     pub pre_filter: PluginSet,
     pub filter: PluginSet,
     pub post_filter: PluginSet,
@@ -100,7 +112,7 @@ impl PluginSet {
         self.disabled.iter().any(|plugin| plugin.name == name || plugin.name == "*")
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         let mut seen = HashSet::new();
         for plugin in &self.enabled {
             if plugin.name.is_empty() {
@@ -134,6 +146,15 @@ pub(super) fn checked(profiles: Vec<ProfileConfig>) -> Result<Vec<ProfileConfig>
         for (point, set) in sets.into_iter().chain([("multiPoint", &profile.plugins.multi_point)]) {
             let scheduler_name = profile.scheduler_name.clone();
             set.check().map_err(|why| ProfileError::Invalid { scheduler_name, point, why })?;
+        }
+        fixed::check(&profile.plugins).map_err(|(point, why)| ProfileError::Invalid {
+            scheduler_name: profile.scheduler_name.clone(),
+            point,
+            why,
+        })?;
+        if let Some(percentage) = profile.percentage_of_nodes_to_score.filter(|percentage| *percentage > 100) {
+            let (scheduler_name, why) = (profile.scheduler_name.clone(), format!("{percentage} is more than 100 percent"));
+            return Err(ProfileError::Invalid { scheduler_name, point: "percentageOfNodesToScore", why });
         }
         let mut told = HashSet::new();
         if let Some(twice) = profile.plugin_config.iter().find(|plugin| !told.insert(&plugin.name)) {

@@ -2,6 +2,7 @@
 
 mod compile;
 mod config;
+mod fixed;
 mod set;
 
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub struct Enabled {
 #[derive(Clone, Default)]
 pub struct Profile {
     scheduler_name: String,
+    /// How many feasible nodes of a hundred are enough, where it says so itself; 0 for a share by the size of the cluster.
+    percentage: Option<u8>,
     plugins: Vec<Enabled>,
     /// Places of the plugins of each extension point, in the order in which they are asked.
     order: [Vec<usize>; Point::ALL.len()],
@@ -40,6 +43,10 @@ pub struct Profile {
 impl Profile {
     pub fn scheduler_name(&self) -> &str {
         &self.scheduler_name
+    }
+
+    pub(crate) fn percentage(&self) -> Option<u8> {
+        self.percentage
     }
 
     pub fn plugins(&self) -> &[Enabled] {
