@@ -71,6 +71,29 @@ async fn a_pods_status_changes_labels_and_annotations_but_neither_its_class_nor_
 }
 
 #[tokio::test]
+async fn a_deployments_status_takes_annotations_and_no_labels() {
+    let (_server, client) = server().await;
+    let deployments = gvr("apps", "v1", "deployments");
+    let labels = json!({"app": "a"});
+    let template =
+        json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "example.com/a:1"}]}});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "labels": {"state": "updated"}},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    });
+    client.write(ApiRequest::create(&deployments, "default", deployment)).await.expect("creates");
+    let reported = json!({
+        "metadata": {"labels": {"state": "patched-status"}, "annotations": {"seen": "yes"}},
+        "status": {"observedGeneration": 1},
+    });
+    let written = patch(&client, (&deployments, "default", "d"), "status", reported).await.expect("reports");
+    let value = written.object.value().expect("JSON");
+    assert_eq!(value["metadata"]["labels"], json!({"state": "updated"}));
+    assert_eq!(value["metadata"]["annotations"], json!({"seen": "yes"}));
+    assert_eq!(value["status"]["observedGeneration"], 1);
+}
+
+#[tokio::test]
 async fn a_namespaces_phase_follows_its_deletion() {
     let (_server, client) = server().await;
     let namespaces = gvr("", "v1", "namespaces");

@@ -174,8 +174,10 @@ def life(world):
     watch.until(lambda e: e["type"] == "MODIFIED" and e["object"]["metadata"]["labels"].get("test-deployment") == "patched")
     here.complete("test-deployment")
     equal(len(world.resource("apps/v1", "deployments").list(labelSelector="test-deployment-static=true")["items"]) >= 1, True)
-    changed = {"metadata": {"annotations": {"deployment": "status"}}, "status": {"readyReplicas": 2}}
-    equal(here.deployments.patch("test-deployment", changed, "status")["status"]["readyReplicas"], 2)
+    # Its status takes no labels.
+    changed = {"metadata": {"labels": {"test-deployment": "patched-status"}}, "status": {"readyReplicas": 2}}
+    equal(here.deployments.patch("test-deployment", changed, "status", kind=STRATEGIC)["status"]["readyReplicas"], 2)
+    equal(here.deployments.get("test-deployment", "status")["metadata"]["labels"]["test-deployment"], "patched")
     watch.until(lambda e: e["object"]["status"].get("readyReplicas") == 2)
     until(here.deployments, "test-deployment", "has its true status again", lambda found: found["status"].get("readyReplicas") == 1)
     here.deployments.change("test-deployment", lambda found: found["spec"].update(replicas=2))

@@ -177,6 +177,9 @@ const STATUS_ALONE: [(&str, &str); 6] = [
     ("storage.k8s.io", "volumeattachments"),
 ];
 
+/// The one kind whose status takes annotations and no labels, as in Kubernetes.
+const STATUS_WITHOUT_LABELS: (&str, &str) = ("apps", "deployments");
+
 /// Keeps all metadata through a subresource that is a part of the object, save who owns which field and, with what says
 /// how the object stands, labels and annotations. The uid stays as it was sent, so that another one is refused.
 pub(super) fn keep_through_subresource(object: &mut Value, old: &Value, target: &Target) -> Result<(), Status> {
@@ -188,6 +191,9 @@ pub(super) fn keep_through_subresource(object: &mut Value, old: &Value, target: 
     let sent = of(object)?;
     let kept = old.get("metadata").and_then(Value::as_object);
     let own: &[&str] = match &*target.subresource {
+        "status" if (&*descriptor.group, &*descriptor.resource) == STATUS_WITHOUT_LABELS => {
+            &["managedFields", "uid", "annotations"]
+        }
         "status" | "approval" | "finalize" if !is_alone => &["managedFields", "uid", "labels", "annotations"],
         _ => &["managedFields", "uid"],
     };
