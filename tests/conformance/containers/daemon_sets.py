@@ -143,5 +143,10 @@ def status(world):
     added = {"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set from e2e test"}
     here.sets.change("daemon-set", lambda found: found["status"].setdefault("conditions", []).append(added), "status")
     assert condition_of(here.sets.get("daemon-set", "status"), "StatusUpdate"), "the condition is lost"
-    patched = here.sets.patch("daemon-set", {"status": {"conditions": [{"type": "StatusPatched", "status": "True"}]}}, "status", kind=MERGE)
+    # A whole object with nothing but its status, as Go writes it.
+    counts = dict.fromkeys(("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"), 0)
+    empty = {"selector": None, "template": {"metadata": {"creationTimestamp": None}, "spec": {"containers": None}}, "updateStrategy": {}}
+    only = {**counts, "conditions": [{"type": "StatusPatched", "status": "True", "lastTransitionTime": None}]}
+    patch = {"metadata": {"creationTimestamp": None}, "spec": empty, "status": only}
+    patched = here.sets.patch("daemon-set", patch, "status", kind=MERGE)
     equal([c["type"] for c in patched["status"]["conditions"]], ["StatusPatched"])
