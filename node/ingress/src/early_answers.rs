@@ -2,8 +2,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use crate::resolve::Speaks;
-use crate::testing::{Door, Server, backend, text};
+use crate::testing::{Door, backend};
 
 const REFUSED: &[u8] = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 10\r\n\r\ntoo large\n";
 const LONG: usize = 4 << 20;
@@ -128,32 +126,4 @@ async fn a_client_is_told_to_send_no_more_to_who_has_answered_and_reads_nothing(
 async fn is_refused(answer: Response<Incoming>) {
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(answer.into_body().collect().await.expect("ends well").to_bytes(), "too large\n");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_reads_what_it_has_refused_is_asked_again_over_the_same_connection() {
-    let read = Arc::new(tokio::sync::Semaphore::new(0));
-    let count = read.clone();
-    let server = Server::start(move |request: Request<Incoming>| {
-        let count = count.clone();
-        async move {
-            tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                let body = request.into_body().collect().await.expect("ends well").to_bytes();
-                count.add_permits(body.len());
-            });
-            let mut answer = Response::new(text("too large\n"));
-            *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-            answer
-        }
-    })
-    .await;
-    let door = Door::to(backend(Speaks::Http1, &[server.address])).await;
-    let mut sender = over_http_1(door.http).await;
-    for _ in 0..3 {
-        sender.ready().await.expect("is open");
-        is_refused(sender.send_request(post(Given::of(Some(LONG)).0)).await.expect("answers")).await;
-        read.acquire_many(u32::try_from(LONG).expect("is small")).await.expect("is open").forget();
-    }
-    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
 }
