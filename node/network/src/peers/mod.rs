@@ -8,6 +8,7 @@ mod echo;
 mod kernel;
 mod probe;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -90,12 +91,12 @@ impl Probing {
         }
         for address in self.probes.due(now) {
             let family = Family::of(address);
-            let echo = match self.echoes.remove(&family) {
-                Some(echo) => echo,
-                None => Echo::open(family, own)?,
+            let echo = match self.echoes.entry(family) {
+                Entry::Occupied(echo) => echo.into_mut(),
+                Entry::Vacant(place) => place.insert(Echo::open(family, own)?),
             };
             // One that does not go out is not answered.
-            if let Err(error) = self.echoes.entry(family).or_insert(echo).ask(address) {
+            if let Err(error) = echo.ask(address) {
                 tracing::debug!(%address, %error, "cannot ask whether a node answers");
             }
         }
