@@ -107,7 +107,7 @@ fn a_machine_that_nobody_reaches_joins_by_a_token_and_gives_logs_exec_and_ports(
         });
     }
     let said = cluster.kubectl(&["get", "--raw", "/api/v1/namespaces/default/pods/web:9/proxy/"]).stderr;
-    assert!(said.contains("Connection refused"), "{said}");
+    assert!(said.contains("connect: connection refused"), "{said}");
     let mut forward = cluster.kubectl_command(&["port-forward", "pod/web", ":8080"]);
     let mut forward = forward.stdout(Stdio::piped()).spawn().unwrap();
     // It goes on to tell of connections, and would end if nobody could hear it.

@@ -217,11 +217,12 @@ impl Pipeline {
         found
     }
 
-    /// Fills in the schema's constant defaults and then the kind's own.
+    /// Leaves out what nobody can tell from absent, and fills in the schema's constant defaults and then the kind's own.
     pub(super) fn apply_defaults(&self, target: &Target, value: &mut Value) {
         if target.descriptor.custom.is_none() {
             // Through `status` nobody writes the spec, which has its defaults.
             let spec = value.as_object_mut().filter(|_| target.subresource == "status").and_then(|fields| fields.remove("spec"));
+            crate::protobuf::leave_out(&target.descriptor.schema, value);
             schema::apply_defaults(&self.registry.schemas(), &target.descriptor.schema, value);
             if let (Some(spec), Some(fields)) = (spec, value.as_object_mut()) {
                 fields.insert("spec".to_owned(), spec);

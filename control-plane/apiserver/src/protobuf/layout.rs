@@ -48,6 +48,8 @@ pub(super) struct Field {
     pub(super) name: &'static str,
     /// Zero is told from absent.
     pub(super) kept: bool,
+    /// The schema says that it must be there.
+    pub(super) required: bool,
     pub(super) kind: Kind,
 }
 
@@ -94,6 +96,10 @@ pub(super) struct Layouts {
 impl Layouts {
     pub(super) fn message(&self, index: usize) -> &Message {
         &self.messages[index]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
     }
 
     /// The message with the name of a schema.
@@ -171,7 +177,7 @@ impl Builder<'_> {
                 Row::Field { name, kept } => {
                     let Some(field) = shape.fields.get(name) else { continue };
                     let Some(kind) = self.kind(&field.schema) else { continue };
-                    entries.push(Entry::Field(Field { number, name, kept, kind }));
+                    entries.push(Entry::Field(Field { number, name, kept, required: field.required, kind }));
                 }
                 Row::Inline(inline) => {
                     let message = self.reserve();
@@ -253,7 +259,7 @@ impl Builder<'_> {
         else {
             return;
         };
-        let field = |number, name, kind| Entry::Field(Field { number, name, kept: false, kind });
+        let field = |number, name, kind| Entry::Field(Field { number, name, kept: false, required: false, kind });
         let one = self.reserve();
         self.layouts.messages[one].entries = vec![field(1, "metadata", Kind::Message(object_meta))];
         let list = self.reserve();

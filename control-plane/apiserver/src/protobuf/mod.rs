@@ -1,11 +1,14 @@
 //! Kubernetes' protobuf encoding of built-in kinds (API concepts, "Kubernetes Protobuf encoding"). Documents stay JSON in
 //! the store; a message is made when somebody first asks for it, and kept with the object.
 
+mod absent;
 mod decode;
 mod encode;
 mod fields;
 mod layout;
 pub(crate) mod wire;
+
+pub(crate) use absent::leave_out;
 
 use bytes::Bytes;
 use mizzen_api::{GroupVersion, GroupVersionKind, Object};

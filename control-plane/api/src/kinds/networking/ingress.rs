@@ -9,7 +9,7 @@ use crate::descriptor::{Column, Context, ResourceDescriptor, Scope, Strategy};
 use crate::print::{age, or_none};
 use crate::status::Cause;
 use crate::validate::{
-    Path, complaints, dns1035_label, dns1123_subdomain, invalid, invalid_text, ip_address, not_supported, path_segment,
+    Path, complaints, dns1123_label, dns1123_subdomain, invalid, invalid_text, ip_address, not_supported, path_segment,
     port_name, port_number, required, wildcard_subdomain,
 };
 
@@ -184,7 +184,7 @@ fn check_backend(backend: &Value, at: &Path, causes: &mut Vec<Cause>) {
             let service = at.field("service");
             match text(backend, "/service/name") {
                 "" => causes.push(required(service.field("name"), "")),
-                name => causes.extend(complaints(service.field("name"), name, dns1035_label(name))),
+                name => causes.extend(complaints(service.field("name"), name, dns1123_label(name))),
             }
             let port = service.field("port");
             let (name, number) = (text(backend, "/service/port/name"), int(backend, "/service/port/number").unwrap_or(0));

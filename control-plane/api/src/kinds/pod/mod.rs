@@ -70,8 +70,11 @@ impl Strategy for Pod {
             "ephemeralcontainers" => {
                 let containers = object.pointer_mut("/spec/ephemeralContainers").map(Value::take);
                 keep_all_but(&["metadata"], object, old);
-                if let (Some(containers), Some(spec)) = (containers, object.get_mut("spec").and_then(Value::as_object_mut)) {
-                    spec.insert("ephemeralContainers".to_owned(), containers);
+                if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+                    match containers {
+                        Some(containers) => spec.insert("ephemeralContainers".to_owned(), containers),
+                        None => spec.remove("ephemeralContainers"),
+                    };
                 }
             }
             "resize" => resize::keep_all_but_resources(object, old),

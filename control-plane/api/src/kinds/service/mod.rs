@@ -83,7 +83,7 @@ impl Strategy for Service {
     }
 
     fn name_rule(&self) -> NameRule {
-        NameRule::Dns1035Label
+        NameRule::Dns1123Label
     }
 
     fn selectable(&self, object: &Value, path: &str) -> Option<String> {
