@@ -81,7 +81,7 @@ impl Repair {
         let family = if name.contains(':') { "IPv6" } else { "IPv4" };
         let object = json!({
             "metadata": {"name": name, "labels": {"ipaddress.kubernetes.io/ip-family": family, MANAGED_BY: MANAGER}},
-            "spec": {"parentRef": {"group": "", "resource": "services", "namespace": service.namespace, "name": service.name}},
+            "spec": {"parentRef": {"resource": "services", "namespace": service.namespace, "name": service.name}},
         });
         let request = ApiRequest::create(&typed::gvr::<IPAddress>(), "", object);
         let failed = |status| Error::api(format!("put back IP address {name} of {service}"), status);

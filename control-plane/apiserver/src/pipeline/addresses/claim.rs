@@ -37,7 +37,7 @@ impl Claim {
     pub(super) fn holder(self, store: &dyn Store, service: &Value) -> Holder {
         let Some(stored) = store.get(&self.key()) else { return Holder::Nobody };
         let document = stored.value().unwrap_or_default();
-        match document.pointer("/spec/parentRef") == Some(&parent(service)) {
+        match document.pointer("/spec/parentRef").is_some_and(|held| refers_to(held, service)) {
             true => Holder::This(stored.revision()),
             false => Holder::Other,
         }
@@ -66,7 +66,14 @@ impl Claim {
 
 fn parent(service: &Value) -> Value {
     let (namespace, name) = (metadata::text(service, "namespace"), metadata::text(service, "name"));
-    json!({"group": "", "resource": "services", "namespace": namespace, "name": name})
+    json!({"resource": "services", "namespace": namespace, "name": name})
+}
+
+/// Records of before say the group, which is empty.
+fn refers_to(parent: &Value, service: &Value) -> bool {
+    let said = |field| parent.get(field).and_then(Value::as_str).unwrap_or_default();
+    let is = [said("group"), said("resource"), said("namespace"), said("name")];
+    is == ["", "services", metadata::text(service, "namespace"), metadata::text(service, "name")]
 }
 
 /// What a service has.
